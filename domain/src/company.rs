@@ -1,0 +1,547 @@
+//! The company aggregate: the OAuth App module, the policy, members and clients.
+
+use crate::id::{ClientId, MemberId, PersonId};
+use crate::name::Name;
+use crate::policy::{MIN_VALIDITY_SECONDS, Policy, VALIDITY_CEILING_SECONDS};
+use crate::power::{Power, Role};
+use crate::scope::ScopeSet;
+use crate::secret::StoredSecret;
+use crate::time::Timestamp;
+use crate::token::TokenRules;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+
+/// A company's state.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Company {
+    /// Its name; none until it is registered.
+    pub name: Option<Name>,
+    /// Whether the OAuth App module is on.
+    pub oauth_app_enabled: bool,
+    /// The policy for terms that begin from now on.
+    pub policy: Policy,
+    /// Its members.
+    pub members: BTreeMap<MemberId, Member>,
+    /// Its OAuth clients that are not deleted.
+    pub clients: BTreeMap<ClientId, Client>,
+}
+
+/// A person's membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Member {
+    /// The person.
+    pub person_id: PersonId,
+    /// The role.
+    pub role: Role,
+}
+
+/// An OAuth client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Client {
+    /// Its name.
+    pub name: Name,
+    /// The scopes that it may ask for.
+    pub scopes: ScopeSet,
+    /// Its secret.
+    pub secret: StoredSecret,
+    /// The secret before the last rotation, and when it stops.
+    pub previous: Option<(StoredSecret, Timestamp)>,
+}
+
+/// What can be asked of a company.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum CompanyCommand {
+    /// Register it; the OAuth App module is off at first.
+    Register {
+        /// Its name.
+        name: Name,
+    },
+    /// Turn the OAuth App module on or off.
+    SetOauthApp {
+        /// Whether it shall be on.
+        enabled: bool,
+    },
+    /// Replace the policy.
+    ChangePolicy {
+        /// The whole new policy.
+        policy: Policy,
+    },
+    /// Add a member.
+    AddMember {
+        /// The new membership.
+        member_id: MemberId,
+        /// The person.
+        person_id: PersonId,
+        /// The role.
+        role: Role,
+        /// Whether the company is the platform.
+        platform: bool,
+    },
+    /// Give a member another role.
+    ChangeRole {
+        /// The membership.
+        member_id: MemberId,
+        /// The new role.
+        role: Role,
+        /// Whether the company is the platform.
+        platform: bool,
+    },
+    /// Remove a member.
+    RemoveMember {
+        /// The membership.
+        member_id: MemberId,
+    },
+    /// Create an OAuth client.
+    CreateClient {
+        /// Its identifier.
+        client_id: ClientId,
+        /// Its name.
+        name: Name,
+        /// The scopes that it may ask for, known to be on offer.
+        scopes: ScopeSet,
+        /// What is kept of its secret.
+        secret: StoredSecret,
+    },
+    /// Give a client a new secret.
+    RotateClient {
+        /// The client.
+        client_id: ClientId,
+        /// What is kept of the new secret.
+        secret: StoredSecret,
+        /// How long the old secret lives on, in seconds; 0 for not at all.
+        grace_seconds: i64,
+    },
+    /// Delete a client.
+    DeleteClient {
+        /// The client.
+        client_id: ClientId,
+    },
+    /// Record that a person's data was erased.
+    ErasePerson {
+        /// The person.
+        person_id: PersonId,
+    },
+}
+
+/// A command with all that its decision depends on besides the company.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CompanyDecision {
+    /// What is asked.
+    pub command: CompanyCommand,
+    /// The power of who asks.
+    pub power: Power,
+    /// Now.
+    pub now: Timestamp,
+}
+
+/// What has happened to a company.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type")]
+pub enum CompanyEvent {
+    /// It was registered.
+    #[serde(rename = "company.registered")]
+    Registered {
+        /// Its name.
+        name: Name,
+    },
+    /// The OAuth App module was turned on.
+    #[serde(rename = "company.oauth_app_enabled")]
+    OauthAppEnabled {},
+    /// The OAuth App module was turned off.
+    #[serde(rename = "company.oauth_app_disabled")]
+    OauthAppDisabled {},
+    /// It got another policy.
+    #[serde(rename = "company.policy_changed")]
+    PolicyChanged {
+        /// The whole new policy.
+        policy: Policy,
+    },
+    /// It got a member.
+    #[serde(rename = "company.member_added")]
+    MemberAdded {
+        /// The membership.
+        member_id: MemberId,
+        /// The person.
+        person_id: PersonId,
+        /// The role.
+        role: Role,
+    },
+    /// A member got another role.
+    #[serde(rename = "company.member_role_changed")]
+    MemberRoleChanged {
+        /// The membership.
+        member_id: MemberId,
+        /// The new role.
+        role: Role,
+        /// The role before.
+        previous_role: Role,
+    },
+    /// A member was removed.
+    #[serde(rename = "company.member_removed")]
+    MemberRemoved {
+        /// The membership.
+        member_id: MemberId,
+    },
+    /// It got an OAuth client.
+    #[serde(rename = "company.client_created")]
+    ClientCreated {
+        /// The client.
+        client_id: ClientId,
+        /// Its name.
+        name: Name,
+        /// The scopes that it may ask for.
+        scopes: ScopeSet,
+        /// What is kept of its secret.
+        secret: StoredSecret,
+    },
+    /// A client got a new secret.
+    #[serde(rename = "company.client_rotated")]
+    ClientRotated {
+        /// The client.
+        client_id: ClientId,
+        /// What is kept of the new secret.
+        secret: StoredSecret,
+        /// When the old secret stops; none for at once.
+        previous_secret_expires_at: Option<Timestamp>,
+    },
+    /// A client was deleted.
+    #[serde(rename = "company.client_deleted")]
+    ClientDeleted {
+        /// The client.
+        client_id: ClientId,
+    },
+    /// A person's data was erased.
+    #[serde(rename = "company.person_erased")]
+    PersonErased {
+        /// The person.
+        person_id: PersonId,
+    },
+}
+
+/// Why a company's command was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum CompanyRefusal {
+    /// There is no such company.
+    #[error("there is no such company")]
+    NotFound,
+    /// It is registered already.
+    #[error("the company is registered already")]
+    Exists,
+    /// There is no such member.
+    #[error("there is no such member")]
+    MemberNotFound,
+    /// The person is a member already.
+    #[error("the person is a member of the company already")]
+    MemberExists,
+    /// The last Super Admin must stay.
+    #[error(
+        "the company's last Super Admin can't be removed or given a lesser role; name another one first"
+    )]
+    LastSuperAdmin,
+    /// More than the caller may do itself.
+    #[error("{role} is more than you may grant or take away")]
+    AboveOwnPower {
+        /// The role that is too much.
+        role: Role,
+    },
+    /// An operator outside the platform.
+    #[error("operator is a role of the platform's members only")]
+    PlatformOnly,
+    /// There is no such client.
+    #[error("there is no such client")]
+    ClientNotFound,
+    /// A client of this identifier exists already.
+    #[error("a client with this id exists already")]
+    ClientExists,
+    /// A rule of a policy is out of bounds.
+    #[error("{rule} must be {min} to {max} seconds")]
+    PolicyBounds {
+        /// The rule.
+        rule: &'static str,
+        /// The least, in seconds.
+        min: i64,
+        /// The most, in seconds.
+        max: i64,
+    },
+    /// A policy that allows nothing.
+    #[error("allowed_scopes must name at least one scope, or be null for all")]
+    NoScopesAllowed,
+    /// A grace period out of bounds.
+    #[error("the company's policy allows a grace period of 0 to {max} seconds (max_grace_seconds)")]
+    Grace {
+        /// The most, in seconds.
+        max: i64,
+    },
+}
+
+impl Company {
+    /// Whether it was registered.
+    pub const fn exists(&self) -> bool {
+        self.name.is_some()
+    }
+
+    /// What it says to its tokens' commands.
+    pub fn token_rules(&self) -> TokenRules {
+        TokenRules { oauth_app_enabled: self.oauth_app_enabled, policy: self.policy.clone() }
+    }
+
+    fn member(&self, id: MemberId) -> Result<&Member, CompanyRefusal> {
+        self.members.get(&id).ok_or(CompanyRefusal::MemberNotFound)
+    }
+
+    fn client(&self, id: ClientId) -> Result<&Client, CompanyRefusal> {
+        self.clients.get(&id).ok_or(CompanyRefusal::ClientNotFound)
+    }
+
+    fn is_last_super_admin(&self, id: MemberId) -> bool {
+        let mut admins = self.members.iter().filter(|(_, member)| member.role == Role::SuperAdmin);
+        admins.next().is_some_and(|(first, _)| *first == id) && admins.next().is_none()
+    }
+}
+
+/// The events that the command leads to; none when it changes nothing.
+///
+/// # Errors
+/// The reason for a refusal, after which nothing has happened.
+pub fn decide(
+    company: &Company,
+    decision: &CompanyDecision,
+) -> Result<Vec<CompanyEvent>, CompanyRefusal> {
+    let CompanyDecision { command, power, now } = decision;
+    if let CompanyCommand::Register { name } = command {
+        return decide_register(company, name);
+    }
+    if !company.exists() {
+        return Err(CompanyRefusal::NotFound);
+    }
+    match command {
+        CompanyCommand::Register { name } => decide_register(company, name),
+        CompanyCommand::SetOauthApp { enabled } => Ok(decide_oauth_app(company, *enabled)),
+        CompanyCommand::ChangePolicy { policy } => decide_policy(company, policy),
+        CompanyCommand::AddMember { member_id, person_id, role, platform } => {
+            grantable(*role, *power, *platform)?;
+            decide_add_member(company, *member_id, *person_id, *role)
+        }
+        CompanyCommand::ChangeRole { member_id, role, platform } => {
+            grantable(*role, *power, *platform)?;
+            decide_change_role(company, *member_id, *role, *power)
+        }
+        CompanyCommand::RemoveMember { member_id } => {
+            decide_remove_member(company, *member_id, *power)
+        }
+        CompanyCommand::CreateClient { client_id, name, scopes, secret } => {
+            if company.clients.contains_key(client_id) {
+                return Err(CompanyRefusal::ClientExists);
+            }
+            Ok(vec![CompanyEvent::ClientCreated {
+                client_id: *client_id,
+                name: name.clone(),
+                scopes: scopes.clone(),
+                secret: secret.clone(),
+            }])
+        }
+        CompanyCommand::RotateClient { client_id, secret, grace_seconds } => {
+            company.client(*client_id)?;
+            let max = company.policy.max_grace_seconds;
+            if !(0..=max).contains(grace_seconds) {
+                return Err(CompanyRefusal::Grace { max });
+            }
+            let grace_end = (*grace_seconds > 0).then(|| now.plus_seconds(*grace_seconds));
+            Ok(vec![CompanyEvent::ClientRotated {
+                client_id: *client_id,
+                secret: secret.clone(),
+                previous_secret_expires_at: grace_end,
+            }])
+        }
+        CompanyCommand::DeleteClient { client_id } => {
+            company.client(*client_id)?;
+            Ok(vec![CompanyEvent::ClientDeleted { client_id: *client_id }])
+        }
+        CompanyCommand::ErasePerson { person_id } => {
+            Ok(vec![CompanyEvent::PersonErased { person_id: *person_id }])
+        }
+    }
+}
+
+fn decide_register(company: &Company, name: &Name) -> Result<Vec<CompanyEvent>, CompanyRefusal> {
+    if company.exists() {
+        return Err(CompanyRefusal::Exists);
+    }
+    Ok(vec![CompanyEvent::Registered { name: name.clone() }])
+}
+
+fn decide_oauth_app(company: &Company, enabled: bool) -> Vec<CompanyEvent> {
+    match (company.oauth_app_enabled, enabled) {
+        (false, true) => vec![CompanyEvent::OauthAppEnabled {}],
+        (true, false) => vec![CompanyEvent::OauthAppDisabled {}],
+        _ => Vec::new(),
+    }
+}
+
+fn decide_policy(company: &Company, policy: &Policy) -> Result<Vec<CompanyEvent>, CompanyRefusal> {
+    let bounds = [
+        ("max_validity_seconds", policy.max_validity_seconds, MIN_VALIDITY_SECONDS),
+        ("max_grace_seconds", policy.max_grace_seconds, 0),
+    ];
+    for (rule, seconds, min) in bounds {
+        if !(min..=VALIDITY_CEILING_SECONDS).contains(&seconds) {
+            return Err(CompanyRefusal::PolicyBounds { rule, min, max: VALIDITY_CEILING_SECONDS });
+        }
+    }
+    if policy.allowed_scopes.as_ref().is_some_and(ScopeSet::is_empty) {
+        return Err(CompanyRefusal::NoScopesAllowed);
+    }
+    if company.policy == *policy {
+        return Ok(Vec::new());
+    }
+    Ok(vec![CompanyEvent::PolicyChanged { policy: policy.clone() }])
+}
+
+fn grantable(role: Role, power: Power, platform: bool) -> Result<(), CompanyRefusal> {
+    if role == Role::Operator && !platform {
+        return Err(CompanyRefusal::PlatformOnly);
+    }
+    within_own_power(role, power)
+}
+
+fn within_own_power(role: Role, power: Power) -> Result<(), CompanyRefusal> {
+    if role.power() > power { Err(CompanyRefusal::AboveOwnPower { role }) } else { Ok(()) }
+}
+
+fn decide_add_member(
+    company: &Company,
+    member_id: MemberId,
+    person_id: PersonId,
+    role: Role,
+) -> Result<Vec<CompanyEvent>, CompanyRefusal> {
+    let known = company.members.contains_key(&member_id)
+        || company.members.values().any(|member| member.person_id == person_id);
+    if known {
+        return Err(CompanyRefusal::MemberExists);
+    }
+    Ok(vec![CompanyEvent::MemberAdded { member_id, person_id, role }])
+}
+
+fn decide_change_role(
+    company: &Company,
+    member_id: MemberId,
+    role: Role,
+    power: Power,
+) -> Result<Vec<CompanyEvent>, CompanyRefusal> {
+    let member = company.member(member_id)?;
+    within_own_power(member.role, power)?;
+    if member.role == role {
+        return Ok(Vec::new());
+    }
+    if role.power() < Power::SuperAdmin && company.is_last_super_admin(member_id) {
+        return Err(CompanyRefusal::LastSuperAdmin);
+    }
+    Ok(vec![CompanyEvent::MemberRoleChanged { member_id, role, previous_role: member.role }])
+}
+
+fn decide_remove_member(
+    company: &Company,
+    member_id: MemberId,
+    power: Power,
+) -> Result<Vec<CompanyEvent>, CompanyRefusal> {
+    let member = company.member(member_id)?;
+    within_own_power(member.role, power)?;
+    if company.is_last_super_admin(member_id) {
+        return Err(CompanyRefusal::LastSuperAdmin);
+    }
+    Ok(vec![CompanyEvent::MemberRemoved { member_id }])
+}
+
+/// The state after the event; an event that can't follow the state changes nothing.
+#[must_use]
+pub fn evolve(mut company: Company, event: CompanyEvent) -> Company {
+    match event {
+        CompanyEvent::Registered { name } => company.name = Some(name),
+        CompanyEvent::OauthAppEnabled {} => company.oauth_app_enabled = true,
+        CompanyEvent::OauthAppDisabled {} => company.oauth_app_enabled = false,
+        CompanyEvent::PolicyChanged { policy } => company.policy = policy,
+        CompanyEvent::MemberAdded { member_id, person_id, role } => {
+            company.members.insert(member_id, Member { person_id, role });
+        }
+        CompanyEvent::MemberRoleChanged { member_id, role, .. } => {
+            if let Some(member) = company.members.get_mut(&member_id) {
+                member.role = role;
+            }
+        }
+        CompanyEvent::MemberRemoved { member_id } => {
+            company.members.remove(&member_id);
+        }
+        CompanyEvent::ClientCreated { client_id, name, scopes, secret } => {
+            company.clients.insert(client_id, Client { name, scopes, secret, previous: None });
+        }
+        CompanyEvent::ClientRotated { client_id, secret, previous_secret_expires_at } => {
+            if let Some(client) = company.clients.get_mut(&client_id) {
+                let old = std::mem::replace(&mut client.secret, secret);
+                client.previous = previous_secret_expires_at.map(|end| (old, end));
+            }
+        }
+        CompanyEvent::ClientDeleted { client_id } => {
+            company.clients.remove(&client_id);
+        }
+        CompanyEvent::PersonErased { .. } => {}
+    }
+    company
+}
+
+impl CompanyEvent {
+    /// The event's type, as the ledger carries it.
+    pub const fn type_name(&self) -> &'static str {
+        match self {
+            Self::Registered { .. } => "company.registered",
+            Self::OauthAppEnabled {} => "company.oauth_app_enabled",
+            Self::OauthAppDisabled {} => "company.oauth_app_disabled",
+            Self::PolicyChanged { .. } => "company.policy_changed",
+            Self::MemberAdded { .. } => "company.member_added",
+            Self::MemberRoleChanged { .. } => "company.member_role_changed",
+            Self::MemberRemoved { .. } => "company.member_removed",
+            Self::ClientCreated { .. } => "company.client_created",
+            Self::ClientRotated { .. } => "company.client_rotated",
+            Self::ClientDeleted { .. } => "company.client_deleted",
+            Self::PersonErased { .. } => "company.person_erased",
+        }
+    }
+
+    /// The version of the event's shape.
+    pub const fn version(&self) -> u32 {
+        1
+    }
+}
+
+impl cqrs_es::DomainEvent for CompanyEvent {
+    fn event_type(&self) -> String {
+        self.type_name().to_owned()
+    }
+
+    fn event_version(&self) -> String {
+        self.version().to_string()
+    }
+}
+
+impl cqrs_es::Aggregate for Company {
+    const TYPE: &'static str = "company";
+    type Command = CompanyDecision;
+    type Event = CompanyEvent;
+    type Error = CompanyRefusal;
+    type Services = ();
+
+    async fn handle(
+        &mut self,
+        command: Self::Command,
+        (): &Self::Services,
+        sink: &cqrs_es::event_sink::EventSink<Self>,
+    ) -> Result<(), Self::Error> {
+        for event in decide(self, &command)? {
+            sink.write(event, self).await;
+        }
+        Ok(())
+    }
+
+    fn apply(&mut self, event: Self::Event) {
+        *self = evolve(std::mem::take(self), event);
+    }
+}
