@@ -1,1 +1,25 @@
-//! x
+//! The companies' ledgers: one totally ordered, gap-free, append-only log per company.
+//!
+//! [`Ledger`] executes commands: it loads a stream, lets the domain decide, and appends what it
+//! decided, again when somebody else was faster. A [`Store`] keeps the events; there is one
+//! implementation per database ([`sqlite::SqliteStore`]). Whoever follows the log reads it in
+//! order with [`Store::read`] and waits for more with [`Store::watch`].
+//!
+//! To add a database: implement [`Store`], run the contract tests in `tests/contract` against it,
+//! and give it an implementation of cqrs-es's `PersistedEventRepository`.
+
+pub mod clock;
+pub mod commit;
+pub mod entry;
+mod error;
+pub mod ledger;
+pub mod record;
+pub mod sqlite;
+mod store;
+
+pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use commit::{AppendError, Commit, Context, Idempotency, Recorded};
+pub use error::StoreError;
+pub use ledger::{Decidable, ExecuteError, Executed, Ledger, Request};
+pub use record::{Head, PrivatePart, RecordedEvent, StreamId};
+pub use store::{LoadedStream, Replay, Store};

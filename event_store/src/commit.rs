@@ -1,0 +1,173 @@
+//! What callers bring to a store, and what they take away.
+
+use crate::clock::Entropy;
+use crate::entry;
+use crate::error::StoreError;
+use crate::record::{Metadata, PrivatePart, StreamId};
+use token_ledger_domain::{Actor, CompanyId, LedgerEvent, Timestamp};
+use uuid::Uuid;
+
+/// Who asks, from where and why.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Context {
+    /// Who.
+    pub actor: Actor,
+    /// The request.
+    pub request_id: Option<String>,
+    /// Everything that names or describes a person.
+    pub private: PrivatePart,
+}
+
+impl Context {
+    /// The service itself, of its own accord.
+    pub fn system() -> Self {
+        Self { actor: Actor::SYSTEM, request_id: None, private: PrivatePart::default() }
+    }
+}
+
+/// A request that may be repeated: the first one is recorded, the others are told so.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Idempotency {
+    /// The credential that asks.
+    pub caller: String,
+    /// Method and path.
+    pub route: String,
+    /// The key that the caller chose.
+    pub key: String,
+    /// SHA-256 of the request, so that another one with the same key is noticed.
+    pub request_hash: [u8; 32],
+}
+
+/// How long an idempotency key is remembered, in seconds: a day.
+pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
+
+/// An event that is ready to be appended: everything but its place.
+#[derive(Clone, Debug)]
+pub struct SealedEvent {
+    /// What happened.
+    pub event: LedgerEvent,
+    /// Its exact text.
+    pub payload: String,
+    /// The salt of the commitment to payload and metadata.
+    pub salt: [u8; 32],
+    /// The commitment to payload and metadata.
+    pub commitment: [u8; 32],
+    /// The private part, if there is one.
+    pub private: Option<SealedPrivate>,
+}
+
+/// A private part that is ready to be stored.
+#[derive(Clone, Debug)]
+pub struct SealedPrivate {
+    /// The salt of its commitment.
+    pub salt: [u8; 32],
+    /// Its exact text.
+    pub data: String,
+    /// Its commitment.
+    pub commitment: [u8; 32],
+}
+
+/// Events of one stream that are appended together or not at all.
+#[derive(Clone, Debug)]
+pub struct Commit {
+    /// The company.
+    pub company: CompanyId,
+    /// The stream.
+    pub stream: StreamId,
+    /// The sequence that the decision was made at; 0 for a new stream.
+    pub expected_sequence: u64,
+    /// The sequence of the Company aggregate that the decision relied on, if it did.
+    pub company_sequence: Option<u64>,
+    /// Recognises this commit when it is sent again after a lost answer.
+    pub commit_id: Uuid,
+    /// When the decision was made.
+    pub decided_at: Timestamp,
+    /// The metadata's exact text, for every event.
+    pub metadata: String,
+    /// Who did it, as in `metadata`.
+    pub actor: Actor,
+    /// The events; none when only the idempotency key is to be recorded.
+    pub events: Vec<SealedEvent>,
+    /// The key to record, if the request has one.
+    pub idempotency: Option<Idempotency>,
+    /// The state after the events, when the stream has become long enough to keep it.
+    pub snapshot: Option<String>,
+}
+
+impl Commit {
+    /// A commit of these events.
+    ///
+    /// # Errors
+    /// [`StoreError::Rejected`] when something can't be written as JSON.
+    pub fn new(
+        company: CompanyId,
+        stream: StreamId,
+        expected_sequence: u64,
+        events: Vec<LedgerEvent>,
+        context: &Context,
+        decided_at: Timestamp,
+        entropy: &dyn Entropy,
+    ) -> Result<Self, StoreError> {
+        let unwritable = |error: serde_json::Error| StoreError::Rejected(error.to_string());
+        let metadata = Metadata { actor: context.actor, request_id: context.request_id.clone() }
+            .to_text()
+            .map_err(unwritable)?;
+        let private = (context.private != PrivatePart::default())
+            .then(|| serde_json::to_string(&context.private))
+            .transpose()
+            .map_err(unwritable)?;
+        let mut sealed = Vec::with_capacity(events.len());
+        for event in events {
+            let payload = event.payload().map_err(unwritable)?;
+            let salt = entropy.bits256();
+            let commitment = entry::content_commitment(&salt, &payload, &metadata);
+            let private = private.clone().map(|data| {
+                let salt = entropy.bits256();
+                let commitment = entry::private_commitment(&salt, &data);
+                SealedPrivate { salt, data, commitment }
+            });
+            sealed.push(SealedEvent { event, payload, salt, commitment, private });
+        }
+        Ok(Self {
+            company,
+            stream,
+            expected_sequence,
+            company_sequence: None,
+            commit_id: entropy.uuid(decided_at),
+            decided_at,
+            metadata,
+            actor: context.actor,
+            events: sealed,
+            idempotency: None,
+            snapshot: None,
+        })
+    }
+}
+
+/// Where a commit came to stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Recorded {
+    /// The stream's sequence after it.
+    pub sequence: u64,
+    /// The position of its last event; the ledger's head where it had none.
+    pub position: u64,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+}
+
+/// Why a commit was not appended. Nothing of it is in the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum AppendError {
+    /// The stream has moved on since the decision.
+    #[error("the stream has moved on")]
+    Conflict,
+    /// The company has changed since the decision.
+    #[error("the company has changed")]
+    CompanyChanged,
+    /// The idempotency key was recorded before.
+    #[error("the idempotency key was recorded before")]
+    Repeated,
+    /// A failure.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}

@@ -1,0 +1,92 @@
+//! The hashes that make the ledger tamper-evident.
+//!
+//! Each event has an entry: canonical JSON (RFC 8785) that names its place, its predecessor in its
+//! stream and two commitments, one to payload and metadata, one to the private part. A commitment
+//! is SHA-256 of a random salt and the exact bytes. The entry's hash is the leaf hash of RFC 6962
+//! §2.1, so that the entries of a company are the leaves of one Merkle tree, position P being leaf
+//! P - 1.
+
+use crate::record::StreamId;
+use sha2::{Digest, Sha256};
+use std::fmt::Write as _;
+use token_ledger_domain::{CompanyId, Timestamp};
+
+/// What an entry says.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry<'a> {
+    /// The company.
+    pub company: CompanyId,
+    /// The position in its ledger.
+    pub position: u64,
+    /// The stream.
+    pub stream: StreamId,
+    /// The sequence in the stream.
+    pub sequence: u64,
+    /// The event's type.
+    pub event_type: &'a str,
+    /// The version of its shape.
+    pub event_version: &'a str,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// The commitment to payload and metadata.
+    pub content: [u8; 32],
+    /// The commitment to the private part.
+    pub private: Option<[u8; 32]>,
+    /// The entry hash of the stream's previous event.
+    pub previous: Option<[u8; 32]>,
+}
+
+impl Entry<'_> {
+    /// The entry's exact text. Its members are in order and hold nothing that needs escaping, as
+    /// RFC 8785 wants it.
+    pub fn text(&self) -> String {
+        let mut text = String::with_capacity(640);
+        let optional = |hash: Option<[u8; 32]>| {
+            hash.map_or_else(|| "null".to_owned(), |hash| format!("\"{}\"", hex::encode(hash)))
+        };
+        // Writing to a String can't fail.
+        let _ = write!(
+            text,
+            r#"{{"aggregate_id":"{}","aggregate_type":"{}","company_id":"{}","content":"{}","event_type":"{}","event_version":"{}","position":{},"previous":{},"private":{},"recorded_at":"{}","sequence":{}}}"#,
+            self.stream.id,
+            self.stream.kind,
+            self.company,
+            hex::encode(self.content),
+            self.event_type,
+            self.event_version,
+            self.position,
+            optional(self.previous),
+            optional(self.private),
+            self.recorded_at,
+            self.sequence,
+        );
+        text
+    }
+
+    /// The entry's hash: SHA-256 of a zero byte and the text (RFC 6962 §2.1).
+    pub fn hash(&self) -> [u8; 32] {
+        let mut hasher = Sha256::new();
+        hasher.update([0]);
+        hasher.update(self.text().as_bytes());
+        hasher.finalize().into()
+    }
+}
+
+/// The commitment to an event's payload and metadata. A line break, which neither text holds,
+/// stands between them.
+pub fn content_commitment(salt: &[u8; 32], payload: &str, metadata: &str) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(salt);
+    hasher.update(payload.as_bytes());
+    hasher.update(b"\n");
+    hasher.update(metadata.as_bytes());
+    hasher.finalize().into()
+}
+
+/// The commitment to a private part.
+pub fn private_commitment(salt: &[u8; 32], data: &str) -> [u8; 32] {
+    let mut hasher = Sha256::new();
+    hasher.update(salt);
+    hasher.update(data.as_bytes());
+    hasher.finalize().into()
+}

@@ -1,0 +1,47 @@
+//! What can fail in a store, whichever database it is on.
+
+use token_ledger_domain::CompanyId;
+use token_ledger_domain::event::UndecodableEvent;
+
+/// A failure of ours, as opposed to a refusal: the caller did nothing wrong.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// The database can't be used right now: locked, full, read-only, gone.
+    #[error("the database can't be used: {0}")]
+    Unavailable(String),
+    /// Another process writes to this database.
+    #[error("{0}")]
+    InUse(String),
+    /// The file or server is not a ledger, or one of a newer release.
+    #[error("{0}")]
+    Incompatible(String),
+    /// What is stored can't be.
+    #[error("company {company}, position {position}: {problem}")]
+    Corrupt {
+        /// The company whose ledger it is.
+        company: CompanyId,
+        /// The position in the ledger, 0 where none is meant.
+        position: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The database refused a statement that should have worked.
+    #[error("the database refused a statement: {0}")]
+    Rejected(String),
+    /// The clock is so far behind the ledger that times would stand still.
+    #[error("the clock is {seconds} s behind the ledger's last event; set it right")]
+    ClockBehind {
+        /// How far, in seconds.
+        seconds: i64,
+    },
+    /// The store is shutting down.
+    #[error("the store is shutting down")]
+    Closed,
+}
+
+impl StoreError {
+    /// An event that can't be decoded.
+    pub fn undecodable(company: CompanyId, position: u64, source: &UndecodableEvent) -> Self {
+        Self::Corrupt { company, position, problem: source.to_string() }
+    }
+}

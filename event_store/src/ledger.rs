@@ -1,0 +1,531 @@
+//! Executing commands: load, decide, append, and again when somebody else was faster.
+
+use crate::clock::{Clock, Entropy};
+use crate::commit::{AppendError, Commit, Context, Idempotency};
+use crate::error::StoreError;
+use crate::record::StreamId;
+use crate::store::{LoadedStream, Replay, Store};
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use std::hash::BuildHasher;
+use std::sync::Arc;
+use token_ledger_domain::company::{
+    self, Company, CompanyCommand, CompanyDecision, CompanyRefusal,
+};
+use token_ledger_domain::event::AggregateType;
+use token_ledger_domain::key::{self, Key, KeyCommand, KeyDecision, KeyRefusal};
+use token_ledger_domain::token::{self, Token, TokenCommand, TokenDecision, TokenRefusal};
+use token_ledger_domain::{CompanyId, LedgerEvent, Power, Timestamp};
+
+/// How often a command is decided anew before the caller is told that others were faster.
+const MAX_ATTEMPTS: usize = 20;
+/// A stream's state is kept in a snapshot whenever it has grown by this many events.
+pub const SNAPSHOT_EVERY: u64 = 100;
+/// Streams that share a lock within this process; more locks, fewer waits for strangers.
+const STREAM_LOCKS: usize = 256;
+
+/// An aggregate that a ledger can keep.
+pub trait Decidable: cqrs_es::Aggregate + Clone {
+    /// What can be asked of it.
+    type Command: Send + Sync;
+    /// Which streams are its.
+    const KIND: AggregateType;
+
+    /// What there is to decide about.
+    fn decision(
+        command: &<Self as Decidable>::Command,
+        company: &Company,
+        power: Power,
+        now: Timestamp,
+    ) -> <Self as cqrs_es::Aggregate>::Command;
+
+    /// Whether the decision relies on the company's state, so that it falls with a change there.
+    fn relies_on_company(command: &<Self as Decidable>::Command) -> bool;
+
+    /// Whether the command begins a new stream, so that there is nothing to load.
+    fn begins_stream(command: &<Self as Decidable>::Command) -> bool;
+
+    /// The events that the decision leads to.
+    ///
+    /// # Errors
+    /// The reason for a refusal.
+    fn decide(
+        &self,
+        decision: &<Self as cqrs_es::Aggregate>::Command,
+    ) -> Result<Vec<Self::Event>, Self::Error>;
+
+    /// One of its events among all others.
+    fn wrap(event: Self::Event) -> LedgerEvent;
+
+    /// One of its events, if it is.
+    fn unwrap(event: LedgerEvent) -> Option<Self::Event>;
+}
+
+impl Decidable for Token {
+    type Command = TokenCommand;
+    const KIND: AggregateType = AggregateType::Token;
+
+    fn decision(
+        command: &TokenCommand,
+        company: &Company,
+        _power: Power,
+        now: Timestamp,
+    ) -> TokenDecision {
+        TokenDecision { command: command.clone(), rules: company.token_rules(), now }
+    }
+
+    fn relies_on_company(command: &TokenCommand) -> bool {
+        match command {
+            TokenCommand::Create(_)
+            | TokenCommand::Refresh(_)
+            | TokenCommand::ChangeScopes { .. } => true,
+            TokenCommand::EndGrace | TokenCommand::Delete | TokenCommand::Expire { .. } => false,
+        }
+    }
+
+    fn begins_stream(command: &TokenCommand) -> bool {
+        matches!(command, TokenCommand::Create(_))
+    }
+
+    fn decide(&self, decision: &TokenDecision) -> Result<Vec<Self::Event>, TokenRefusal> {
+        token::decide(self, decision)
+    }
+
+    fn wrap(event: Self::Event) -> LedgerEvent {
+        LedgerEvent::Token(event)
+    }
+
+    fn unwrap(event: LedgerEvent) -> Option<Self::Event> {
+        if let LedgerEvent::Token(event) = event { Some(event) } else { None }
+    }
+}
+
+impl Decidable for Key {
+    type Command = KeyCommand;
+    const KIND: AggregateType = AggregateType::Key;
+
+    fn decision(
+        command: &KeyCommand,
+        _company: &Company,
+        power: Power,
+        now: Timestamp,
+    ) -> KeyDecision {
+        KeyDecision { command: command.clone(), power, now }
+    }
+
+    fn relies_on_company(_command: &KeyCommand) -> bool {
+        false
+    }
+
+    fn begins_stream(command: &KeyCommand) -> bool {
+        matches!(command, KeyCommand::Create { .. })
+    }
+
+    fn decide(&self, decision: &KeyDecision) -> Result<Vec<Self::Event>, KeyRefusal> {
+        key::decide(self, decision)
+    }
+
+    fn wrap(event: Self::Event) -> LedgerEvent {
+        LedgerEvent::Key(event)
+    }
+
+    fn unwrap(event: LedgerEvent) -> Option<Self::Event> {
+        if let LedgerEvent::Key(event) = event { Some(event) } else { None }
+    }
+}
+
+impl Decidable for Company {
+    type Command = CompanyCommand;
+    const KIND: AggregateType = AggregateType::Company;
+
+    fn decision(
+        command: &CompanyCommand,
+        _company: &Company,
+        power: Power,
+        now: Timestamp,
+    ) -> CompanyDecision {
+        CompanyDecision { command: command.clone(), power, now }
+    }
+
+    fn relies_on_company(_command: &CompanyCommand) -> bool {
+        // Its own sequence is the expected one.
+        false
+    }
+
+    fn begins_stream(command: &CompanyCommand) -> bool {
+        matches!(command, CompanyCommand::Register { .. })
+    }
+
+    fn decide(&self, decision: &CompanyDecision) -> Result<Vec<Self::Event>, CompanyRefusal> {
+        company::decide(self, decision)
+    }
+
+    fn wrap(event: Self::Event) -> LedgerEvent {
+        LedgerEvent::Company(event)
+    }
+
+    fn unwrap(event: LedgerEvent) -> Option<Self::Event> {
+        if let LedgerEvent::Company(event) = event { Some(event) } else { None }
+    }
+}
+
+/// A command with everything that belongs to it.
+#[derive(Clone, Debug)]
+pub struct Request<C> {
+    /// The aggregate.
+    pub id: uuid::Uuid,
+    /// What is asked.
+    pub command: C,
+    /// The sequence that the aggregate must stand at (`If-Match`), if the caller cares.
+    pub expected_version: Option<u64>,
+    /// The key under which a repeat is recognised.
+    pub idempotency: Option<Idempotency>,
+}
+
+impl<C> Request<C> {
+    /// A request without conditions.
+    pub fn new(id: impl Into<uuid::Uuid>, command: C) -> Self {
+        Self { id: id.into(), command, expected_version: None, idempotency: None }
+    }
+}
+
+/// What became of a command that was not refused.
+#[derive(Clone, Debug)]
+pub enum Executed<A> {
+    /// It is done, and recorded.
+    Done {
+        /// The state after it.
+        state: A,
+        /// The stream's sequence after it.
+        sequence: u64,
+        /// The position of its last event; `None` when there was nothing to change.
+        position: Option<u64>,
+        /// When it was recorded.
+        recorded_at: Timestamp,
+    },
+    /// The same request was done before; nothing happened now.
+    Repeated(Replay),
+}
+
+/// Why a command was not carried out. Nothing of it is in the ledger.
+#[derive(Debug, thiserror::Error)]
+pub enum ExecuteError<R> {
+    /// There is no such company.
+    #[error("there is no such company")]
+    NoCompany,
+    /// The rules say no.
+    #[error(transparent)]
+    Refused(R),
+    /// The aggregate is not at the version that the caller named.
+    #[error("it is at version {actual} by now")]
+    VersionMismatch {
+        /// The version that it is at.
+        actual: u64,
+    },
+    /// Others kept changing the same thing.
+    #[error("others keep changing the same thing")]
+    Contended,
+    /// The idempotency key belongs to another request.
+    #[error("the idempotency key was used for another request")]
+    KeyReused,
+    /// A failure of ours.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}
+
+/// A folded stream.
+#[derive(Clone, Debug, Default)]
+struct Folded<A> {
+    state: A,
+    sequence: u64,
+}
+
+/// The companies' ledgers, for whoever has something to ask of them.
+pub struct Ledger {
+    store: Arc<dyn Store>,
+    clock: Arc<dyn Clock>,
+    entropy: Arc<dyn Entropy>,
+    companies: RwLock<HashMap<CompanyId, Arc<Folded<Company>>>>,
+    locks: Vec<tokio::sync::Mutex<()>>,
+    hasher: std::hash::RandomState,
+}
+
+impl std::fmt::Debug for Ledger {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Ledger").finish_non_exhaustive()
+    }
+}
+
+impl Ledger {
+    /// The ledgers in this store.
+    pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
+        Self {
+            store,
+            clock,
+            entropy,
+            companies: RwLock::default(),
+            locks: (0..STREAM_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
+            hasher: std::hash::RandomState::new(),
+        }
+    }
+
+    /// The store behind it.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        &self.store
+    }
+
+    /// The clock that it decides by.
+    pub fn clock(&self) -> &Arc<dyn Clock> {
+        &self.clock
+    }
+
+    /// The randomness that it draws on.
+    pub fn entropy(&self) -> &Arc<dyn Entropy> {
+        &self.entropy
+    }
+
+    /// Executes a command. When this answers `Done`, the events are durable and every inline
+    /// projection shows them.
+    ///
+    /// # Errors
+    /// When it is refused, a condition is not met, or the store fails; nothing has happened then.
+    pub async fn execute<A: Decidable>(
+        &self,
+        company: CompanyId,
+        power: Power,
+        context: &Context,
+        request: Request<<A as Decidable>::Command>,
+    ) -> Result<Executed<A>, ExecuteError<A::Error>> {
+        let stream = StreamId { kind: A::KIND, id: request.id };
+        let lock = self.hasher.hash_one(stream);
+        let lock = usize::try_from(lock % STREAM_LOCKS as u64).unwrap_or(0);
+        let _turn = self.locks[lock].lock().await;
+        // Kept over all attempts, so that one whose answer was lost recognises itself.
+        let commit_id = self.entropy.uuid(self.clock.now());
+        for attempt in 0..MAX_ATTEMPTS {
+            if let Some(key) = &request.idempotency
+                && let Some(replay) = self.store.replay(company, key, self.clock.now()).await?
+            {
+                return repeated(key, replay);
+            }
+            let folded = if attempt == 0 && A::begins_stream(&request.command) {
+                Folded::default()
+            } else {
+                self.fold::<A>(company, stream).await?
+            };
+            let (mut commit, state) =
+                self.decide(company, power, context, stream, folded, &request).await?;
+            if commit.events.is_empty() && commit.idempotency.is_none() {
+                return Ok(Executed::Done {
+                    state,
+                    sequence: commit.expected_sequence,
+                    position: None,
+                    recorded_at: commit.decided_at,
+                });
+            }
+            commit.commit_id = commit_id;
+            let changes = !commit.events.is_empty();
+            match self.append_one(commit).await {
+                Ok(recorded) => {
+                    if A::KIND == AggregateType::Company {
+                        self.forget_company(company);
+                    }
+                    return Ok(Executed::Done {
+                        state,
+                        sequence: recorded.sequence,
+                        position: changes.then_some(recorded.position),
+                        recorded_at: recorded.recorded_at,
+                    });
+                }
+                Err(AppendError::CompanyChanged) => self.forget_company(company),
+                Err(AppendError::Conflict | AppendError::Repeated) => {
+                    if A::KIND == AggregateType::Company {
+                        self.forget_company(company);
+                    }
+                }
+                Err(AppendError::Failed(error)) => return Err(error.into()),
+            }
+        }
+        Err(ExecuteError::Contended)
+    }
+
+    /// Executes many commands of one company side by side, each for itself: loads the streams
+    /// together and appends together. Answers in the same order; `Ok(true)` where something
+    /// changed.
+    ///
+    /// # Errors
+    /// When nothing could be loaded at all.
+    pub async fn execute_many<A: Decidable>(
+        &self,
+        company: CompanyId,
+        power: Power,
+        context: &Context,
+        requests: &[Request<<A as Decidable>::Command>],
+    ) -> Result<Vec<Result<bool, ExecuteError<A::Error>>>, StoreError> {
+        let mut answers: Vec<Option<Result<bool, ExecuteError<A::Error>>>> =
+            requests.iter().map(|_| None).collect();
+        for _ in 0..MAX_ATTEMPTS {
+            let open: Vec<usize> =
+                (0..requests.len()).filter(|index| answers[*index].is_none()).collect();
+            if open.is_empty() {
+                break;
+            }
+            let streams: Vec<StreamId> = open
+                .iter()
+                .map(|index| StreamId { kind: A::KIND, id: requests[*index].id })
+                .collect();
+            let loaded = self.store.load(company, &streams).await?;
+            let mut commits = Vec::with_capacity(open.len());
+            let mut owners = Vec::with_capacity(open.len());
+            for ((index, stream), loaded) in open.into_iter().zip(streams).zip(loaded) {
+                let folded = fold_stream::<A>(loaded)?;
+                match self.decide(company, power, context, stream, folded, &requests[index]).await {
+                    Ok((commit, _)) if commit.events.is_empty() => answers[index] = Some(Ok(false)),
+                    Ok((commit, _)) => {
+                        commits.push(commit);
+                        owners.push(index);
+                    }
+                    Err(error) => answers[index] = Some(Err(error)),
+                }
+            }
+            let outcomes = self.store.append(commits).await;
+            for (index, outcome) in owners.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(_) => answers[index] = Some(Ok(true)),
+                    Err(AppendError::Failed(error)) => answers[index] = Some(Err(error.into())),
+                    Err(AppendError::CompanyChanged) => self.forget_company(company),
+                    Err(AppendError::Conflict | AppendError::Repeated) => {}
+                }
+            }
+        }
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.unwrap_or(Err(ExecuteError::Contended)))
+            .collect())
+    }
+
+    /// The state of an aggregate and its sequence; 0 when nothing happened to it.
+    ///
+    /// # Errors
+    /// When the store fails or holds something that can't be decoded.
+    pub async fn state<A: Decidable>(
+        &self,
+        company: CompanyId,
+        id: uuid::Uuid,
+    ) -> Result<(A, u64), StoreError> {
+        let folded = self.fold::<A>(company, StreamId { kind: A::KIND, id }).await?;
+        Ok((folded.state, folded.sequence))
+    }
+
+    async fn decide<A: Decidable>(
+        &self,
+        company_id: CompanyId,
+        power: Power,
+        context: &Context,
+        stream: StreamId,
+        folded: Folded<A>,
+        request: &Request<<A as Decidable>::Command>,
+    ) -> Result<(Commit, A), ExecuteError<A::Error>> {
+        let company = self.company(company_id).await?;
+        if A::KIND != AggregateType::Company && !company.state.exists() {
+            return Err(ExecuteError::NoCompany);
+        }
+        let now = self.clock.now();
+        let decision = A::decision(&request.command, &company.state, power, now);
+        if let Some(expected) = request.expected_version
+            && folded.sequence != expected
+            && folded.sequence > 0
+        {
+            return Err(ExecuteError::VersionMismatch { actual: folded.sequence });
+        }
+        let events = folded.state.decide(&decision).map_err(ExecuteError::Refused)?;
+        let mut state = folded.state;
+        for event in &events {
+            state.apply(event.clone());
+        }
+        let sequence = folded.sequence + events.len() as u64;
+        let snapshot = (sequence / SNAPSHOT_EVERY > folded.sequence / SNAPSHOT_EVERY)
+            .then(|| serde_json::to_string(&state))
+            .transpose()
+            .map_err(|error| StoreError::Rejected(error.to_string()))?;
+        let events = events.into_iter().map(A::wrap).collect();
+        let mut commit = Commit::new(
+            company_id,
+            stream,
+            folded.sequence,
+            events,
+            context,
+            now,
+            self.entropy.as_ref(),
+        )?;
+        commit.idempotency.clone_from(&request.idempotency);
+        commit.snapshot = snapshot;
+        if A::relies_on_company(&request.command) {
+            commit.company_sequence = Some(company.sequence);
+        }
+        Ok((commit, state))
+    }
+
+    async fn append_one(&self, commit: Commit) -> Result<crate::commit::Recorded, AppendError> {
+        self.store
+            .append(vec![commit])
+            .await
+            .pop()
+            .unwrap_or(Err(AppendError::Failed(StoreError::Closed)))
+    }
+
+    async fn fold<A: Decidable>(
+        &self,
+        company: CompanyId,
+        stream: StreamId,
+    ) -> Result<Folded<A>, StoreError> {
+        let loaded = self.store.load(company, &[stream]).await?.pop().unwrap_or_default();
+        fold_stream(loaded)
+    }
+
+    async fn company(&self, id: CompanyId) -> Result<Arc<Folded<Company>>, StoreError> {
+        if let Some(known) = self.companies.read().get(&id) {
+            return Ok(Arc::clone(known));
+        }
+        let folded = Arc::new(self.fold::<Company>(id, id.into()).await?);
+        if folded.state.exists() {
+            self.companies.write().insert(id, Arc::clone(&folded));
+        }
+        Ok(folded)
+    }
+
+    fn forget_company(&self, id: CompanyId) {
+        self.companies.write().remove(&id);
+    }
+}
+
+fn repeated<A, R>(key: &Idempotency, replay: Replay) -> Result<Executed<A>, ExecuteError<R>> {
+    if replay.request_hash == key.request_hash {
+        Ok(Executed::Repeated(replay))
+    } else {
+        Err(ExecuteError::KeyReused)
+    }
+}
+
+fn fold_stream<A: Decidable>(loaded: LoadedStream) -> Result<Folded<A>, StoreError> {
+    let (mut sequence, mut state) = match loaded.snapshot {
+        None => (0, A::default()),
+        Some((sequence, text)) => match serde_json::from_str(&text) {
+            Ok(state) => (sequence, state),
+            Err(error) => {
+                return Err(StoreError::Rejected(format!("a snapshot can't be read: {error}")));
+            }
+        },
+    };
+    for event in loaded.events {
+        let decoded = event.decode()?;
+        let own = A::unwrap(decoded).ok_or_else(|| StoreError::Corrupt {
+            company: event.company,
+            position: event.position,
+            problem: format!("{} in a stream of {}", event.event_type, A::KIND),
+        })?;
+        state.apply(own);
+        sequence = event.sequence;
+    }
+    Ok(Folded { state, sequence })
+}

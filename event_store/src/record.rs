@@ -1,0 +1,171 @@
+//! What a ledger holds.
+
+use crate::error::StoreError;
+use serde::{Deserialize, Serialize};
+use std::fmt;
+use std::str::FromStr;
+use token_ledger_domain::event::AggregateType;
+use token_ledger_domain::{Actor, CompanyId, KeyId, LedgerEvent, Timestamp, TokenId};
+use uuid::Uuid;
+
+/// An aggregate's stream of events within a company's ledger.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct StreamId {
+    /// The kind of aggregate.
+    pub kind: AggregateType,
+    /// Its identifier.
+    pub id: Uuid,
+}
+
+impl From<TokenId> for StreamId {
+    fn from(id: TokenId) -> Self {
+        Self { kind: AggregateType::Token, id: id.0 }
+    }
+}
+
+impl From<KeyId> for StreamId {
+    fn from(id: KeyId) -> Self {
+        Self { kind: AggregateType::Key, id: id.0 }
+    }
+}
+
+impl From<CompanyId> for StreamId {
+    fn from(id: CompanyId) -> Self {
+        Self { kind: AggregateType::Company, id: id.0 }
+    }
+}
+
+impl fmt::Display for StreamId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} {}", self.kind, self.id)
+    }
+}
+
+/// A company's head: how far its ledger has come.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Head {
+    /// The company.
+    pub company: CompanyId,
+    /// The position of the last event; 0 when there is none.
+    pub position: u64,
+    /// When the last event was recorded.
+    pub recorded_at: Timestamp,
+    /// The sequence of the last event of the company's own stream.
+    pub company_sequence: u64,
+}
+
+/// An event as it stands in a company's ledger.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RecordedEvent {
+    /// The company whose ledger it is.
+    pub company: CompanyId,
+    /// 1, 2, 3 … without gaps in the company's ledger.
+    pub position: u64,
+    /// The aggregate that it happened to.
+    pub stream: StreamId,
+    /// 1, 2, 3 … without gaps in the aggregate's stream.
+    pub sequence: u64,
+    /// The type, such as `token.created`.
+    pub event_type: String,
+    /// The version of the payload's shape.
+    pub event_version: String,
+    /// The payload's exact text, JSON.
+    pub payload: String,
+    /// The metadata's exact text, JSON.
+    pub metadata: String,
+    /// When it was recorded; never earlier than its predecessor in the ledger.
+    pub recorded_at: Timestamp,
+    /// The commit that it was appended with.
+    pub commit_id: Uuid,
+    /// The salt of the commitment to payload and metadata.
+    pub salt: [u8; 32],
+    /// The commitment to the private part, if there is one.
+    pub private_commitment: Option<[u8; 32]>,
+    /// The hash of its entry ([`crate::entry`]).
+    pub entry_hash: [u8; 32],
+}
+
+impl RecordedEvent {
+    /// The event, decoded.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when type, version or payload are not known to this release.
+    pub fn decode(&self) -> Result<LedgerEvent, StoreError> {
+        LedgerEvent::decode(&self.event_type, &self.event_version, &self.payload)
+            .map_err(|error| StoreError::undecodable(self.company, self.position, &error))
+    }
+
+    /// The metadata, decoded.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it is not what this service writes.
+    pub fn metadata(&self) -> Result<Metadata, StoreError> {
+        let corrupt = |problem: String| StoreError::Corrupt {
+            company: self.company,
+            position: self.position,
+            problem: format!("metadata: {problem}"),
+        };
+        let text: MetadataText<'_> =
+            serde_json::from_str(&self.metadata).map_err(|error| corrupt(error.to_string()))?;
+        let kind = FromStr::from_str(&text.actor_type).map_err(
+            |error: token_ledger_domain::actor::UnknownActorType| corrupt(error.to_string()),
+        )?;
+        let id = Uuid::from_str(&text.actor_id).map_err(|error| corrupt(error.to_string()))?;
+        let request_id = text.request_id.map(std::borrow::Cow::into_owned);
+        Ok(Metadata { actor: Actor { kind, id }, request_id })
+    }
+}
+
+/// What is kept of an event's circumstances for good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Metadata {
+    /// Who did it.
+    pub actor: Actor,
+    /// The request that it came with.
+    pub request_id: Option<String>,
+}
+
+/// The stored form: a flat map of strings, as cqrs-es's own tools read it.
+#[derive(Serialize, Deserialize)]
+struct MetadataText<'a> {
+    #[serde(borrow)]
+    actor_type: std::borrow::Cow<'a, str>,
+    #[serde(borrow)]
+    actor_id: std::borrow::Cow<'a, str>,
+    #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
+    request_id: Option<std::borrow::Cow<'a, str>>,
+}
+
+impl Metadata {
+    /// The text to store.
+    ///
+    /// # Errors
+    /// Never; the serializer's interface has it.
+    pub fn to_text(&self) -> Result<String, serde_json::Error> {
+        serde_json::to_string(&MetadataText {
+            actor_type: self.actor.kind.as_str().into(),
+            actor_id: self.actor.id.to_string().into(),
+            request_id: self.request_id.as_deref().map(Into::into),
+        })
+    }
+}
+
+/// What names or describes a person. Kept beside the event, so that it can be erased.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PrivatePart {
+    /// The actor's name.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub actor_name: Option<String>,
+    /// The address that the request came from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ip: Option<String>,
+    /// The program that sent it, as it calls itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user_agent: Option<String>,
+    /// Why it was done, in the actor's words.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// The e-mail address of the person that the event is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub email: Option<String>,
+}

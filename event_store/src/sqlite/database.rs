@@ -1,0 +1,331 @@
+//! The file, its one writing connection and its reading ones.
+
+use super::InlineProjections;
+use super::migrate::{self, MigrationStatus};
+use super::writer::{self, Job};
+use crate::commit::{AppendError, Commit, Recorded};
+use crate::error::StoreError;
+use parking_lot::Mutex;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
+
+/// How long a statement waits for a lock that another process holds on the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Connections that read side by side.
+const READERS: usize = 4;
+/// Jobs that wait for the writing connection; more callers than that wait before they may wait.
+const WAITING_JOBS: usize = 4096;
+/// Pages that a write-ahead log may hold before the writer moves them into the file: 32 MiB.
+const CHECKPOINT_PAGES: u32 = 8192;
+
+/// What a process wants of the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To write it: this process alone. Missing migrations are applied.
+    Write,
+    /// To write it, but not to migrate it.
+    WriteUnmigrated,
+    /// To read it, beside whoever writes it.
+    Read,
+}
+
+/// An SQLite file.
+pub struct Database {
+    path: PathBuf,
+    readers: Arc<Mutex<Vec<Connection>>>,
+    reading: Arc<Semaphore>,
+    jobs: Option<mpsc::Sender<Job>>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+    changes: watch::Sender<u64>,
+    migrated: usize,
+    // Held for as long as this process may write.
+    _lock: Option<File>,
+}
+
+impl std::fmt::Debug for Database {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Database").field("path", &self.path).finish_non_exhaustive()
+    }
+}
+
+/// Something to do with the writing connection, in a transaction of its own.
+pub type WriteJob<T> = Box<dyn FnOnce(&mut Connection) -> Result<T, StoreError> + Send>;
+
+impl Database {
+    /// Opens the file, and makes it where it is missing and may be written.
+    ///
+    /// # Errors
+    /// When it is no ledger, is of a newer release, is written by another process, or can't be
+    /// opened.
+    pub fn open(
+        path: &Path,
+        access: Access,
+        inline: Box<dyn InlineProjections>,
+    ) -> Result<Arc<Self>, StoreError> {
+        if access == Access::Read {
+            return Self::open_for_reading(path);
+        }
+        let lock = lock(path)?;
+        let mut connection = open_writer(path)?;
+        let migrated = if access == Access::Write {
+            migrate::migrate(&mut connection)?
+        } else {
+            expect_current(&connection)?;
+            0
+        };
+        let (changes, _) = watch::channel(0);
+        let (jobs, waiting) = mpsc::channel(WAITING_JOBS);
+        let readers = open_readers(path)?;
+        let writer = writer::spawn(connection, waiting, inline, changes.clone())
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
+        Ok(Arc::new(Self {
+            path: path.to_owned(),
+            readers: Arc::new(Mutex::new(readers)),
+            reading: Arc::new(Semaphore::new(READERS)),
+            jobs: Some(jobs),
+            writer: Mutex::new(Some(writer)),
+            changes,
+            migrated,
+            _lock: Some(lock),
+        }))
+    }
+
+    fn open_for_reading(path: &Path) -> Result<Arc<Self>, StoreError> {
+        let readers = open_readers(path)?;
+        if let Some(connection) = readers.first() {
+            expect_current(connection)?;
+        }
+        Ok(Arc::new(Self {
+            path: path.to_owned(),
+            readers: Arc::new(Mutex::new(readers)),
+            reading: Arc::new(Semaphore::new(READERS)),
+            jobs: None,
+            writer: Mutex::new(None),
+            changes: watch::channel(0).0,
+            migrated: 0,
+            _lock: None,
+        }))
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// How many migrations were applied when it was opened.
+    pub const fn migrated(&self) -> usize {
+        self.migrated
+    }
+
+    /// Whether this process may write it.
+    pub const fn is_writable(&self) -> bool {
+        self.jobs.is_some()
+    }
+
+    /// Changes whenever something may have been appended.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// Runs a query on a reading connection, off the async threads. It sees everything that was
+    /// committed before. Keep it short: a long reader keeps the write-ahead log from being reset.
+    ///
+    /// # Errors
+    /// What the query answers, or when the store is closed.
+    pub async fn read<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let turn =
+            Arc::clone(&self.reading).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        let connection = self.readers.lock().pop().ok_or(StoreError::Closed)?;
+        let reader =
+            Reader { connection: Some(connection), home: Arc::clone(&self.readers), _turn: turn };
+        tokio::task::spawn_blocking(move || match &reader.connection {
+            Some(connection) => query(connection),
+            None => Err(StoreError::Closed),
+        })
+        .await
+        .map_err(|error| StoreError::Rejected(error.to_string()))?
+    }
+
+    /// Runs something on the writing connection, between appends.
+    ///
+    /// # Errors
+    /// What the job answers, or when the file is open for reading only or closed.
+    pub async fn write<T, F>(&self, job: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let job = Job::Write(Box::new(move |connection| {
+            // A caller that went away no longer wants the answer.
+            let _ = answer.send(job(connection));
+        }));
+        self.jobs()?.send(job).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)?
+    }
+
+    /// Appends; see [`crate::Store::append`].
+    pub(super) async fn append(&self, commits: Vec<Commit>) -> Vec<Result<Recorded, AppendError>> {
+        if commits.is_empty() {
+            return Vec::new();
+        }
+        let count = commits.len();
+        match self.try_append(commits).await {
+            Ok(answers) => answers,
+            Err(error) => {
+                let text = error.to_string();
+                let mut answers = vec![Err(AppendError::Failed(error))];
+                answers.resize_with(count, || {
+                    Err(AppendError::Failed(StoreError::Unavailable(text.clone())))
+                });
+                answers
+            }
+        }
+    }
+
+    async fn try_append(
+        &self,
+        commits: Vec<Commit>,
+    ) -> Result<Vec<Result<Recorded, AppendError>>, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs()?.send(Job::Append { commits, answer }).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)
+    }
+
+    fn jobs(&self) -> Result<&mpsc::Sender<Job>, StoreError> {
+        self.jobs
+            .as_ref()
+            .ok_or_else(|| StoreError::Unavailable("it is open for reading only".to_owned()))
+    }
+}
+
+/// A reading connection on loan. It comes home whatever happens to the query or to its caller.
+struct Reader {
+    connection: Option<Connection>,
+    home: Arc<Mutex<Vec<Connection>>>,
+    _turn: OwnedSemaphorePermit,
+}
+
+impl Drop for Reader {
+    fn drop(&mut self) {
+        self.home.lock().extend(self.connection.take());
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        // Without senders the writer finishes what waits, moves the log into the file and ends.
+        self.jobs = None;
+        self.readers.lock().clear();
+        if let Some(writer) = self.writer.lock().take() {
+            let _ = writer.join();
+        }
+    }
+}
+
+fn lock(path: &Path) -> Result<File, StoreError> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".lock");
+    let unavailable = |error: std::io::Error| {
+        StoreError::Unavailable(format!("{}: {error}", Path::new(&name).display()))
+    };
+    let file = File::options()
+        .create(true)
+        .truncate(false)
+        .write(true)
+        .open(&name)
+        .map_err(unavailable)?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(StoreError::InUse(format!(
+            "another process writes to {}; stop it first, send your request to its HTTP API, or \
+             use PostgreSQL for more than one process",
+            path.display()
+        ))),
+        Err(TryLockError::Error(error)) => Err(unavailable(error)),
+    }
+}
+
+fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
+        | OpenFlags::SQLITE_OPEN_CREATE
+        | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| opening(path, &error))?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| opening(path, &error))?;
+    connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
+    connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
+    connection.pragma_update(None, "cache_size", -65_536).map_err(failed)?;
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+fn open_readers(path: &Path) -> Result<Vec<Connection>, StoreError> {
+    (0..READERS).map(|_| open_reader(path)).collect()
+}
+
+fn open_reader(path: &Path) -> Result<Connection, StoreError> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let connection =
+        Connection::open_with_flags(path, flags).map_err(|error| opening(path, &error))?;
+    connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    connection.pragma_update(None, "cache_size", -32_768).map_err(failed)?;
+    connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
+    connection.set_prepared_statement_cache_capacity(128);
+    Ok(connection)
+}
+
+fn expect_current(connection: &Connection) -> Result<(), StoreError> {
+    match migrate::schema_status(connection)? {
+        MigrationStatus::UpToDate => Ok(()),
+        MigrationStatus::Missing(count) => Err(StoreError::Incompatible(format!(
+            "the ledger's schema lacks {count} migrations; run `token-ledger migrate`"
+        ))),
+    }
+}
+
+fn opening(path: &Path, error: &rusqlite::Error) -> StoreError {
+    match failed_ref(error) {
+        StoreError::Unavailable(text) => {
+            StoreError::Unavailable(format!("{}: {text}", path.display()))
+        }
+        StoreError::Incompatible(text) => {
+            StoreError::Incompatible(format!("{}: {text}", path.display()))
+        }
+        other => other,
+    }
+}
+
+/// An error of the driver, in the store's words.
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+pub fn failed(error: rusqlite::Error) -> StoreError {
+    failed_ref(&error)
+}
+
+fn failed_ref(error: &rusqlite::Error) -> StoreError {
+    let rusqlite::Error::SqliteFailure(code, _) = error else {
+        return StoreError::Rejected(error.to_string());
+    };
+    match code.code {
+        ErrorCode::ConstraintViolation
+        | ErrorCode::TypeMismatch
+        | ErrorCode::TooBig
+        | ErrorCode::ApiMisuse
+        | ErrorCode::ParameterOutOfRange => StoreError::Rejected(error.to_string()),
+        ErrorCode::NotADatabase => {
+            StoreError::Incompatible("the file is not an SQLite database; name another file".into())
+        }
+        _ => StoreError::Unavailable(error.to_string()),
+    }
+}

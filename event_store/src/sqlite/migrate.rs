@@ -1,0 +1,91 @@
+//! Bringing a file's schema up to date.
+
+use super::database::failed;
+use crate::error::StoreError;
+use rusqlite::Connection;
+use rusqlite_migration::{M, MigrationDefinitionError, Migrations, SchemaVersion};
+
+/// The migrations, in order.
+fn migrations() -> Migrations<'static> {
+    Migrations::new(vec![
+        M::up(include_str!("../../../migrations/sqlite/0001_ledger.sql")),
+        M::up(include_str!("../../../migrations/sqlite/0002_projections.sql")),
+    ])
+}
+
+/// How many migrations this release has.
+const NEWEST: usize = 2;
+
+/// Where a file's schema stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationStatus {
+    /// It is what this release works with.
+    UpToDate,
+    /// So many migrations are missing.
+    Missing(usize),
+}
+
+/// Where the schema stands.
+///
+/// # Errors
+/// When the file is no ledger, or one of a newer release.
+pub fn schema_status(connection: &Connection) -> Result<MigrationStatus, StoreError> {
+    let version = migrations().current_version(connection).map_err(|error| migration(&error))?;
+    match version {
+        SchemaVersion::NoneSet => {
+            let tables: u64 = connection
+                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+                .map_err(failed)?;
+            if tables > 0 {
+                return Err(StoreError::Incompatible(
+                    "the file is an SQLite database, but not a token ledger; name another file"
+                        .to_owned(),
+                ));
+            }
+            Ok(MigrationStatus::Missing(NEWEST))
+        }
+        SchemaVersion::Inside(inside) if inside.get() == NEWEST => Ok(MigrationStatus::UpToDate),
+        SchemaVersion::Inside(inside) => Ok(MigrationStatus::Missing(NEWEST - inside.get())),
+        SchemaVersion::Outside(outside) => Err(newer(outside.get())),
+    }
+}
+
+fn newer(version: usize) -> StoreError {
+    StoreError::Incompatible(format!(
+        "the ledger's schema is version {version}, newer than this release knows ({NEWEST}); \
+         use the release that wrote it, or a later one"
+    ))
+}
+
+/// Applies what is missing; answers how many migrations that were.
+///
+/// # Errors
+/// When the file is no ledger, is one of a newer release, or can't be written.
+pub(super) fn migrate(connection: &mut Connection) -> Result<usize, StoreError> {
+    match schema_status(connection)? {
+        MigrationStatus::UpToDate => Ok(0),
+        MigrationStatus::Missing(count) => {
+            migrations().to_latest(connection).map_err(|error| migration(&error))?;
+            Ok(count)
+        }
+    }
+}
+
+fn migration(error: &rusqlite_migration::Error) -> StoreError {
+    match error {
+        rusqlite_migration::Error::MigrationDefinition(
+            MigrationDefinitionError::DatabaseTooFarAhead,
+        ) => newer(NEWEST + 1),
+        rusqlite_migration::Error::RusqliteError { err, .. } => {
+            if let rusqlite::Error::SqliteFailure(code, _) = err
+                && code.code == rusqlite::ErrorCode::NotADatabase
+            {
+                return StoreError::Incompatible(
+                    "the file is not an SQLite database; name another file".to_owned(),
+                );
+            }
+            StoreError::Unavailable(err.to_string())
+        }
+        other => StoreError::Rejected(other.to_string()),
+    }
+}

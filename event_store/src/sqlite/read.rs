@@ -1,0 +1,233 @@
+//! Reading the ledger's tables.
+
+use super::database::failed;
+use crate::commit::{IDEMPOTENCY_SECONDS, Idempotency};
+use crate::error::StoreError;
+use crate::record::{Head, RecordedEvent, StreamId};
+use crate::store::{LoadedStream, Replay, StoredPrivate};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+use std::str::FromStr;
+use token_ledger_domain::event::AggregateType;
+use token_ledger_domain::{CompanyId, Timestamp};
+use uuid::Uuid;
+
+/// The columns that [`event_from_row`] reads, in its order.
+pub const EVENT_COLUMNS: &str = "company_id, position, aggregate_type, aggregate_id, sequence, \
+    event_type, event_version, payload, metadata, recorded_at, commit_id, salt, \
+    private_commitment, entry_hash";
+
+const PAGE: &str = "SELECT company_id, position, aggregate_type, aggregate_id, sequence, \
+    event_type, event_version, payload, metadata, recorded_at, commit_id, salt, \
+    private_commitment, entry_hash FROM events \
+    WHERE company_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
+const STREAM: &str = "SELECT company_id, position, aggregate_type, aggregate_id, sequence, \
+    event_type, event_version, payload, metadata, recorded_at, commit_id, salt, \
+    private_commitment, entry_hash FROM events \
+    WHERE aggregate_type = ?1 AND aggregate_id = ?2 AND company_id = ?3 AND sequence > ?4 \
+    ORDER BY sequence LIMIT ?5";
+const SNAPSHOT: &str = "SELECT last_sequence, payload FROM snapshots \
+    WHERE company_id = ?1 AND aggregate_type = ?2 AND aggregate_id = ?3";
+const HEADS: &str = "SELECT company_id, last_position, last_recorded_at, company_sequence \
+    FROM company_heads ORDER BY company_id";
+const HEAD: &str = "SELECT company_id, last_position, last_recorded_at, company_sequence \
+    FROM company_heads WHERE company_id = ?1";
+const PRIVATE: &str =
+    "SELECT salt, data FROM event_private WHERE company_id = ?1 AND position = ?2";
+const RECORDED_AT: &str = "SELECT recorded_at FROM events WHERE company_id = ?1 AND position = ?2";
+const REPLAY: &str = "SELECT request_hash, result, at FROM idempotency_keys \
+    WHERE company_id = ?1 AND caller = ?2 AND route = ?3 AND key = ?4 AND at > ?5";
+
+/// A limit that no stream reaches, small enough for the database's integers.
+pub(super) const WHOLE_STREAM: usize = usize::MAX >> 1;
+
+/// An event from the columns of [`EVENT_COLUMNS`].
+///
+/// # Errors
+/// When a column holds what it can't.
+pub fn event_from_row(row: &Row<'_>) -> rusqlite::Result<RecordedEvent> {
+    let wrong = |column: usize, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    };
+    let kind = AggregateType::from_str(row.get_ref(2)?.as_str()?)
+        .map_err(|error| wrong(2, Box::new(error)))?;
+    let id =
+        Uuid::from_str(row.get_ref(3)?.as_str()?).map_err(|error| wrong(3, Box::new(error)))?;
+    Ok(RecordedEvent {
+        company: CompanyId(Uuid::from_bytes(row.get(0)?)),
+        position: row.get(1)?,
+        stream: StreamId { kind, id },
+        sequence: row.get(4)?,
+        event_type: row.get(5)?,
+        event_version: row.get(6)?,
+        payload: row.get(7)?,
+        metadata: row.get(8)?,
+        recorded_at: Timestamp::from_micros(row.get(9)?),
+        commit_id: Uuid::from_bytes(row.get(10)?),
+        salt: row.get(11)?,
+        private_commitment: row.get(12)?,
+        entry_hash: row.get(13)?,
+    })
+}
+
+/// The events of a company after a position.
+///
+/// # Errors
+/// When the database fails.
+pub fn page(
+    connection: &Connection,
+    company: CompanyId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let mut statement = connection.prepare_cached(PAGE).map_err(failed)?;
+    let rows = statement
+        .query_map(params![company.0.as_bytes(), after, limit], event_from_row)
+        .map_err(failed)?;
+    rows.collect::<Result<_, _>>().map_err(failed)
+}
+
+pub(super) fn stream(
+    connection: &Connection,
+    company: CompanyId,
+    stream: StreamId,
+    after: u64,
+    limit: usize,
+) -> Result<Vec<RecordedEvent>, StoreError> {
+    let mut statement = connection.prepare_cached(STREAM).map_err(failed)?;
+    let key =
+        params![stream.kind.as_str(), stream.id.to_string(), company.0.as_bytes(), after, limit];
+    let rows = statement.query_map(key, event_from_row).map_err(failed)?;
+    rows.collect::<Result<_, _>>().map_err(failed)
+}
+
+pub(super) fn load(
+    connection: &Connection,
+    company: CompanyId,
+    streams: &[StreamId],
+) -> Result<Vec<LoadedStream>, StoreError> {
+    let mut loaded = Vec::with_capacity(streams.len());
+    for id in streams {
+        let snapshot: Option<(u64, String)> = connection
+            .prepare_cached(SNAPSHOT)
+            .map_err(failed)?
+            .query_row(params![company.0.as_bytes(), id.kind.as_str(), id.id.to_string()], |row| {
+                Ok((row.get(0)?, row.get(1)?))
+            })
+            .optional()
+            .map_err(failed)?;
+        let after = snapshot.as_ref().map_or(0, |(sequence, _)| *sequence);
+        let events = stream(connection, company, *id, after, WHOLE_STREAM)?;
+        loaded.push(LoadedStream { snapshot, events });
+    }
+    Ok(loaded)
+}
+
+fn head_from_row(row: &Row<'_>) -> rusqlite::Result<Head> {
+    Ok(Head {
+        company: CompanyId(Uuid::from_bytes(row.get(0)?)),
+        position: row.get(1)?,
+        recorded_at: Timestamp::from_micros(row.get(2)?),
+        company_sequence: row.get(3)?,
+    })
+}
+
+pub(super) fn heads(connection: &Connection) -> Result<Vec<Head>, StoreError> {
+    let mut statement = connection.prepare_cached(HEADS).map_err(failed)?;
+    let rows = statement.query_map([], head_from_row).map_err(failed)?;
+    rows.collect::<Result<_, _>>().map_err(failed)
+}
+
+/// The head of one company.
+///
+/// # Errors
+/// When the database fails.
+pub fn head(connection: &Connection, company: CompanyId) -> Result<Option<Head>, StoreError> {
+    connection
+        .prepare_cached(HEAD)
+        .map_err(failed)?
+        .query_row([company.0.as_bytes()], head_from_row)
+        .optional()
+        .map_err(failed)
+}
+
+pub(super) fn private_parts(
+    connection: &Connection,
+    company: CompanyId,
+    positions: &[u64],
+) -> Result<Vec<Option<StoredPrivate>>, StoreError> {
+    let mut statement = connection.prepare_cached(PRIVATE).map_err(failed)?;
+    positions
+        .iter()
+        .map(|position| {
+            statement
+                .query_row(params![company.0.as_bytes(), position], |row| {
+                    Ok(StoredPrivate { salt: row.get(0)?, data: row.get(1)? })
+                })
+                .optional()
+                .map_err(failed)
+        })
+        .collect()
+}
+
+/// Positions are in order of time, so a search by halves finds the place in twenty steps.
+pub(super) fn position_at(
+    connection: &Connection,
+    company: CompanyId,
+    time: Timestamp,
+    inclusive: bool,
+) -> Result<u64, StoreError> {
+    let Some(head) = head(connection, company)? else { return Ok(0) };
+    let mut statement = connection.prepare_cached(RECORDED_AT).map_err(failed)?;
+    let (mut before, mut beyond) = (0, head.position + 1);
+    while beyond - before > 1 {
+        let middle = before + (beyond - before) / 2;
+        let recorded: i64 = statement
+            .query_row(params![company.0.as_bytes(), middle], |row| row.get(0))
+            .map_err(failed)?;
+        let recorded = Timestamp::from_micros(recorded);
+        if recorded < time || (inclusive && recorded == time) {
+            before = middle;
+        } else {
+            beyond = middle;
+        }
+    }
+    Ok(before)
+}
+
+/// How a command's outcome is noted for its repeats.
+pub(super) fn replay_text(stream: StreamId, sequence: u64) -> String {
+    format!("{} {} {sequence}", stream.kind, stream.id)
+}
+
+pub(super) fn replay(
+    connection: &Connection,
+    company: CompanyId,
+    key: &Idempotency,
+    now: Timestamp,
+) -> Result<Option<Replay>, StoreError> {
+    let oldest = now.plus_seconds(-IDEMPOTENCY_SECONDS).as_micros();
+    let found: Option<([u8; 32], String, i64)> = connection
+        .prepare_cached(REPLAY)
+        .map_err(failed)?
+        .query_row(params![company.0.as_bytes(), key.caller, key.route, key.key, oldest], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })
+        .optional()
+        .map_err(failed)?;
+    let Some((request_hash, result, at)) = found else { return Ok(None) };
+    let mut parts = result.split(' ');
+    let stream = parts
+        .next()
+        .and_then(|kind| kind.parse().ok())
+        .zip(parts.next().and_then(|id| id.parse().ok()))
+        .map(|(kind, id)| StreamId { kind, id });
+    let sequence = parts.next().and_then(|sequence| sequence.parse().ok());
+    let (Some(stream), Some(sequence)) = (stream, sequence) else {
+        return Err(StoreError::Corrupt {
+            company,
+            position: 0,
+            problem: format!("idempotency_keys.result: {result:?}"),
+        });
+    };
+    Ok(Some(Replay { request_hash, stream, sequence, recorded_at: Timestamp::from_micros(at) }))
+}

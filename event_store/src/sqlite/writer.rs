@@ -1,0 +1,152 @@
+//! The thread that owns the writing connection.
+
+use super::append;
+use super::{Appended, InlineProjections};
+use crate::commit::{AppendError, Commit, Recorded};
+use crate::error::StoreError;
+use rusqlite::Connection;
+use std::thread::JoinHandle;
+use tokio::sync::{mpsc, oneshot, watch};
+
+/// Commits in one transaction. More would make the first wait for the last.
+const MAX_BATCH: usize = 256;
+
+/// What the writing connection is asked to do.
+pub(super) enum Job {
+    /// Append commits.
+    Append {
+        /// The commits.
+        commits: Vec<Commit>,
+        /// Where the answers go.
+        answer: oneshot::Sender<Vec<Answer>>,
+    },
+    /// Something else, in a transaction of its own.
+    Write(Box<dyn FnOnce(&mut Connection) + Send>),
+}
+
+/// What became of one commit.
+pub(super) type Answer = Result<Recorded, AppendError>;
+
+/// Callers with their commits, waiting for one transaction.
+struct Waiting {
+    commits: Vec<Commit>,
+    answer: oneshot::Sender<Vec<Answer>>,
+}
+
+/// Starts the thread. It ends when all senders are gone and everything that waited is done.
+pub(super) fn spawn(
+    mut connection: Connection,
+    mut jobs: mpsc::Receiver<Job>,
+    mut inline: Box<dyn InlineProjections>,
+    changes: watch::Sender<u64>,
+) -> std::io::Result<JoinHandle<()>> {
+    std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || {
+        let mut next = jobs.blocking_recv();
+        while let Some(job) = next {
+            next = match job {
+                Job::Write(write) => {
+                    write(&mut connection);
+                    None
+                }
+                Job::Append { commits, answer } => {
+                    let first = Waiting { commits, answer };
+                    let (batch, other) = gather(first, &mut jobs);
+                    append_batch(&mut connection, batch, inline.as_mut());
+                    changes.send_modify(|count| *count = count.wrapping_add(1));
+                    other
+                }
+            }
+            .or_else(|| jobs.blocking_recv());
+        }
+        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        {
+            tracing::warn!(%error, "the write-ahead log stays beside the ledger");
+        }
+    })
+}
+
+/// Takes whatever waits, up to the bound and without waiting for more. Hands back the job that
+/// doesn't belong to the batch, if one was taken.
+fn gather(first: Waiting, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Waiting>, Option<Job>) {
+    let mut count = first.commits.len();
+    let mut batch = vec![first];
+    while count < MAX_BATCH {
+        match jobs.try_recv() {
+            Ok(Job::Append { commits, answer }) => {
+                count += commits.len();
+                batch.push(Waiting { commits, answer });
+            }
+            Ok(other) => return (batch, Some(other)),
+            Err(_) => break,
+        }
+    }
+    (batch, None)
+}
+
+fn append_batch(
+    connection: &mut Connection,
+    batch: Vec<Waiting>,
+    inline: &mut dyn InlineProjections,
+) {
+    let commits: Vec<&Commit> = batch.iter().flat_map(|waiting| &waiting.commits).collect();
+    let answers = match transact(connection, &commits, inline) {
+        Ok(answers) => answers,
+        // The database itself is in trouble: nobody's commit would fare better alone.
+        Err(StoreError::Unavailable(text)) => commits
+            .iter()
+            .map(|_| Err(AppendError::Failed(StoreError::Unavailable(text.clone()))))
+            .collect(),
+        // One commit can't be appended; alone, it fails alone.
+        Err(error) if commits.len() == 1 => vec![Err(AppendError::Failed(error))],
+        Err(_) => commits.iter().map(|commit| append_alone(connection, commit, inline)).collect(),
+    };
+    let mut answers = answers.into_iter();
+    for Waiting { commits, answer } in batch {
+        // A caller that went away no longer wants the answer; the commit stands all the same.
+        let _ = answer.send(answers.by_ref().take(commits.len()).collect());
+    }
+}
+
+fn append_alone(
+    connection: &mut Connection,
+    commit: &Commit,
+    inline: &mut dyn InlineProjections,
+) -> Answer {
+    match transact(connection, &[commit], inline) {
+        Ok(answers) => {
+            answers.into_iter().next().unwrap_or(Err(AppendError::Failed(StoreError::Closed)))
+        }
+        Err(error) => Err(AppendError::Failed(error)),
+    }
+}
+
+/// Appends all commits that can be in one transaction, projections included. When this fails,
+/// nothing was appended.
+fn transact(
+    connection: &mut Connection,
+    commits: &[&Commit],
+    inline: &mut dyn InlineProjections,
+) -> Result<Vec<Answer>, StoreError> {
+    let outcome = try_transact(connection, commits, inline);
+    match &outcome {
+        Ok(_) => inline.committed(),
+        Err(_) => inline.rolled_back(),
+    }
+    outcome
+}
+
+fn try_transact(
+    connection: &mut Connection,
+    commits: &[&Commit],
+    inline: &mut dyn InlineProjections,
+) -> Result<Vec<Answer>, StoreError> {
+    let transaction = append::begin(connection)?;
+    let mut appended: Vec<Appended> = Vec::with_capacity(commits.len());
+    let answers = append::append(&transaction, commits, &mut appended)?;
+    if appended.is_empty() && answers.iter().all(Result::is_err) {
+        return Ok(answers);
+    }
+    inline.project(&transaction, &appended)?;
+    append::commit(transaction)?;
+    Ok(answers)
+}
