@@ -1,1 +1,11 @@
-//! x
+//! Token Ledger: a ledger for API access tokens.
+//!
+//! - [`app`]: the use cases, which know neither HTTP nor the command line
+//! - [`http`]: the API
+//! - [`cli`]: the commands
+//! - [`config`]: what an operator can set
+
+pub mod app;
+pub mod cli;
+pub mod config;
+pub mod http;

@@ -1,1 +1,3 @@
+//! The `token-ledger` command.
+
 fn main() {}

@@ -293,8 +293,10 @@ impl Company {
         self.clients.get(&id).ok_or(CompanyRefusal::ClientNotFound)
     }
 
+    /// Whether nobody else has a Super Admin's power; an operator, on the platform, has it too.
     fn is_last_super_admin(&self, id: MemberId) -> bool {
-        let mut admins = self.members.iter().filter(|(_, member)| member.role == Role::SuperAdmin);
+        let mut admins =
+            self.members.iter().filter(|(_, member)| member.role.power() >= Power::SuperAdmin);
         admins.next().is_some_and(|(first, _)| *first == id) && admins.next().is_none()
     }
 }
@@ -455,13 +457,16 @@ fn decide_remove_member(
 /// The state after the event; an event that can't follow the state changes nothing.
 #[must_use]
 pub fn evolve(mut company: Company, event: CompanyEvent) -> Company {
+    if company.exists() == matches!(event, CompanyEvent::Registered { .. }) {
+        return company;
+    }
     match event {
         CompanyEvent::Registered { name } => company.name = Some(name),
         CompanyEvent::OauthAppEnabled {} => company.oauth_app_enabled = true,
         CompanyEvent::OauthAppDisabled {} => company.oauth_app_enabled = false,
         CompanyEvent::PolicyChanged { policy } => company.policy = policy,
         CompanyEvent::MemberAdded { member_id, person_id, role } => {
-            company.members.insert(member_id, Member { person_id, role });
+            company.members.entry(member_id).or_insert(Member { person_id, role });
         }
         CompanyEvent::MemberRoleChanged { member_id, role, .. } => {
             if let Some(member) = company.members.get_mut(&member_id) {
@@ -472,7 +477,8 @@ pub fn evolve(mut company: Company, event: CompanyEvent) -> Company {
             company.members.remove(&member_id);
         }
         CompanyEvent::ClientCreated { client_id, name, scopes, secret } => {
-            company.clients.insert(client_id, Client { name, scopes, secret, previous: None });
+            let client = Client { name, scopes, secret, previous: None };
+            company.clients.entry(client_id).or_insert(client);
         }
         CompanyEvent::ClientRotated { client_id, secret, previous_secret_expires_at } => {
             if let Some(client) = company.clients.get_mut(&client_id) {

@@ -222,13 +222,18 @@ fn decide_in_time(key: &Key, decision: &KeyDecision) -> Result<Vec<KeyEvent>, Ke
             if !(0..=DEFAULT_MAX_GRACE_SECONDS).contains(grace_seconds) {
                 return Err(KeyRefusal::Grace { asked: *grace_seconds });
             }
+            let expires_at = now.plus_seconds(validity(*validity_seconds)?);
+            let grace_end = grant.term.grace_end(*now, *grace_seconds);
             Ok(vec![KeyEvent::Refreshed {
                 secret: secret.clone(),
-                expires_at: now.plus_seconds(validity(*validity_seconds)?),
-                previous_secret_expires_at: grant.term.grace_end(*now, *grace_seconds),
+                expires_at,
+                previous_secret_expires_at: grace_end.map(|end| end.min(expires_at)),
             }])
         }
-        KeyCommand::Delete => key.changeable().map(|_| vec![KeyEvent::Deleted {}]),
+        KeyCommand::Delete => {
+            above_own_power(&key.changeable()?.scopes, *power)?;
+            Ok(vec![KeyEvent::Deleted {}])
+        }
         KeyCommand::Expire { .. } => Ok(Vec::new()),
     }
 }
@@ -274,7 +279,9 @@ pub fn evolve(key: Key, event: KeyEvent) -> Key {
             term: grant.term.next(secret, expires_at, previous_secret_expires_at),
             ..grant
         }),
-        (Key::Active(grant), KeyEvent::Expired { .. }) => Key::Expired(grant),
+        (Key::Active(grant), KeyEvent::Expired { term, .. }) if term == grant.term.number => {
+            Key::Expired(grant)
+        }
         (Key::Active(grant) | Key::Expired(grant), KeyEvent::Deleted {}) => Key::Deleted(grant),
         (unchanged, _) => unchanged,
     }

@@ -280,10 +280,12 @@ fn decide_refresh(
     rules.policy.scopes(&grant.scopes)?;
     let validity = rules.policy.validity(refresh.validity_seconds)?;
     let grace = rules.policy.grace(refresh.grace_seconds)?;
+    let expires_at = now.plus_seconds(validity);
     Ok(vec![TokenEvent::Refreshed {
         secret: refresh.secret.clone(),
-        expires_at: now.plus_seconds(validity),
-        previous_secret_expires_at: grant.term.grace_end(now, grace),
+        expires_at,
+        // An expired token has no secret that works, so the old one doesn't outlive the new term.
+        previous_secret_expires_at: grant.term.grace_end(now, grace).map(|end| end.min(expires_at)),
     }])
 }
 
@@ -323,7 +325,9 @@ pub fn evolve(token: Token, event: TokenEvent) -> Token {
             term: grant.term.next(secret, expires_at, previous_secret_expires_at),
             ..grant
         }),
-        (Token::Active(grant), TokenEvent::Expired { .. }) => Token::Expired(grant),
+        (Token::Active(grant), TokenEvent::Expired { term, .. }) if term == grant.term.number => {
+            Token::Expired(grant)
+        }
         (Token::Active(grant) | Token::Expired(grant), TokenEvent::Deleted {}) => {
             Token::Deleted(grant)
         }

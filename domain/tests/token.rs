@@ -15,6 +15,7 @@ const MINUTE: i64 = 60;
 const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
 const WEEK: i64 = 7 * DAY;
+const CLIENT: ClientId = ClientId(Uuid::from_u128(7));
 
 fn given(events: impl IntoIterator<Item = TokenEvent>) -> Given<Token> {
     Rules { decide: token::decide, evolve: token::evolve }.given(events)
@@ -94,12 +95,20 @@ fn created() -> TokenEvent {
 }
 
 fn created_until(seconds: i64) -> TokenEvent {
+    created_with(seconds, None)
+}
+
+fn created_by_client() -> TokenEvent {
+    created_with(WEEK, Some(CLIENT))
+}
+
+fn created_with(expires: i64, client_id: Option<ClientId>) -> TokenEvent {
     TokenEvent::Created {
         name: name("Payroll sync"),
         scopes: scopes("employees positions"),
         secret: secret(1),
-        expires_at: at(seconds),
-        client_id: None,
+        expires_at: at(expires),
+        client_id,
     }
 }
 
@@ -170,14 +179,9 @@ mod create {
 
     #[test]
     fn remembers_the_client_that_got_it() {
-        let client_id = Some(ClientId(Uuid::from_u128(7)));
-        let create = TokenCommand::Create(Create { client_id, ..create() });
-        let TokenEvent::Created { name, scopes, secret, expires_at, .. } = created() else {
-            unreachable!("created() is Created")
-        };
-        let event = TokenEvent::Created { name, scopes, secret, expires_at, client_id };
-        let state = given([]).when(create.at(0)).then([event]);
-        assert_eq!(state.grant().and_then(|grant| grant.client_id), client_id);
+        let create = TokenCommand::Create(Create { client_id: Some(CLIENT), ..create() });
+        let state = given([]).when(create.at(0)).then([created_by_client()]);
+        assert_eq!(state.grant().and_then(|grant| grant.client_id), Some(CLIENT));
     }
 
     #[test]
@@ -237,14 +241,13 @@ mod refresh {
 
     #[test]
     fn keeps_name_scopes_and_client() {
-        let state = given([created()]).when(refresh_with_grace(2, 0).at(DAY)).then([refreshed(
-            2,
-            DAY + WEEK,
-            None,
-        )]);
+        let state = given([created_by_client()])
+            .when(refresh_with_grace(2, 0).at(DAY))
+            .then([refreshed(2, DAY + WEEK, None)]);
         let grant = state.grant().expect("a grant");
         assert_eq!(grant.name, name("Payroll sync"));
         assert_eq!(grant.scopes, scopes("employees positions"));
+        assert_eq!(grant.client_id, Some(CLIENT));
     }
 
     #[test]

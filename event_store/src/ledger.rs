@@ -426,19 +426,30 @@ impl Ledger {
         folded: Folded<A>,
         request: &Request<<A as Decidable>::Command>,
     ) -> Result<(Commit, A), ExecuteError<A::Error>> {
-        let company = self.company(company_id).await?;
+        let mut company = self.company(company_id).await?;
         if A::KIND != AggregateType::Company && !company.state.exists() {
             return Err(ExecuteError::NoCompany);
         }
         let now = self.clock.now();
-        let decision = A::decision(&request.command, &company.state, power, now);
         if let Some(expected) = request.expected_version
             && folded.sequence != expected
             && folded.sequence > 0
         {
             return Err(ExecuteError::VersionMismatch { actual: folded.sequence });
         }
-        let events = folded.state.decide(&decision).map_err(ExecuteError::Refused)?;
+        let decide = |company: &Company| {
+            folded.state.decide(&A::decision(&request.command, company, power, now))
+        };
+        let mut events = decide(&company.state);
+        // What is appended is checked against the company; a refusal has to be checked here.
+        if events.is_err()
+            && A::relies_on_company(&request.command)
+            && let Some(newer) = self.newer_company(company_id, company.sequence).await?
+        {
+            events = decide(&newer.state);
+            company = newer;
+        }
+        let events = events.map_err(ExecuteError::Refused)?;
         let mut state = folded.state;
         for event in &events {
             state.apply(event.clone());
@@ -492,6 +503,22 @@ impl Ledger {
             self.companies.write().insert(id, Arc::clone(&folded));
         }
         Ok(folded)
+    }
+
+    /// The company as it is now, if it has changed since this sequence: somebody else may have
+    /// changed it, also in another process.
+    async fn newer_company(
+        &self,
+        id: CompanyId,
+        sequence: u64,
+    ) -> Result<Option<Arc<Folded<Company>>>, StoreError> {
+        let head = self.store.head(id).await?;
+        if head.is_none_or(|head| head.company_sequence == sequence) {
+            return Ok(None);
+        }
+        let folded = Arc::new(self.fold::<Company>(id, id.into()).await?);
+        self.companies.write().insert(id, Arc::clone(&folded));
+        Ok(Some(folded))
     }
 
     fn forget_company(&self, id: CompanyId) {

@@ -21,5 +21,5 @@ pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use commit::{AppendError, Commit, Context, Idempotency, Recorded};
 pub use error::StoreError;
 pub use ledger::{Decidable, ExecuteError, Executed, Ledger, Request};
-pub use record::{Head, PrivatePart, RecordedEvent, StreamId};
-pub use store::{LoadedStream, Replay, Store};
+pub use record::{Appended, Head, PrivatePart, RecordedEvent, StreamId};
+pub use store::{LoadedStream, Replay, Store, StoredPrivate};

@@ -85,7 +85,42 @@ pub struct RecordedEvent {
     pub entry_hash: [u8; 32],
 }
 
+/// A decoded event at its place, as projections see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Appended {
+    /// The company.
+    pub company: CompanyId,
+    /// The position in its ledger.
+    pub position: u64,
+    /// The stream.
+    pub stream: StreamId,
+    /// The sequence in the stream.
+    pub sequence: u64,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+    /// Who did it.
+    pub actor: Actor,
+    /// What happened.
+    pub event: LedgerEvent,
+}
+
 impl RecordedEvent {
+    /// The event, decoded, at its place.
+    ///
+    /// # Errors
+    /// [`StoreError::Corrupt`] when it is not known to this release.
+    pub fn appended(&self) -> Result<Appended, StoreError> {
+        Ok(Appended {
+            company: self.company,
+            position: self.position,
+            stream: self.stream,
+            sequence: self.sequence,
+            recorded_at: self.recorded_at,
+            actor: self.metadata()?.actor,
+            event: self.decode()?,
+        })
+    }
+
     /// The event, decoded.
     ///
     /// # Errors

@@ -7,9 +7,11 @@ use cqrs_es::Aggregate;
 use cqrs_es::test::TestFramework;
 use token_ledger_domain::{Digest, Name, StoredSecret, Timestamp};
 
+type Decided<A> = Result<Vec<<A as Aggregate>::Event>, <A as Aggregate>::Error>;
+
 /// The two functions of an aggregate.
 pub struct Rules<A: Aggregate> {
-    pub decide: fn(&A, &A::Command) -> Result<Vec<A::Event>, A::Error>,
+    pub decide: fn(&A, &A::Command) -> Decided<A>,
     pub evolve: fn(A, A::Event) -> A,
 }
 
@@ -21,7 +23,7 @@ pub struct Given<A: Aggregate> {
 
 /// What became of a command, and of the aggregate.
 pub struct Outcome<A: Aggregate> {
-    result: Result<Vec<A::Event>, A::Error>,
+    result: Decided<A>,
     state: A,
 }
 

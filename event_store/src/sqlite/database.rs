@@ -6,7 +6,7 @@ use super::writer::{self, Job};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use parking_lot::Mutex;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, DatabaseName, ErrorCode, OpenFlags};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -262,6 +262,12 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| opening(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    // SQLite opens a file for reading when it may not write it.
+    if connection.is_readonly(DatabaseName::Main).map_err(failed)? {
+        return Err(StoreError::Unavailable(format!("{}: may not be written", path.display())));
+    }
+    // What is no ledger is left as it is, and the journal mode is kept in the file.
+    migrate::schema_status(&connection)?;
     connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| opening(path, &error))?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;

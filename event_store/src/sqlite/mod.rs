@@ -12,6 +12,7 @@ mod read;
 mod repository;
 mod writer;
 
+pub use crate::record::Appended;
 pub use database::{Access, Database, WriteJob};
 pub use migrate::{MigrationStatus, schema_status};
 pub use repository::SqliteEventRepository;
@@ -23,27 +24,8 @@ use crate::store::{LoadedStream, Replay, Store, StoredPrivate};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use std::sync::Arc;
-use token_ledger_domain::{Actor, CompanyId, LedgerEvent, Timestamp};
+use token_ledger_domain::{CompanyId, Timestamp};
 use tokio::sync::watch;
-
-/// An event at its place, as inline projections see it.
-#[derive(Clone, Debug)]
-pub struct Appended {
-    /// The company.
-    pub company: CompanyId,
-    /// The position in its ledger.
-    pub position: u64,
-    /// The stream.
-    pub stream: StreamId,
-    /// The sequence in the stream.
-    pub sequence: u64,
-    /// When it was recorded.
-    pub recorded_at: Timestamp,
-    /// Who did it.
-    pub actor: Actor,
-    /// What happened.
-    pub event: LedgerEvent,
-}
 
 /// Read models that are written in the append transaction.
 pub trait InlineProjections: Send {

@@ -61,6 +61,28 @@ impl SqliteEventRepository {
     }
 }
 
+impl SqliteEventRepository {
+    /// The state after these events, which follow those that are stored. The one that the framework
+    /// offers is of no use: it may lack the last events, and others were applied to it twice, by the
+    /// sink and again for the snapshot.
+    async fn state_after<A: Aggregate>(
+        &self,
+        events: &[SerializedEvent],
+    ) -> Result<String, PersistenceError> {
+        let Some(first) = events.first() else { return Ok(String::new()) };
+        let snapshot = self.get_snapshot::<A>(&first.aggregate_id).await?;
+        let (mut state, sequence) = match snapshot {
+            Some(kept) => (serde_json::from_value(kept.aggregate)?, kept.current_sequence),
+            None => (A::default(), 0),
+        };
+        let stored = self.get_last_events::<A>(&first.aggregate_id, sequence).await?;
+        for event in stored.iter().chain(events) {
+            state.apply(serde_json::from_value(event.payload.clone())?);
+        }
+        Ok(serde_json::to_string(&state)?)
+    }
+}
+
 /// An identifier that is none has no stream.
 fn stream_of(kind: &str, id: &str) -> Option<StreamId> {
     Some(StreamId { kind: kind.parse().ok()?, id: Uuid::from_str(id).ok()? })
@@ -131,7 +153,9 @@ impl PersistedEventRepository for SqliteEventRepository {
             entropy,
         )
         .map_err(persistence)?;
-        commit.snapshot = snapshot_update.map(|(_, state, _)| state.to_string());
+        if snapshot_update.is_some() {
+            commit.snapshot = Some(self.state_after::<A>(events).await?);
+        }
         match self.store.append(vec![commit]).await.pop() {
             Some(Ok(_)) => Ok(()),
             Some(Err(AppendError::Failed(error))) => Err(persistence(error)),

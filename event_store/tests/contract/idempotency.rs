@@ -1,0 +1,143 @@
+//! A request with a key is carried out once.
+
+use super::Fixture;
+use super::given::{
+    COMPANY, Given, Outcome, ask, assert_done, at, change_scopes, count, create, key, new_token,
+    read_all, register, set_module, side_by_side, token,
+};
+use std::sync::Arc;
+use token_ledger_domain::token::{Token, TokenCommand};
+use token_ledger_domain::{CompanyId, TokenId};
+use token_ledger_event_store::{
+    ExecuteError, Executed, Idempotency, Ledger, Replay, Request, StreamId,
+};
+use uuid::Uuid;
+
+async fn ask_with(
+    ledger: &Ledger,
+    key: &Idempotency,
+    id: TokenId,
+    command: TokenCommand,
+) -> Outcome<Token> {
+    ask_in(ledger, COMPANY, key, id, command).await
+}
+
+async fn ask_in(
+    ledger: &Ledger,
+    company: CompanyId,
+    key: &Idempotency,
+    id: TokenId,
+    command: TokenCommand,
+) -> Outcome<Token> {
+    let request = Request { idempotency: Some(key.clone()), ..Request::new(id.0, command) };
+    ask::<Token>(ledger, company, request).await
+}
+
+#[track_caller]
+fn assert_repeated(outcome: Outcome<Token>) -> Replay {
+    match outcome {
+        Ok(Executed::Repeated(replay)) => replay,
+        other => panic!("was to be a repeat, but {other:?}"),
+    }
+}
+
+pub async fn a_repeat_is_answered_and_another_request_is_told_apart<F: Fixture>(fixture: F) {
+    let given = Given::a_company(fixture).await;
+    let first = new_token();
+    let done = assert_done(ask_with(&given.ledger, &key("k", 1), first, create("once")).await);
+    let expected = Replay {
+        request_hash: [1; 32],
+        stream: first.into(),
+        sequence: done.sequence,
+        recorded_at: done.recorded_at,
+    };
+    given.clock.set(at(60));
+    let given = given.reopened().await;
+    let repeat = ask_with(&given.ledger, &key("k", 1), new_token(), create("once")).await;
+    assert_eq!(assert_repeated(repeat), expected);
+    let reused = ask_with(&given.ledger, &key("k", 2), new_token(), create("another")).await;
+    assert!(matches!(reused, Err(ExecuteError::KeyReused)), "{reused:?}");
+    assert_eq!(count(given.store().as_ref(), COMPANY, "token.created").await, 1);
+
+    // Another caller, route, key or company has keys of its own.
+    let others = [
+        Idempotency { caller: "key 2".to_owned(), ..key("k", 2) },
+        Idempotency { route: "POST /v1/keys".to_owned(), ..key("k", 2) },
+        key("K", 2),
+    ];
+    for other in &others {
+        assert_done(ask_with(&given.ledger, other, new_token(), create("other")).await);
+    }
+    let company = CompanyId(Uuid::from_u128(2));
+    register(&given.ledger, company).await;
+    let elsewhere = ask_in(&given.ledger, company, &key("k", 2), new_token(), create("else")).await;
+    assert_done(elsewhere);
+}
+
+pub async fn of_many_repeats_at_once_one_is_done<F: Fixture>(fixture: F) {
+    let given = Given::a_company(fixture).await;
+    let ledgers = [Arc::clone(&given.ledger), given.another_ledger()];
+    // Two requests share a key: of one kind all are answered, the other kind is told apart.
+    let outcomes = side_by_side((0..32_u8).map(|task| {
+        let ledger = Arc::clone(&ledgers[usize::from(task % 2)]);
+        let key = key("k", task / 24);
+        let id = new_token();
+        async move { (id, key.request_hash, ask_with(&ledger, &key, id, create("raced")).await) }
+    }))
+    .await;
+    let done: Vec<_> = outcomes
+        .iter()
+        .filter(|(_, _, outcome)| matches!(outcome, Ok(Executed::Done { .. })))
+        .map(|(id, hash, _)| (StreamId::from(*id), *hash))
+        .collect();
+    let [(stream, hash)] = done[..] else { panic!("{} were done", done.len()) };
+    for (id, own_hash, outcome) in outcomes {
+        match outcome {
+            Ok(Executed::Done { .. }) => assert_eq!(stream, id.into()),
+            Ok(Executed::Repeated(replay)) => {
+                assert_eq!((replay.stream, own_hash), (stream, hash));
+            }
+            Err(ExecuteError::KeyReused) => assert_ne!(own_hash, hash),
+            Err(other) => panic!("{other}"),
+        }
+    }
+    assert_eq!(count(given.store().as_ref(), COMPANY, "token.created").await, 1);
+}
+
+pub async fn a_key_is_forgotten_after_a_day<F: Fixture>(fixture: F) {
+    const DAY: i64 = 86_400;
+    let given = Given::a_company(fixture).await;
+    assert_done(ask_with(&given.ledger, &key("k", 1), new_token(), create("today")).await);
+    given.clock.set(at(DAY - 1));
+    assert_repeated(ask_with(&given.ledger, &key("k", 1), new_token(), create("today")).await);
+    given.clock.set(at(DAY));
+    assert_done(ask_with(&given.ledger, &key("k", 2), new_token(), create("tomorrow")).await);
+    let replay = assert_repeated(
+        ask_with(&given.ledger, &key("k", 2), new_token(), create("tomorrow")).await,
+    );
+    assert_eq!(replay.recorded_at, at(DAY), "the new request took the place of the old one");
+}
+
+pub async fn a_refused_command_leaves_its_key_free<F: Fixture>(fixture: F) {
+    let given = Given::a_company(fixture).await;
+    set_module(&given.ledger, COMPANY, false).await;
+    let before = read_all(given.store().as_ref(), COMPANY).await;
+    let refused = ask_with(&given.ledger, &key("k", 1), new_token(), create("refused")).await;
+    assert!(matches!(refused, Err(ExecuteError::Refused(_))), "{refused:?}");
+    assert_eq!(given.store().replay(COMPANY, &key("k", 1), at(0)).await.expect("none"), None);
+    assert_eq!(read_all(given.store().as_ref(), COMPANY).await, before);
+
+    set_module(&given.ledger, COMPANY, true).await;
+    assert_done(ask_with(&given.ledger, &key("k", 2), new_token(), create("allowed")).await);
+}
+
+pub async fn a_command_that_changes_nothing_is_remembered_too<F: Fixture>(fixture: F) {
+    let given = Given::a_company(fixture).await;
+    let id = token(&given.ledger).await;
+    let before = read_all(given.store().as_ref(), COMPANY).await;
+    let same = change_scopes("employees positions");
+    let done = assert_done(ask_with(&given.ledger, &key("k", 1), id, same.clone()).await);
+    assert_eq!((done.sequence, done.position), (1, None));
+    assert_eq!(assert_repeated(ask_with(&given.ledger, &key("k", 1), id, same).await).sequence, 1);
+    assert_eq!(read_all(given.store().as_ref(), COMPANY).await, before);
+}

@@ -1,0 +1,423 @@
+//! The verification index: all active secrets in memory, found by their SHA-256.
+//!
+//! An answer costs a look-up and no query. Expiry is decided by the clock on every answer, and the
+//! OAuth App module by a flag beside the secrets. The one process that writes a change applies it
+//! here before the caller is answered.
+
+use crate::companies::CompanyRow;
+use crate::keys::KeyRow;
+use crate::tokens::{Status, TokenRow};
+use hashbrown::HashTable;
+use parking_lot::{Mutex, RwLock};
+use std::collections::HashMap;
+use std::hash::{BuildHasher, Hash, RandomState};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use token_ledger_domain::power::KeyScopes;
+use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Name, Timestamp, TokenId};
+use uuid::Uuid;
+
+/// Shards of the secrets, so that a growing table holds up only a few readers. A power of two.
+const SHARDS: usize = 64;
+/// Bits of a reference that name the slot within its shard.
+const SLOT_BITS: u32 = 26;
+/// A shard grows by this fraction at a time: memory matters more than the copying.
+const GROWTH: usize = 8;
+/// A token's use is noted at most once in this many seconds.
+const USE_INTERVAL_SECONDS: u32 = 60;
+/// Uses that wait to be written at most; those beyond are noted the next time.
+const WAITING_USES: usize = 100_000;
+
+/// A token whose secret is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveToken {
+    /// The token.
+    pub token_id: TokenId,
+    /// Its company.
+    pub company_id: CompanyId,
+    /// Its scopes, space-delimited in order.
+    pub scopes: Arc<str>,
+    /// The client that got it over OAuth.
+    pub client_id: Option<ClientId>,
+    /// When the secret was issued, in seconds since 1970.
+    pub issued_at: u32,
+    /// When the secret stops.
+    pub expires_at: Timestamp,
+}
+
+impl ActiveToken {
+    /// Whether the token has this scope.
+    pub fn has_scope(&self, scope: &str) -> bool {
+        self.scopes.split(' ').any(|own| own == scope)
+    }
+}
+
+/// A key whose secret is good.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveKey {
+    /// The key.
+    pub key_id: KeyId,
+    /// Its company.
+    pub company_id: CompanyId,
+    /// Its name.
+    pub name: Name,
+    /// Its scopes.
+    pub scopes: KeyScopes,
+    /// When the secret stops.
+    pub expires_at: Timestamp,
+}
+
+/// One secret of a token: 80 bytes, since there may be millions.
+struct Slot {
+    digest: [u8; 32],
+    token_id: [u8; 16],
+    expires_at: i64,
+    issued_at: u32,
+    company: u32,
+    scopes: u32,
+    client: u32,
+    version: u32,
+    last_used: AtomicU32,
+}
+
+#[derive(Default)]
+struct Shard {
+    by_digest: HashTable<u32>,
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+}
+
+/// A value of which many slots hold the same one.
+struct Interned<T> {
+    values: Vec<T>,
+    numbers: HashMap<T, u32>,
+}
+
+impl<T> Default for Interned<T> {
+    fn default() -> Self {
+        Self { values: Vec::new(), numbers: HashMap::new() }
+    }
+}
+
+impl<T: Clone + Eq + Hash> Interned<T> {
+    fn number(&mut self, value: &T) -> u32 {
+        if let Some(number) = self.numbers.get(value) {
+            return *number;
+        }
+        let number = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
+        self.values.push(value.clone());
+        self.numbers.insert(value.clone(), number);
+        number
+    }
+
+    fn value(&self, number: u32) -> Option<&T> {
+        self.values.get(number as usize)
+    }
+}
+
+struct CompanyFlag {
+    id: CompanyId,
+    enabled: AtomicBool,
+}
+
+#[derive(Default)]
+struct CompanyFlags {
+    flags: Vec<CompanyFlag>,
+    numbers: HashMap<CompanyId, u32>,
+}
+
+impl CompanyFlags {
+    fn number(&mut self, id: CompanyId) -> u32 {
+        if let Some(number) = self.numbers.get(&id) {
+            return *number;
+        }
+        let number = u32::try_from(self.flags.len()).unwrap_or(u32::MAX);
+        self.flags.push(CompanyFlag { id, enabled: AtomicBool::new(false) });
+        self.numbers.insert(id, number);
+        number
+    }
+}
+
+#[derive(Default)]
+struct KeyTable {
+    by_digest: HashMap<Digest, ActiveKey>,
+    digests: HashMap<KeyId, Vec<Digest>>,
+}
+
+/// A token that was seen to be used.
+pub type Use = (CompanyId, TokenId, Timestamp);
+
+/// All active secrets.
+pub struct VerificationIndex {
+    shards: Vec<RwLock<Shard>>,
+    /// Where each token's slots are, for whoever changes them: one at a time.
+    places: Mutex<HashTable<u32>>,
+    companies: RwLock<CompanyFlags>,
+    scopes: RwLock<Interned<Arc<str>>>,
+    clients: RwLock<Interned<Option<ClientId>>>,
+    keys: RwLock<KeyTable>,
+    uses: Mutex<Vec<Use>>,
+    hasher: RandomState,
+}
+
+impl std::fmt::Debug for VerificationIndex {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("VerificationIndex").field("secrets", &self.len()).finish_non_exhaustive()
+    }
+}
+
+impl Default for VerificationIndex {
+    fn default() -> Self {
+        Self {
+            shards: (0..SHARDS).map(|_| RwLock::default()).collect(),
+            places: Mutex::default(),
+            companies: RwLock::default(),
+            scopes: RwLock::default(),
+            clients: RwLock::default(),
+            keys: RwLock::default(),
+            uses: Mutex::default(),
+            hasher: RandomState::new(),
+        }
+    }
+}
+
+impl VerificationIndex {
+    /// An empty index.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// How many secrets of tokens it holds.
+    pub fn len(&self) -> usize {
+        self.shards.iter().map(|shard| shard.read().by_digest.len()).sum()
+    }
+
+    /// Whether it holds no secret of a token.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The token of this secret, if it is good right now. Counts as a use.
+    pub fn token(&self, digest: &Digest, now: Timestamp) -> Option<ActiveToken> {
+        let shard = self.shards[shard_of(digest)].read();
+        let slot = *shard.by_digest.find(hash_of(digest), |slot| {
+            shard.slots.get(*slot as usize).is_some_and(|slot| slot.digest == digest.0)
+        })?;
+        let slot = shard.slots.get(slot as usize)?;
+        if slot.expires_at <= now.as_micros() {
+            return None;
+        }
+        let company_id = {
+            let companies = self.companies.read();
+            let company = companies.flags.get(slot.company as usize)?;
+            if !company.enabled.load(Ordering::Acquire) {
+                return None;
+            }
+            company.id
+        };
+        let token_id = TokenId(Uuid::from_bytes(slot.token_id));
+        self.note_use(slot, company_id, token_id, now);
+        Some(ActiveToken {
+            token_id,
+            company_id,
+            scopes: Arc::clone(self.scopes.read().value(slot.scopes)?),
+            client_id: if slot.client == NO_CLIENT {
+                None
+            } else {
+                self.clients.read().value(slot.client).copied().flatten()
+            },
+            issued_at: slot.issued_at,
+            expires_at: Timestamp::from_micros(slot.expires_at),
+        })
+    }
+
+    /// The key of this secret, if it is good right now.
+    pub fn key(&self, digest: &Digest, now: Timestamp) -> Option<ActiveKey> {
+        let keys = self.keys.read();
+        let key = keys.by_digest.get(digest)?;
+        (key.expires_at > now).then(|| key.clone())
+    }
+
+    /// Takes over a token's row.
+    pub fn apply_token(&self, row: &TokenRow) {
+        let mut places = self.places.lock();
+        let token = self.hasher.hash_one(row.token_id);
+        let mut held: Vec<u32> = places
+            .iter_hash(token)
+            .copied()
+            .filter(|place| self.belongs(*place, row.token_id))
+            .collect();
+        let version = u32::try_from(row.version).unwrap_or(u32::MAX);
+        for (digest, expires_at, issued_at) in live_secrets(row) {
+            let slot = Slot {
+                digest: digest.0,
+                token_id: *row.token_id.0.as_bytes(),
+                expires_at: expires_at.as_micros(),
+                issued_at: u32::try_from(issued_at.as_seconds()).unwrap_or(0),
+                company: self.companies.write().number(row.company_id),
+                scopes: self.scopes.write().number(&row.scopes.to_string().into()),
+                client: match row.client_id {
+                    None => NO_CLIENT,
+                    Some(_) => self.clients.write().number(&row.client_id),
+                },
+                version,
+                last_used: AtomicU32::new(0),
+            };
+            let number = shard_of(&digest);
+            let (place, is_new) = self.shards[number].write().put(slot, number);
+            held.retain(|other| *other != place);
+            if is_new {
+                places
+                    .insert_unique(token, place, |place| self.hasher.hash_one(self.owner(*place)));
+            }
+        }
+        for place in held {
+            if let Ok(entry) = places.find_entry(token, |other| *other == place) {
+                entry.remove();
+            }
+            self.shards[place as usize >> SLOT_BITS].write().take(place & SLOT_MASK);
+        }
+    }
+
+    /// Takes over a key's row.
+    pub fn apply_key(&self, row: &KeyRow) {
+        let mut live = Vec::new();
+        if row.status == Status::Active {
+            live.push((row.digest, row.expires_at));
+            live.extend(row.previous);
+        }
+        let mut keys = self.keys.write();
+        let kept: Vec<Digest> = live.iter().map(|(digest, _)| *digest).collect();
+        for old in keys.digests.remove(&row.key_id).unwrap_or_default() {
+            if !kept.contains(&old) {
+                keys.by_digest.remove(&old);
+            }
+        }
+        for (digest, expires_at) in live {
+            let key = ActiveKey {
+                key_id: row.key_id,
+                company_id: row.company_id,
+                name: row.name.clone(),
+                scopes: row.scopes.clone(),
+                expires_at,
+            };
+            keys.by_digest.insert(digest, key);
+        }
+        if !kept.is_empty() {
+            keys.digests.insert(row.key_id, kept);
+        }
+    }
+
+    /// Takes over a company's row.
+    pub fn apply_company(&self, row: &CompanyRow) {
+        let mut companies = self.companies.write();
+        let number = companies.number(row.company_id);
+        if let Some(company) = companies.flags.get(number as usize) {
+            company.enabled.store(row.oauth_app_enabled, Ordering::Release);
+        }
+    }
+
+    /// The uses noted since the last call.
+    pub fn take_uses(&self) -> Vec<Use> {
+        std::mem::take(&mut *self.uses.lock())
+    }
+
+    fn note_use(&self, slot: &Slot, company: CompanyId, token: TokenId, now: Timestamp) {
+        let seconds = u32::try_from(now.as_seconds()).unwrap_or(0);
+        let last = slot.last_used.load(Ordering::Relaxed);
+        if seconds < last.saturating_add(USE_INTERVAL_SECONDS) {
+            return;
+        }
+        let mut uses = self.uses.lock();
+        if uses.len() < WAITING_USES
+            && slot
+                .last_used
+                .compare_exchange(last, seconds, Ordering::Relaxed, Ordering::Relaxed)
+                .is_ok()
+        {
+            uses.push((company, token, now));
+        }
+    }
+
+    fn owner(&self, place: u32) -> TokenId {
+        let shard = self.shards[place as usize >> SLOT_BITS].read();
+        let slot = shard.slots.get((place & SLOT_MASK) as usize);
+        TokenId(Uuid::from_bytes(slot.map_or([0; 16], |slot| slot.token_id)))
+    }
+
+    fn belongs(&self, place: u32, token: TokenId) -> bool {
+        self.owner(place) == token
+    }
+}
+
+/// The number that stands for no client.
+const NO_CLIENT: u32 = u32::MAX;
+const SLOT_MASK: u32 = (1 << SLOT_BITS) - 1;
+
+fn shard_of(digest: &Digest) -> usize {
+    usize::from(digest.0[0]) % SHARDS
+}
+
+/// A digest is as good as random, so a part of it is its hash.
+fn hash_of(digest: &Digest) -> u64 {
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest.0[8..16]);
+    u64::from_le_bytes(bytes)
+}
+
+/// The secrets of a token that may be good: digest, end and beginning.
+fn live_secrets(row: &TokenRow) -> impl Iterator<Item = (Digest, Timestamp, Timestamp)> {
+    let active = row.status == Status::Active;
+    let current = active.then_some((row.digest, row.expires_at, row.issued_at));
+    let previous = row
+        .previous
+        .filter(|_| active)
+        .map(|previous| (previous.digest, previous.expires_at, previous.issued_at));
+    current.into_iter().chain(previous)
+}
+
+impl Shard {
+    /// Puts a secret into its slot, a new one where it has none; answers the place and whether it
+    /// is new.
+    fn put(&mut self, slot: Slot, number: usize) -> (u32, bool) {
+        let digest = Digest(slot.digest);
+        let shard = u32::try_from(number).unwrap_or(0) << SLOT_BITS;
+        let slots = &mut self.slots;
+        let known = self.by_digest.find(hash_of(&digest), |place| {
+            slots.get(*place as usize).is_some_and(|known| known.digest == digest.0)
+        });
+        if let Some(place) = known {
+            if let Some(known) = slots.get_mut(*place as usize)
+                && known.version <= slot.version
+            {
+                let last_used = known.last_used.load(Ordering::Relaxed);
+                *known = Slot { last_used: AtomicU32::new(last_used), ..slot };
+            }
+            return (shard | *place, false);
+        }
+        let place = if let Some(place) = self.free.pop() {
+            slots[place as usize] = slot;
+            place
+        } else {
+            if slots.len() == slots.capacity() {
+                slots.reserve_exact(slots.len() / GROWTH + 16);
+            }
+            slots.push(slot);
+            u32::try_from(slots.len() - 1).unwrap_or(SLOT_MASK)
+        };
+        self.by_digest.insert_unique(hash_of(&digest), place, |place| {
+            slots.get(*place as usize).map_or(0, |slot| hash_of(&Digest(slot.digest)))
+        });
+        (shard | place, true)
+    }
+
+    /// Empties a slot.
+    fn take(&mut self, place: u32) {
+        let Some(slot) = self.slots.get(place as usize) else { return };
+        let hash = hash_of(&Digest(slot.digest));
+        if let Ok(entry) = self.by_digest.find_entry(hash, |other| *other == place) {
+            entry.remove();
+            self.free.push(place);
+        }
+    }
+}

@@ -1,0 +1,177 @@
+//! Running projections behind the log, each with a checkpoint per company.
+
+use crate::projection::Projection;
+use parking_lot::RwLock;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::CompanyId;
+use token_ledger_event_store::{Store, StoreError};
+use tokio::sync::watch;
+
+/// Events that are taken into the rows in one transaction.
+pub const BATCH: usize = 2000;
+/// How long after a failed run it is tried again.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// What keeps the rows and the checkpoint of one projection, in some database.
+#[async_trait::async_trait]
+pub trait Behind: Send + Sync {
+    /// The projection's name.
+    fn name(&self) -> &'static str;
+
+    /// The last position that is in the rows.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError>;
+
+    /// Takes the next events into the rows and moves the checkpoint with them; answers the new
+    /// checkpoint.
+    ///
+    /// # Errors
+    /// When the database fails or an event can't be projected; nothing has moved then.
+    async fn advance(&self, company: CompanyId) -> Result<u64, StoreError>;
+}
+
+/// How a projection that runs behind is doing.
+#[derive(Debug, Default)]
+pub struct Progress {
+    positions: RwLock<BTreeMap<CompanyId, u64>>,
+    stopped: RwLock<BTreeMap<CompanyId, String>>,
+}
+
+/// A projection that runs behind, for whoever waits for it.
+#[derive(Clone, Debug)]
+pub struct RunnerHandle {
+    name: &'static str,
+    progress: Arc<Progress>,
+    moved: watch::Receiver<u64>,
+}
+
+impl RunnerHandle {
+    /// The projection's name.
+    pub const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The last position of the company that is in the rows, as far as this process knows.
+    pub fn position(&self, company: CompanyId) -> u64 {
+        self.progress.positions.read().get(&company).copied().unwrap_or(0)
+    }
+
+    /// The companies whose projection stands still, and why.
+    pub fn stopped(&self) -> BTreeMap<CompanyId, String> {
+        self.progress.stopped.read().clone()
+    }
+
+    /// Waits until the rows hold everything up to the position. `false` when that takes longer
+    /// than the bound.
+    pub async fn reached(&self, company: CompanyId, position: u64, bound: Duration) -> bool {
+        let mut moved = self.moved.clone();
+        let arrival = async {
+            while self.position(company) < position {
+                if moved.changed().await.is_err() {
+                    return false;
+                }
+            }
+            true
+        };
+        tokio::time::timeout(bound, arrival).await.unwrap_or(false)
+    }
+}
+
+/// Runs a projection behind the log until `stop` turns true.
+///
+/// Returns at once; the work is done in a task of its own, which ends with the batch at hand.
+pub fn spawn(
+    projection: Arc<dyn Behind>,
+    store: Arc<dyn Store>,
+    mut stop: watch::Receiver<bool>,
+) -> (RunnerHandle, tokio::task::JoinHandle<()>) {
+    let progress = Arc::new(Progress::default());
+    let (moved, receiver) = watch::channel(0);
+    let handle =
+        RunnerHandle { name: projection.name(), progress: Arc::clone(&progress), moved: receiver };
+    let task = tokio::spawn(async move {
+        let mut appended = store.watch();
+        while !*stop.borrow() {
+            appended.mark_unchanged();
+            let behind = match run_once(&*projection, &*store, &progress, &moved).await {
+                Ok(behind) => behind,
+                Err(error) => {
+                    tracing::error!(projection = projection.name(), %error, "can't read the heads");
+                    true
+                }
+            };
+            let retry = async {
+                if behind {
+                    tokio::time::sleep(RETRY).await;
+                } else {
+                    std::future::pending::<()>().await;
+                }
+            };
+            tokio::select! {
+                _ = appended.changed() => {}
+                _ = stop.changed() => {}
+                () = retry => {}
+            }
+        }
+    });
+    (handle, task)
+}
+
+/// Brings every company up to its head; answers whether some are still behind.
+async fn run_once(
+    projection: &dyn Behind,
+    store: &dyn Store,
+    progress: &Progress,
+    moved: &watch::Sender<u64>,
+) -> Result<bool, StoreError> {
+    let mut behind = false;
+    for head in store.heads().await? {
+        let company = head.company;
+        let known = progress.positions.read().get(&company).copied();
+        if known.is_some_and(|position| position >= head.position) {
+            continue;
+        }
+        let mut position = match known {
+            Some(position) => position,
+            None => projection.checkpoint(company).await?,
+        };
+        while position < head.position {
+            match projection.advance(company).await {
+                Ok(next) if next > position => position = next,
+                Ok(_) => break,
+                Err(error) => {
+                    let text = error.to_string();
+                    let before = progress.stopped.write().insert(company, text.clone());
+                    if before.as_ref() != Some(&text) {
+                        tracing::error!(
+                            projection = projection.name(),
+                            %company,
+                            after_position = position,
+                            %error,
+                            "the projection of this company stands still"
+                        );
+                    }
+                    behind = true;
+                    break;
+                }
+            }
+            progress.stopped.write().remove(&company);
+            note(progress, moved, company, position);
+        }
+        note(progress, moved, company, position);
+    }
+    Ok(behind)
+}
+
+fn note(progress: &Progress, moved: &watch::Sender<u64>, company: CompanyId, position: u64) {
+    progress.positions.write().insert(company, position);
+    moved.send_modify(|count| *count = count.wrapping_add(1));
+}
+
+/// The projections that run behind, by name and version.
+pub const PROJECTIONS_BEHIND: [(&str, u32); 1] =
+    [(crate::AuditTrail::NAME, crate::AuditTrail::VERSION)];

@@ -1,0 +1,91 @@
+//! A projection that runs behind the log, with its rows and checkpoint in SQLite.
+
+use super::failed;
+use super::inline::Touched;
+use super::tables::SqliteTable;
+use crate::runner::{BATCH, Behind};
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use std::marker::PhantomData;
+use std::sync::Arc;
+use token_ledger_domain::CompanyId;
+use token_ledger_event_store::sqlite::{Database, read_page};
+use token_ledger_event_store::{Appended, StoreError};
+
+const CHECKPOINT: &str =
+    "SELECT position, version FROM checkpoints WHERE company_id = ?1 AND projection = ?2";
+const MOVE_CHECKPOINT: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
+    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, projection) DO UPDATE SET \
+    version = excluded.version, position = excluded.position";
+
+/// A projection behind the log.
+#[derive(Debug)]
+pub struct SqliteBehind<P> {
+    database: Arc<Database>,
+    projection: PhantomData<P>,
+}
+
+impl<P: SqliteTable> SqliteBehind<P> {
+    /// The projection, kept in this database.
+    pub const fn new(database: Arc<Database>) -> Self {
+        Self { database, projection: PhantomData }
+    }
+}
+
+/// The checkpoint of a projection; 0 where it has none or another version of it wrote it, so that
+/// all rows are written again.
+pub(super) fn checkpoint<P: SqliteTable>(
+    connection: &Connection,
+    company: CompanyId,
+) -> Result<u64, StoreError> {
+    let stored: Option<(u64, u32)> = connection
+        .prepare_cached(CHECKPOINT)
+        .map_err(failed)?
+        .query_row(params![company.0.as_bytes(), P::NAME], |row| Ok((row.get(0)?, row.get(1)?)))
+        .optional()
+        .map_err(failed)?;
+    Ok(stored.filter(|(_, version)| *version == P::VERSION).map_or(0, |(position, _)| position))
+}
+
+#[async_trait::async_trait]
+impl<P: SqliteTable> Behind for SqliteBehind<P> {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+
+    async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
+        self.database.read(move |connection| checkpoint::<P>(connection, company)).await
+    }
+
+    async fn advance(&self, company: CompanyId) -> Result<u64, StoreError> {
+        let (position, events) = self
+            .database
+            .read(move |connection| {
+                let position = checkpoint::<P>(connection, company)?;
+                let page = read_page(connection, company, position, BATCH)?;
+                let events: Result<Vec<Appended>, StoreError> =
+                    page.iter().map(token_ledger_event_store::RecordedEvent::appended).collect();
+                Ok((position, events?))
+            })
+            .await?;
+        let Some(last) = events.last().map(|event| event.position) else { return Ok(position) };
+        self.database
+            .write(move |connection| {
+                let transaction = connection
+                    .transaction_with_behavior(TransactionBehavior::Immediate)
+                    .map_err(failed)?;
+                let mut touched = Touched::<P>::default();
+                for event in &events {
+                    touched.apply(&transaction, event)?;
+                }
+                touched.write(&transaction)?;
+                transaction
+                    .prepare_cached(MOVE_CHECKPOINT)
+                    .map_err(failed)?
+                    .execute(params![company.0.as_bytes(), P::NAME, P::VERSION, last])
+                    .map_err(failed)?;
+                transaction.commit().map_err(failed)?;
+                Ok(last)
+            })
+            .await
+    }
+}

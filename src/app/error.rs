@@ -1,0 +1,119 @@
+//! Why a use case was not carried out.
+
+use token_ledger_domain::company::CompanyRefusal;
+use token_ledger_domain::key::KeyRefusal;
+use token_ledger_domain::token::TokenRefusal;
+use token_ledger_event_store::{ExecuteError, StoreError};
+
+/// One thing that is wrong with the input.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Invalid {
+    /// The field or parameter.
+    pub field: String,
+    /// What is wrong with it and what would be right.
+    pub detail: String,
+}
+
+impl Invalid {
+    /// What is wrong with a field.
+    pub fn new(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self { field: field.into(), detail: detail.into() }
+    }
+}
+
+/// Why a use case was not carried out. Nothing has happened then.
+#[derive(Debug, thiserror::Error)]
+pub enum AppError {
+    /// The input is not acceptable.
+    #[error("the input is not acceptable")]
+    Invalid(Vec<Invalid>),
+    /// What was asked about does not exist, or not for the caller.
+    #[error("there is no such {0}")]
+    NotFound(&'static str),
+    /// A token's rules say no.
+    #[error(transparent)]
+    Token(TokenRefusal),
+    /// A key's rules say no.
+    #[error(transparent)]
+    Key(KeyRefusal),
+    /// A company's rules say no.
+    #[error(transparent)]
+    Company(CompanyRefusal),
+    /// A company of this name exists.
+    #[error("a company named {0:?} exists already")]
+    NameTaken(String),
+    /// The thing has moved on since the caller last looked.
+    #[error("it is at version {actual} by now; read it again and decide anew")]
+    VersionMismatch {
+        /// The version that it is at.
+        actual: u64,
+    },
+    /// Others kept changing the same thing.
+    #[error("others keep changing the same thing; try again")]
+    Contended,
+    /// The idempotency key belongs to another request.
+    #[error("the Idempotency-Key was used for another request; choose a new one")]
+    KeyReused,
+    /// Reading the audit trail would have shown less than what was committed.
+    #[error("the audit trail has not caught up with the ledger; try again")]
+    AuditBehind,
+    /// A failure of ours.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}
+
+impl AppError {
+    /// One thing that is wrong with one field.
+    pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        Self::Invalid(vec![Invalid::new(field, detail)])
+    }
+}
+
+impl<R: IntoRefusal> From<ExecuteError<R>> for AppError {
+    fn from(error: ExecuteError<R>) -> Self {
+        match error {
+            ExecuteError::NoCompany => Self::NotFound("company"),
+            ExecuteError::Refused(refusal) => refusal.into_app(),
+            ExecuteError::VersionMismatch { actual } => Self::VersionMismatch { actual },
+            ExecuteError::Contended => Self::Contended,
+            ExecuteError::KeyReused => Self::KeyReused,
+            ExecuteError::Failed(error) => Self::Failed(error),
+        }
+    }
+}
+
+/// A refusal of one of the aggregates.
+pub trait IntoRefusal {
+    /// The refusal among all others.
+    fn into_app(self) -> AppError;
+}
+
+impl IntoRefusal for TokenRefusal {
+    fn into_app(self) -> AppError {
+        match self {
+            Self::NotFound => AppError::NotFound("token"),
+            Self::Policy(violation) => AppError::Token(Self::Policy(violation)),
+            other => AppError::Token(other),
+        }
+    }
+}
+
+impl IntoRefusal for KeyRefusal {
+    fn into_app(self) -> AppError {
+        match self {
+            Self::NotFound => AppError::NotFound("key"),
+            other => AppError::Key(other),
+        }
+    }
+}
+
+impl IntoRefusal for CompanyRefusal {
+    fn into_app(self) -> AppError {
+        match self {
+            Self::NotFound => AppError::NotFound("company"),
+            Self::MemberNotFound => AppError::NotFound("member"),
+            Self::ClientNotFound => AppError::NotFound("client"),
+            other => AppError::Company(other),
+        }
+    }
+}

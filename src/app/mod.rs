@@ -1,0 +1,218 @@
+//! The application: everything that callers can ask for, whatever they ask through.
+
+pub mod audit;
+pub mod companies;
+pub mod error;
+pub mod jobs;
+pub mod keys;
+pub mod operations;
+pub mod tokens;
+pub mod view;
+
+pub use error::AppError;
+
+use crate::config::DatabaseUrl;
+use parking_lot::RwLock;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::{Actor, Catalogue, CompanyId, Power, SecretKind};
+use token_ledger_event_store::sqlite::{Access, Database, SqliteStore};
+use token_ledger_event_store::{
+    Clock, Context, Entropy, Idempotency, Ledger, PrivatePart, Store, StoreError,
+};
+use token_ledger_projections::rebuild::Rebuilder;
+use token_ledger_projections::runner::{self, Behind, RunnerHandle};
+use token_ledger_projections::sqlite::{Inline, SqliteBehind, SqliteReadModels};
+use token_ledger_projections::{AuditTrail, ReadModels, VerificationIndex};
+use tokio::sync::watch;
+
+/// How long a reader of the audit trail waits for it to catch up with the ledger.
+pub const AUDIT_WAIT: Duration = Duration::from_secs(5);
+
+/// What an operator may have chosen otherwise.
+#[derive(Clone, Debug)]
+pub struct Choices {
+    /// The data accesses on offer.
+    pub catalogue: Catalogue,
+    /// The prefix of tokens' secrets.
+    pub token_prefix: String,
+    /// The prefix of API keys.
+    pub key_prefix: String,
+    /// The prefix of OAuth clients' secrets.
+    pub client_prefix: String,
+}
+
+impl Default for Choices {
+    fn default() -> Self {
+        Self {
+            catalogue: Catalogue::default(),
+            token_prefix: SecretKind::Token.default_prefix().to_owned(),
+            key_prefix: SecretKind::Key.default_prefix().to_owned(),
+            client_prefix: SecretKind::Client.default_prefix().to_owned(),
+        }
+    }
+}
+
+/// Who asks, with what power in the company that they ask about.
+#[derive(Clone, Debug)]
+pub struct Caller {
+    /// The company asked about.
+    pub company: CompanyId,
+    /// The power there.
+    pub power: Power,
+    /// Who.
+    pub actor: Actor,
+    /// Their name.
+    pub name: Option<String>,
+    /// Tells credentials apart, for idempotency keys.
+    pub credential: String,
+    /// The request.
+    pub request_id: Option<String>,
+    /// The address that it came from.
+    pub ip: Option<String>,
+    /// The program that sent it, as it calls itself.
+    pub user_agent: Option<String>,
+}
+
+impl Caller {
+    /// Whoever sits at the machine that holds the ledger.
+    pub fn command_line(company: CompanyId) -> Self {
+        Self {
+            company,
+            power: Power::Operator,
+            actor: Actor::OPERATOR,
+            name: Some("command line".to_owned()),
+            credential: "command line".to_owned(),
+            request_id: None,
+            ip: None,
+            user_agent: None,
+        }
+    }
+
+    /// The circumstances of a command.
+    pub fn context(&self, reason: Option<String>) -> Context {
+        Context {
+            actor: self.actor,
+            request_id: self.request_id.clone(),
+            private: PrivatePart {
+                actor_name: self.name.clone(),
+                ip: self.ip.clone(),
+                user_agent: self.user_agent.clone(),
+                reason,
+                email: None,
+            },
+        }
+    }
+}
+
+/// Conditions of a change.
+#[derive(Clone, Debug, Default)]
+pub struct Conditions {
+    /// The version that the thing must stand at (`If-Match`).
+    pub expected_version: Option<u64>,
+    /// The key under which a repeat is recognised (`Idempotency-Key`).
+    pub idempotency: Option<Idempotency>,
+}
+
+/// The application over one database.
+pub struct App {
+    /// The companies' ledgers.
+    pub ledger: Ledger,
+    /// The read models.
+    pub read: Arc<dyn ReadModels>,
+    /// All active secrets.
+    pub index: Arc<VerificationIndex>,
+    /// Whoever rebuilds the read models.
+    pub rebuilder: Arc<dyn Rebuilder>,
+    /// What the operator chose.
+    pub choices: Choices,
+    /// The projections that run behind the log, once [`App::start`] was called.
+    behind: RwLock<Vec<RunnerHandle>>,
+    projections: Vec<Arc<dyn Behind>>,
+    /// Rebuilds that this process runs or ran.
+    pub rebuilds: operations::Rebuilds,
+    migrated: usize,
+}
+
+impl std::fmt::Debug for App {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("App").finish_non_exhaustive()
+    }
+}
+
+impl App {
+    /// Opens the database. The verification index is filled where the process may write or
+    /// `serve`; tools that only read don't need it.
+    ///
+    /// # Errors
+    /// When the database can't be used.
+    pub async fn open(
+        url: &DatabaseUrl,
+        access: Access,
+        clock: Arc<dyn Clock>,
+        entropy: Arc<dyn Entropy>,
+        choices: Choices,
+    ) -> Result<Arc<Self>, StoreError> {
+        let DatabaseUrl::Sqlite(path) = url;
+        let index = Arc::new(VerificationIndex::new());
+        let inline = Box::new(Inline::new(Arc::clone(&index)));
+        let path = path.clone();
+        let database = tokio::task::spawn_blocking(move || Database::open(&path, access, inline))
+            .await
+            .map_err(|error| StoreError::Unavailable(error.to_string()))??;
+        let read = Arc::new(SqliteReadModels::new(Arc::clone(&database)));
+        if access != Access::Read {
+            read.fill(&index).await?;
+        }
+        let migrated = database.migrated();
+        let store = Arc::new(SqliteStore::new(Arc::clone(&database)));
+        Ok(Arc::new(Self {
+            ledger: Ledger::new(store, clock, entropy),
+            rebuilder: Arc::clone(&read) as Arc<dyn Rebuilder>,
+            read,
+            index,
+            choices,
+            behind: RwLock::default(),
+            projections: vec![Arc::new(SqliteBehind::<AuditTrail>::new(database))],
+            rebuilds: operations::Rebuilds,
+            migrated,
+        }))
+    }
+
+    /// How many migrations were applied at the opening.
+    pub const fn migrated(&self) -> usize {
+        self.migrated
+    }
+
+    /// The store of the ledgers.
+    pub fn store(&self) -> &Arc<dyn Store> {
+        self.ledger.store()
+    }
+
+    /// Now, by the clock that decisions are made by.
+    pub fn now(&self) -> token_ledger_domain::Timestamp {
+        self.ledger.clock().now()
+    }
+
+    /// A fresh identifier.
+    pub fn new_id(&self) -> uuid::Uuid {
+        self.ledger.entropy().uuid(self.now())
+    }
+
+    /// Starts the projections that run behind the log; they end when `stop` turns true.
+    pub fn start(&self, stop: &watch::Receiver<bool>) -> Vec<tokio::task::JoinHandle<()>> {
+        let mut tasks = Vec::new();
+        for projection in &self.projections {
+            let store = Arc::clone(self.store());
+            let (handle, task) = runner::spawn(Arc::clone(projection), store, stop.clone());
+            self.behind.write().push(handle);
+            tasks.push(task);
+        }
+        tasks
+    }
+
+    /// The projections that run behind the log in this process.
+    pub fn behind(&self) -> Vec<RunnerHandle> {
+        self.behind.read().clone()
+    }
+}

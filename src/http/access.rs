@@ -1,0 +1,158 @@
+//! Who may call what. Every route names its access; there is no way to add one without.
+
+use super::problem::{Answer, Kind, Problem};
+use super::{RequestInfo, Service};
+use crate::app::Caller;
+use axum::extract::{FromRequestParts, Path, Request, State};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::collections::HashMap;
+use std::sync::Arc;
+use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, KeyScope, Power};
+use token_ledger_projections::index::ActiveKey;
+
+/// What a route asks of its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: anybody may call it.
+    Public,
+    /// A good API key of whatever power.
+    Key,
+    /// This power in the company that the path names; on the platform where it names none.
+    Power(Power),
+}
+
+/// The challenge of the admin API (RFC 6750 §3).
+const CHALLENGE: &str = "Bearer realm=\"token-ledger\"";
+
+/// A good API key and the power that it gives in the company asked about.
+#[derive(Clone, Debug)]
+pub struct Authenticated {
+    /// The key.
+    pub key: ActiveKey,
+    /// The power.
+    pub power: Option<Power>,
+    /// The company asked about: the path's, or the key's own.
+    pub company: CompanyId,
+}
+
+/// The credential of an `Authorization: Bearer` header (RFC 6750 §2.1).
+pub fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
+    let (scheme, credential) = value.split_once(' ')?;
+    let credential = credential.trim();
+    (scheme.eq_ignore_ascii_case("bearer") && !credential.is_empty()).then_some(credential)
+}
+
+/// The power that a key gives in a company: the operator's everywhere, others in their own.
+pub fn power_of(key: &ActiveKey, company: CompanyId) -> Option<Power> {
+    if key.company_id == CompanyId::PLATFORM && key.scopes.contains(&KeyScope::Operator) {
+        return Some(Power::Operator);
+    }
+    if key.company_id != company {
+        return None;
+    }
+    key.scopes.iter().filter_map(|scope| scope.power()).max()
+}
+
+/// Lets the request through when its caller may, with an [`Authenticated`] in its extensions.
+pub(super) async fn authorize(
+    State((service, access)): State<(Arc<Service>, Access)>,
+    path: Path<HashMap<String, String>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    match admit(&service, access, &path, request.headers()) {
+        Ok(None) => next.run(request).await,
+        Ok(Some(authenticated)) => {
+            request.extensions_mut().insert(authenticated);
+            next.run(request).await
+        }
+        Err(problem) => problem.into_response(),
+    }
+}
+
+fn admit(
+    service: &Service,
+    access: Access,
+    path: &HashMap<String, String>,
+    headers: &HeaderMap,
+) -> Answer<Option<Authenticated>> {
+    if access == Access::Public {
+        return Ok(None);
+    }
+    let credential = bearer(headers).ok_or_else(|| {
+        Problem::unauthorized(CHALLENGE, "Send an API key as `Authorization: Bearer KEY`.")
+    })?;
+    let now = service.app.now();
+    let key = service.app.index.key(&Digest::of(credential), now).ok_or_else(|| {
+        Problem::unauthorized(
+            "Bearer realm=\"token-ledger\", error=\"invalid_token\"",
+            "The API key is unknown, expired or deleted.",
+        )
+    })?;
+    let company = match path.get("company_id") {
+        None => None,
+        Some(text) => Some(parse_company(text)?),
+    };
+    let asked = company.unwrap_or(key.company_id);
+    let power = power_of(&key, asked);
+    if let Access::Power(needed) = access {
+        let stranger = company.is_some() && key.company_id != asked && power.is_none();
+        if stranger {
+            return Err(Problem::new(Kind::NotFound, "There is no such company."));
+        }
+        if power.is_none_or(|power| power < needed) {
+            let detail = match needed {
+                Power::Auditor => {
+                    "This needs a key with ledger.audit, ledger.admin or ledger.operator."
+                }
+                Power::SuperAdmin => "This needs a key with ledger.admin or ledger.operator.",
+                Power::Operator => "This needs a key of the platform with ledger.operator.",
+            };
+            return Err(Problem::new(Kind::Forbidden, detail));
+        }
+    }
+    Ok(Some(Authenticated { key, power, company: asked }))
+}
+
+fn parse_company(text: &str) -> Answer<CompanyId> {
+    text.parse().map_err(|_| Problem::invalid("company_id", "must be a UUID"))
+}
+
+impl<S: Sync> FromRequestParts<S> for Authenticated {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Problem::new(Kind::Internal, "The route declares no access."))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Caller {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let Authenticated { key, power, company } =
+            Authenticated::from_request_parts(parts, state).await?;
+        let info = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
+        let power = power.ok_or_else(|| {
+            Problem::new(Kind::Forbidden, "The API key gives no power over the ledger.")
+        })?;
+        Ok(Self {
+            company,
+            power,
+            actor: Actor { kind: ActorType::Key, id: key.key_id.0 },
+            name: Some(key.name.to_string()),
+            credential: key.key_id.to_string(),
+            request_id: Some(info.request_id),
+            ip: info.ip,
+            user_agent: info.user_agent,
+        })
+    }
+}

@@ -1,0 +1,128 @@
+//! What every request gets around it: an identifier, a deadline, headers, a metric, a log line.
+
+use super::Service;
+use super::problem::{Kind, Problem};
+use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use tracing::Instrument;
+
+/// How long a request may take before it is given up.
+const DEADLINE: Duration = Duration::from_secs(30);
+/// Characters that are kept of what a program calls itself.
+const MAX_USER_AGENT: usize = 300;
+
+/// The header that carries the request's identifier.
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+
+/// What is known of a request before it is handled.
+#[derive(Clone, Debug, Default)]
+pub struct RequestInfo {
+    /// Its identifier.
+    pub request_id: String,
+    /// The address that it came from.
+    pub ip: Option<String>,
+    /// The program that sent it, as it calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// Wraps a request. The query is never logged: on some paths it may hold a secret.
+pub(super) async fn envelope(
+    State(service): State<Arc<Service>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let request_id = service.app.new_id().to_string();
+    let info = RequestInfo {
+        request_id: request_id.clone(),
+        ip: client_address(&service, &request).map(|ip| ip.to_string()),
+        user_agent: user_agent(request.headers()),
+    };
+    let method = request.method().clone();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+    let span = tracing::info_span!("request", %request_id, %method, route);
+    request.extensions_mut().insert(info);
+    let started = Instant::now();
+    let mut response = async {
+        match tokio::time::timeout(DEADLINE, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => Problem::new(Kind::Unavailable, "The request took too long; try again.")
+                .into_response(),
+        }
+    }
+    .instrument(span.clone())
+    .await;
+    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+        fill(&mut response, &problem, &request_id);
+    }
+    let took = started.elapsed();
+    let status = response.status().as_u16();
+    let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
+    metrics::histogram!("http_request_duration_seconds", &labels).record(took.as_secs_f64());
+    span.in_scope(|| tracing::info!(status, milliseconds = took.as_millis(), "answered"));
+    finish(response.headers_mut(), &request_id);
+    response
+}
+
+/// Writes a problem's body.
+fn fill(response: &mut Response, problem: &Problem, request_id: &str) {
+    let body = serde_json::to_vec(&problem.body(request_id)).unwrap_or_default();
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+    response.headers_mut().remove(header::CONTENT_LENGTH);
+    *response.body_mut() = body.into();
+}
+
+fn finish(headers: &mut HeaderMap, request_id: &str) {
+    if let Ok(value) = HeaderValue::from_str(request_id) {
+        headers.insert(REQUEST_ID, value);
+    }
+    let fixed = [
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::CACHE_CONTROL, "no-store"),
+        (header::CONTENT_SECURITY_POLICY, "default-src 'none'; frame-ancestors 'none'"),
+    ];
+    for (name, value) in fixed {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+}
+
+fn user_agent(headers: &HeaderMap) -> Option<String> {
+    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
+    Some(text.chars().take(MAX_USER_AGENT).collect())
+}
+
+/// The first address, from our side, that is not a trusted proxy's.
+fn client_address(service: &Service, request: &Request) -> Option<IpAddr> {
+    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?.0.ip();
+    let trusted = |ip: &IpAddr| service.trusted_proxies.iter().any(|net| net.contains(ip));
+    if !trusted(&peer) {
+        return Some(peer);
+    }
+    let forwarded: Vec<&str> = request
+        .headers()
+        .get_all("x-forwarded-for")
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .map(str::trim)
+        .collect();
+    for text in forwarded.into_iter().rev() {
+        match text.parse::<IpAddr>() {
+            Ok(ip) if trusted(&ip) => {}
+            Ok(ip) => return Some(ip),
+            Err(_) => break,
+        }
+    }
+    Some(peer)
+}

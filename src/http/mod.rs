@@ -1,0 +1,31 @@
+//! The HTTP API.
+//!
+//! [`router`] is the table of contents: every route with its access. A request passes the
+//! [`envelope`], which gives it an identifier, a deadline and a log line, then the route's access
+//! check, then its handler. The verification endpoints stand apart, with nothing in their way.
+
+pub mod access;
+mod envelope;
+pub mod extract;
+pub mod problem;
+mod routes;
+
+pub use envelope::RequestInfo;
+pub use routes::{Routes, router};
+
+use crate::app::App;
+use ipnet::IpNet;
+use std::sync::Arc;
+
+/// What the handlers work with.
+#[derive(Debug)]
+pub struct Service {
+    /// The application.
+    pub app: Arc<App>,
+    /// Proxies whose forwarded addresses count.
+    pub trusted_proxies: Vec<IpNet>,
+    /// The URL that the service is reached at, without a slash at the end.
+    pub public_url: String,
+    /// Turns true when the service is about to stop: streams end then, and `/readyz` says so.
+    pub stopping: tokio::sync::watch::Receiver<bool>,
+}

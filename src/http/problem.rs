@@ -1,0 +1,414 @@
+//! What goes wrong, as `application/problem+json` (RFC 9457).
+
+use crate::app::AppError;
+use crate::app::error::Invalid;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::borrow::Cow;
+use token_ledger_domain::company::CompanyRefusal;
+use token_ledger_domain::key::KeyRefusal;
+use token_ledger_domain::token::TokenRefusal;
+use token_ledger_event_store::StoreError;
+use utoipa::ToSchema;
+
+/// The kinds of problems; each has a page at `/problems/{slug}`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// The input is not acceptable.
+    InvalidInput,
+    /// The body is no JSON.
+    MalformedBody,
+    /// No credential, or none that is good.
+    Unauthorized,
+    /// A good credential without the power.
+    Forbidden,
+    /// It doesn't exist, or not for the caller.
+    NotFound,
+    /// The path doesn't know the method.
+    MethodNotAllowed,
+    /// The token is deleted.
+    TokenDeleted,
+    /// The key is deleted.
+    KeyDeleted,
+    /// The OAuth App module is off.
+    OauthAppDisabled,
+    /// The company's policy is against it.
+    PolicyViolation,
+    /// More than the caller may grant.
+    AboveOwnPower,
+    /// The last Super Admin must stay.
+    LastSuperAdmin,
+    /// Something of this name or identifier exists.
+    AlreadyExists,
+    /// The thing has moved on (`If-Match`).
+    VersionMismatch,
+    /// Others kept changing the same thing.
+    Contended,
+    /// The `Idempotency-Key` belongs to another request.
+    IdempotencyKeyReused,
+    /// The body is too large.
+    BodyTooLarge,
+    /// The body is of a type that isn't taken.
+    UnsupportedMediaType,
+    /// Too many failures.
+    TooManyRequests,
+    /// A fault of ours.
+    Internal,
+    /// The service can't do it right now.
+    Unavailable,
+}
+
+impl Kind {
+    /// All kinds.
+    pub const ALL: [Self; 21] = [
+        Self::InvalidInput,
+        Self::MalformedBody,
+        Self::Unauthorized,
+        Self::Forbidden,
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::TokenDeleted,
+        Self::KeyDeleted,
+        Self::OauthAppDisabled,
+        Self::PolicyViolation,
+        Self::AboveOwnPower,
+        Self::LastSuperAdmin,
+        Self::AlreadyExists,
+        Self::VersionMismatch,
+        Self::Contended,
+        Self::IdempotencyKeyReused,
+        Self::BodyTooLarge,
+        Self::UnsupportedMediaType,
+        Self::TooManyRequests,
+        Self::Internal,
+        Self::Unavailable,
+    ];
+
+    /// The last part of the type's URI.
+    pub const fn slug(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "invalid-input",
+            Self::MalformedBody => "malformed-body",
+            Self::Unauthorized => "unauthorized",
+            Self::Forbidden => "forbidden",
+            Self::NotFound => "not-found",
+            Self::MethodNotAllowed => "method-not-allowed",
+            Self::TokenDeleted => "token-deleted",
+            Self::KeyDeleted => "key-deleted",
+            Self::OauthAppDisabled => "oauth-app-disabled",
+            Self::PolicyViolation => "policy-violation",
+            Self::AboveOwnPower => "above-own-power",
+            Self::LastSuperAdmin => "last-super-admin",
+            Self::AlreadyExists => "already-exists",
+            Self::VersionMismatch => "version-mismatch",
+            Self::Contended => "contended",
+            Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::BodyTooLarge => "body-too-large",
+            Self::UnsupportedMediaType => "unsupported-media-type",
+            Self::TooManyRequests => "too-many-requests",
+            Self::Internal => "internal-error",
+            Self::Unavailable => "unavailable",
+        }
+    }
+
+    /// The status.
+    pub const fn status(self) -> StatusCode {
+        match self {
+            Self::InvalidInput | Self::MalformedBody | Self::PolicyViolation => {
+                StatusCode::BAD_REQUEST
+            }
+            Self::Unauthorized => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::AboveOwnPower => StatusCode::FORBIDDEN,
+            Self::NotFound => StatusCode::NOT_FOUND,
+            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
+            Self::TokenDeleted
+            | Self::KeyDeleted
+            | Self::OauthAppDisabled
+            | Self::LastSuperAdmin
+            | Self::AlreadyExists
+            | Self::Contended => StatusCode::CONFLICT,
+            Self::VersionMismatch => StatusCode::PRECONDITION_FAILED,
+            Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
+            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
+            Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
+        }
+    }
+
+    /// The kind in a few words.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::InvalidInput => "The input is not acceptable",
+            Self::MalformedBody => "The body is not JSON",
+            Self::Unauthorized => "A valid API key is needed",
+            Self::Forbidden => "The API key lacks the power",
+            Self::NotFound => "There is no such thing",
+            Self::MethodNotAllowed => "The path does not take this method",
+            Self::TokenDeleted => "The token is deleted",
+            Self::KeyDeleted => "The API key is deleted",
+            Self::OauthAppDisabled => "The OAuth App module is off",
+            Self::PolicyViolation => "The company's policy is against it",
+            Self::AboveOwnPower => "More than you may grant",
+            Self::LastSuperAdmin => "The last Super Admin must stay",
+            Self::AlreadyExists => "It exists already",
+            Self::VersionMismatch => "It has changed meanwhile",
+            Self::Contended => "Others are changing the same thing",
+            Self::IdempotencyKeyReused => "The Idempotency-Key was used for another request",
+            Self::BodyTooLarge => "The body is too large",
+            Self::UnsupportedMediaType => "The body is of a type that is not taken",
+            Self::TooManyRequests => "Too many failed attempts",
+            Self::Internal => "The service failed",
+            Self::Unavailable => "The service can't do this right now",
+        }
+    }
+
+    /// What the kind means and what to do about it: the text of its page.
+    pub const fn explanation(self) -> &'static str {
+        match self {
+            Self::InvalidInput => {
+                "A field or parameter is missing, unknown, malformed or out of bounds. `errors` \
+                 names each of them with what would be right. Nothing was changed."
+            }
+            Self::MalformedBody => "The body could not be read as JSON. Nothing was changed.",
+            Self::Unauthorized => {
+                "Send `Authorization: Bearer KEY` with an API key that is neither expired nor \
+                 deleted."
+            }
+            Self::Forbidden => {
+                "The API key is good, but none of its scopes gives the power that this needs."
+            }
+            Self::NotFound => {
+                "Nothing is here, or it belongs to a company that the API key has no power in."
+            }
+            Self::MethodNotAllowed => "The `Allow` header names the methods that the path takes.",
+            Self::TokenDeleted => {
+                "A deleted token can't be changed, refreshed or deleted again. It can still be \
+                 read, with its history. Create a new one."
+            }
+            Self::KeyDeleted => "A deleted API key can't be changed. Create a new one.",
+            Self::OauthAppDisabled => {
+                "While the company's OAuth App module is off, no token of it is active and none \
+                 can be created or refreshed. An operator can turn it on."
+            }
+            Self::PolicyViolation => {
+                "The company's token policy does not allow it. `detail` says which rule; a Super \
+                 Admin can change the policy for terms that begin from then on."
+            }
+            Self::AboveOwnPower => "Nobody grants, refreshes or takes away more than they have.",
+            Self::LastSuperAdmin => "Name another Super Admin first.",
+            Self::AlreadyExists => "Choose another name, or use what exists.",
+            Self::VersionMismatch => {
+                "The version in `If-Match` is not the current one. Read the thing again and \
+                 decide anew."
+            }
+            Self::Contended => "Nothing was changed. Try again.",
+            Self::IdempotencyKeyReused => {
+                "A request with another body or path was made with this key within the last 24 \
+                 hours. Choose a new key for each new request."
+            }
+            Self::BodyTooLarge => "Bodies may have up to 64 KiB.",
+            Self::UnsupportedMediaType => "Send `Content-Type: application/json`.",
+            Self::TooManyRequests => "Wait for as long as `Retry-After` says.",
+            Self::Internal => {
+                "This is our fault. `request_id` is in the service's log; name it to the operator."
+            }
+            Self::Unavailable => {
+                "The database can't be used, the service is starting or stopping, or the answer \
+                 would have been out of date. Try again; `/readyz` says more."
+            }
+        }
+    }
+}
+
+/// One field or parameter that is not acceptable.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct FieldProblem {
+    /// The field or parameter.
+    pub field: String,
+    /// What is wrong with it and what would be right.
+    pub detail: String,
+}
+
+/// A problem (RFC 9457).
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct ProblemBody {
+    /// A URI reference of the kind, which resolves to a page that explains it.
+    #[serde(rename = "type")]
+    pub kind: String,
+    /// The kind in a few words.
+    pub title: String,
+    /// The status.
+    pub status: u16,
+    /// What was wrong and what to do.
+    pub detail: String,
+    /// What was wrong with each field.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub errors: Option<Vec<FieldProblem>>,
+    /// Where to look in the log; with statuses of 500 and above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+}
+
+/// A problem on its way to the caller.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The kind.
+    pub kind: Kind,
+    /// What was wrong and what to do.
+    pub detail: Cow<'static, str>,
+    /// What was wrong with each field.
+    pub errors: Vec<Invalid>,
+    /// A header that goes with it.
+    pub header: Option<(HeaderName, HeaderValue)>,
+}
+
+/// The result of a handler.
+pub type Answer<T> = Result<T, Problem>;
+
+impl Problem {
+    /// A problem of this kind.
+    pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
+        Self { kind, detail: detail.into(), errors: Vec::new(), header: None }
+    }
+
+    /// One field that is not acceptable.
+    pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
+        vec![Invalid::new(field, detail)].into()
+    }
+
+    /// No credential, or none that is good (RFC 6750 §3).
+    pub fn unauthorized(challenge: &'static str, detail: &'static str) -> Self {
+        let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        Self { header, ..Self::new(Kind::Unauthorized, detail) }
+    }
+}
+
+impl From<Vec<Invalid>> for Problem {
+    fn from(errors: Vec<Invalid>) -> Self {
+        let detail: Vec<String> =
+            errors.iter().map(|error| format!("{}: {}", error.field, error.detail)).collect();
+        Self { errors, ..Self::new(Kind::InvalidInput, detail.join("; ")) }
+    }
+}
+
+impl From<AppError> for Problem {
+    fn from(error: AppError) -> Self {
+        let detail = error.to_string();
+        let kind = match error {
+            AppError::Invalid(errors) => return errors.into(),
+            AppError::Failed(error) => return error.into(),
+            AppError::NotFound(_) => Kind::NotFound,
+            AppError::Token(refusal) => return of_token(refusal, detail),
+            AppError::Key(refusal) => return of_key(refusal, detail),
+            AppError::Company(refusal) => return of_company(refusal, detail),
+            AppError::NameTaken(_) => Kind::AlreadyExists,
+            AppError::VersionMismatch { .. } => Kind::VersionMismatch,
+            AppError::Contended => Kind::Contended,
+            AppError::KeyReused => Kind::IdempotencyKeyReused,
+            AppError::AuditBehind => Kind::Unavailable,
+        };
+        Self::new(kind, detail)
+    }
+}
+
+fn of_token(refusal: TokenRefusal, detail: String) -> Problem {
+    match refusal {
+        TokenRefusal::NotFound => Problem::new(Kind::NotFound, detail),
+        TokenRefusal::Exists => Problem::new(Kind::AlreadyExists, detail),
+        TokenRefusal::Deleted => Problem::new(Kind::TokenDeleted, detail),
+        TokenRefusal::OauthAppDisabled => Problem::new(Kind::OauthAppDisabled, detail),
+        TokenRefusal::Policy(violation) => Problem {
+            errors: vec![Invalid::new(violation.field(), detail.clone())],
+            ..Problem::new(Kind::PolicyViolation, detail)
+        },
+    }
+}
+
+fn of_key(refusal: KeyRefusal, detail: String) -> Problem {
+    match refusal {
+        KeyRefusal::NotFound => Problem::new(Kind::NotFound, detail),
+        KeyRefusal::Exists => Problem::new(Kind::AlreadyExists, detail),
+        KeyRefusal::Deleted => Problem::new(Kind::KeyDeleted, detail),
+        KeyRefusal::NoScopes | KeyRefusal::PlatformOnly => Problem::invalid("scopes", detail),
+        KeyRefusal::AboveOwnPower { .. } => Problem::new(Kind::AboveOwnPower, detail),
+        KeyRefusal::Validity { .. } => Problem::invalid("expires_in_seconds", detail),
+        KeyRefusal::Grace { .. } => Problem::invalid("grace_period_seconds", detail),
+    }
+}
+
+fn of_company(refusal: CompanyRefusal, detail: String) -> Problem {
+    match refusal {
+        CompanyRefusal::NotFound
+        | CompanyRefusal::MemberNotFound
+        | CompanyRefusal::ClientNotFound => Problem::new(Kind::NotFound, detail),
+        CompanyRefusal::Exists | CompanyRefusal::MemberExists | CompanyRefusal::ClientExists => {
+            Problem::new(Kind::AlreadyExists, detail)
+        }
+        CompanyRefusal::LastSuperAdmin => Problem::new(Kind::LastSuperAdmin, detail),
+        CompanyRefusal::AboveOwnPower { .. } => Problem::new(Kind::AboveOwnPower, detail),
+        CompanyRefusal::PlatformOnly => Problem::invalid("role", detail),
+        CompanyRefusal::PolicyBounds { rule, .. } => Problem::invalid(rule, detail),
+        CompanyRefusal::NoScopesAllowed => Problem::invalid("allowed_scopes", detail),
+        CompanyRefusal::Grace { .. } => Problem::invalid("grace_period_seconds", detail),
+    }
+}
+
+impl From<StoreError> for Problem {
+    fn from(error: StoreError) -> Self {
+        tracing::error!(%error, "a request failed");
+        match error {
+            StoreError::Unavailable(_)
+            | StoreError::InUse(_)
+            | StoreError::ClockBehind { .. }
+            | StoreError::Closed => Self::new(
+                Kind::Unavailable,
+                "The ledger can't be used right now; nothing was changed. Try again.",
+            ),
+            StoreError::Incompatible(_) | StoreError::Corrupt { .. } | StoreError::Rejected(_) => {
+                Self::new(
+                    Kind::Internal,
+                    "The service failed; nothing was changed. Name the request_id to the operator.",
+                )
+            }
+        }
+    }
+}
+
+impl IntoResponse for Problem {
+    /// The request's identifier is filled in by [`super::envelope`], which knows it.
+    fn into_response(self) -> Response {
+        let status = self.kind.status();
+        let mut response = status.into_response();
+        if let Some((name, value)) = self.header.clone() {
+            response.headers_mut().insert(name, value);
+        }
+        response.extensions_mut().insert(self);
+        response
+    }
+}
+
+impl Problem {
+    /// The body, with the request's identifier where the fault is ours.
+    pub fn body(&self, request_id: &str) -> ProblemBody {
+        let status = self.kind.status();
+        ProblemBody {
+            kind: format!("/problems/{}", self.kind.slug()),
+            title: self.kind.title().to_owned(),
+            status: status.as_u16(),
+            detail: self.detail.clone().into_owned(),
+            errors: (!self.errors.is_empty()).then(|| {
+                self.errors
+                    .iter()
+                    .map(|error| FieldProblem {
+                        field: error.field.clone(),
+                        detail: error.detail.clone(),
+                    })
+                    .collect()
+            }),
+            request_id: status.is_server_error().then(|| request_id.to_owned()),
+        }
+    }
+}
