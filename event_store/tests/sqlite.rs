@@ -441,7 +441,7 @@ fn run_as_nobody(test: &str) {
     }
     let output = child.output().expect("the program runs");
     allow(&closed, 0o755);
-    let text = String::from_utf8_lossy(&output.stdout).into_owned()
+    let said = String::from_utf8_lossy(&output.stdout).into_owned()
         + &String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success() && text.contains("1 passed"), "{text}");
+    assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }

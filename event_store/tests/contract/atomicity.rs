@@ -150,13 +150,15 @@ pub async fn a_refused_commit_leaves_nothing<F: Fixture>(fixture: F) {
         assert_rejected(&append_one(store.as_ref(), commit).await);
         assert!(!is_whole(store.as_ref(), token).await);
         assert_eq!(store.heads().await.expect("no heads"), [], "not even a head");
-        let token = new_token();
-        let late = with_everything(token, [created("fine"), changed(), changed()]);
-        let late = Commit { expected_sequence: 7, ..late };
-        let answer = append_one(store.as_ref(), late).await;
-        assert!(matches!(answer, Err(AppendError::Conflict)), "{answer:?}");
-        assert!(!is_whole(store.as_ref(), token).await);
     }
+    // Also beside a commit that is appended.
+    let (late, fine) = (new_token(), new_token());
+    let events = || [created("fine"), changed(), changed()];
+    let too_late = Commit { expected_sequence: 7, ..with_everything(late, events()) };
+    let answers = store.append(vec![too_late, with_everything(fine, events())]).await;
+    assert!(matches!(answers[..], [Err(AppendError::Conflict), Ok(_)]), "{answers:?}");
+    assert!(!is_whole(store.as_ref(), late).await);
+    assert!(is_whole(store.as_ref(), fine).await);
 }
 
 /// How often everything ends while writers write.

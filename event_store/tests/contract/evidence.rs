@@ -115,7 +115,7 @@ pub async fn hashes_follow_from_what_is_stored<F: Fixture>(fixture: F) {
 }
 
 fn digest(parts: &[&[u8]]) -> String {
-    let hasher = parts.iter().fold(Sha256::new(), |hasher, part| hasher.chain_update(part));
+    let hasher = parts.iter().fold(Sha256::new(), Sha256::chain_update);
     hex::encode(hasher.finalize())
 }
 
