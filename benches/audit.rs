@@ -1,0 +1,132 @@
+//! Pages of the audit trail over a million events, beside a bare keyset query of the same rows.
+
+mod support;
+
+use rusqlite::{Connection, params_from_iter, types::Value};
+use std::sync::Arc;
+use std::time::Duration;
+use support::{Bench, folder, median, timed};
+use token_ledger_domain::TokenId;
+use token_ledger_event_store::Store;
+use token_ledger_projections::read_models::{AuditFilter, ReadModels};
+use token_ledger_projections::runner::Behind;
+use token_ledger_projections::sqlite::SqliteBehind;
+use token_ledger_projections::AuditTrail;
+
+const EVENTS: usize = 1_000_000;
+const PAGE: usize = 50;
+const ROUNDS: usize = 201;
+
+fn main() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let folder = folder("audit");
+    let path = folder.join("ledger.db");
+    let bench = Bench::open(&path);
+    eprintln!("filling a ledger with {EVENTS} events");
+    let (company, token, head) = runtime.block_on(async {
+        let company = bench.company().await;
+        bench.mixed(company, EVENTS).await;
+        // One token with a long history of its own.
+        let id = bench.create(company, 1).await[0];
+        for _ in 0..6000 {
+            let refresh = token_ledger_event_store::Request::new(id, support::refreshing());
+            bench.execute(company, &[refresh]).await;
+        }
+        let head = bench.store.head(company).await.expect("a head").expect("a head").position;
+        let behind = SqliteBehind::<AuditTrail>::new(Arc::clone(&bench.database));
+        while behind.advance(company).await.expect("the audit trail moves") < head {}
+        (company, TokenId(id), head)
+    });
+    let reader = Connection::open(&path).expect("the ledger opens");
+    let blob = |id: uuid::Uuid| Value::Blob(id.as_bytes().to_vec());
+    let none = AuditFilter { descending: true, ..AuditFilter::default() };
+    let of_token = AuditFilter { token_id: Some(token), ..none.clone() };
+    let of_actor = AuditFilter { actor_id: Some(support::context().actor.id), ..none.clone() };
+    let of_type = AuditFilter { types: ["token.deleted".to_owned()].into(), ..none.clone() };
+    let of_time = AuditFilter { after_position: head / 3, before_position: head / 2, ..none.clone() };
+    let cases = [
+        ("no filter", none, String::new(), vec![]),
+        ("by token", of_token, "AND e.aggregate_type = 'token' AND e.aggregate_id = ?4".to_owned(),
+            vec![Value::Text(token.to_string())]),
+        ("by actor", of_actor, "AND a.actor_id = ?4".to_owned(), vec![blob(support::context().actor.id)]),
+        ("by type", of_type, "AND a.event_type = ?4".to_owned(), vec![Value::Text("token.deleted".to_owned())]),
+        ("by time", of_time, format!("AND a.position > {} AND a.position < {}", head / 3, head / 2), vec![]),
+    ];
+    for (name, filter, condition, more) in cases {
+        let ours = |filter: &AuditFilter| {
+            let (page, took) =
+                timed(|| runtime.block_on(bench.read.audit(company, filter, PAGE)).expect("a page"));
+            (page.iter().map(|record| record.event.position).collect::<Vec<_>>(), took)
+        };
+        let mut first = Vec::new();
+        let mut bare = Vec::new();
+        let mut hundredth = Vec::new();
+        let mut positions = Vec::new();
+        // Walk to the hundredth page, or to the last one.
+        let mut far = filter.clone();
+        for _ in 0..99 {
+            let (page, _) = ours(&far);
+            let Some(last) = page.last().filter(|_| page.len() == PAGE) else { break };
+            far.before_position = *last;
+        }
+        for _ in 0..ROUNDS {
+            let (page, took) = ours(&filter);
+            first.push(millis(took));
+            positions = page;
+            hundredth.push(millis(ours(&far).1));
+            let (found, took) = raw(&reader, company, &condition, &more);
+            assert_eq!(found, positions, "{name}");
+            bare.push(millis(took));
+        }
+        let (first, hundredth, bare) = (median(first), median(hundredth), median(bare));
+        println!(
+            "{name:10} bare {bare:.3} ms   first page {first:.3} ms ({:.2})   hundredth {hundredth:.3} ms ({:.2} of the first)   {} rows",
+            first / bare,
+            hundredth / first,
+            positions.len(),
+        );
+    }
+}
+
+fn millis(took: Duration) -> f64 {
+    took.as_secs_f64() * 1e3
+}
+
+/// The same rows by a bare keyset query, all columns of event and private part.
+fn raw(
+    reader: &Connection,
+    company: token_ledger_domain::CompanyId,
+    condition: &str,
+    more: &[Value],
+) -> (Vec<u64>, Duration) {
+    let (from, key) = if condition.contains("e.aggregate_id") {
+        ("events e", "e")
+    } else {
+        ("audit_trail a CROSS JOIN events e ON e.company_id = a.company_id AND e.position = a.position", "a")
+    };
+    let order = if key == "e" { "e.sequence" } else { "a.position" };
+    let sql = format!(
+        "SELECT e.*, p.data FROM {from} LEFT JOIN event_private p \
+         ON p.company_id = e.company_id AND p.position = e.position \
+         WHERE {key}.company_id = ?1 AND {key}.position < ?2 {condition} ORDER BY {order} DESC LIMIT ?3"
+    );
+    let mut values = vec![
+        Value::Blob(company.0.as_bytes().to_vec()),
+        Value::Integer(i64::MAX),
+        Value::Integer(i64::try_from(PAGE).expect("a small number")),
+    ];
+    values.extend_from_slice(more);
+    timed(|| {
+        let mut statement = reader.prepare_cached(&sql).expect("a statement");
+        let columns = statement.column_count();
+        let mut rows = statement.query(params_from_iter(values)).expect("rows");
+        let mut positions = Vec::new();
+        while let Some(row) = rows.next().expect("a row") {
+            for column in 0..columns {
+                std::hint::black_box(row.get_ref(column).expect("a value"));
+            }
+            positions.push(row.get("position").expect("a position"));
+        }
+        positions
+    })
+}

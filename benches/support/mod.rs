@@ -1,0 +1,184 @@
+//! What the benchmarks share: ledgers of a given size, and figures side by side.
+#![allow(dead_code, reason = "each benchmark uses its own part")]
+
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use token_ledger_domain::company::{Company, CompanyCommand};
+use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
+use token_ledger_domain::{Actor, Catalogue, CompanyId, Name, Power, Secret};
+use token_ledger_event_store::sqlite::{Access, Database, SqliteStore};
+use token_ledger_event_store::{
+    Clock, Context, Entropy, Ledger, PrivatePart, Request, SystemClock, SystemEntropy,
+};
+use token_ledger_projections::VerificationIndex;
+use token_ledger_projections::sqlite::{Inline, SqliteReadModels};
+use uuid::Uuid;
+
+/// A ledger in a file, with everything that the service has around it.
+pub struct Bench {
+    pub database: Arc<Database>,
+    pub store: Arc<SqliteStore>,
+    pub ledger: Arc<Ledger>,
+    pub read: Arc<SqliteReadModels>,
+    pub index: Arc<VerificationIndex>,
+}
+
+impl Bench {
+    /// Opens the file, and makes it where it is missing.
+    pub fn open(path: &Path) -> Self {
+        let index = Arc::new(VerificationIndex::new());
+        let inline = Box::new(Inline::new(Arc::clone(&index)));
+        let database = Database::open(path, Access::Write, inline).expect("the ledger opens");
+        let store = Arc::new(SqliteStore::new(Arc::clone(&database)));
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let ledger = Ledger::new(Arc::clone(&store) as _, clock, Arc::new(SystemEntropy));
+        let read = Arc::new(SqliteReadModels::new(Arc::clone(&database)));
+        Self { database, store, ledger: Arc::new(ledger), read, index }
+    }
+
+    /// Registers a company with the module on.
+    pub async fn company(&self) -> CompanyId {
+        let id = CompanyId(new_id());
+        let name = Name::new(format!("Company {id}")).expect("a name");
+        for command in
+            [CompanyCommand::Register { name }, CompanyCommand::SetOauthApp { enabled: true }]
+        {
+            self.ledger
+                .execute::<Company>(id, Power::Operator, &context(), Request::new(id.0, command))
+                .await
+                .expect("the company is registered");
+        }
+        id
+    }
+
+    /// Creates so many tokens in bulk and answers their identifiers.
+    pub async fn create(&self, company: CompanyId, count: usize) -> Vec<Uuid> {
+        let ids: Vec<Uuid> = (0..count).map(|_| new_id()).collect();
+        for chunk in ids.chunks(512) {
+            let requests: Vec<_> = chunk.iter().map(|id| Request::new(*id, creation())).collect();
+            self.execute(company, &requests).await;
+        }
+        ids
+    }
+
+    /// Carries out commands in bulk.
+    pub async fn execute(&self, company: CompanyId, requests: &[Request<TokenCommand>]) {
+        let answers = self
+            .ledger
+            .execute_many::<Token>(company, Power::SuperAdmin, &context(), requests)
+            .await
+            .expect("the streams load");
+        for answer in answers {
+            answer.expect("the command is carried out");
+        }
+    }
+
+    /// A ledger of about a million events of every kind: seven of ten create a token, the others
+    /// refresh, edit and delete.
+    pub async fn mixed(&self, company: CompanyId, events: usize) {
+        let mut ids = self.create(company, events * 7 / 10).await;
+        let scopes = |names: &[&str]| Catalogue::default().select(names).expect("scopes");
+        let all = ids.len();
+        for (number, chunk) in ids.chunks_mut(512).enumerate() {
+            let command = |id: &Uuid, part: usize| match part {
+                0 => Request::new(*id, refreshing()),
+                1 => {
+                    Request::new(*id, TokenCommand::ChangeScopes { scopes: scopes(&["locations"]) })
+                }
+                _ => Request::new(*id, TokenCommand::Delete),
+            };
+            // Three sevenths of the tokens see one more event, in equal parts of each kind.
+            let part = number % 3;
+            let touched = chunk.len() * 3 / 7;
+            let requests: Vec<_> = chunk[..touched].iter().map(|id| command(id, part)).collect();
+            self.execute(company, &requests).await;
+        }
+        assert!(all > 0);
+    }
+}
+
+/// A fresh identifier.
+pub fn new_id() -> Uuid {
+    SystemEntropy.uuid(SystemClock.now())
+}
+
+/// The circumstances of an everyday command.
+pub fn context() -> Context {
+    Context {
+        actor: Actor { kind: token_ledger_domain::ActorType::Key, id: Uuid::from_u128(7) },
+        request_id: Some("0199f7a2-5d7e-7c3c-9d8e-0c2f8f0b1a11".to_owned()),
+        private: PrivatePart {
+            actor_name: Some("Payroll admin".to_owned()),
+            ip: Some("192.0.2.17".to_owned()),
+            user_agent: Some("payroll/3.1 (+https://example.com)".to_owned()),
+            reason: None,
+            email: None,
+        },
+    }
+}
+
+/// A creation with a fresh secret.
+pub fn creation() -> TokenCommand {
+    let secret = Secret::from_random("tlk_", SystemEntropy.bits256());
+    TokenCommand::Create(Create {
+        name: Name::new("Payroll sync").expect("a name"),
+        scopes: Catalogue::default().select(&["employees", "positions"]).expect("scopes"),
+        secret: secret.stored(),
+        validity_seconds: None,
+        client_id: None,
+    })
+}
+
+/// A refresh with a fresh secret.
+pub fn refreshing() -> TokenCommand {
+    let secret = Secret::from_random("tlk_", SystemEntropy.bits256());
+    TokenCommand::Refresh(Refresh {
+        secret: secret.stored(),
+        validity_seconds: None,
+        grace_seconds: 3600,
+    })
+}
+
+/// A folder for a benchmark's files, emptied first.
+pub fn folder(name: &str) -> std::path::PathBuf {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("bench-{name}"));
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder).expect("a folder for the benchmark's files");
+    folder
+}
+
+/// How long something takes.
+pub fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = Instant::now();
+    let value = work();
+    (value, start.elapsed())
+}
+
+/// The middle value.
+pub fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
+
+/// The value that so large a part of the values stay below.
+pub fn percentile(values: &mut [Duration], part: f64) -> Duration {
+    values.sort_unstable();
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, clippy::cast_precision_loss)]
+    let place = ((values.len() as f64) * part) as usize;
+    values[place.min(values.len() - 1)]
+}
+
+/// Memory of this process that is in use now and was at most, in MB, where the system tells.
+pub fn memory() -> (f64, f64) {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let field = |name: &str| {
+        status
+            .lines()
+            .find_map(|line| line.strip_prefix(name))
+            .and_then(|rest| rest.split_whitespace().next())
+            .and_then(|kilobytes| kilobytes.parse::<f64>().ok())
+            .map_or(f64::NAN, |kilobytes| kilobytes / 1000.0)
+    };
+    (field("VmRSS:"), field("VmHWM:"))
+}
