@@ -1,14 +1,43 @@
-//! What an operator can set.
+//! What an operator can set: in a file, in the environment, on the command line, the later
+//! winning over the earlier.
 
+use crate::app::Choices;
+use figment::Figment;
+use figment::providers::{Env, Format, Serialized, Toml};
+use ipnet::IpNet;
+use serde::{Deserialize, Deserializer, Serialize};
 use std::fmt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
+use std::time::Duration;
+use token_ledger_domain::{Catalogue, Scope, SecretKind};
+
+/// What the names of environment variables begin with.
+pub const ENVIRONMENT: &str = "TOKEN_LEDGER_";
+
+/// The longest prefix of a secret, in characters.
+const MAX_PREFIX: usize = 20;
 
 /// Where the ledger is kept.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub enum DatabaseUrl {
     /// An SQLite file: `sqlite://PATH`.
     Sqlite(PathBuf),
+}
+
+impl DatabaseUrl {
+    /// The file that the ledger is kept in.
+    pub fn path(&self) -> &Path {
+        let Self::Sqlite(path) = self;
+        path
+    }
+}
+
+impl Default for DatabaseUrl {
+    fn default() -> Self {
+        Self::Sqlite("token-ledger.db".into())
+    }
 }
 
 impl FromStr for DatabaseUrl {
@@ -26,9 +55,322 @@ impl FromStr for DatabaseUrl {
     }
 }
 
+impl TryFrom<String> for DatabaseUrl {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, Self::Error> {
+        text.parse()
+    }
+}
+
+impl From<DatabaseUrl> for String {
+    fn from(url: DatabaseUrl) -> Self {
+        url.to_string()
+    }
+}
+
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self::Sqlite(path) = self;
-        write!(f, "sqlite://{}", path.display())
+        write!(f, "sqlite://{}", self.path().display())
+    }
+}
+
+/// How the log is written.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum LogFormat {
+    /// For people.
+    #[default]
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// A data access on offer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ScopeSetting {
+    /// The scope's name.
+    pub name: Scope,
+    /// What it opens, in one line.
+    pub description: String,
+}
+
+/// Everything that can be set. A field's name is its key in the file, and in capitals behind
+/// `TOKEN_LEDGER_` its name in the environment.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// Where the ledger is kept.
+    pub database_url: DatabaseUrl,
+    /// The address to listen on.
+    pub listen: String,
+    /// The URL that the service is reached at; where none is given, the address that it listens on.
+    pub public_url: Option<String>,
+    /// The certificate chain for TLS, PEM.
+    pub tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM.
+    pub tls_key: Option<PathBuf>,
+    /// Proxies whose forwarded addresses count.
+    #[serde(deserialize_with = "list_or_text")]
+    pub trusted_proxies: Vec<IpNet>,
+    /// How the log is written.
+    pub log_format: LogFormat,
+    /// Whether plain HTTP is served beyond this machine.
+    pub insecure_http: bool,
+    /// Whether missing migrations are left alone.
+    pub no_migrate: bool,
+    /// What tokens' secrets begin with.
+    pub token_prefix: String,
+    /// What API keys begin with.
+    pub key_prefix: String,
+    /// What OAuth clients' secrets begin with.
+    pub client_prefix: String,
+    /// The data accesses on offer; the default ones where none are given.
+    pub scopes: Vec<ScopeSetting>,
+    /// How often terms that have ended are looked for, in seconds.
+    pub expiry_interval_seconds: u64,
+    /// How often the times of last use are written down, in seconds.
+    pub use_flush_interval_seconds: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            database_url: DatabaseUrl::default(),
+            listen: "127.0.0.1:8080".to_owned(),
+            public_url: None,
+            tls_cert: None,
+            tls_key: None,
+            trusted_proxies: Vec::new(),
+            log_format: LogFormat::default(),
+            insecure_http: false,
+            no_migrate: false,
+            token_prefix: SecretKind::Token.default_prefix().to_owned(),
+            key_prefix: SecretKind::Key.default_prefix().to_owned(),
+            client_prefix: SecretKind::Client.default_prefix().to_owned(),
+            scopes: Vec::new(),
+            expiry_interval_seconds: 1,
+            use_flush_interval_seconds: 10,
+        }
+    }
+}
+
+/// Why the settings can't be used.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidSettings {
+    /// A file, a variable or an option can't be read.
+    #[error("{0}")]
+    Unreadable(Box<figment::Error>),
+    /// A setting is not acceptable.
+    #[error("{setting}: {problem}")]
+    Unacceptable {
+        /// The setting.
+        setting: &'static str,
+        /// What is wrong with it.
+        problem: String,
+    },
+}
+
+impl InvalidSettings {
+    fn of(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self::Unacceptable { setting, problem: problem.into() }
+    }
+}
+
+impl Settings {
+    /// The settings of the file, if one is named, the environment, and the command line.
+    ///
+    /// # Errors
+    /// When a setting is unknown, can't be read or is not acceptable.
+    pub fn load(file: Option<&Path>, options: &impl Serialize) -> Result<Self, InvalidSettings> {
+        let defaults = Serialized::defaults(Self::default());
+        let known: Vec<String> = Figment::from(&defaults)
+            .extract::<figment::value::Dict>()
+            .map_err(|error| InvalidSettings::Unreadable(Box::new(error)))?
+            .into_keys()
+            .collect();
+        let mut figment = Figment::from(defaults);
+        if let Some(file) = file {
+            figment = figment.merge(Toml::file_exact(file));
+        }
+        // Platforms put variables of the same beginning there on their own, such as
+        // TOKEN_LEDGER_PORT: what is no setting is not for us.
+        let known: Vec<&str> = known.iter().map(String::as_str).collect();
+        let settings: Self = figment
+            .merge(Env::prefixed(ENVIRONMENT).only(&known))
+            .merge(Serialized::defaults(options))
+            .extract()
+            .map_err(|error| InvalidSettings::Unreadable(Box::new(error)))?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), InvalidSettings> {
+        let prefixes = [
+            ("token_prefix", &self.token_prefix),
+            ("key_prefix", &self.key_prefix),
+            ("client_prefix", &self.client_prefix),
+        ];
+        for (index, (setting, prefix)) in prefixes.iter().enumerate() {
+            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+            if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.chars().all(allowed) {
+                let problem = "must have 1 to 20 ASCII letters, digits, _ and -";
+                return Err(InvalidSettings::of(setting, problem));
+            }
+            if prefixes[..index].iter().any(|(_, other)| other == prefix) {
+                return Err(InvalidSettings::of(setting, "must differ from the other prefixes"));
+            }
+        }
+        for (setting, seconds) in [
+            ("expiry_interval_seconds", self.expiry_interval_seconds),
+            ("use_flush_interval_seconds", self.use_flush_interval_seconds),
+        ] {
+            if !(1..=3600).contains(&seconds) {
+                return Err(InvalidSettings::of(setting, "must be 1 to 3600"));
+            }
+        }
+        let mut names: Vec<&Scope> = self.scopes.iter().map(|scope| &scope.name).collect();
+        names.sort();
+        let count = names.len();
+        names.dedup();
+        if names.len() < count {
+            return Err(InvalidSettings::of("scopes", "each may be named only once"));
+        }
+        self.checked_public_url().map(|_| ())
+    }
+
+    /// The public URL, without a slash at its end, where one is set.
+    ///
+    /// # Errors
+    /// When it is not the URL of a service.
+    pub fn checked_public_url(&self) -> Result<Option<String>, InvalidSettings> {
+        let Some(text) = &self.public_url else { return Ok(None) };
+        let url = url::Url::parse(text)
+            .map_err(|error| InvalidSettings::of("public_url", format!("{text:?}: {error}")))?;
+        let plain = url.query().is_none() && url.fragment().is_none();
+        let anonymous = url.username().is_empty() && url.password().is_none();
+        if !matches!(url.scheme(), "http" | "https") || !plain || !anonymous {
+            let problem = "must be an http or https URL without user, query and fragment";
+            return Err(InvalidSettings::of("public_url", problem));
+        }
+        Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// What the application is told.
+    pub fn choices(&self) -> Choices {
+        let catalogue = if self.scopes.is_empty() {
+            Catalogue::default()
+        } else {
+            Catalogue::new(
+                self.scopes.iter().map(|scope| (scope.name.clone(), scope.description.clone())),
+            )
+        };
+        Choices {
+            catalogue,
+            token_prefix: self.token_prefix.clone(),
+            key_prefix: self.key_prefix.clone(),
+            client_prefix: self.client_prefix.clone(),
+        }
+    }
+
+    /// How often terms that have ended are looked for.
+    pub const fn expiry_interval(&self) -> Duration {
+        Duration::from_secs(self.expiry_interval_seconds)
+    }
+
+    /// How often the times of last use are written down.
+    pub const fn use_flush_interval(&self) -> Duration {
+        Duration::from_secs(self.use_flush_interval_seconds)
+    }
+}
+
+/// Networks as a list, or as a text with commas or spaces between them, as the environment has it.
+fn list_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum ListOrText {
+        List(Vec<String>),
+        Text(String),
+    }
+    let texts: Vec<String> = match ListOrText::deserialize(deserializer)? {
+        ListOrText::List(list) => list,
+        ListOrText::Text(text) => text.split([',', ' ']).map(str::to_owned).collect(),
+    };
+    texts
+        .iter()
+        .map(|text| text.trim())
+        .filter(|text| !text.is_empty())
+        .map(|text| network(text).map_err(serde::de::Error::custom))
+        .collect()
+}
+
+/// A network, or a single address.
+///
+/// # Errors
+/// When the text is neither.
+pub fn network(text: &str) -> Result<IpNet, String> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
+        .map_err(|_| format!("{text:?} is neither a network such as 10.0.0.0/8 nor an address"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::json;
+
+    fn from_file(text: &str, options: &serde_json::Value) -> Result<Settings, InvalidSettings> {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), text).unwrap();
+        Settings::load(Some(file.path()), options)
+    }
+
+    #[test]
+    fn the_command_line_wins_over_the_file() {
+        let settings = from_file(
+            "listen = \"127.0.0.1:1\"\ntrusted_proxies = [\"10.0.0.0/8\", \"192.0.2.1\"]\n\
+             [[scopes]]\nname = \"rooms\"\ndescription = \"Rooms\"\n",
+            &json!({"listen": "127.0.0.1:2"}),
+        )
+        .unwrap();
+        assert_eq!(settings.listen, "127.0.0.1:2");
+        assert_eq!(settings.trusted_proxies.len(), 2);
+        assert!(settings.choices().catalogue.select(&["rooms"]).is_ok());
+        assert!(settings.choices().catalogue.select(&["positions"]).is_err());
+    }
+
+    #[test]
+    fn what_is_unknown_or_unacceptable_is_named() {
+        for (text, named) in [
+            ("listne = \"127.0.0.1:1\"", "listne"),
+            ("database_url = \"mysql://x\"", "database URL"),
+            ("database_url = \"postgres://x\"", "SQLite only"),
+            ("trusted_proxies = [\"proxy\"]", "proxy"),
+            ("key_prefix = \"tlk_\"", "key_prefix"),
+            ("token_prefix = \"a b\"", "token_prefix"),
+            ("expiry_interval_seconds = 0", "expiry_interval_seconds"),
+            ("public_url = \"ftp://x\"", "public_url"),
+            ("log_format = \"xml\"", "xml"),
+        ] {
+            let error = from_file(text, &json!({})).unwrap_err().to_string();
+            assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_public_url_ends_without_a_slash() {
+        let settings = from_file("public_url = \"https://ledger.example/\"", &json!({})).unwrap();
+        assert_eq!(
+            settings.checked_public_url().unwrap().as_deref(),
+            Some("https://ledger.example")
+        );
+    }
+
+    #[test]
+    fn networks_come_as_text_too() {
+        let options = json!({"trusted_proxies": "10.0.0.0/8, ::1"});
+        let settings = Settings::load(None, &options).unwrap();
+        assert_eq!(settings.trusted_proxies.len(), 2);
     }
 }

@@ -1,3 +1,7 @@
 //! The `token-ledger` command.
 
-fn main() {}
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    token_ledger::cli::main()
+}

@@ -45,7 +45,11 @@ impl Secret {
     pub fn from_random(prefix: &str, mut random: [u8; 32]) -> Self {
         let mut text =
             Zeroizing::new(String::with_capacity(prefix.len() + RANDOM_CHARS + CHECKSUM_CHARS));
-        let body = Zeroizing::new(base62::<RANDOM_CHARS>(&mut random));
+        let mut number = Zeroizing::new([0_u32; 8]);
+        for (limb, bytes) in number.iter_mut().zip(random.chunks_exact(4)) {
+            *limb = bytes.iter().fold(0, |limb, byte| limb << 8 | u32::from(*byte));
+        }
+        let body = Zeroizing::new(base62::<RANDOM_CHARS>(&mut *number));
         text.push_str(prefix);
         text.extend(body.iter().map(|byte| char::from(*byte)));
         text.extend(checksum(&*body).iter().map(|byte| char::from(*byte)));
@@ -87,21 +91,21 @@ pub fn is_well_formed(text: &str) -> bool {
 }
 
 fn checksum(body: &[u8]) -> [u8; CHECKSUM_CHARS] {
-    base62(&mut crc32fast::hash(body).to_be_bytes())
+    base62(&mut [crc32fast::hash(body)])
 }
 
-/// The big-endian number in base 62, left-padded with `0`. Uses up `number`.
-fn base62<const CHARS: usize>(number: &mut [u8]) -> [u8; CHARS] {
+/// The number, most significant limb first, in base 62, left-padded with `0`. Uses up `number`.
+fn base62<const CHARS: usize>(number: &mut [u32]) -> [u8; CHARS] {
     let mut text = [ALPHABET[0]; CHARS];
     for place in text.iter_mut().rev() {
-        let mut remainder = 0_u16;
-        for byte in number.iter_mut() {
-            let value = remainder << 8 | u16::from(*byte);
-            // A remainder is below 62, so the quotient of (remainder * 256 + byte) fits a byte.
-            *byte = u8::try_from(value / 62).unwrap_or(u8::MAX);
+        let mut remainder = 0_u64;
+        for limb in number.iter_mut() {
+            let value = remainder << 32 | u64::from(*limb);
+            // A remainder is below 62, so the quotient fits a limb.
+            *limb = u32::try_from(value / 62).unwrap_or(u32::MAX);
             remainder = value % 62;
         }
-        *place = ALPHABET[usize::from(remainder)];
+        *place = ALPHABET[usize::try_from(remainder).unwrap_or(0)];
     }
     text
 }

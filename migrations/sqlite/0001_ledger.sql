@@ -1,5 +1,8 @@
 -- The ledger. Instants are microseconds since 1970-01-01T00:00:00Z.
 
+-- "TLdg": tells a ledger from other SQLite files.
+PRAGMA application_id = 1414292583;
+
 -- One row per company: the lock that orders its ledger, and what a commit is checked against.
 CREATE TABLE company_heads (
     company_id        BLOB    NOT NULL PRIMARY KEY,
@@ -38,11 +41,12 @@ BEGIN
     SELECT RAISE(ABORT, 'events are append-only');
 END;
 
--- Nothing is put in the place of an event either, nor between events.
+-- Nothing is put in the place of an event either, nor between events. FAIL rather than ABORT: it
+-- needs no journal of its own for each insert, and there is nothing to undo before an insert.
 CREATE TRIGGER events_are_never_replaced BEFORE INSERT ON events
 WHEN NEW.position <= (SELECT last_position FROM company_heads WHERE company_id = NEW.company_id)
 BEGIN
-    SELECT RAISE(ABORT, 'events are append-only');
+    SELECT RAISE(FAIL, 'events are append-only');
 END;
 
 -- What names or describes a person. It can be erased; the event keeps the commitment to it.

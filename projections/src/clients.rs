@@ -55,16 +55,18 @@ impl Projection for Clients {
         }
     }
 
-    fn begins(event: &Appended) -> bool {
-        matches!(event.event, LedgerEvent::Company(CompanyEvent::ClientCreated { .. }))
+    /// An identifier is free again once its client is deleted, so there may always be a row.
+    fn begins(_: &Appended) -> bool {
+        false
     }
 
     fn apply(row: Option<ClientRow>, event: &Appended) -> Result<Option<ClientRow>, Misfit> {
         let misfit = || Misfit::of::<Self>(event);
         let LedgerEvent::Company(change) = &event.event else { return Err(misfit()) };
-        if let (None, CompanyEvent::ClientCreated { client_id, name, scopes, secret }) =
-            (&row, change)
-        {
+        if let CompanyEvent::ClientCreated { client_id, name, scopes, secret } = change {
+            if row.is_some_and(|row| row.deleted_at.is_none()) {
+                return Err(misfit());
+            }
             return Ok(Some(ClientRow {
                 company_id: event.company,
                 client_id: *client_id,

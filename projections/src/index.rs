@@ -238,7 +238,7 @@ impl VerificationIndex {
         (key.expires_at > now).then(|| key.clone())
     }
 
-    /// Takes over a token's row.
+    /// Takes over a token's row, unless a later one of an active token was taken over before.
     pub fn apply_token(&self, row: &TokenRow) {
         let mut places = self.places.lock();
         let token = self.hasher.hash_one(row.token_id);
@@ -248,6 +248,9 @@ impl VerificationIndex {
             .filter(|place| self.belongs(*place, row.token_id))
             .collect();
         let version = u32::try_from(row.version).unwrap_or(u32::MAX);
+        if held.iter().any(|place| self.version(*place) > version) {
+            return;
+        }
         for (digest, expires_at, issued_at) in live_secrets(row) {
             let slot = Slot {
                 digest: digest.0,
@@ -343,6 +346,11 @@ impl VerificationIndex {
         let shard = self.shards[place as usize >> SLOT_BITS].read();
         let slot = shard.slots.get((place & SLOT_MASK) as usize);
         TokenId(Uuid::from_bytes(slot.map_or([0; 16], |slot| slot.token_id)))
+    }
+
+    fn version(&self, place: u32) -> u32 {
+        let shard = self.shards[place as usize >> SLOT_BITS].read();
+        shard.slots.get((place & SLOT_MASK) as usize).map_or(0, |slot| slot.version)
     }
 
     fn belongs(&self, place: u32, token: TokenId) -> bool {

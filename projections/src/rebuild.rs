@@ -80,7 +80,7 @@ impl Outcome {
 }
 
 /// Told how far a rebuild has come: events read and events there are.
-pub type OnProgress = dyn Fn(u64, u64) + Send + Sync;
+pub type OnProgress<'a> = dyn Fn(u64, u64) + Send + Sync + 'a;
 
 /// Whoever can rebuild the read models of one database.
 #[async_trait::async_trait]
@@ -94,7 +94,7 @@ pub trait Rebuilder: Send + Sync {
         &self,
         plan: &Plan,
         id: Uuid,
-        progress: &OnProgress,
+        progress: &OnProgress<'_>,
     ) -> Result<Outcome, RebuildError>;
 
     /// Folds a company's tokens as of a time and hands them over page by page, in the order of
@@ -107,7 +107,7 @@ pub trait Rebuilder: Send + Sync {
         company: CompanyId,
         until: Timestamp,
         id: Uuid,
-        progress: &OnProgress,
+        progress: &OnProgress<'_>,
         take: &mut (dyn FnMut(Vec<TokenRow>) -> std::io::Result<()> + Send),
     ) -> Result<(), RebuildError>;
 }

@@ -1,1 +1,364 @@
-//! To come.
+//! Work that nobody asks for: recording that terms have ended, and writing down last uses.
+
+use super::App;
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::key::{Key, KeyCommand};
+use token_ledger_domain::token::{Token, TokenCommand};
+use token_ledger_domain::{CompanyId, Power};
+use token_ledger_event_store::{Context, Decidable, ExecuteError, Executed, Request, StoreError};
+use token_ledger_projections::read_models::DueTerm;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// Terms that are ended in one go. Other writers get their turn in between.
+const BATCH: usize = 500;
+
+/// How often the jobs run.
+#[derive(Clone, Copy, Debug)]
+pub struct Intervals {
+    /// How often terms that have ended are looked for.
+    pub expiry: Duration,
+    /// How often the times of last use are written down.
+    pub use_flush: Duration,
+}
+
+/// Terms that have ended without its being possible to record that, and why: so that each reason
+/// is logged once and not with every run.
+type Unsettled = HashMap<Uuid, String>;
+
+/// Starts the jobs; they end with the batch at hand when `stop` turns true.
+pub fn start(
+    app: &Arc<App>,
+    intervals: Intervals,
+    stop: &watch::Receiver<bool>,
+) -> Vec<JoinHandle<()>> {
+    vec![
+        tokio::spawn(expire(Arc::clone(app), intervals.expiry, stop.clone())),
+        tokio::spawn(flush(Arc::clone(app), intervals.use_flush, stop.clone())),
+    ]
+}
+
+async fn expire(app: Arc<App>, interval: Duration, mut stop: watch::Receiver<bool>) {
+    let mut unsettled = Unsettled::default();
+    while !*stop.borrow() {
+        if let Err(error) = app.end_due_terms(&mut unsettled, &stop).await {
+            tracing::error!(%error, "can't record that terms have ended");
+        }
+        pause(interval, &mut stop).await;
+    }
+}
+
+async fn flush(app: Arc<App>, interval: Duration, mut stop: watch::Receiver<bool>) {
+    loop {
+        let last = *stop.borrow();
+        app.flush_uses().await;
+        if last {
+            return;
+        }
+        pause(interval, &mut stop).await;
+    }
+}
+
+async fn pause(interval: Duration, stop: &mut watch::Receiver<bool>) {
+    tokio::select! {
+        () = tokio::time::sleep(interval) => {}
+        _ = stop.wait_for(|stop| *stop) => {}
+    }
+}
+
+impl App {
+    /// Records the end of every term that is over by now.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn expire_due(&self) -> Result<(), StoreError> {
+        let (_sender, never) = watch::channel(false);
+        self.end_due_terms(&mut Unsettled::default(), &never).await
+    }
+
+    /// Writes down when tokens were used.
+    pub async fn flush_uses(&self) {
+        let uses = self.index.take_uses();
+        if uses.is_empty() {
+            return;
+        }
+        let count = uses.len();
+        if let Err(error) = self.read.record_uses(uses).await {
+            tracing::warn!(%error, count, "when tokens were last used was not written down");
+        }
+    }
+
+    async fn end_due_terms(
+        &self,
+        unsettled: &mut Unsettled,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), StoreError> {
+        let known = std::mem::take(unsettled);
+        let mut tokens = Run { known: &known, left: Unsettled::default() };
+        let tokens_ended = self.end_terms::<Token>(&mut tokens, stop).await;
+        let mut keys = Run { known: &known, left: Unsettled::default() };
+        let keys_ended = self.end_terms::<Key>(&mut keys, stop).await;
+        unsettled.extend(tokens.left);
+        unsettled.extend(keys.left);
+        tokens_ended.and(keys_ended)
+    }
+
+    /// Ends the terms of one kind until none is due but those that can't be ended.
+    async fn end_terms<A: Expiring>(
+        &self,
+        run: &mut Run<'_>,
+        stop: &watch::Receiver<bool>,
+    ) -> Result<(), StoreError> {
+        while !*stop.borrow() {
+            let mut due = A::due(self, BATCH + run.left.len()).await?;
+            due.retain(|term| !run.left.contains_key(&term.id));
+            if due.is_empty() {
+                break;
+            }
+            let mut companies: BTreeMap<CompanyId, Vec<DueTerm>> = BTreeMap::new();
+            for term in due {
+                companies.entry(term.company_id).or_default().push(term);
+            }
+            for (company, terms) in companies {
+                self.end_in_company::<A>(company, &terms, run).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_in_company<A: Expiring>(
+        &self,
+        company: CompanyId,
+        terms: &[DueTerm],
+        run: &mut Run<'_>,
+    ) -> Result<(), StoreError> {
+        let context = Context::system();
+        let requests: Vec<Request<<A as Decidable>::Command>> =
+            terms.iter().map(|term| Request::new(term.id, A::expire(term.term))).collect();
+        let together =
+            self.ledger.execute_many::<A>(company, Power::Operator, &context, &requests).await;
+        match together {
+            Ok(outcomes) => {
+                for (term, outcome) in terms.iter().zip(outcomes) {
+                    match outcome {
+                        Ok(true) => {}
+                        Ok(false) => run.keep_unchanged(term),
+                        Err(ExecuteError::Failed(error)) if is_general(&error) => {
+                            return Err(error);
+                        }
+                        Err(error) => run.keep(term, &error.to_string()),
+                    }
+                }
+            }
+            Err(error) if is_general(&error) => return Err(error),
+            // One stream that can't be read stops them all when they are loaded together.
+            Err(_) => {
+                for (term, request) in terms.iter().zip(requests) {
+                    let alone =
+                        self.ledger.execute::<A>(company, Power::Operator, &context, request);
+                    match alone.await {
+                        Ok(Executed::Done { position: Some(_), .. }) => {}
+                        Ok(_) => run.keep_unchanged(term),
+                        Err(ExecuteError::Failed(error)) if is_general(&error) => {
+                            return Err(error);
+                        }
+                        Err(error) => run.keep(term, &error.to_string()),
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether nothing else would fare better.
+const fn is_general(error: &StoreError) -> bool {
+    match error {
+        StoreError::Corrupt { .. } | StoreError::Rejected(_) | StoreError::ClockBehind { .. } => {
+            false
+        }
+        StoreError::Unavailable(_)
+        | StoreError::InUse(_)
+        | StoreError::Incompatible(_)
+        | StoreError::Closed => true,
+    }
+}
+
+/// One run over everything that is due.
+struct Run<'a> {
+    /// What was unsettled after the run before.
+    known: &'a Unsettled,
+    /// What this run could not settle, and doesn't try again.
+    left: Unsettled,
+}
+
+impl Run<'_> {
+    /// Nothing was to be recorded. Either somebody was faster, or the row is wrong and will be due
+    /// in the next run too.
+    fn keep_unchanged(&mut self, term: &DueTerm) {
+        if self.known.contains_key(&term.id) {
+            self.keep(term, "its events say that its term is not over; check with `replay`");
+        } else {
+            self.left.insert(term.id, String::new());
+        }
+    }
+
+    fn keep(&mut self, term: &DueTerm, why: &str) {
+        if self.known.get(&term.id).is_none_or(|known| known != why) {
+            let DueTerm { company_id, id, term } = term;
+            tracing::error!(%company_id, %id, term, why, "can't record that this term has ended");
+        }
+        self.left.insert(term.id, why.to_owned());
+    }
+}
+
+/// What has terms.
+trait Expiring: Decidable {
+    /// The command that ends a term.
+    fn expire(term: u32) -> <Self as Decidable>::Command;
+
+    /// The terms that are over.
+    fn due(
+        app: &App,
+        limit: usize,
+    ) -> impl Future<Output = Result<Vec<DueTerm>, StoreError>> + Send;
+}
+
+impl Expiring for Token {
+    fn expire(term: u32) -> TokenCommand {
+        TokenCommand::Expire { term }
+    }
+
+    async fn due(app: &App, limit: usize) -> Result<Vec<DueTerm>, StoreError> {
+        app.read.due_tokens(app.now(), limit).await
+    }
+}
+
+impl Expiring for Key {
+    fn expire(term: u32) -> KeyCommand {
+        KeyCommand::Expire { term }
+    }
+
+    async fn due(app: &App, limit: usize) -> Result<Vec<DueTerm>, StoreError> {
+        app.read.due_keys(app.now(), limit).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::keys::NewKey;
+    use crate::app::tokens::NewToken;
+    use crate::app::{Caller, Choices, Conditions};
+    use crate::config::DatabaseUrl;
+    use tempfile::TempDir;
+    use token_ledger_domain::{Name, Timestamp, TokenId};
+    use token_ledger_event_store::SystemEntropy;
+    use token_ledger_event_store::clock::SetClock;
+    use token_ledger_event_store::sqlite::Access;
+    use token_ledger_projections::tokens::Status;
+
+    struct Stage {
+        dir: TempDir,
+        app: Arc<App>,
+        clock: Arc<SetClock>,
+        caller: Caller,
+    }
+
+    impl Stage {
+        async fn new() -> Self {
+            let dir = TempDir::new().unwrap();
+            let clock = Arc::new(SetClock::at(Timestamp::from_micros(1_800_000_000_000_000)));
+            let url = DatabaseUrl::Sqlite(dir.path().join("ledger.db"));
+            let entropy = Arc::new(SystemEntropy);
+            let app = App::open(
+                &url,
+                Access::Write,
+                Arc::clone(&clock) as _,
+                entropy,
+                Choices::default(),
+            )
+            .await
+            .unwrap();
+            app.ensure_platform().await.unwrap();
+            let operator = Caller::command_line(CompanyId::PLATFORM);
+            let company = app.begin_company(&operator, &Name::new("Acme").unwrap()).await.unwrap();
+            Self { dir, app, clock, caller: Caller::command_line(company) }
+        }
+
+        async fn token(&self, seconds: i64) -> TokenId {
+            let input = NewToken {
+                name: "t".to_owned(),
+                scopes: vec!["positions".to_owned()],
+                expires_in_seconds: Some(seconds),
+                reason: None,
+            };
+            let token = self.app.create_token(&self.caller, input, Conditions::default()).await;
+            TokenId(token.unwrap().view.token_id)
+        }
+
+        fn later(&self, seconds: i64) {
+            self.clock.set(self.app.now().plus_seconds(seconds));
+        }
+
+        async fn status(&self, id: TokenId) -> Status {
+            self.app.read.token(self.caller.company, id).await.unwrap().unwrap().row.status
+        }
+    }
+
+    #[tokio::test]
+    async fn every_term_that_is_over_is_recorded_once() {
+        let stage = Stage::new().await;
+        let mut short = Vec::new();
+        for _ in 0..BATCH / 10 {
+            short.push(stage.token(60).await);
+        }
+        let long = stage.token(3600).await;
+        let key = NewKey {
+            name: "k".to_owned(),
+            scopes: vec!["ledger.audit".to_owned()],
+            expires_in_seconds: Some(60),
+            reason: None,
+        };
+        stage.app.create_key(&stage.caller, key, Conditions::default()).await.unwrap();
+        stage.later(60);
+        stage.app.expire_due().await.unwrap();
+        for id in short {
+            assert_eq!(stage.status(id).await, Status::Expired);
+        }
+        assert_eq!(stage.status(long).await, Status::Active);
+        let head = stage.app.head(stage.caller.company).await.unwrap();
+        stage.app.expire_due().await.unwrap();
+        assert_eq!(stage.app.head(stage.caller.company).await.unwrap(), head);
+        assert!(stage.app.read.due_keys(stage.app.now(), 9).await.unwrap().is_empty());
+    }
+
+    #[tokio::test]
+    async fn a_term_that_cannot_be_ended_does_not_hold_up_the_others() {
+        let stage = Stage::new().await;
+        let broken = stage.token(60).await;
+        let wrong = stage.token(3600).await;
+        let sound = stage.token(120).await;
+        let file = rusqlite::Connection::open(stage.dir.path().join("ledger.db")).unwrap();
+        file.execute_batch(&format!(
+            "DROP TRIGGER events_are_never_changed;
+             UPDATE events SET payload = '{{' WHERE aggregate_id = '{broken}';
+             UPDATE tokens SET expires_at = 0 WHERE token_id = x'{}';",
+            wrong.0.simple()
+        ))
+        .unwrap();
+        stage.later(120);
+        let mut unsettled = Unsettled::default();
+        let (_sender, never) = watch::channel(false);
+        for _ in 0..3 {
+            stage.app.end_due_terms(&mut unsettled, &never).await.unwrap();
+        }
+        assert_eq!(stage.status(sound).await, Status::Expired);
+        let mut left: Vec<Uuid> = unsettled.into_keys().collect();
+        left.sort();
+        assert_eq!(left, [broken.0, wrong.0]);
+    }
+}

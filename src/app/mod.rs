@@ -3,9 +3,15 @@
 pub mod audit;
 pub mod companies;
 pub mod error;
+pub mod input;
 pub mod jobs;
 pub mod keys;
+mod once;
 pub mod operations;
+pub mod outcome;
+mod past;
+pub mod setup;
+pub mod rebuilds;
 pub mod tokens;
 pub mod view;
 
@@ -130,7 +136,10 @@ pub struct App {
     behind: RwLock<Vec<RunnerHandle>>,
     projections: Vec<Arc<dyn Behind>>,
     /// Rebuilds that this process runs or ran.
-    pub rebuilds: operations::Rebuilds,
+    pub rebuilds: rebuilds::Rebuilds,
+    /// Held by whoever checks that something is new before beginning it: a company's name, an
+    /// operation.
+    beginning: tokio::sync::Mutex<()>,
     migrated: usize,
 }
 
@@ -174,7 +183,8 @@ impl App {
             choices,
             behind: RwLock::default(),
             projections: vec![Arc::new(SqliteBehind::<AuditTrail>::new(database))],
-            rebuilds: operations::Rebuilds,
+            rebuilds: rebuilds::Rebuilds::default(),
+            beginning: tokio::sync::Mutex::default(),
             migrated,
         }))
     }

@@ -1,5 +1,283 @@
-//! Work that goes on after its request was answered.
+//! Work that goes on after its request was answered: deleting many tokens at once.
+//!
+//! An operation is stored before its request is answered and carried out in batches, so that a
+//! process that ends in the middle leaves it to the next one ([`App::resume_operations`]).
 
-/// Rebuilds that this process runs or ran.
-#[derive(Debug, Default)]
-pub struct Rebuilds;
+use super::input::{self, Check};
+use super::outcome::Changed;
+use super::{App, AppError, Caller};
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::token::{Token, TokenCommand};
+use token_ledger_domain::{Actor, ClientId, Power, Scope, Timestamp};
+use token_ledger_event_store::{
+    Context, ExecuteError, Idempotency, PrivatePart, Request, StoreError,
+};
+use token_ledger_projections::read_models::{
+    After, Operation, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
+};
+use token_ledger_projections::tokens::Status;
+use tokio::task::JoinHandle;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// Tokens that are deleted at a time.
+const BATCH: usize = 500;
+/// How long an operation rests before it goes over what is left again.
+const RETRY: Duration = Duration::from_secs(1);
+
+const RUNNING: &str = "running";
+const DONE: &str = "done";
+
+/// Which tokens shall be deleted, and why.
+#[derive(Clone, Debug, Default)]
+pub struct DeleteAll {
+    /// Those that this client got.
+    pub client_id: Option<ClientId>,
+    /// Those that have this scope.
+    pub scope: Option<String>,
+    /// Those that this actor created.
+    pub created_by: Option<Uuid>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// How far an operation has come.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct OperationView {
+    /// The operation.
+    pub operation_id: Uuid,
+    /// The company.
+    pub company_id: Uuid,
+    /// `running` or `done`.
+    pub state: String,
+    /// Tokens that matched when it was accepted.
+    pub matched: u64,
+    /// Tokens that it has deleted.
+    pub deleted: u64,
+    /// When it was accepted.
+    #[schema(value_type = String, format = DateTime)]
+    pub started_at: Timestamp,
+    /// When it was finished.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub finished_at: Option<Timestamp>,
+}
+
+impl From<Operation> for OperationView {
+    fn from(operation: Operation) -> Self {
+        Self {
+            operation_id: operation.operation_id,
+            company_id: operation.company_id.0,
+            state: operation.state,
+            matched: operation.matched,
+            deleted: operation.done,
+            started_at: operation.started_at,
+            finished_at: operation.finished_at,
+        }
+    }
+}
+
+/// What is stored of the request.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Order {
+    client_id: Option<ClientId>,
+    scope: Option<String>,
+    created_by: Option<Uuid>,
+    actor: Actor,
+    request_id: Option<String>,
+    /// Names and words of people: gone as soon as the operation is done.
+    private: PrivatePart,
+    /// The ledger's last position at the acceptance: tokens created later are not meant.
+    last_position: u64,
+    /// When the event at that position was recorded.
+    last_recorded_at: Timestamp,
+}
+
+impl Order {
+    fn filter(&self, now: Timestamp) -> TokenFilter {
+        TokenFilter {
+            status: BTreeSet::from([Status::Active, Status::Expired]),
+            scope: self.scope.clone(),
+            q: None,
+            created_by: self.created_by,
+            client_id: self.client_id,
+            expires_before: None,
+            now,
+        }
+    }
+
+    fn context(&self) -> Context {
+        Context {
+            actor: self.actor,
+            request_id: self.request_id.clone(),
+            private: self.private.clone(),
+        }
+    }
+
+    fn means(&self, record: &TokenRecord) -> bool {
+        record.row.created_position <= self.last_position
+    }
+
+    fn text(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|error| StoreError::Rejected(error.to_string()))
+    }
+}
+
+impl App {
+    /// Begins to delete all tokens of the caller's company that match.
+    ///
+    /// # Errors
+    /// When the input is not acceptable.
+    pub async fn delete_all(
+        self: &Arc<Self>,
+        caller: &Caller,
+        input: DeleteAll,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Changed<OperationView>, AppError> {
+        let order = self.order(caller, input).await?;
+        // Two requests with one key must not both begin.
+        let _turn = self.beginning.lock().await;
+        let company = caller.company;
+        let begun = self.begun(company, idempotency.as_ref()).await?;
+        if let Some(id) = begun
+            && let Some(operation) = self.read.operation(company, id).await?
+        {
+            return Ok(Changed::before(operation.into()));
+        }
+        let now = self.now();
+        let operation = Operation {
+            company_id: company,
+            operation_id: match begun {
+                Some(id) => id,
+                None => self.begin(caller, company, idempotency).await?,
+            },
+            request: order.text()?,
+            state: RUNNING.to_owned(),
+            matched: self.read.count_tokens(company, &order.filter(now)).await?,
+            done: 0,
+            started_at: now,
+            finished_at: None,
+        };
+        self.read.save_operation(&operation).await?;
+        self.carry_on(operation.clone());
+        Ok(Changed::done(operation.into()))
+    }
+
+    /// An operation of the caller's company.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn operation(&self, caller: &Caller, id: Uuid) -> Result<OperationView, AppError> {
+        let operation = self.read.operation(caller.company, id).await?;
+        Ok(operation.ok_or(AppError::NotFound("operation"))?.into())
+    }
+
+    /// Goes on with the operations that an earlier process left unfinished. To be called once, at
+    /// the start.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn resume_operations(self: &Arc<Self>) -> Result<Vec<JoinHandle<()>>, StoreError> {
+        let open = self.read.open_operations().await?;
+        Ok(open.into_iter().map(|operation| self.carry_on(operation)).collect())
+    }
+
+    async fn order(&self, caller: &Caller, input: DeleteAll) -> Result<Order, AppError> {
+        let mut check = Check::default();
+        let scope = check.field("scope", input.scope.as_deref().map(str::parse).transpose());
+        let reason = check.field("reason", input::required_reason(input.reason));
+        let (Some(scope), Some(reason)) = (scope, reason) else { return Err(check.refusal()) };
+        let head = self.store().head(caller.company).await?;
+        let head = head.ok_or(AppError::NotFound("company"))?;
+        let Context { actor, request_id, private } = caller.context(Some(reason));
+        Ok(Order {
+            client_id: input.client_id,
+            scope: scope.map(|scope: Scope| scope.to_string()),
+            created_by: input.created_by,
+            actor,
+            request_id,
+            private,
+            last_position: head.position,
+            last_recorded_at: head.recorded_at,
+        })
+    }
+
+    fn carry_on(self: &Arc<Self>, mut operation: Operation) -> JoinHandle<()> {
+        let app = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                match app.carry_out(&mut operation).await {
+                    Ok(()) | Err(StoreError::Closed) => return,
+                    Err(error) => {
+                        let operation = operation.operation_id;
+                        tracing::warn!(%operation, %error, "an operation waits to be tried again");
+                    }
+                }
+                tokio::time::sleep(RETRY).await;
+            }
+        })
+    }
+
+    async fn carry_out(&self, operation: &mut Operation) -> Result<(), StoreError> {
+        let mut order: Order = serde_json::from_str(&operation.request)
+            .map_err(|error| StoreError::Rejected(format!("an operation's request: {error}")))?;
+        // A process that ended may have deleted more than it had noted.
+        let open = self.read.count_tokens(operation.company_id, &order.filter(self.now())).await?;
+        operation.done = operation.done.max(operation.matched.saturating_sub(open));
+        while self.delete_once_over(operation, &order).await? {
+            tokio::time::sleep(RETRY).await;
+        }
+        order.private = PrivatePart::default();
+        DONE.clone_into(&mut operation.state);
+        operation.request = order.text()?;
+        operation.finished_at = Some(self.now());
+        self.read.save_operation(operation).await
+    }
+
+    /// Goes over all that match once; answers whether any could not be deleted and is left.
+    async fn delete_once_over(
+        &self,
+        operation: &mut Operation,
+        order: &Order,
+    ) -> Result<bool, StoreError> {
+        let company = operation.company_id;
+        let context = order.context();
+        let filter = order.filter(self.now());
+        let mut page =
+            TokenPage { sort: TokenSort::CreatedAt, descending: false, after: None, limit: BATCH };
+        let mut is_any_left = false;
+        loop {
+            let records = self.read.tokens(company, &filter, &page).await?;
+            let Some(last) = records.last() else { break };
+            page.after = Some(After {
+                value: SortValue::Time(last.row.created_at),
+                id: last.row.token_id.0,
+            });
+            let is_end = records.len() < BATCH || last.row.created_at > order.last_recorded_at;
+            let requests: Vec<_> = records
+                .iter()
+                .filter(|record| order.means(record))
+                .map(|record| Request::new(record.row.token_id.0, TokenCommand::Delete))
+                .collect();
+            let answers = self
+                .ledger
+                .execute_many::<Token>(company, Power::SuperAdmin, &context, &requests)
+                .await?;
+            for answer in answers {
+                match answer {
+                    Ok(_) => operation.done += 1,
+                    // Somebody else has deleted it meanwhile.
+                    Err(ExecuteError::Refused(_)) => {}
+                    Err(_) => is_any_left = true,
+                }
+            }
+            self.read.save_operation(operation).await?;
+            if is_end {
+                break;
+            }
+        }
+        Ok(is_any_left)
+    }
+}

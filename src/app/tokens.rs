@@ -1,1 +1,248 @@
-//! To come.
+//! Tokens.
+
+use super::input::{self, Check};
+use super::keys::Renewal;
+use super::outcome::{Changed, Listed};
+use super::past::Until;
+use super::view::TokenView;
+use super::{App, AppError, Caller, Conditions};
+use token_ledger_domain::secret::is_well_formed;
+use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
+use token_ledger_domain::{Digest, Name, Secret, Timestamp, TokenId};
+use token_ledger_event_store::{Executed, Request, StoreError};
+use token_ledger_projections::read_models::{
+    After, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
+};
+
+/// What a new token shall be.
+#[derive(Clone, Debug, Default)]
+pub struct NewToken {
+    /// Its name.
+    pub name: String,
+    /// Its scopes.
+    pub scopes: Vec<String>,
+    /// Length of its first term, in seconds.
+    pub expires_in_seconds: Option<i64>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+impl App {
+    /// Creates a token in the caller's company.
+    ///
+    /// # Errors
+    /// When the input is not acceptable, or the company's rules are against it.
+    pub async fn create_token(
+        &self,
+        caller: &Caller,
+        input: NewToken,
+        conditions: Conditions,
+    ) -> Result<Changed<TokenView>, AppError> {
+        let mut check = Check::default();
+        let name = check.field("name", Name::new(input.name));
+        let scopes = check.field("scopes", self.choices.catalogue.select(&input.scopes));
+        let reason = check.field("reason", input::reason(input.reason));
+        let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {
+            return Err(check.refusal());
+        };
+        let secret = self.token_secret();
+        let command = TokenCommand::Create(Create {
+            name,
+            scopes,
+            secret: secret.stored(),
+            validity_seconds: input.expires_in_seconds,
+            client_id: None,
+        });
+        let id = TokenId(self.new_id());
+        let executed = self.execute_token(caller, id, command, conditions, reason).await?;
+        self.changed_token(caller, id, executed, Some(secret)).await
+    }
+
+    /// Gives a token a new term and a new secret.
+    ///
+    /// # Errors
+    /// When the token, the input or the company's rules don't allow it.
+    pub async fn refresh_token(
+        &self,
+        caller: &Caller,
+        id: TokenId,
+        input: Renewal,
+        conditions: Conditions,
+    ) -> Result<Changed<TokenView>, AppError> {
+        let reason = input::checked_reason(input.reason)?;
+        let secret = self.token_secret();
+        let command = TokenCommand::Refresh(Refresh {
+            secret: secret.stored(),
+            validity_seconds: input.expires_in_seconds,
+            grace_seconds: input.grace_period_seconds,
+        });
+        let executed = self.execute_token(caller, id, command, conditions, reason).await?;
+        self.changed_token(caller, id, executed, Some(secret)).await
+    }
+
+    /// Stops a token's old secret now.
+    ///
+    /// # Errors
+    /// When the token is deleted.
+    pub async fn end_grace(
+        &self,
+        caller: &Caller,
+        id: TokenId,
+        reason: Option<String>,
+        conditions: Conditions,
+    ) -> Result<Changed<TokenView>, AppError> {
+        let reason = input::checked_reason(reason)?;
+        let command = TokenCommand::EndGrace;
+        let executed = self.execute_token(caller, id, command, conditions, reason).await?;
+        self.changed_token(caller, id, executed, None).await
+    }
+
+    /// Replaces a token's scopes.
+    ///
+    /// # Errors
+    /// When the scopes are not acceptable or the token is deleted.
+    pub async fn change_scopes(
+        &self,
+        caller: &Caller,
+        id: TokenId,
+        scopes: &[String],
+        reason: Option<String>,
+        conditions: Conditions,
+    ) -> Result<Changed<TokenView>, AppError> {
+        let mut check = Check::default();
+        let scopes = check.field("scopes", self.choices.catalogue.select(scopes));
+        let reason = check.field("reason", input::reason(reason));
+        let (Some(scopes), Some(reason)) = (scopes, reason) else { return Err(check.refusal()) };
+        let command = TokenCommand::ChangeScopes { scopes };
+        let executed = self.execute_token(caller, id, command, conditions, reason).await?;
+        self.changed_token(caller, id, executed, None).await
+    }
+
+    /// Deletes a token.
+    ///
+    /// # Errors
+    /// When it is deleted already.
+    pub async fn delete_token(
+        &self,
+        caller: &Caller,
+        id: TokenId,
+        reason: Option<String>,
+        conditions: Conditions,
+    ) -> Result<(), AppError> {
+        let reason = input::checked_reason(reason)?;
+        self.execute_token(caller, id, TokenCommand::Delete, conditions, reason).await?;
+        Ok(())
+    }
+
+    /// A token of the caller's company, as it is or as it was.
+    ///
+    /// # Errors
+    /// When there is or was none, or the time has not come yet.
+    pub async fn token(
+        &self,
+        caller: &Caller,
+        id: TokenId,
+        at: Option<Timestamp>,
+    ) -> Result<TokenView, AppError> {
+        let now = self.now();
+        if at.is_some_and(|at| at > now) {
+            return Err(AppError::invalid("at", "must not be in the future"));
+        }
+        let record = match at {
+            None => self.read.token(caller.company, id).await?,
+            Some(at) => self.token_then(caller.company, id, Until::Time(at)).await?,
+        };
+        let record = record.ok_or(AppError::NotFound("token"))?;
+        Ok(TokenView::new(record, at.unwrap_or(now)))
+    }
+
+    /// A page of the tokens of the caller's company.
+    ///
+    /// # Errors
+    /// When there is no such company.
+    pub async fn tokens(
+        &self,
+        caller: &Caller,
+        filter: &TokenFilter,
+        page: TokenPage,
+    ) -> Result<Listed<TokenView, After>, AppError> {
+        self.existing_company(caller.company).await?;
+        let (limit, sort) = (page.limit, page.sort);
+        let page = TokenPage { limit: limit + 1, ..page };
+        let records = self.read.tokens(caller.company, filter, &page).await?;
+        let view = |record| TokenView::new(record, filter.now);
+        Ok(Listed::cut(records, limit, |record| place(record, sort), view))
+    }
+
+    /// The token of the caller's company that a secret belongs or belonged to.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn find_token(&self, caller: &Caller, secret: &str) -> Result<TokenView, AppError> {
+        if !is_well_formed(secret) {
+            return Err(AppError::NotFound("token"));
+        }
+        let digest = Digest::of(secret);
+        let id = self.read.token_of_secret(caller.company, digest).await?;
+        self.token(caller, id.ok_or(AppError::NotFound("token"))?, None).await
+    }
+
+    async fn execute_token(
+        &self,
+        caller: &Caller,
+        id: TokenId,
+        command: TokenCommand,
+        conditions: Conditions,
+        reason: Option<String>,
+    ) -> Result<Executed<Token>, AppError> {
+        let Conditions { expected_version, idempotency } = conditions;
+        let request = Request { id: id.0, command, expected_version, idempotency };
+        let context = caller.context(reason);
+        Ok(self.ledger.execute(caller.company, caller.power, &context, request).await?)
+    }
+
+    /// What the command led to: the token right after it, whatever happened to it since.
+    async fn changed_token(
+        &self,
+        caller: &Caller,
+        id: TokenId,
+        executed: Executed<Token>,
+        secret: Option<Secret>,
+    ) -> Result<Changed<TokenView>, AppError> {
+        let company = caller.company;
+        let (record, at, repeated) = match executed {
+            Executed::Done { sequence, recorded_at, .. } => {
+                let current = self.read.token(company, id).await?;
+                let record = match current.filter(|record| record.row.version == sequence) {
+                    Some(record) => Some(record),
+                    None => self.token_then(company, id, Until::Sequence(sequence)).await?,
+                };
+                (record, recorded_at, false)
+            }
+            Executed::Repeated(replay) => {
+                let id = TokenId(replay.stream.id);
+                let until = Until::Sequence(replay.sequence);
+                (self.token_then(company, id, until).await?, replay.recorded_at, true)
+            }
+        };
+        let record = record.ok_or_else(|| StoreError::Rejected("no row of a token".to_owned()))?;
+        let secret = secret.filter(|_| !repeated);
+        Ok(Changed { view: TokenView::new(record, at), secret, repeated })
+    }
+
+    fn token_secret(&self) -> Secret {
+        Secret::from_random(&self.choices.token_prefix, self.ledger.entropy().bits256())
+    }
+}
+
+/// Where a list goes on behind this token.
+fn place(record: &TokenRecord, sort: TokenSort) -> After {
+    let row = &record.row;
+    let value = match sort {
+        TokenSort::CreatedAt => SortValue::Time(row.created_at),
+        TokenSort::ExpiresAt => SortValue::Time(row.expires_at),
+        TokenSort::Name => SortValue::Text(row.name.to_string()),
+        TokenSort::LastUsedAt => SortValue::Time(record.last_used_at.unwrap_or_default()),
+    };
+    After { value, id: row.token_id.0 }
+}

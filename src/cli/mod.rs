@@ -1,1 +1,240 @@
-//! The command line.
+//! The commands, one per file.
+//!
+//! Answers go to stdout and diagnostics to stderr. A command exits with 0 when it is done, with 1
+//! when it failed or found something wrong, and with 2 when it was used wrongly.
+
+mod demo;
+mod demo_history;
+mod demo_script;
+mod export;
+mod key;
+mod migrate;
+mod openapi;
+mod progress;
+mod replay;
+mod serve;
+mod server;
+mod setup;
+mod verify;
+
+use crate::app::{App, AppError};
+use crate::config::{DatabaseUrl, InvalidSettings, LogFormat, Settings};
+use clap::{Args, Parser, Subcommand};
+use serde::Serialize;
+use std::io::{IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::sync::Arc;
+use token_ledger_domain::CompanyId;
+use token_ledger_event_store::sqlite::Access;
+use token_ledger_event_store::{StoreError, SystemClock, SystemEntropy};
+use token_ledger_projections::rebuild::RebuildError;
+use tracing_subscriber::EnvFilter;
+
+/// The variable that says what is logged, such as `debug` or `token_ledger=debug`.
+const LOG_FILTER: &str = "TOKEN_LEDGER_LOG";
+
+const DATABASE_URL_HELP: &str = "Where the ledger is kept; sqlite://token-ledger.db unless set \
+    otherwise [env: TOKEN_LEDGER_DATABASE_URL]";
+
+/// A ledger of API access tokens: every change is an event, and every answer comes from the
+/// events.
+#[derive(Debug, Parser)]
+#[command(version, propagate_version = true)]
+struct Cli {
+    #[command(flatten)]
+    place: Place,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Where the ledger and its settings are.
+#[derive(Clone, Debug, Args, Serialize)]
+struct Place {
+    /// Where the ledger is kept
+    #[arg(long, global = true, value_name = "URL", help = DATABASE_URL_HELP)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_url: Option<DatabaseUrl>,
+    /// A file of settings, TOML. The environment wins over it, and options over both
+    #[arg(long, global = true, value_name = "FILE", env = "TOKEN_LEDGER_CONFIG")]
+    #[serde(skip)]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Try it: a ledger in a folder of its own, with a made-up company and its history
+    Demo(demo::Demo),
+    /// Run the service
+    Serve(Box<serve::Serve>),
+    /// Make a company with its first Super Admin and API keys
+    Setup(setup::Setup),
+    /// Bring the schema up to date
+    Migrate,
+    /// Rebuild the read models from the events, or check them against the events
+    Replay(replay::Replay),
+    /// Check the ledgers: positions, sequences, payloads, hashes
+    Verify(verify::Verify),
+    /// Write a company's events as NDJSON or CSV
+    Export(export::Export),
+    /// API keys
+    #[command(subcommand)]
+    Key(key::Key),
+    /// Print the OpenAPI document
+    Openapi,
+}
+
+/// Why a command did not do what it was asked.
+#[derive(Debug, thiserror::Error)]
+enum Failure {
+    /// It was used wrongly.
+    #[error("{0}")]
+    Usage(String),
+    /// It failed.
+    #[error("{0}")]
+    Failed(String),
+    /// It found something wrong, and has said so.
+    #[error("")]
+    FoundWrong,
+}
+
+impl From<InvalidSettings> for Failure {
+    fn from(error: InvalidSettings) -> Self {
+        Self::Usage(error.to_string())
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<AppError> for Failure {
+    fn from(error: AppError) -> Self {
+        match error {
+            AppError::Invalid(problems) => {
+                let problems: Vec<String> = problems
+                    .iter()
+                    .map(|problem| format!("{} {}", problem.field, problem.detail))
+                    .collect();
+                Self::Usage(problems.join("\n"))
+            }
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<RebuildError> for Failure {
+    fn from(error: RebuildError) -> Self {
+        match error {
+            RebuildError::Unknown(_) => Self::Usage(error.to_string()),
+            other => Self::Failed(other.to_string()),
+        }
+    }
+}
+
+impl From<std::io::Error> for Failure {
+    fn from(error: std::io::Error) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+/// Runs the command that the process was started with.
+pub fn main() -> ExitCode {
+    let Cli { place, command } = Cli::parse();
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .map_err(Failure::from)
+        .and_then(|runtime| runtime.block_on(run(place, command)));
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => {
+            let text = failure.to_string();
+            if !text.is_empty() {
+                // Nobody may be listening any more.
+                let _ = writeln!(std::io::stderr(), "error: {text}");
+            }
+            ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+        }
+    }
+}
+
+async fn run(place: Place, command: Command) -> Result<(), Failure> {
+    match command {
+        Command::Serve(serve) => serve.run(&place).await,
+        other => {
+            let settings = Settings::load(place.config.as_deref(), &place)?;
+            start_log(settings.log_format, "warn");
+            match other {
+                Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
+                    "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
+                )),
+                Command::Demo(demo) => demo.run(&settings).await,
+                Command::Serve(serve) => serve.run(&place).await,
+                Command::Setup(setup) => setup.run(&settings).await,
+                Command::Migrate => migrate::run(&settings).await,
+                Command::Replay(replay) => replay.run(&settings).await,
+                Command::Verify(verify) => verify.run(&settings).await,
+                Command::Export(export) => export.run(&settings).await,
+                Command::Key(key) => key.run(&settings).await,
+                Command::Openapi => openapi::run(),
+            }
+        }
+    }
+}
+
+/// Starts the log, on stderr.
+fn start_log(format: LogFormat, level: &str) {
+    let filter = EnvFilter::try_from_env(LOG_FILTER).unwrap_or_else(|_| EnvFilter::new(level));
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}
+
+/// Opens the ledger, which must be there unless it may be made.
+async fn open(settings: &Settings, access: Access, make: bool) -> Result<Arc<App>, Failure> {
+    let path = settings.database_url.path();
+    if !make && !path.exists() {
+        return Err(Failure::Failed(format!(
+            "there is no ledger at {}; make one with `token-ledger setup`, or name another with \
+             --database-url",
+            path.display()
+        )));
+    }
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    Ok(App::open(&settings.database_url, access, clock, entropy, settings.choices()).await?)
+}
+
+/// Writes a line of the answer.
+fn answer(line: &str) -> Result<(), Failure> {
+    let mut stdout = std::io::stdout().lock();
+    writeln!(stdout, "{line}")?;
+    Ok(stdout.flush()?)
+}
+
+/// A company by its identifier, or the platform by its name.
+fn company_id(text: &str) -> Result<CompanyId, String> {
+    if text == "platform" {
+        return Ok(CompanyId::PLATFORM);
+    }
+    text.parse().map_err(|_| "must be a company's identifier, a UUID, or `platform`".to_owned())
+}
+
+/// The companies that a command is about: the one asked for, or all, in the order of their
+/// identifiers.
+async fn companies(app: &App, asked: Option<CompanyId>) -> Result<Vec<CompanyId>, Failure> {
+    let heads = app.store().heads().await?;
+    let all = heads.into_iter().map(|head| head.company);
+    match asked {
+        None => Ok(all.collect()),
+        Some(company) if all.into_iter().any(|known| known == company) => Ok(vec![company]),
+        Some(company) => Err(Failure::Failed(format!("there is no company {company}"))),
+    }
+}

@@ -85,7 +85,7 @@ fn field_of(path: &str, message: &str) -> String {
     message.split('`').nth(1).unwrap_or("body").to_owned()
 }
 
-/// serde_json's messages end with a place in the text, which tells users little.
+/// `serde_json`'s messages end with a place in the text, which tells users little.
 fn without_place(message: &str) -> String {
     message.split(" at line ").next().unwrap_or(message).to_owned()
 }
@@ -100,6 +100,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs = url::form_urlencoded::parse(query.as_bytes());
+        // An empty value would count as none at all, which is not what the caller meant.
+        if let Some((name, _)) = pairs.clone().find(|(_, value)| value.is_empty()) {
+            return Err(Problem::invalid(name, "must not be empty; leave it out instead"));
+        }
         let deserializer = serde_html_form::Deserializer::new(pairs);
         serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
             let message = error.inner().to_string();

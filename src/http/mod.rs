@@ -5,13 +5,30 @@
 //! check, then its handler. The verification endpoints stand apart, with nothing in their way.
 
 pub mod access;
+pub mod audit;
+pub mod audit_stream;
+pub mod companies;
+pub mod docs_page;
 mod envelope;
 pub mod extract;
+mod html;
+pub mod incidents;
+pub mod introspect;
+pub mod keys;
+pub mod openapi;
+pub mod ops;
+pub mod page;
 pub mod problem;
+pub mod problems_page;
+pub mod projections;
+pub mod reply;
 mod routes;
+pub mod token_list;
+pub mod tokens;
+pub mod verify;
 
 pub use envelope::RequestInfo;
-pub use routes::{Routes, router};
+pub use routes::{Routes, router, routes};
 
 use crate::app::App;
 use ipnet::IpNet;

@@ -302,8 +302,8 @@ impl From<AppError> for Problem {
             AppError::Failed(error) => return error.into(),
             AppError::NotFound(_) => Kind::NotFound,
             AppError::Token(refusal) => return of_token(refusal, detail),
-            AppError::Key(refusal) => return of_key(refusal, detail),
-            AppError::Company(refusal) => return of_company(refusal, detail),
+            AppError::Key(refusal) => return of_key(&refusal, detail),
+            AppError::Company(refusal) => return of_company(&refusal, detail),
             AppError::NameTaken(_) => Kind::AlreadyExists,
             AppError::VersionMismatch { .. } => Kind::VersionMismatch,
             AppError::Contended => Kind::Contended,
@@ -327,7 +327,7 @@ fn of_token(refusal: TokenRefusal, detail: String) -> Problem {
     }
 }
 
-fn of_key(refusal: KeyRefusal, detail: String) -> Problem {
+fn of_key(refusal: &KeyRefusal, detail: String) -> Problem {
     match refusal {
         KeyRefusal::NotFound => Problem::new(Kind::NotFound, detail),
         KeyRefusal::Exists => Problem::new(Kind::AlreadyExists, detail),
@@ -339,7 +339,7 @@ fn of_key(refusal: KeyRefusal, detail: String) -> Problem {
     }
 }
 
-fn of_company(refusal: CompanyRefusal, detail: String) -> Problem {
+fn of_company(refusal: &CompanyRefusal, detail: String) -> Problem {
     match refusal {
         CompanyRefusal::NotFound
         | CompanyRefusal::MemberNotFound
@@ -350,7 +350,7 @@ fn of_company(refusal: CompanyRefusal, detail: String) -> Problem {
         CompanyRefusal::LastSuperAdmin => Problem::new(Kind::LastSuperAdmin, detail),
         CompanyRefusal::AboveOwnPower { .. } => Problem::new(Kind::AboveOwnPower, detail),
         CompanyRefusal::PlatformOnly => Problem::invalid("role", detail),
-        CompanyRefusal::PolicyBounds { rule, .. } => Problem::invalid(rule, detail),
+        CompanyRefusal::PolicyBounds { rule, .. } => Problem::invalid(*rule, detail),
         CompanyRefusal::NoScopesAllowed => Problem::invalid("allowed_scopes", detail),
         CompanyRefusal::Grace { .. } => Problem::invalid("grace_period_seconds", detail),
     }

@@ -4,6 +4,10 @@ use super::Service;
 use super::access::{Access, authorize};
 use super::envelope::envelope;
 use super::problem::{Kind, Problem};
+use super::{
+    audit, audit_stream, companies, docs_page, html, incidents, keys, openapi, ops, problems_page,
+    projections, tokens, verify,
+};
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
@@ -11,6 +15,7 @@ use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, on};
 use std::sync::Arc;
+use token_ledger_domain::Power::{Auditor, Operator, SuperAdmin};
 use tower_http::catch_panic::CatchPanicLayer;
 
 /// The largest body, in bytes.
@@ -101,11 +106,63 @@ impl Routes {
 
 /// All routes of the service.
 pub fn routes(service: Arc<Service>) -> Routes {
+    use Access::{Key, Power, Public};
     Routes::new(service)
+        .get("/v1/whoami", Key, companies::whoami)
+        .get("/v1/scopes", Key, companies::scopes)
+        .get("/v1/companies", Power(Operator), companies::list)
+        .post("/v1/companies", Power(Operator), companies::create)
+        .get("/v1/companies/{company_id}", Power(Auditor), companies::get)
+        .put("/v1/companies/{company_id}/oauth-app", Power(Operator), companies::set_oauth_app)
+        .get("/v1/companies/{company_id}/keys", Power(Auditor), keys::list)
+        .post("/v1/companies/{company_id}/keys", Power(SuperAdmin), keys::create)
+        .get("/v1/companies/{company_id}/keys/{key_id}", Power(Auditor), keys::get)
+        .delete("/v1/companies/{company_id}/keys/{key_id}", Power(SuperAdmin), keys::delete)
+        .post("/v1/companies/{company_id}/keys/{key_id}/refresh", Power(SuperAdmin), keys::refresh)
+        .get("/v1/companies/{company_id}/tokens", Power(Auditor), tokens::list)
+        .post("/v1/companies/{company_id}/tokens", Power(SuperAdmin), tokens::create)
+        .post("/v1/companies/{company_id}/tokens/find", Power(SuperAdmin), tokens::find)
+        .post("/v1/companies/{company_id}/tokens/delete-all", Power(SuperAdmin), incidents::begin)
+        .get(
+            "/v1/companies/{company_id}/tokens/delete-all/{operation_id}",
+            Power(SuperAdmin),
+            incidents::progress,
+        )
+        .get("/v1/companies/{company_id}/tokens/{token_id}", Power(Auditor), tokens::get)
+        .patch("/v1/companies/{company_id}/tokens/{token_id}", Power(SuperAdmin), tokens::change)
+        .delete("/v1/companies/{company_id}/tokens/{token_id}", Power(SuperAdmin), tokens::delete)
+        .post(
+            "/v1/companies/{company_id}/tokens/{token_id}/refresh",
+            Power(SuperAdmin),
+            tokens::refresh,
+        )
+        .post(
+            "/v1/companies/{company_id}/tokens/{token_id}/end-grace",
+            Power(SuperAdmin),
+            tokens::end_grace,
+        )
+        .get("/v1/companies/{company_id}/tokens/{token_id}/history", Power(Auditor), audit::history)
+        .get("/v1/companies/{company_id}/audit/events", Power(Auditor), audit::events)
+        .get("/v1/companies/{company_id}/audit/export", Power(Auditor), audit::export)
+        .get("/v1/companies/{company_id}/audit/stream", Power(Auditor), audit_stream::stream)
+        .get("/v1/audit/events", Power(Operator), audit::events_everywhere)
+        .get("/v1/projections", Power(Operator), projections::list)
+        .get("/v1/projections/{name}/rebuild", Power(Operator), projections::progress)
+        .post("/v1/projections/{name}/rebuild", Power(Operator), projections::rebuild)
+        .get("/healthz", Public, ops::healthz)
+        .get("/readyz", Public, ops::readyz)
+        .get("/metrics", Public, ops::metrics)
+        .get("/openapi.json", Public, openapi::openapi_json)
+        .get("/docs", Public, docs_page::docs)
+        .get("/docs/style.css", Public, html::style)
+        .get("/problems", Public, problems_page::index)
+        .get("/problems/{slug}", Public, problems_page::one)
 }
 
 /// The service's router.
 pub fn router(service: Arc<Service>) -> Router {
+    ops::count();
+    let verification = verify::routes(Arc::clone(&service));
     let routes = routes(Arc::clone(&service));
     routes
         .router
@@ -123,4 +180,6 @@ pub fn router(service: Arc<Service>) -> Router {
         }))
         .layer(from_fn_with_state(Arc::clone(&service), envelope))
         .with_state(service)
+        // Behind the layers, which it goes without.
+        .merge(verification)
 }

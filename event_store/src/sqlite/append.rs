@@ -107,7 +107,12 @@ fn append_one(
     head: &mut Head,
     appended: &mut Vec<Appended>,
 ) -> Result<Result<Recorded, AppendError>, StoreError> {
-    let last = last_of_stream(transaction, commit.company, commit.stream)?;
+    // A stream that is about to begin has nothing to look for; if it has after all, its first
+    // event's place is taken, and the insert below says so.
+    let begins =
+        commit.expected_sequence == 0 && !commit.events.is_empty() && commit.idempotency.is_none();
+    let last =
+        if begins { None } else { last_of_stream(transaction, commit.company, commit.stream)? };
     if let Some(last) = &last
         && last.commit_id == commit.commit_id
     {
@@ -137,8 +142,10 @@ fn append_one(
             sequence: commit.expected_sequence + index as u64 + 1,
             recorded_at,
         };
-        let hash = insert_event(transaction, commit, index, place, previous)?;
-        previous = Some(hash);
+        previous = match insert_event(transaction, commit, index, place, previous)? {
+            Some(hash) => Some(hash),
+            None => return taken(transaction, commit),
+        };
         appended.push(Appended {
             company: commit.company,
             position: place.position,
@@ -155,11 +162,24 @@ fn append_one(
         head.recorded_at = recorded_at;
     }
     let sequence = commit.expected_sequence + count;
-    if commit.stream.kind == AggregateType::Company {
+    if count > 0 && commit.stream.kind == AggregateType::Company {
         head.company_sequence = sequence;
     }
     insert_beside(transaction, commit, sequence, recorded_at)?;
     Ok(Ok(Recorded { sequence, position: head.position, recorded_at }))
+}
+
+/// The answer to a commit whose first event's place is taken: by itself, when its answer was lost,
+/// or by another.
+fn taken(
+    transaction: &Transaction<'_>,
+    commit: &Commit,
+) -> Result<Result<Recorded, AppendError>, StoreError> {
+    let last = last_of_stream(transaction, commit.company, commit.stream)?;
+    Ok(last
+        .filter(|last| last.commit_id == commit.commit_id)
+        .map(|last| last.recorded)
+        .ok_or(AppendError::Conflict))
 }
 
 /// Where an event comes to stand.
@@ -197,13 +217,15 @@ fn last_of_stream(
         .map_err(failed)
 }
 
+/// Inserts an event and its private part; `None`, and nothing inserted, where its place in its
+/// stream is taken.
 fn insert_event(
     transaction: &Transaction<'_>,
     commit: &Commit,
     index: usize,
     place: Place,
     previous: Option<[u8; 32]>,
-) -> Result<[u8; 32], StoreError> {
+) -> Result<Option<[u8; 32]>, StoreError> {
     let sealed = &commit.events[index];
     let event_type = sealed.event.type_name();
     let event_version = sealed.event.version().to_string();
@@ -220,26 +242,30 @@ fn insert_event(
         previous,
     }
     .hash();
-    transaction
-        .prepare_cached(INSERT_EVENT)
-        .map_err(failed)?
-        .execute(params![
-            commit.company.0.as_bytes(),
-            commit.stream.kind.as_str(),
-            commit.stream.id.to_string(),
-            place.sequence,
-            event_type,
-            event_version,
-            sealed.payload,
-            commit.metadata,
-            place.position,
-            place.recorded_at.as_micros(),
-            commit.commit_id.as_bytes(),
-            sealed.salt,
-            sealed.private.as_ref().map(|private| private.commitment),
-            hash,
-        ])
-        .map_err(failed)?;
+    let inserted = transaction.prepare_cached(INSERT_EVENT).map_err(failed)?.execute(params![
+        commit.company.0.as_bytes(),
+        commit.stream.kind.as_str(),
+        commit.stream.id.to_string(),
+        place.sequence,
+        event_type,
+        event_version,
+        sealed.payload,
+        commit.metadata,
+        place.position,
+        place.recorded_at.as_micros(),
+        commit.commit_id.as_bytes(),
+        sealed.salt,
+        sealed.private.as_ref().map(|private| private.commitment),
+        hash,
+    ]);
+    match inserted {
+        Err(rusqlite::Error::SqliteFailure(error, _))
+            if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY =>
+        {
+            return Ok(None);
+        }
+        other => other.map_err(failed)?,
+    };
     if let Some(private) = &sealed.private {
         transaction
             .prepare_cached(INSERT_PRIVATE)
@@ -252,7 +278,7 @@ fn insert_event(
             ])
             .map_err(failed)?;
     }
-    Ok(hash)
+    Ok(Some(hash))
 }
 
 /// Writes what goes with the events but is not of the log.

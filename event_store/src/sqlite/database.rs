@@ -223,9 +223,10 @@ impl Drop for Reader {
 
 impl Drop for Database {
     fn drop(&mut self) {
+        // The last connection that closes removes the log, and only the writing one can.
+        self.readers.lock().clear();
         // Without senders the writer finishes what waits, moves the log into the file and ends.
         self.jobs = None;
-        self.readers.lock().clear();
         if let Some(writer) = self.writer.lock().take() {
             let _ = writer.join();
         }
@@ -233,7 +234,9 @@ impl Drop for Database {
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {
-    let mut name = path.as_os_str().to_owned();
+    // The same file may be named by way of a link.
+    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+    let mut name = file.into_os_string();
     name.push(".lock");
     let unavailable = |error: std::io::Error| {
         StoreError::Unavailable(format!("{}: {error}", Path::new(&name).display()))

@@ -13,6 +13,8 @@ fn migrations() -> Migrations<'static> {
     ])
 }
 
+/// What the first migration marks a ledger's file with.
+const APPLICATION_ID: i32 = 0x544C_6467;
 /// How many migrations this release has.
 const NEWEST: usize = 2;
 
@@ -32,15 +34,13 @@ pub enum MigrationStatus {
 pub fn schema_status(connection: &Connection) -> Result<MigrationStatus, StoreError> {
     let version = migrations().current_version(connection).map_err(|error| migration(&error))?;
     match version {
+        SchemaVersion::Inside(_) if application_id(connection)? != APPLICATION_ID => Err(foreign()),
         SchemaVersion::NoneSet => {
             let tables: u64 = connection
                 .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
                 .map_err(failed)?;
             if tables > 0 {
-                return Err(StoreError::Incompatible(
-                    "the file is an SQLite database, but not a token ledger; name another file"
-                        .to_owned(),
-                ));
+                return Err(foreign());
             }
             Ok(MigrationStatus::Missing(NEWEST))
         }
@@ -48,6 +48,16 @@ pub fn schema_status(connection: &Connection) -> Result<MigrationStatus, StoreEr
         SchemaVersion::Inside(inside) => Ok(MigrationStatus::Missing(NEWEST - inside.get())),
         SchemaVersion::Outside(outside) => Err(newer(outside.get())),
     }
+}
+
+fn foreign() -> StoreError {
+    StoreError::Incompatible(
+        "the file is an SQLite database, but not a token ledger; name another file".to_owned(),
+    )
+}
+
+fn application_id(connection: &Connection) -> Result<i32, StoreError> {
+    connection.query_row("PRAGMA application_id", [], |row| row.get(0)).map_err(failed)
 }
 
 fn newer(version: usize) -> StoreError {

@@ -2,8 +2,8 @@
 
 use super::Fixture;
 use super::given::{
-    COMPANY, Given, Outcome, ask, assert_done, at, change_scopes, count, create, key, new_token,
-    read_all, register, set_module, side_by_side, token,
+    COMPANY, Given, Outcome, append, ask, assert_done, at, change_scopes, commit, count, create,
+    key, new_token, read_all, register, set_module, side_by_side, token,
 };
 use std::sync::Arc;
 use token_ledger_domain::token::{Token, TokenCommand};
@@ -140,4 +140,20 @@ pub async fn a_command_that_changes_nothing_is_remembered_too<F: Fixture>(fixtur
     assert_eq!((done.sequence, done.position), (1, None));
     assert_eq!(assert_repeated(ask_with(&given.ledger, &key("k", 1), id, same).await).sequence, 1);
     assert_eq!(read_all(given.store().as_ref(), COMPANY).await, before);
+}
+
+pub async fn a_key_for_something_that_is_not_in_the_ledger_changes_nothing_there<F: Fixture>(
+    fixture: F,
+) {
+    let given = Given::a_company(fixture).await;
+    let store = given.store();
+    let before = store.head(COMPANY).await.expect("read").expect("a head");
+    let begun = CompanyId(Uuid::from_u128(99));
+    let mut reservation = commit(COMPANY, begun, 0, []);
+    reservation.idempotency = Some(key("k", 1));
+    append(store.as_ref(), reservation).await;
+    assert_eq!(store.head(COMPANY).await.expect("read"), Some(before));
+    let replay = store.replay(COMPANY, &key("k", 1), at(0)).await.expect("read").expect("recorded");
+    assert_eq!(replay.stream, StreamId::from(begun));
+    assert_done(ask_with(&given.ledger, &key("l", 1), new_token(), create("as before")).await);
 }

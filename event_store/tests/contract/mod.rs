@@ -91,6 +91,7 @@ macro_rules! every_promise {
                 a_key_is_forgotten_after_a_day,
                 a_refused_command_leaves_its_key_free,
                 a_command_that_changes_nothing_is_remembered_too,
+                a_key_for_something_that_is_not_in_the_ledger_changes_nothing_there,
             }
             bulk {
                 many_commands_are_answered_in_order_and_each_for_itself,

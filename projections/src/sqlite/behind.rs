@@ -61,10 +61,16 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
             .database
             .read(move |connection| {
                 let position = checkpoint::<P>(connection, company)?;
-                let page = read_page(connection, company, position, BATCH)?;
-                let events: Result<Vec<Appended>, StoreError> =
-                    page.iter().map(token_ledger_event_store::RecordedEvent::appended).collect();
-                Ok((position, events?))
+                let mut events: Vec<Appended> = Vec::new();
+                for event in read_page(connection, company, position, BATCH)? {
+                    match event.appended() {
+                        Ok(event) => events.push(event),
+                        Err(error) if events.is_empty() => return Err(error),
+                        // What comes before it is taken in; the next run stops at it.
+                        Err(_) => break,
+                    }
+                }
+                Ok((position, events))
             })
             .await?;
         let Some(last) = events.last().map(|event| event.position) else { return Ok(position) };
@@ -73,6 +79,15 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
                 let transaction = connection
                     .transaction_with_behavior(TransactionBehavior::Immediate)
                     .map_err(failed)?;
+                if position == 0 {
+                    // Another version of the projection may have left rows.
+                    transaction
+                        .execute(
+                            &format!("DELETE FROM {} WHERE company_id = ?1", P::TABLE),
+                            [company.0.as_bytes()],
+                        )
+                        .map_err(failed)?;
+                }
                 let mut touched = Touched::<P>::default();
                 for event in &events {
                     touched.apply(&transaction, event)?;

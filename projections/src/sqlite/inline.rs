@@ -16,7 +16,12 @@ use token_ledger_event_store::{Appended, StoreError};
 
 /// The rows of one projection that a transaction touches.
 pub(super) struct Touched<P: SqliteTable> {
-    rows: HashMap<(CompanyId, P::Key), Option<P::Row>>,
+    rows: HashMap<(CompanyId, P::Key), TouchedRow<P::Row>>,
+}
+
+struct TouchedRow<R> {
+    row: Option<R>,
+    is_new: bool,
 }
 
 impl<P: SqliteTable> Default for Touched<P> {
@@ -37,13 +42,13 @@ impl<P: SqliteTable> Touched<P> {
     ) -> Result<(), StoreError> {
         let Some(key) = P::key(event) else { return Ok(()) };
         let place = (event.company, key);
-        let row = match self.rows.remove(&place) {
-            Some(row) => row,
-            None if P::begins(event) => None,
-            None => P::one(connection, event.company, key)?,
+        let TouchedRow { row, is_new } = match self.rows.remove(&place) {
+            Some(touched) => touched,
+            None if P::begins(event) => TouchedRow { row: None, is_new: true },
+            None => TouchedRow { row: P::one(connection, event.company, key)?, is_new: false },
         };
         let row = P::apply(row, event).map_err(|misfit| misfit.at(event))?;
-        self.rows.insert(place, row);
+        self.rows.insert(place, TouchedRow { row, is_new });
         Ok(())
     }
 
@@ -52,10 +57,11 @@ impl<P: SqliteTable> Touched<P> {
     /// # Errors
     /// When the database fails.
     pub(super) fn write(&self, connection: &Connection) -> Result<(), StoreError> {
-        for ((company, key), row) in &self.rows {
-            match row {
-                Some(row) => P::put(connection, row)?,
-                None => P::remove(connection, *company, *key)?,
+        for ((company, key), touched) in &self.rows {
+            match touched {
+                TouchedRow { row: Some(row), is_new: true } => P::insert(connection, row)?,
+                TouchedRow { row: Some(row), is_new: false } => P::put(connection, row)?,
+                TouchedRow { row: None, .. } => P::remove(connection, *company, *key)?,
             }
         }
         Ok(())
@@ -67,7 +73,7 @@ impl<P: SqliteTable> Touched<P> {
     }
 
     fn rows(&self) -> impl Iterator<Item = &P::Row> {
-        self.rows.values().flatten()
+        self.rows.values().filter_map(|touched| touched.row.as_ref())
     }
 }
 

@@ -4,7 +4,7 @@ use super::behind::checkpoint;
 use super::failed;
 use super::inline::Touched;
 use super::queries::SqliteReadModels;
-use super::tables::SqliteTable;
+use super::tables::{Keyed, Readable, SqliteTable};
 use crate::audit::AuditTrail;
 use crate::clients::Clients;
 use crate::companies::Companies;
@@ -13,7 +13,7 @@ use crate::members::Members;
 use crate::rebuild::{Difference, OnProgress, Outcome, PAGE, Plan, RANGE, RebuildError, Rebuilder};
 use crate::tokens::{TokenRow, Tokens};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::cmp::Ordering;
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Timestamp};
@@ -29,6 +29,9 @@ const SCHEMA: &str = include_str!("../../../migrations/sqlite/0002_projections.s
 trait Staged: Send {
     /// Takes events into the staging rows.
     fn stage(&mut self, staging: &Connection, events: &[Appended]) -> Result<(), StoreError>;
+
+    /// The companies that have live rows.
+    fn companies(&self, live: &Connection) -> Result<Vec<CompanyId>, StoreError>;
 
     /// Holds the next range of a company's rows against the live ones; whether there may be more.
     fn compare(
@@ -60,6 +63,10 @@ impl<P: SqliteTable> Staged for Stage<P> {
         touched.write(staging)
     }
 
+    fn companies(&self, live: &Connection) -> Result<Vec<CompanyId>, StoreError> {
+        P::companies(live)
+    }
+
     fn compare(
         &mut self,
         staging: &Connection,
@@ -69,61 +76,65 @@ impl<P: SqliteTable> Staged for Stage<P> {
         outcome: &mut Outcome,
     ) -> Result<bool, StoreError> {
         let live_position = if P::BEHIND { checkpoint::<P>(live, company)? } else { u64::MAX };
-        let mut rebuilt = P::range(staging, company, self.after, RANGE)?;
-        let mut served = P::range(live, company, self.after, RANGE)?;
+        let rebuilt = P::range(staging, company, self.after, RANGE)?;
+        let mut rebuilt: Vec<_> = rebuilt.into_iter().map(|row| (P::row_key(&row), row)).collect();
+        let mut served = P::readable_range(live, company, self.after, RANGE)?;
         // Both sides up to the same key: what lies beyond belongs to the next range.
-        let last_of_full =
-            |rows: &[P::Row]| (rows.len() == RANGE).then(|| rows.last().map(P::row_key)).flatten();
         let end = last_of_full(&rebuilt).into_iter().chain(last_of_full(&served)).min();
         if let Some(end) = end {
-            rebuilt.retain(|row| P::row_key(row) <= end);
-            served.retain(|row| P::row_key(row) <= end);
+            rebuilt.retain(|(key, _)| *key <= end);
+            served.retain(|(key, _)| *key <= end);
         }
         outcome.rows += rebuilt.len() as u64;
-        for (rebuilt, served) in pair::<P>(rebuilt, served) {
-            // A projection behind the log doesn't miss what it has not come to yet.
-            let not_yet = served.is_none()
-                && rebuilt.as_ref().is_some_and(|row| P::row_position(row) > live_position);
-            if rebuilt == served || not_yet {
-                continue;
+        for (key, rebuilt, served) in pair(rebuilt, served) {
+            // A projection behind the log has no rows yet of what it has not come to.
+            let rebuilt = rebuilt.filter(|row| P::row_position(row) <= live_position);
+            let same = match (&rebuilt, &served) {
+                (None, None) => true,
+                (Some(rebuilt), Some(Ok(served))) => rebuilt == served,
+                _ => false,
+            };
+            if !same {
+                settle::<P>(live, company, (key, rebuilt, served), merge, outcome)?;
             }
-            settle::<P>(live, company, rebuilt, served, merge, outcome)?;
         }
         self.after = end.unwrap_or(P::FIRST);
         Ok(end.is_some())
     }
 }
 
-/// The rebuilt row and the served one.
-type Pair<R> = (Option<R>, Option<R>);
+/// The last key of a range that is full, so that there may be more behind it.
+fn last_of_full<K: Copy, T>(rows: &[Keyed<K, T>]) -> Option<K> {
+    (rows.len() == RANGE).then(|| rows.last().map(|(key, _)| *key)).flatten()
+}
 
-/// Rows of the same key side by side; both lists are in the order of their keys.
-fn pair<P: SqliteTable>(rebuilt: Vec<P::Row>, served: Vec<P::Row>) -> Vec<Pair<P::Row>> {
-    let mut pairs = Vec::with_capacity(rebuilt.len().max(served.len()));
-    let mut rebuilt = rebuilt.into_iter().peekable();
-    let mut served = served.into_iter().peekable();
+/// What two lists have under the same key.
+type Pair<K, A, B> = (K, Option<A>, Option<B>);
+
+/// What has the same key side by side; both lists are in the order of their keys.
+fn pair<K: Copy + Ord, A, B>(
+    ones: Vec<Keyed<K, A>>,
+    others: Vec<Keyed<K, B>>,
+) -> Vec<Pair<K, A, B>> {
+    let mut pairs = Vec::with_capacity(ones.len().max(others.len()));
+    let mut ones = ones.into_iter().peekable();
+    let mut others = others.into_iter().peekable();
     loop {
-        let order = match (rebuilt.peek(), served.peek()) {
-            (None, None) => return pairs,
-            (Some(_), None) => Ordering::Less,
-            (None, Some(_)) => Ordering::Greater,
-            (Some(one), Some(other)) => P::row_key(one).cmp(&P::row_key(other)),
-        };
-        let one = if order == Ordering::Greater { None } else { rebuilt.next() };
-        let other = if order == Ordering::Less { None } else { served.next() };
-        pairs.push((one, other));
+        let next = [ones.peek().map(|(key, _)| *key), others.peek().map(|(key, _)| *key)];
+        let Some(key) = next.into_iter().flatten().min() else { return pairs };
+        let one = ones.next_if(|(own, _)| *own == key).map(|(_, one)| one);
+        let other = others.next_if(|(own, _)| *own == key).map(|(_, other)| other);
+        pairs.push((key, one, other));
     }
 }
 
 fn settle<P: SqliteTable>(
     live: &Connection,
     company: CompanyId,
-    rebuilt: Option<P::Row>,
-    served: Option<P::Row>,
+    (key, rebuilt, served): Pair<P::Key, P::Row, Readable<P::Row>>,
     merge: bool,
     outcome: &mut Outcome,
 ) -> Result<(), StoreError> {
-    let Some(key) = rebuilt.as_ref().or(served.as_ref()).map(P::row_key) else { return Ok(()) };
     if merge {
         match &rebuilt {
             Some(row) => P::put(live, row)?,
@@ -134,7 +145,7 @@ fn settle<P: SqliteTable>(
         projection: P::NAME,
         company,
         key: format!("{key:?}"),
-        live: served.map(|row| format!("{row:?}")),
+        live: served.map(|row| row.map_or_else(|error| error, |row| format!("{row:?}"))),
         rebuilt: rebuilt.map(|row| format!("{row:?}")),
     });
     Ok(())
@@ -180,13 +191,11 @@ impl Staging {
     /// When the scratch file can't be made or a projection doesn't exist.
     fn new(projections: &[&'static str], id: Uuid) -> Result<Self, RebuildError> {
         let trouble = |error: rusqlite::Error| RebuildError::Staging(error.to_string());
+        // Before there is a file that would stay.
+        let projections = projections.iter().map(|name| staged(name)).collect::<Result<_, _>>()?;
         let path = std::env::temp_dir().join(format!("token-ledger-staging-{id}.db"));
         let connection = Connection::open(&path).map_err(trouble)?;
-        let staging = Self {
-            connection,
-            path,
-            projections: projections.iter().map(|name| staged(name)).collect::<Result<_, _>>()?,
-        };
+        let staging = Self { connection, path, projections };
         let connection = &staging.connection;
         connection.query_row("PRAGMA journal_mode = OFF", [], |_| Ok(())).map_err(trouble)?;
         connection.pragma_update(None, "synchronous", "OFF").map_err(trouble)?;
@@ -198,6 +207,21 @@ impl Staging {
         connection.execute_batch(&schema).map_err(trouble)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(staging)
+    }
+
+    /// The companies that have live rows of these projections.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn companies(self, live: &Database) -> Result<(Self, Vec<CompanyId>), StoreError> {
+        live.read(move |connection| {
+            let mut companies = Vec::new();
+            for projection in &self.projections {
+                companies.extend(projection.companies(connection)?);
+            }
+            Ok((self, companies))
+        })
+        .await
     }
 
     /// Folds a page of events into the staging rows.
@@ -257,17 +281,22 @@ impl Rebuilder for SqliteReadModels {
         &self,
         plan: &Plan,
         id: Uuid,
-        progress: &OnProgress,
+        progress: &OnProgress<'_>,
     ) -> Result<Outcome, RebuildError> {
         let database = self.database();
         let store = SqliteStore::new(Arc::clone(database));
-        let mut heads = store.heads().await?;
-        heads.retain(|head| plan.company.is_none_or(|company| company == head.company));
+        let heads = store.heads().await?;
+        let wanted = |company: &CompanyId| plan.company.is_none_or(|only| only == *company);
+        let heads: Vec<_> = heads.into_iter().filter(|head| wanted(&head.company)).collect();
         let total = heads.iter().map(|head| head.position).sum();
         let mut staging = Staging::new(&plan.projections, id)?;
         let mut outcome = Outcome::default();
-        for head in heads {
-            let company = head.company;
+        // Rows of a company that has no ledger should not exist.
+        let (back, with_rows) = staging.companies(database).await?;
+        staging = back;
+        let companies: BTreeSet<CompanyId> =
+            heads.iter().map(|head| head.company).chain(with_rows).filter(wanted).collect();
+        for company in companies {
             let mut position = 0;
             loop {
                 let (back, last) = stage_page(staging, &store, company, position, None).await?;
@@ -295,7 +324,7 @@ impl Rebuilder for SqliteReadModels {
         company: CompanyId,
         until: Timestamp,
         id: Uuid,
-        progress: &OnProgress,
+        progress: &OnProgress<'_>,
         take: &mut (dyn FnMut(Vec<TokenRow>) -> std::io::Result<()> + Send),
     ) -> Result<(), RebuildError> {
         let store = SqliteStore::new(Arc::clone(self.database()));

@@ -24,17 +24,31 @@ use uuid::Uuid;
 pub trait SqlKey: Copy + Ord {
     /// For a statement's parameter.
     fn sql(&self) -> ToSqlOutput<'_>;
+
+    /// From a row's column.
+    ///
+    /// # Errors
+    /// When the column holds what it can't.
+    fn from_column(row: &Row<'_>, column: &str) -> rusqlite::Result<Self>;
 }
 
 impl SqlKey for Uuid {
     fn sql(&self) -> ToSqlOutput<'_> {
         ToSqlOutput::Borrowed(ValueRef::Blob(self.as_bytes()))
     }
+
+    fn from_column(row: &Row<'_>, column: &str) -> rusqlite::Result<Self> {
+        row.get(column).map(Self::from_bytes)
+    }
 }
 
 impl SqlKey for u64 {
     fn sql(&self) -> ToSqlOutput<'_> {
         ToSqlOutput::Borrowed(ValueRef::Integer(i64::try_from(*self).unwrap_or(i64::MAX)))
+    }
+
+    fn from_column(row: &Row<'_>, column: &str) -> rusqlite::Result<Self> {
+        row.get(column)
     }
 }
 
@@ -45,11 +59,22 @@ pub struct Statements {
     pub one: String,
     /// The rows of a company behind a key, in order.
     pub range: String,
+    /// Inserts a row where there is none.
+    pub insert: String,
     /// Puts a row in place of whatever is there.
     pub put: String,
     /// Removes a row.
     pub remove: String,
+    /// The companies that have rows.
+    pub companies: String,
 }
+
+/// Something with its key.
+pub(super) type Keyed<K, T> = (K, T);
+/// A row, or why it can't be read.
+pub(super) type Readable<R> = Result<R, String>;
+/// Rows as they are found, with their keys.
+type Found<P> = Vec<Keyed<<P as Projection>::Key, Readable<<P as Projection>::Row>>>;
 
 impl Statements {
     fn new(table: &str, key: &str, columns: &[&str]) -> Self {
@@ -61,8 +86,15 @@ impl Statements {
                 "SELECT {list} FROM {table} WHERE company_id = ?1 AND {key} > ?2 \
                  ORDER BY {key} LIMIT ?3"
             ),
+            insert: format!("INSERT INTO {table} ({list}) VALUES ({})", places.join(", ")),
             put: format!("INSERT OR REPLACE INTO {table} ({list}) VALUES ({})", places.join(", ")),
             remove: format!("DELETE FROM {table} WHERE company_id = ?1 AND {key} = ?2"),
+            companies: format!(
+                "WITH RECURSIVE found (id) AS (SELECT min(company_id) FROM {table} UNION ALL \
+                 SELECT (SELECT min(company_id) FROM {table} WHERE company_id > found.id) \
+                 FROM found WHERE found.id IS NOT NULL) \
+                 SELECT id FROM found WHERE id IS NOT NULL"
+            ),
         }
     }
 }
@@ -87,7 +119,7 @@ pub trait SqliteTable: Projection<Key: SqlKey> {
     /// When a column holds what it can't.
     fn read(row: &Row<'_>) -> rusqlite::Result<Self::Row>;
 
-    /// Runs [`Statements::put`] with the row's columns.
+    /// Runs [`Statements::insert`] or [`Statements::put`] with the row's columns.
     ///
     /// # Errors
     /// When the database fails.
@@ -129,7 +161,55 @@ pub trait SqliteTable: Projection<Key: SqlKey> {
             .map_err(failed)
     }
 
-    /// Writes one row.
+    /// Reads the rows of a company behind a key, in order and by key; one that can't be is
+    /// answered by what is wrong with it.
+    ///
+    /// # Errors
+    /// When the database fails or a key is none.
+    fn readable_range(
+        connection: &Connection,
+        company: CompanyId,
+        after: Self::Key,
+        limit: usize,
+    ) -> Result<Found<Self>, StoreError> {
+        connection
+            .prepare_cached(&Self::statements().range)
+            .map_err(failed)?
+            .query_map(params![company.0.as_bytes(), after.sql(), limit], |row| {
+                let key = Self::Key::from_column(row, Self::KEY)?;
+                Ok((key, Self::read(row).map_err(|error| error.to_string())))
+            })
+            .map_err(failed)?
+            .collect::<Result<_, _>>()
+            .map_err(failed)
+    }
+
+    /// The companies that have rows, whether they have a ledger or not. Goes from one to the next
+    /// by the primary key.
+    ///
+    /// # Errors
+    /// When the database fails or holds a company that can't be.
+    fn companies(connection: &Connection) -> Result<Vec<CompanyId>, StoreError> {
+        connection
+            .prepare_cached(&Self::statements().companies)
+            .map_err(failed)?
+            .query_map([], |row| Ok(CompanyId(uuid(row, 0)?)))
+            .map_err(failed)?
+            .collect::<Result<_, _>>()
+            .map_err(failed)
+    }
+
+    /// Writes a row that is new: cheaper than [`Self::put`].
+    ///
+    /// # Errors
+    /// When the database fails, or holds a row of this key that should not be there.
+    fn insert(connection: &Connection, row: &Self::Row) -> Result<(), StoreError> {
+        let mut statement =
+            connection.prepare_cached(&Self::statements().insert).map_err(failed)?;
+        Self::write(&mut statement, row).map_err(failed)
+    }
+
+    /// Writes a row, in place of whatever is there.
     ///
     /// # Errors
     /// When the database fails.

@@ -1,0 +1,447 @@
+//! Rebuilding: what differs from the events is found, described and put right, whoever writes
+//! meanwhile.
+
+#[allow(dead_code, reason = "every suite uses its part")]
+mod support;
+
+use std::sync::Arc;
+use support::{
+    COMPANY, DAY, Fixture, Given, OTHERS, all_tokens, client, create, digest, member, name,
+    on_every_database, refresh, rows, scopes, secret, uuid_of_a_scratch_file, whole_trail,
+};
+use token_ledger_domain::company::CompanyCommand;
+use token_ledger_domain::key::KeyCommand;
+use token_ledger_domain::policy::Policy;
+use token_ledger_domain::token::{Create, Token, TokenCommand};
+use token_ledger_domain::{MemberId, PersonId, Power, Role, TokenId};
+use token_ledger_event_store::{Entropy, Ledger, Request, SystemEntropy};
+use token_ledger_projections::ReadModels;
+use token_ledger_projections::rebuild::{ALL, Difference, Outcome, Plan, RebuildError, Rebuilder};
+use uuid::Uuid;
+
+on_every_database!(
+    every_changed_column_is_found_and_put_right,
+    deleted_rows_are_found_and_put_right,
+    inserted_rows_are_found_and_removed,
+    rows_that_cannot_be_read_are_found_and_put_right,
+    differences_are_found_in_every_range,
+    other_companies_and_projections_are_left_alone,
+    differences_say_what_is_and_what_should_be,
+    nothing_differs_while_writers_write,
+    what_is_written_while_events_are_read_is_taken_in,
+    a_trail_that_is_behind_does_not_differ,
+    a_row_ahead_of_the_trail_is_removed_and_holds_nothing_up,
+    an_unknown_projection_is_named_and_leaves_nothing_behind,
+);
+
+/// A company with a row in every projection, and a value in every column of them.
+async fn every_column<F: Fixture>() -> Given<F> {
+    let given = Given::<F>::a_company().await;
+    let policy = Policy { max_validity_seconds: 30 * DAY, ..Policy::default() };
+    given.tell_company(COMPANY, CompanyCommand::ChangePolicy { policy }).await;
+    given.tell_company(COMPANY, add_member(1)).await;
+    given
+        .tell_company(
+            COMPANY,
+            CompanyCommand::CreateClient {
+                client_id: client(1),
+                name: name("Client"),
+                scopes: scopes("employees"),
+                secret: secret("client"),
+            },
+        )
+        .await;
+    given
+        .tell_company(
+            COMPANY,
+            CompanyCommand::RotateClient {
+                client_id: client(1),
+                secret: secret("client again"),
+                grace_seconds: DAY,
+            },
+        )
+        .await;
+    given.tell_company(COMPANY, CompanyCommand::DeleteClient { client_id: client(1) }).await;
+    let with_client = Create { client_id: Some(client(1)), ..create("token") };
+    let token = given.token(COMPANY, with_client).await;
+    given.tell_token(COMPANY, token, refresh("token again", DAY)).await;
+    given.tell_token(COMPANY, token, TokenCommand::Delete).await;
+    let key = given.key(COMPANY, "key").await;
+    given
+        .tell_key(
+            COMPANY,
+            key,
+            KeyCommand::Refresh {
+                secret: secret("key again"),
+                validity_seconds: None,
+                grace_seconds: DAY,
+            },
+        )
+        .await;
+    given.tell_key(COMPANY, key, KeyCommand::Delete).await;
+    given.catch_up().await;
+    given.assert_sound().await;
+    given
+}
+
+fn add_member(number: u128) -> CompanyCommand {
+    CompanyCommand::AddMember {
+        member_id: MemberId(Uuid::from_u128(0xD000 + number)),
+        person_id: PersonId(Uuid::from_u128(0xE000 + number)),
+        role: Role::SuperAdmin,
+        platform: false,
+    }
+}
+
+/// A value that the column could hold but doesn't in [`every_column`], as SQL.
+fn another_value<F: Fixture>(projection: &str, column: &str) -> String {
+    match (projection, column) {
+        (_, "company_id") => F::blob(OTHERS[1].0.as_bytes()),
+        ("keys", "scopes") => "'ledger.audit'".to_owned(),
+        (_, "scopes") => "'locations'".to_owned(),
+        (_, "name" | "hint") => "'Another'".to_owned(),
+        (_, "status") => "'active'".to_owned(),
+        (_, "role") => "'auditor'".to_owned(),
+        (_, "digest" | "previous_digest") => F::blob(&digest("another").0),
+        (_, "policy") => format!("'{}'", serde_json::to_string(&Policy::default()).expect("JSON")),
+        (_, "aggregate_type") => "'key'".to_owned(),
+        (_, "event_type") => "'token.expired'".to_owned(),
+        (_, "actor_type" | "created_by_type") => "'system'".to_owned(),
+        (_, "oauth_app_enabled") => "0".to_owned(),
+        ("audit", "position") => "999".to_owned(),
+        (_, id) if id.ends_with("_id") => F::blob(Uuid::from_u128(0xFFFF).as_bytes()),
+        // Numbers and times.
+        (_, number) => format!("{number} + 1"),
+    }
+}
+
+/// One row of the company in a projection's table.
+fn one_row<F: Fixture>(given: &Given<F>, projection: &str) -> String {
+    let table = given.fixture.table(projection);
+    let company = F::blob(COMPANY.0.as_bytes());
+    let (name, key) = (table.name, table.key);
+    format!(
+        "company_id = {company} AND {key} = \
+         (SELECT min({key}) FROM {name} WHERE company_id = {company})"
+    )
+}
+
+/// A check finds that many differences, twice; the merge finds the same and puts them right.
+async fn assert_found_and_put_right<F: Fixture>(
+    given: &Given<F>,
+    projection: &'static str,
+    expected: usize,
+) -> Vec<Difference> {
+    let checked = given.rebuild(&[projection], false).await;
+    assert_eq!(checked.differences, expected as u64, "{projection}: {:#?}", checked.examples);
+    assert_eq!(checked.examples.len(), expected);
+    for difference in &checked.examples {
+        assert_eq!(difference.projection, projection);
+    }
+    assert_eq!(given.rebuild(&[projection], false).await, checked, "a check changes nothing");
+    assert_eq!(given.rebuild(&[projection], true).await, checked, "a merge finds the same");
+    let left = given.rebuild(&[projection], false).await;
+    assert_eq!(left.differences, 0, "{projection}: {:#?}", left.examples);
+    checked.examples
+}
+
+async fn every_changed_column_is_found_and_put_right<F: Fixture>() {
+    let given = every_column::<F>().await;
+    for projection in ALL {
+        let table = given.fixture.table(projection);
+        for column in table.columns {
+            let value = another_value::<F>(projection, column);
+            let row = one_row(&given, projection);
+            let sql = format!("UPDATE {} SET {column} = {value} WHERE {row}", table.name);
+            assert_eq!(given.fixture.raw(sql).await, 1, "{projection}.{column}");
+            // A row under another key is one too many, and one is missing.
+            let moved = *column == "company_id" || *column == table.key;
+            assert_found_and_put_right(&given, projection, if moved { 2 } else { 1 }).await;
+        }
+    }
+    given.assert_sound().await;
+    given.assert_rows_are_the_fold().await;
+}
+
+async fn deleted_rows_are_found_and_put_right<F: Fixture>() {
+    let given = every_column::<F>().await;
+    let trail = whole_trail(&*given.fixture.models(), COMPANY).await;
+    for projection in ALL {
+        let sql = format!("DELETE FROM {}", given.fixture.table(projection).name);
+        let deleted = given.fixture.raw(sql).await;
+        assert!(deleted > 0, "{projection} has rows");
+        for difference in assert_found_and_put_right(&given, projection, deleted).await {
+            assert_eq!((difference.company, &difference.live), (COMPANY, &None));
+            assert!(difference.rebuilt.is_some());
+        }
+    }
+    given.assert_rows_are_the_fold().await;
+    assert_eq!(whole_trail(&*given.fixture.models(), COMPANY).await, trail);
+}
+
+async fn inserted_rows_are_found_and_removed<F: Fixture>() {
+    let given = every_column::<F>().await;
+    for projection in ALL {
+        let table = given.fixture.table(projection);
+        let copy = |changed: &str| {
+            let columns = table.columns.join(", ");
+            let values: Vec<String> = table
+                .columns
+                .iter()
+                .map(|column| {
+                    if *column == changed {
+                        another_value::<F>(projection, column)
+                    } else {
+                        (*column).to_owned()
+                    }
+                })
+                .collect();
+            let (name, row) = (table.name, one_row(&given, projection));
+            let values = values.join(", ");
+            format!("INSERT INTO {name} ({columns}) SELECT {values} FROM {name} WHERE {row}")
+        };
+        assert_eq!(given.fixture.raw(copy(table.key)).await, 1);
+        for difference in assert_found_and_put_right(&given, projection, 1).await {
+            assert_eq!(difference.rebuilt, None);
+        }
+        // Of a company that has no ledger.
+        assert_eq!(given.fixture.raw(copy("company_id")).await, 1);
+        for difference in assert_found_and_put_right(&given, projection, 1).await {
+            assert_eq!((difference.company, difference.rebuilt), (OTHERS[1], None));
+        }
+    }
+    given.assert_rows_are_the_fold().await;
+}
+
+async fn rows_that_cannot_be_read_are_found_and_put_right<F: Fixture>() {
+    let given = every_column::<F>().await;
+    for (projection, nonsense) in [
+        ("companies", "policy = '{}'"),
+        ("members", "role = 'owner'"),
+        ("clients", "name = ''"),
+        ("keys", "scopes = 'ledger.all'"),
+        ("tokens", "status = 'lost'"),
+        ("audit", "aggregate_type = 'secret'"),
+    ] {
+        let row = one_row(&given, projection);
+        let name = given.fixture.table(projection).name;
+        let sql = format!("UPDATE {name} SET {nonsense} WHERE {row}");
+        assert_eq!(given.fixture.raw(sql).await, 1);
+        assert_found_and_put_right(&given, projection, 1).await;
+    }
+    given.assert_rows_are_the_fold().await;
+}
+
+/// More rows than are compared in one transaction, with differences at and around the seams.
+async fn differences_are_found_in_every_range<F: Fixture>() {
+    const TOKENS: u32 = 4_100;
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..TOKENS).await;
+    let before = all_tokens(&*given.fixture.models(), COMPANY).await;
+    assert_eq!(before.len(), TOKENS as usize);
+    let places = [0, 1, 1_998, 1_999, 2_000, 2_001, 3_998, 3_999, 4_000, 4_099];
+    let mut expected = Vec::new();
+    for (number, place) in places.into_iter().enumerate() {
+        let id = before[place].row.token_id;
+        expected.push(format!("{:?}", id.0));
+        let literal = F::blob(id.0.as_bytes());
+        let sql = if number % 2 == 0 {
+            format!("DELETE FROM tokens WHERE token_id = {literal}")
+        } else {
+            format!("UPDATE tokens SET term = 7 WHERE token_id = {literal}")
+        };
+        assert_eq!(given.fixture.raw(sql).await, 1);
+    }
+    let found = assert_found_and_put_right(&given, "tokens", places.len()).await;
+    let found: Vec<String> = found.into_iter().map(|difference| difference.key).collect();
+    assert_eq!(found, expected);
+    assert_eq!(all_tokens(&*given.fixture.models(), COMPANY).await, before);
+    assert_eq!(given.assert_sound().await.events, u64::from(TOKENS) + 2);
+}
+
+async fn other_companies_and_projections_are_left_alone<F: Fixture>() {
+    let given = every_column::<F>().await;
+    given.register(OTHERS[0]).await;
+    given.catch_up().await;
+    given.fixture.raw("UPDATE companies SET name = 'Another'".to_owned()).await;
+    given.fixture.raw("UPDATE keys SET name = 'Another'".to_owned()).await;
+    let id = uuid_of_a_scratch_file();
+    let plan =
+        Plan { projections: vec!["companies", "tokens"], company: Some(OTHERS[0]), merge: true };
+    let models = given.fixture.models();
+    let outcome = models.rebuild(&plan, id, &|_, _| {}).await.expect("it is rebuilt");
+    assert_eq!((outcome.differences, outcome.events), (1, 2));
+    assert_eq!(outcome.examples[0].company, OTHERS[0]);
+    let left = given.rebuild(&ALL, false).await;
+    let left: Vec<_> = left.examples.iter().map(|left| (left.projection, left.company)).collect();
+    assert_eq!(left, [("companies", COMPANY), ("keys", COMPANY)]);
+}
+
+async fn differences_say_what_is_and_what_should_be<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let token = given.token(COMPANY, create("Payroll")).await;
+    given.fixture.raw("UPDATE tokens SET name = 'Forged'".to_owned()).await;
+    let Outcome { events, rows, differences, examples } = given.rebuild(&["tokens"], false).await;
+    assert_eq!((events, rows, differences), (3, 1, 1));
+    let text = examples[0].to_string();
+    let start = format!("tokens: company {COMPANY}, row {token}: is ");
+    assert!(text.starts_with(&start), "{text}");
+    let (is, should_be) = text.split_once(", should be ").expect("both");
+    assert!(is.contains("Forged") && should_be.contains("Payroll"), "{text}");
+}
+
+/// Creates, changes, refreshes and deletes tokens, one after the other.
+async fn write(ledger: Arc<Ledger>, writer: u64, tokens: u32) {
+    for number in 0..tokens {
+        let id = TokenId(SystemEntropy.uuid(support::at(i64::from(number % 7))));
+        let text = format!("{writer} {number}");
+        let commands = [
+            TokenCommand::Create(create(&text)),
+            TokenCommand::ChangeScopes { scopes: scopes("locations positions") },
+            refresh(&format!("{text} again"), DAY),
+            TokenCommand::Delete,
+        ];
+        for command in commands.into_iter().take(1 + number as usize % 4) {
+            let request = Request::new(id.0, command);
+            ledger
+                .execute::<Token>(COMPANY, Power::Operator, &member(writer), request)
+                .await
+                .expect("it is done");
+        }
+    }
+}
+
+async fn nothing_differs_while_writers_write<F: Fixture>() {
+    const WRITERS: u64 = 3;
+    const EACH: u32 = 150;
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..2_100).await;
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let (fixture, ledger) = (&given.fixture, &given.ledger);
+    let (_, runner) =
+        token_ledger_projections::runner::spawn(fixture.audit(), fixture.store(), stopped);
+    let writers: Vec<_> =
+        (0..WRITERS).map(|writer| tokio::spawn(write(Arc::clone(ledger), writer, EACH))).collect();
+    let mut rounds = 0;
+    while rounds < 2 || !writers.iter().all(tokio::task::JoinHandle::is_finished) {
+        let outcome = given.rebuild(&ALL, rounds % 2 == 1).await;
+        assert_eq!(outcome.differences, 0, "round {rounds}: {:#?}", outcome.examples);
+        rounds += 1;
+    }
+    for writer in writers {
+        writer.await.expect("it writes");
+    }
+    stop.send(true).expect("the runner listens");
+    runner.await.expect("the runner ends");
+    given.catch_up().await;
+    given.assert_sound().await;
+    given.assert_rows_are_the_fold().await;
+    let tokens = all_tokens(&*given.fixture.models(), COMPANY).await;
+    assert_eq!(tokens.len() as u64, 2_100 + WRITERS * u64::from(EACH));
+}
+
+/// The writer has its turn when the first events were read and no row was compared yet.
+async fn what_is_written_while_events_are_read_is_taken_in<F: Fixture>() {
+    for merge in [false, true] {
+        let given = Given::<F>::a_company().await;
+        let kept = given.token(COMPANY, create("kept")).await;
+        let (go, mut going) = tokio::sync::mpsc::unbounded_channel::<()>();
+        let (done, is_done) = std::sync::mpsc::channel::<()>();
+        let ledger = Arc::clone(&given.ledger);
+        let writer = tokio::spawn(async move {
+            going.recv().await.expect("its turn");
+            write(Arc::clone(&ledger), 1, 8).await;
+            ledger
+                .execute::<Token>(
+                    COMPANY,
+                    Power::Operator,
+                    &member(1),
+                    Request::new(kept.0, TokenCommand::Delete),
+                )
+                .await
+                .expect("it is done");
+            done.send(()).expect("the rebuild waits");
+        });
+        let turn = std::sync::Mutex::new(Some((go, is_done)));
+        let progress = |_: u64, _: u64| {
+            let Some((go, is_done)) = turn.lock().expect("one at a time").take() else { return };
+            go.send(()).expect("the writer waits");
+            tokio::task::block_in_place(|| is_done.recv().expect("the writer is done"));
+        };
+        let plan = Plan { projections: ALL.to_vec(), company: None, merge };
+        let id = uuid_of_a_scratch_file();
+        let outcome =
+            given.fixture.models().rebuild(&plan, id, &progress).await.expect("it is rebuilt");
+        assert_eq!(outcome.differences, 0, "{:#?}", outcome.examples);
+        assert_eq!(outcome.events, given.head(COMPANY).await);
+        writer.await.expect("it writes");
+        given.assert_rows_are_the_fold().await;
+    }
+}
+
+async fn a_trail_that_is_behind_does_not_differ<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..2_500).await;
+    for merge in [false, true] {
+        assert_eq!(given.rebuild(&["audit"], merge).await.differences, 0, "nothing was run yet");
+    }
+    let models = given.fixture.models();
+    assert!(whole_trail(&*models, COMPANY).await.is_empty());
+
+    let audit = given.fixture.audit();
+    let half = audit.advance(COMPANY).await.expect("it advances");
+    assert!(half > 0 && half < given.head(COMPANY).await, "{half} is on the way");
+    for merge in [false, true] {
+        assert_eq!(given.rebuild(&["audit"], merge).await.differences, 0, "half was run");
+    }
+    assert_eq!(whole_trail(&*models, COMPANY).await.len() as u64, half);
+    assert_eq!(audit.checkpoint(COMPANY).await.expect("a checkpoint"), half);
+
+    // What the trail has come to differs all the same.
+    given.fixture.raw(format!("DELETE FROM audit_trail WHERE position = {half}")).await;
+    assert_found_and_put_right(&given, "audit", 1).await;
+    given.catch_up().await;
+    given.assert_sound().await;
+    let shown = whole_trail(&*models, COMPANY).await;
+    assert_eq!(shown.len() as u64, given.head(COMPANY).await);
+}
+
+async fn a_row_ahead_of_the_trail_is_removed_and_holds_nothing_up<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    given.catch_up().await;
+    given.token(COMPANY, create("ahead")).await;
+    let columns = given.fixture.table("audit").columns;
+    let values = columns.join(", ").replace("position", "position + 1");
+    let columns = columns.join(", ");
+    let sql = format!(
+        "INSERT INTO audit_trail ({columns}) SELECT {values} FROM audit_trail WHERE position = 2"
+    );
+    assert_eq!(given.fixture.raw(sql).await, 1);
+    for difference in assert_found_and_put_right(&given, "audit", 1).await {
+        assert_eq!(difference.rebuilt, None);
+    }
+    given.catch_up().await;
+    given.assert_sound().await;
+}
+
+async fn an_unknown_projection_is_named_and_leaves_nothing_behind<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let plan = Plan { projections: vec!["tokens", "secrets"], company: None, merge: true };
+    let id = uuid_of_a_scratch_file();
+    let outcome = given.fixture.models().rebuild(&plan, id, &|_, _| {}).await;
+    assert!(
+        matches!(&outcome, Err(RebuildError::Unknown(name)) if name == "secrets"),
+        "{outcome:?}"
+    );
+    given.rebuild(&ALL, true).await;
+    let left = std::fs::read_dir(std::env::temp_dir())
+        .expect("the directory of scratch files")
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .find(|name| name.contains(&id.to_string()));
+    assert_eq!(left, None);
+    assert_eq!(rows(all_tokens(&*given.fixture.models(), COMPANY).await), []);
+    assert_eq!(
+        given.fixture.models().company(COMPANY).await.expect("an answer").map(|row| row.version),
+        Some(2)
+    );
+}

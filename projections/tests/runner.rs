@@ -1,0 +1,323 @@
+//! Running behind the log: in order, from the checkpoint, company by company, and never silently
+//! past what can't be understood.
+
+#[allow(dead_code, reason = "every suite uses its part")]
+mod support;
+
+use async_trait::async_trait;
+use std::future::poll_fn;
+use std::pin::pin;
+use std::sync::{Arc, Mutex};
+use std::task::Poll;
+use std::time::Duration;
+use support::{COMPANY, Fixture, Given, OTHERS, create, on_every_database, refresh, whole_trail};
+use token_ledger_domain::token::TokenEvent;
+use token_ledger_domain::{CompanyId, LedgerEvent};
+use token_ledger_event_store::StoreError;
+use token_ledger_projections::runner::{self, BATCH, Behind, PROJECTIONS_BEHIND, RunnerHandle};
+use token_ledger_projections::{AuditTrail, Projection, ReadModels};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+on_every_database!(
+    every_company_is_brought_to_its_head_and_kept_there,
+    more_events_than_a_batch_are_all_taken_in,
+    a_poisoned_event_stops_its_company_loudly_and_no_other,
+    a_poisoned_event_that_was_put_right_lets_the_trail_go_on,
+    an_event_that_is_none_of_its_type_stops_its_company,
+    a_restart_goes_on_from_the_checkpoint,
+    another_version_writes_everything_again,
+    who_waits_is_told_when_it_is_there,
+    who_waits_too_long_is_told_so,
+    who_waits_is_not_kept_when_the_runner_ends,
+);
+
+/// Long enough for anything that will come at all.
+const LONG: Duration = Duration::from_secs(60);
+
+/// A running audit trail, and what it was asked to do.
+struct Running {
+    handle: RunnerHandle,
+    advanced: Arc<Mutex<Vec<(CompanyId, u64)>>>,
+    stop: watch::Sender<bool>,
+    task: JoinHandle<()>,
+}
+
+/// Notes each move of the checkpoint.
+struct Noting {
+    inner: Arc<dyn Behind>,
+    advanced: Arc<Mutex<Vec<(CompanyId, u64)>>>,
+}
+
+#[async_trait]
+impl Behind for Noting {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
+        self.inner.checkpoint(company).await
+    }
+
+    async fn advance(&self, company: CompanyId) -> Result<u64, StoreError> {
+        let position = self.inner.advance(company).await?;
+        self.advanced.lock().expect("a note").push((company, position));
+        Ok(position)
+    }
+}
+
+impl Running {
+    fn start<F: Fixture>(given: &Given<F>) -> Self {
+        let advanced = Arc::default();
+        let noting = Noting { inner: given.fixture.audit(), advanced: Arc::clone(&advanced) };
+        let (stop, stopped) = watch::channel(false);
+        let (handle, task) = runner::spawn(Arc::new(noting), given.fixture.store(), stopped);
+        Self { handle, advanced, stop, task }
+    }
+
+    async fn reaches_the_head<F: Fixture>(&self, given: &Given<F>, company: CompanyId) {
+        let head = given.head(company).await;
+        assert!(self.handle.reached(company, head, LONG).await, "it reaches {head}");
+        assert_eq!(self.handle.position(company), head);
+    }
+
+    /// Ends it; answers the moves of the checkpoint.
+    async fn ended(self) -> Vec<(CompanyId, u64)> {
+        self.stop.send(true).expect("the runner listens");
+        self.task.await.expect("the runner ends");
+        std::mem::take(&mut *self.advanced.lock().expect("the notes"))
+    }
+}
+
+/// The trail of a company holds every event up to there once and in order.
+async fn assert_trail<F: Fixture>(given: &Given<F>, company: CompanyId, until: u64) {
+    let trail = whole_trail(&*given.fixture.models(), company).await;
+    let shown: Vec<u64> = trail.iter().map(|record| record.event.position).collect();
+    assert_eq!(shown, (1..=until).collect::<Vec<_>>());
+    let table = given.fixture.table("audit").name;
+    let literal = F::blob(company.0.as_bytes());
+    let counted = format!("UPDATE {table} SET position = position WHERE company_id = {literal}");
+    assert_eq!(given.fixture.raw(counted).await as u64, until, "and nothing else");
+}
+
+/// Three companies whose modules are on.
+async fn three_companies<F: Fixture>() -> Given<F> {
+    let given = Given::<F>::a_company().await;
+    for company in OTHERS {
+        given.register(company).await;
+    }
+    given
+}
+
+/// Appends an event that this release can't understand, as a later one might have.
+async fn poison<F: Fixture>(given: &Given<F>, company: CompanyId, stream: Uuid, sequence: u64) {
+    let literal = F::blob(company.0.as_bytes());
+    let inserted = format!(
+        "INSERT INTO events (company_id, aggregate_type, aggregate_id, sequence, event_type, \
+         event_version, payload, metadata, position, recorded_at, commit_id, salt, entry_hash) \
+         SELECT e.company_id, 'token', '{stream}', {sequence}, 'token.deleted', '1', \
+         '{{\"nonsense\":true}}', e.metadata, e.position + 1, e.recorded_at, e.commit_id, e.salt, \
+         e.entry_hash FROM events e JOIN company_heads h ON h.company_id = e.company_id \
+         AND h.last_position = e.position WHERE e.company_id = {literal}"
+    );
+    assert_eq!(given.fixture.raw(inserted).await, 1);
+    let moved = format!(
+        "UPDATE company_heads SET last_position = last_position + 1 WHERE company_id = {literal}"
+    );
+    assert_eq!(given.fixture.raw(moved).await, 1);
+}
+
+/// Wakes the runner by an event of this company and waits until it was taken in. The runner goes
+/// through the companies in order, so those before it had their turn.
+async fn a_turn<F: Fixture>(given: &Given<F>, running: &Running, company: CompanyId) {
+    given.token(company, create("wakes")).await;
+    running.reaches_the_head(given, company).await;
+}
+
+async fn every_company_is_brought_to_its_head_and_kept_there<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    let running = Running::start(&given);
+    for company in [COMPANY, OTHERS[0], OTHERS[1]] {
+        running.reaches_the_head(&given, company).await;
+        let token = given.token(company, create("later")).await;
+        given.tell_token(company, token, refresh("later again", 60)).await;
+        running.reaches_the_head(&given, company).await;
+        assert_trail(&given, company, 4).await;
+    }
+    assert!(running.handle.stopped().is_empty());
+    assert_eq!(running.handle.name(), "audit");
+    running.ended().await;
+    let checkpoints = given.fixture.models().checkpoints().await.expect("checkpoints");
+    let shown: Vec<_> = checkpoints
+        .iter()
+        .map(|checkpoint| {
+            let of = (checkpoint.projection.as_str(), checkpoint.version);
+            (checkpoint.company_id, of, checkpoint.position)
+        })
+        .collect();
+    let of = PROJECTIONS_BEHIND[0];
+    assert_eq!(shown, [(OTHERS[0], of, 4), (COMPANY, of, 4), (OTHERS[1], of, 4)]);
+}
+
+async fn more_events_than_a_batch_are_all_taken_in<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..u32::try_from(BATCH).expect("a batch")).await;
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, COMPANY).await;
+    let batch = BATCH as u64;
+    assert_eq!(running.ended().await, [(COMPANY, batch), (COMPANY, batch + 2)]);
+    assert_trail(&given, COMPANY, batch + 2).await;
+}
+
+async fn a_poisoned_event_stops_its_company_loudly_and_no_other<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    given.token(COMPANY, create("before")).await;
+    poison(&given, COMPANY, given.new_id(), 1).await;
+    given.token(COMPANY, create("behind")).await;
+    let running = Running::start(&given);
+    for _ in 0..3 {
+        a_turn(&given, &running, OTHERS[0]).await;
+        a_turn(&given, &running, OTHERS[1]).await;
+        let stopped = running.handle.stopped();
+        assert_eq!(stopped.keys().collect::<Vec<_>>(), [&COMPANY]);
+        let why = &stopped[&COMPANY];
+        assert!(why.contains(&format!("company {COMPANY}, position 4")), "{why}");
+        assert!(why.contains("token.deleted"), "{why}");
+        assert_eq!(running.handle.position(COMPANY), 3, "up to it, and not past it");
+        assert!(!running.handle.reached(COMPANY, 4, Duration::from_millis(1)).await);
+    }
+    running.ended().await;
+    assert_trail(&given, COMPANY, 3).await;
+    for company in OTHERS {
+        assert_trail(&given, company, given.head(company).await).await;
+    }
+}
+
+async fn a_poisoned_event_that_was_put_right_lets_the_trail_go_on<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    let token = given.token(COMPANY, create("poisoned")).await;
+    poison(&given, COMPANY, token.0, 2).await;
+    let running = Running::start(&given);
+    a_turn(&given, &running, OTHERS[1]).await;
+    assert_eq!(running.handle.stopped().len(), 1);
+
+    let deleted = LedgerEvent::Token(TokenEvent::Deleted {}).payload().expect("JSON");
+    given.fixture.forge(COMPANY, 4, &deleted).await;
+    a_turn(&given, &running, OTHERS[1]).await;
+    running.reaches_the_head(&given, COMPANY).await;
+    assert!(running.handle.stopped().is_empty(), "{:?}", running.handle.stopped());
+    running.ended().await;
+    assert_trail(&given, COMPANY, 4).await;
+}
+
+/// An event that is none of its type.
+async fn an_event_that_is_none_of_its_type_stops_its_company<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    let token = given.token(COMPANY, create("poisoned")).await;
+    poison(&given, COMPANY, token.0, 2).await;
+    let key_event = r#"{"type":"key.deleted"}"#;
+    given.fixture.forge(COMPANY, 4, key_event).await;
+    let running = Running::start(&given);
+    a_turn(&given, &running, OTHERS[1]).await;
+    assert_eq!(running.handle.stopped().keys().collect::<Vec<_>>(), [&COMPANY]);
+    running.ended().await;
+    assert_trail(&given, COMPANY, 3).await;
+}
+
+/// A row that was changed stays as it is, so what was before the checkpoint was not written again.
+async fn a_restart_goes_on_from_the_checkpoint<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, COMPANY).await;
+    running.reaches_the_head(&given, OTHERS[1]).await;
+    running.ended().await;
+    mark_the_first_row(&given).await;
+
+    let given = given.reopened().await;
+    given.tokens(COMPANY, 0..3).await;
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, COMPANY).await;
+    running.reaches_the_head(&given, OTHERS[1]).await;
+    assert_eq!(running.ended().await, [(COMPANY, 5)], "what is at its head is left alone");
+    assert_trail(&given, COMPANY, 5).await;
+    assert!(is_marked(&given).await);
+}
+
+const MARK: &str = "company.marked";
+
+async fn mark_the_first_row<F: Fixture>(given: &Given<F>) {
+    let literal = F::blob(COMPANY.0.as_bytes());
+    let sql = format!(
+        "UPDATE audit_trail SET event_type = '{MARK}' WHERE company_id = {literal} AND position = 1"
+    );
+    assert_eq!(given.fixture.raw(sql).await, 1);
+}
+
+async fn is_marked<F: Fixture>(given: &Given<F>) -> bool {
+    let sql = format!("UPDATE audit_trail SET position = position WHERE event_type = '{MARK}'");
+    given.fixture.raw(sql).await == 1
+}
+
+async fn another_version_writes_everything_again<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..10).await;
+    given.catch_up().await;
+    mark_the_first_row(&given).await;
+    // A row that the other version had and this one doesn't.
+    let columns = given.fixture.table("audit").columns.join(", ");
+    let values = columns.replace("position", "position + 100");
+    let sql = format!(
+        "INSERT INTO audit_trail ({columns}) SELECT {values} FROM audit_trail WHERE position = 2"
+    );
+    assert_eq!(given.fixture.raw(sql).await, 1);
+    let other = AuditTrail::VERSION + 1;
+    assert_eq!(given.fixture.raw(format!("UPDATE checkpoints SET version = {other}")).await, 1);
+
+    let given = given.reopened().await;
+    assert_eq!(given.fixture.audit().checkpoint(COMPANY).await.expect("a checkpoint"), 0);
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, COMPANY).await;
+    assert_eq!(running.ended().await, [(COMPANY, 12)]);
+    assert_trail(&given, COMPANY, 12).await;
+    assert!(!is_marked(&given).await);
+    given.assert_sound().await;
+    let checkpoints = given.fixture.models().checkpoints().await.expect("checkpoints");
+    assert_eq!(checkpoints[0].version, AuditTrail::VERSION);
+}
+
+async fn who_waits_is_told_when_it_is_there<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, COMPANY).await;
+    let next = given.head(COMPANY).await + 1;
+    let handle = running.handle.clone();
+    let mut waiting = pin!(handle.reached(COMPANY, next, LONG));
+    let first = poll_fn(|context| Poll::Ready(waiting.as_mut().poll(context))).await;
+    assert!(first.is_pending(), "it is not there yet");
+    given.token(COMPANY, create("next")).await;
+    assert!(waiting.await);
+    assert_trail(&given, COMPANY, next).await;
+    assert!(running.handle.reached(COMPANY, next, Duration::ZERO).await, "and it stays so");
+    running.ended().await;
+}
+
+async fn who_waits_too_long_is_told_so<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, COMPANY).await;
+    let beyond = given.head(COMPANY).await + 1;
+    assert!(!running.handle.reached(COMPANY, beyond, Duration::from_millis(5)).await);
+    assert!(!running.handle.reached(OTHERS[0], 1, Duration::from_millis(5)).await);
+    running.ended().await;
+}
+
+async fn who_waits_is_not_kept_when_the_runner_ends<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, COMPANY).await;
+    let handle = running.handle.clone();
+    running.ended().await;
+    assert!(handle.reached(COMPANY, given.head(COMPANY).await, LONG).await, "what is there is");
+    assert!(!handle.reached(COMPANY, 100, LONG * 1000).await);
+}

@@ -1,0 +1,86 @@
+//! Checking what callers send.
+
+use super::AppError;
+use super::error::Invalid;
+use std::fmt::Display;
+
+/// The longest reason, in characters.
+pub const MAX_REASON: usize = 500;
+
+/// Collects what is wrong with an input, so that one answer names all of it.
+#[derive(Debug, Default)]
+pub struct Check(Vec<Invalid>);
+
+impl Check {
+    /// The field's value, if it is acceptable.
+    pub fn field<T, E: Display>(&mut self, field: &str, value: Result<T, E>) -> Option<T> {
+        value.map_err(|error| self.0.push(Invalid::new(field, error.to_string()))).ok()
+    }
+
+    /// The parameter's value, if it is acceptable.
+    pub fn taken<T>(&mut self, value: Result<T, Invalid>) -> Option<T> {
+        value.map_err(|error| self.0.push(error)).ok()
+    }
+
+    /// The refusal that names everything.
+    pub fn refusal(self) -> AppError {
+        AppError::Invalid(self.0)
+    }
+}
+
+/// Why something is done, in the caller's words.
+///
+/// # Errors
+/// When it is too long or holds control characters other than line breaks and tabs.
+pub fn reason(text: Option<String>) -> Result<Option<String>, String> {
+    let Some(text) = text else { return Ok(None) };
+    let length = text.chars().count();
+    if length > MAX_REASON {
+        return Err(format!("must have at most {MAX_REASON} characters, has {length}"));
+    }
+    if let Some(control) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+        return Err(format!(
+            "must not contain control characters but line breaks and tabs (found U+{:04X})",
+            u32::from(control)
+        ));
+    }
+    Ok(Some(text).filter(|text| !text.trim().is_empty()))
+}
+
+/// A reason that must be given.
+///
+/// # Errors
+/// As [`reason`], and when there is none.
+pub fn required_reason(text: Option<String>) -> Result<String, String> {
+    reason(text)?.ok_or_else(|| "must not be empty".to_owned())
+}
+
+/// A reason where nothing else is to be checked.
+///
+/// # Errors
+/// As [`reason`].
+pub fn checked_reason(text: Option<String>) -> Result<Option<String>, AppError> {
+    reason(text).map_err(|problem| AppError::invalid("reason", problem))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_reason_is_kept_as_it_is() {
+        let text = "leaked:\n\tsee “report” 🔑".to_owned();
+        assert_eq!(reason(Some(text.clone())), Ok(Some(text)));
+        assert_eq!(reason(Some("🔑".repeat(500))), Ok(Some("🔑".repeat(500))));
+        assert_eq!(reason(Some(" ".to_owned())), Ok(None));
+        assert_eq!(reason(None), Ok(None));
+    }
+
+    #[test]
+    fn a_reason_is_bounded() {
+        assert!(reason(Some("a".repeat(501))).is_err());
+        for text in ["a\0", "a\r", "a\u{1b}[0m", "a\u{85}"] {
+            assert!(reason(Some(text.to_owned())).is_err(), "{text:?}");
+        }
+    }
+}

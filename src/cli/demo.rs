@@ -1,0 +1,191 @@
+//! `token-ledger demo`
+
+use super::demo_history;
+use super::demo_script::COMPANY;
+use super::serve::{addresses, check_exposure, listen};
+use super::server::Server;
+use super::{Failure, answer, open};
+use crate::app::jobs::Intervals;
+use crate::app::{App, Caller};
+use crate::config::{DatabaseUrl, Settings};
+use clap::Args;
+use serde_json::json;
+use std::io::ErrorKind;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use token_ledger_domain::{CompanyId, KeyScope, Secret};
+use token_ledger_event_store::clock::SetClock;
+use token_ledger_event_store::sqlite::Access;
+use token_ledger_event_store::{Clock, StoreError, SystemClock, SystemEntropy};
+use tokio::net::TcpListener;
+
+/// Where the demo listens unless asked otherwise; anywhere else where that is taken.
+const LISTEN: &str = "127.0.0.1:8080";
+const ANYWHERE: &str = "127.0.0.1:0";
+const LEDGER: &str = "ledger.db";
+/// The ledger while its history is being made.
+const UNFINISHED: &str = "unfinished.db";
+
+#[derive(Debug, Args)]
+pub(super) struct Demo {
+    /// The folder of the demo's ledger
+    #[arg(long, value_name = "DIR", default_value = "demo-ledger")]
+    dir: PathBuf,
+    /// Throw the demo's ledger away and start afresh
+    #[arg(long)]
+    reset: bool,
+    /// The address to listen on; 127.0.0.1:8080, or a free port where that is taken, unless given
+    #[arg(long, value_name = "ADDR")]
+    listen: Option<String>,
+    /// Serve plain HTTP beyond this machine
+    #[arg(long)]
+    insecure_http: bool,
+    /// Print one line of JSON instead of text
+    #[arg(long)]
+    json: bool,
+}
+
+impl Demo {
+    pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
+        let settings = Settings {
+            database_url: DatabaseUrl::Sqlite(self.dir.join(LEDGER)),
+            insecure_http: self.insecure_http,
+            listen: self.listen.clone().unwrap_or_else(|| LISTEN.to_owned()),
+            ..settings.clone()
+        };
+        let wanted = addresses(&settings.listen).await?;
+        check_exposure(&settings, &wanted)?;
+        std::fs::create_dir_all(&self.dir).map_err(|error| {
+            Failure::Failed(format!("{} can't be made: {error}", self.dir.display()))
+        })?;
+        let ledger = settings.database_url.path();
+        if self.reset {
+            reset(&settings).await?;
+        }
+        if !ledger.exists() {
+            make_ledger(&self.dir, &settings).await?;
+        }
+        let app = open(&settings, Access::Write, false).await?;
+        let company = demo_company(&app, ledger).await?;
+        let key = app.issue_key(&Caller::command_line(company), "Demo", KeyScope::Admin).await?;
+        let listener = match TcpListener::bind(wanted.as_slice()).await {
+            Ok(listener) => listener,
+            Err(error) if self.listen.is_none() && error.kind() == ErrorKind::AddrInUse => {
+                listen(&addresses(ANYWHERE).await?).await?
+            }
+            Err(_) => listen(&wanted).await?,
+        };
+        let server = Server {
+            app,
+            listener,
+            trusted_proxies: settings.trusted_proxies.clone(),
+            public_url: None,
+            intervals: Intervals {
+                expiry: settings.expiry_interval(),
+                use_flush: settings.use_flush_interval(),
+            },
+        };
+        server
+            .run(|address| {
+                let url = format!("http://{address}");
+                eprintln!("listening on {url}");
+                answer(&if self.json {
+                    as_json(&url, company, &key)
+                } else {
+                    as_text(&url, company, &key, &self.dir)
+                })
+            })
+            .await
+    }
+}
+
+/// Throws the demo's ledger away, unless a process is using it.
+async fn reset(settings: &Settings) -> Result<(), Failure> {
+    let ledger = settings.database_url.path();
+    if ledger.exists()
+        && let Err(Failure::Failed(text)) = in_use(settings).await
+    {
+        return Err(Failure::Failed(text));
+    }
+    Ok(remove(ledger)?)
+}
+
+async fn in_use(settings: &Settings) -> Result<(), Failure> {
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let url = &settings.database_url;
+    match App::open(url, Access::WriteUnmigrated, clock, entropy, settings.choices()).await {
+        Err(error @ StoreError::InUse(_)) => Err(error.into()),
+        // Whatever else is wrong with it ends with the reset.
+        _ => Ok(()),
+    }
+}
+
+/// Removes an SQLite file with what belongs to it.
+fn remove(file: &Path) -> std::io::Result<()> {
+    for end in ["", "-wal", "-shm", ".lock"] {
+        let mut name = file.as_os_str().to_owned();
+        name.push(end);
+        match std::fs::remove_file(&name) {
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Makes the ledger with its history. It gets its name when it is finished, so that there is never
+/// half a history.
+async fn make_ledger(dir: &Path, settings: &Settings) -> Result<(), Failure> {
+    let unfinished = dir.join(UNFINISHED);
+    remove(&unfinished)?;
+    let present = SystemClock.now();
+    let clock = Arc::new(SetClock::at(present));
+    let url = DatabaseUrl::Sqlite(unfinished.clone());
+    let entropy = Arc::new(SystemEntropy);
+    let choices = settings.choices();
+    let app =
+        App::open(&url, Access::Write, Arc::clone(&clock) as Arc<dyn Clock>, entropy, choices)
+            .await?;
+    demo_history::make(&app, &clock, present).await?;
+    drop(app);
+    std::fs::rename(&unfinished, settings.database_url.path())?;
+    Ok(remove(&unfinished)?)
+}
+
+async fn demo_company(app: &App, ledger: &Path) -> Result<CompanyId, Failure> {
+    let companies = app.read.companies_named(COMPANY).await?;
+    companies.first().map(|company| company.company_id).ok_or_else(|| {
+        Failure::Failed(format!(
+            "{} is not the demo's; name another folder with --dir, or start afresh with --reset",
+            ledger.display()
+        ))
+    })
+}
+
+fn as_json(url: &str, company: CompanyId, key: &Secret) -> String {
+    json!({
+        "url": url,
+        "sign_in_url": null,
+        "company_id": company,
+        "api_key": key.reveal(),
+    })
+    .to_string()
+}
+
+fn as_text(url: &str, company: CompanyId, key: &Secret, dir: &Path) -> String {
+    let key = key.reveal();
+    let base = format!("{url}/v1/companies/{company}");
+    let bearer = format!("-H 'Authorization: Bearer {key}'");
+    format!(
+        "The demo of {COMPANY}, kept in {}\n\n\
+         URL      {url}\n\
+         Company  {company}\n\
+         API key  {key}\n\n\
+         The company's tokens:\n  curl -s {bearer} '{base}/tokens?limit=5'\n\n\
+         A new token:\n  curl -s {bearer} -H 'Content-Type: application/json' \
+         -d '{{\"name\":\"My first token\",\"scopes\":[\"positions\"]}}' '{base}/tokens'\n\n\
+         What has happened, newest first:\n  curl -s {bearer} '{base}/audit/events?limit=5'\n\n\
+         Ctrl-C ends it; started again, it goes on with the same ledger.",
+        dir.display()
+    )
+}

@@ -1,0 +1,70 @@
+//! `token-ledger export`
+
+use super::{Failure, companies, company_id, open};
+use crate::app::audit::{AuditFilter, ExportFormat};
+use crate::config::Settings;
+use clap::Args;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use token_ledger_domain::{CompanyId, Timestamp, TokenId};
+use token_ledger_event_store::sqlite::Access;
+
+#[derive(Debug, Args)]
+pub(super) struct Export {
+    /// `ndjson` or `csv`
+    #[arg(long)]
+    format: ExportFormat,
+    /// Where to write; to stdout unless named
+    #[arg(long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// One company's events only: its identifier, or `platform`
+    #[arg(long, value_name = "ID", value_parser = company_id)]
+    company: Option<CompanyId>,
+    /// One token's events only
+    #[arg(long, value_name = "ID")]
+    token: Option<TokenId>,
+    /// Events recorded at this time or later, RFC 3339
+    #[arg(long, value_name = "TIME")]
+    from: Option<Timestamp>,
+    /// Events recorded before this time, RFC 3339
+    #[arg(long, value_name = "TIME")]
+    to: Option<Timestamp>,
+}
+
+impl Export {
+    pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
+        let filter = AuditFilter {
+            token_id: self.token,
+            from: self.from,
+            to: self.to,
+            ..AuditFilter::default()
+        };
+        filter.check()?;
+        let app = open(settings, Access::Read, false).await?;
+        let companies = companies(&app, self.company).await?;
+        let mut output: Box<dyn Write + Send> = match &self.output {
+            None => Box::new(std::io::stdout()),
+            Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| {
+                Failure::Failed(format!("{} can't be written: {error}", path.display()))
+            })?)),
+        };
+        let mut headed = false;
+        for company in companies {
+            let mut export = app.export(company, filter.clone(), self.format);
+            let mut first = true;
+            while let Some(chunk) = export.next_chunk().await? {
+                let again = first && headed && self.format == ExportFormat::Csv;
+                output.write_all(if again { below_header(&chunk) } else { &chunk })?;
+                first = false;
+            }
+            headed = true;
+        }
+        Ok(output.flush()?)
+    }
+}
+
+/// What follows the header line, which stands once above all companies.
+fn below_header(chunk: &[u8]) -> &[u8] {
+    chunk.iter().position(|byte| *byte == b'\n').map_or(&[], |end| &chunk[end + 1..])
+}

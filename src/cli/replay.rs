@@ -1,0 +1,131 @@
+//! `token-ledger replay`
+
+use super::progress::Progress;
+use super::{Failure, answer, companies, company_id, open};
+use crate::app::App;
+use crate::app::view::TokenView;
+use crate::config::Settings;
+use clap::Args;
+use std::fs::File;
+use std::io::{BufWriter, Write};
+use std::path::PathBuf;
+use std::sync::Arc;
+use token_ledger_domain::{CompanyId, Timestamp};
+use token_ledger_event_store::sqlite::Access;
+use token_ledger_projections::read_models::TokenRecord;
+use token_ledger_projections::rebuild::{Outcome, Plan, named};
+use token_ledger_projections::tokens::TokenRow;
+
+#[derive(Debug, Args)]
+pub(super) struct Replay {
+    /// The projection: tokens, keys, companies, members, clients, audit, or all
+    #[arg(long, value_name = "NAME", default_value = "all")]
+    projection: String,
+    /// One company only: its identifier, or `platform`
+    #[arg(long, value_name = "ID", value_parser = company_id)]
+    company: Option<CompanyId>,
+    /// Change nothing: rebuild beside the live rows, compare, and exit with 1 on any difference
+    #[arg(long)]
+    check: bool,
+    /// Write the tokens as they were at this time instead, RFC 3339
+    #[arg(long, value_name = "TIME", conflicts_with_all = ["check", "projection"])]
+    until: Option<Timestamp>,
+    /// Where to write the tokens, as NDJSON; to stdout unless named
+    #[arg(long, value_name = "FILE", requires = "until")]
+    output: Option<PathBuf>,
+}
+
+impl Replay {
+    pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
+        if let Some(until) = self.until {
+            return self.tokens_until(settings, until).await;
+        }
+        let projections = named(&self.projection)?;
+        let access = if self.check { Access::Read } else { Access::WriteUnmigrated };
+        let app = open(settings, access, false).await?;
+        companies(&app, self.company).await?;
+        let plan = Plan { projections, company: self.company, merge: !self.check };
+        let progress = Arc::new(Progress::new());
+        let outcome = app.rebuilder.rebuild(&plan, app.new_id(), &showing(&progress)).await;
+        progress.end();
+        self.report(&plan, &outcome?)
+    }
+
+    fn report(&self, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
+        let Outcome { events, rows, differences, examples } = outcome;
+        for example in examples {
+            answer(&example.to_string())?;
+        }
+        let more = differences - examples.len() as u64;
+        if more > 0 {
+            answer(&format!("and {more} more"))?;
+        }
+        let names = plan.projections.join(", ");
+        let verb = if self.check { "compared" } else { "rebuilt" };
+        let found = match (differences, self.check) {
+            (0, true) => "all as the events say".to_owned(),
+            (0, false) => "all were as the events say".to_owned(),
+            (1, true) => "1 difference".to_owned(),
+            (n, true) => format!("{n} differences"),
+            (1, false) => "1 difference put right".to_owned(),
+            (n, false) => format!("{n} differences put right"),
+        };
+        answer(&format!("{verb} {names}: {events} events, {rows} rows, {found}"))?;
+        if self.check && *differences > 0 { Err(Failure::FoundWrong) } else { Ok(()) }
+    }
+
+    async fn tokens_until(&self, settings: &Settings, until: Timestamp) -> Result<(), Failure> {
+        let app = open(settings, Access::Read, false).await?;
+        let companies = companies(&app, self.company).await?;
+        let mut output: Box<dyn Write + Send> = match &self.output {
+            None => Box::new(std::io::stdout()),
+            Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| {
+                Failure::Failed(format!("{} can't be written: {error}", path.display()))
+            })?)),
+        };
+        let progress = Arc::new(Progress::new());
+        for company in companies {
+            let mut take = |rows: Vec<TokenRow>| {
+                for view in with_names(&app, company, rows, until)? {
+                    serde_json::to_writer(&mut output, &view)?;
+                    output.write_all(b"\n")?;
+                }
+                Ok(())
+            };
+            app.rebuilder
+                .tokens_until(company, until, app.new_id(), &showing(&progress), &mut take)
+                .await
+                .inspect_err(|_| progress.end())?;
+        }
+        progress.end();
+        Ok(output.flush()?)
+    }
+}
+
+fn showing(progress: &Arc<Progress>) -> impl Fn(u64, u64) + Send + Sync + 'static {
+    let progress = Arc::clone(progress);
+    move |events, total| progress.show(events, total)
+}
+
+/// The tokens as callers see them. Rows are handed over by plain code, so the names are waited for
+/// on this thread.
+fn with_names(
+    app: &App,
+    company: CompanyId,
+    rows: Vec<TokenRow>,
+    until: Timestamp,
+) -> std::io::Result<Vec<TokenView>> {
+    let positions: Vec<u64> = rows.iter().map(|row| row.created_position).collect();
+    let parts = tokio::task::block_in_place(|| {
+        tokio::runtime::Handle::current().block_on(app.store().private_parts(company, &positions))
+    })
+    .map_err(std::io::Error::other)?;
+    Ok(rows
+        .into_iter()
+        .zip(parts)
+        .map(|(row, part)| {
+            let created_by_name = part.and_then(|part| part.part().actor_name);
+            TokenView::new(TokenRecord { row, created_by_name, last_used_at: None }, until)
+        })
+        .collect())
+}

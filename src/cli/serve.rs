@@ -1,0 +1,166 @@
+//! `token-ledger serve`
+
+use super::server::Server;
+use super::{Failure, Place, open, start_log};
+use crate::app::jobs::Intervals;
+use crate::config::{LogFormat, Settings};
+use clap::Args;
+use serde::Serialize;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use token_ledger_event_store::sqlite::Access;
+use tokio::net::TcpListener;
+
+/// Settings of the service. Each can also be set in the environment, such as `--public-url` by
+/// `TOKEN_LEDGER_PUBLIC_URL`, and in the file that `--config` names, there as `public_url`.
+#[derive(Debug, Args, Serialize)]
+pub(super) struct Serve {
+    /// The address to listen on; 127.0.0.1:8080 unless set otherwise
+    #[arg(long, value_name = "ADDR")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    listen: Option<String>,
+    /// The URL that the service is reached at: issuer, and what links begin with
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    public_url: Option<String>,
+    /// The certificate chain for TLS, PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_cert: Option<PathBuf>,
+    /// The certificate's private key, PEM
+    #[arg(long, value_name = "FILE")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tls_key: Option<PathBuf>,
+    /// Proxies whose forwarded addresses count, such as 10.0.0.0/8
+    #[arg(long, value_name = "CIDR", num_args = 1.., value_delimiter = ',')]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    trusted_proxies: Vec<String>,
+    /// How the log is written
+    #[arg(long, value_enum)]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_format: Option<LogFormat>,
+    /// Serve plain HTTP beyond this machine
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    insecure_http: bool,
+    /// Don't bring the schema up to date
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    no_migrate: bool,
+    /// What tokens' secrets begin with
+    #[arg(long, value_name = "PREFIX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    token_prefix: Option<String>,
+    /// What API keys begin with
+    #[arg(long, value_name = "PREFIX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    key_prefix: Option<String>,
+    /// What OAuth clients' secrets begin with
+    #[arg(long, value_name = "PREFIX")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    client_prefix: Option<String>,
+    /// A data access on offer; those named replace the default ones
+    #[arg(long = "scope", value_name = "NAME=DESCRIPTION", value_parser = scope)]
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    scopes: Vec<ScopeOption>,
+    /// How often terms that have ended are looked for, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    expiry_interval_seconds: Option<u64>,
+    /// How often the times of last use are written down, in seconds
+    #[arg(long, value_name = "SECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    use_flush_interval_seconds: Option<u64>,
+}
+
+#[derive(Clone, Debug, Serialize)]
+struct ScopeOption {
+    name: String,
+    description: String,
+}
+
+/// What the command line says, all of it.
+#[derive(Serialize)]
+struct Options<'a> {
+    #[serde(flatten)]
+    place: &'a Place,
+    #[serde(flatten)]
+    serve: &'a Serve,
+}
+
+fn scope(text: &str) -> Result<ScopeOption, String> {
+    let (name, description) = text.split_once('=').ok_or("write NAME=DESCRIPTION")?;
+    Ok(ScopeOption { name: name.to_owned(), description: description.to_owned() })
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde wants")]
+const fn is_false(flag: &bool) -> bool {
+    !*flag
+}
+
+impl Serve {
+    pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
+        let options = Options { place, serve: &self };
+        let settings = Settings::load(place.config.as_deref(), &options)?;
+        let addresses = addresses(&settings.listen).await?;
+        check_exposure(&settings, &addresses)?;
+        start_log(settings.log_format, "info");
+        let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
+        let app = open(&settings, access, !settings.no_migrate).await?;
+        let server = Server {
+            app,
+            listener: listen(&addresses).await?,
+            trusted_proxies: settings.trusted_proxies.clone(),
+            public_url: settings.checked_public_url()?,
+            intervals: Intervals {
+                expiry: settings.expiry_interval(),
+                use_flush: settings.use_flush_interval(),
+            },
+        };
+        server
+            .run(|address| {
+                match settings.log_format {
+                    LogFormat::Text => eprintln!("listening on http://{address}"),
+                    LogFormat::Json => tracing::info!("listening on http://{address}"),
+                }
+                Ok(())
+            })
+            .await
+    }
+}
+
+/// The addresses that a text such as `127.0.0.1:8080` or `localhost:8080` names.
+pub(super) async fn addresses(listen: &str) -> Result<Vec<SocketAddr>, Failure> {
+    match tokio::net::lookup_host(listen).await {
+        Ok(addresses) => Ok(addresses.collect()),
+        Err(error) => Err(Failure::Usage(format!(
+            "listen: {listen:?} is no address such as 127.0.0.1:8080 ({error})"
+        ))),
+    }
+}
+
+/// Refuses to send secrets in clear over a network.
+pub(super) fn check_exposure(settings: &Settings, addresses: &[SocketAddr]) -> Result<(), Failure> {
+    if settings.tls_cert.is_some() || settings.tls_key.is_some() {
+        return Err(Failure::Usage(
+            "TLS is not in this release; put a proxy before it and name it in --trusted-proxies"
+                .to_owned(),
+        ));
+    }
+    let local = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
+    if local || settings.insecure_http || !settings.trusted_proxies.is_empty() {
+        return Ok(());
+    }
+    Err(Failure::Usage(format!(
+        "listening on {} would send secrets over the network in clear; put a proxy with TLS before \
+         it and name it in --trusted-proxies, listen on 127.0.0.1, or say --insecure-http",
+        settings.listen
+    )))
+}
+
+pub(super) async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Failure> {
+    TcpListener::bind(addresses).await.map_err(|error| {
+        let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
+        Failure::Failed(format!("can't listen on {}: {error}", texts.join(", ")))
+    })
+}

@@ -1,0 +1,160 @@
+//! The audit trail, live: server-sent events.
+
+use super::Service;
+use super::access::{Authenticated, bearer, power_of};
+use super::extract::Params;
+use super::problem::{Answer, Problem};
+use super::reply::RefusedRead;
+use crate::app::AppError;
+use crate::app::view::EventView;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::{CompanyId, Digest, Power};
+use token_ledger_event_store::StoreError;
+use tokio::sync::watch;
+use utoipa::IntoParams;
+
+/// How often an idle stream looks whether its caller still may listen.
+const RECHECK: Duration = Duration::from_millis(500);
+/// How often an idle stream sends a comment, so that proxies keep the connection.
+const KEEP_ALIVE: Duration = Duration::from_secs(15);
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+
+/// Where a stream begins.
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub(super) struct StreamQuery {
+    /// The position behind which the stream begins; the ledger's present end where neither this
+    /// nor `Last-Event-ID` is given.
+    after: Option<u64>,
+}
+
+/// The company's events as they are recorded, as server-sent events: the position is the event's
+/// `id`, its type the `event`, the event itself the `data`.
+#[utoipa::path(
+    get,
+    path = "/v1/companies/{company_id}/audit/stream",
+    operation_id = "stream_audit_events",
+    tag = "audit",
+    params(
+        ("company_id" = Uuid, Path, description = "The company"),
+        StreamQuery,
+        ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, and instead of it"),
+    ),
+    security(("key" = [])),
+    responses(
+        (status = 200, description = "Events, until the caller's power ends", body = String,
+            content_type = "text/event-stream"),
+        RefusedRead,
+    )
+)]
+pub(super) async fn stream(
+    State(service): State<Arc<Service>>,
+    Authenticated { company, .. }: Authenticated,
+    Params(query): Params<StreamQuery>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let head = service.app.head(company).await?;
+    let position = match last_event_id(&headers)?.or(query.after) {
+        None => head,
+        Some(position) if position <= head => position,
+        Some(_) => {
+            let detail = format!("is beyond the end of the ledger, which is at {head}");
+            return Err(Problem::invalid("after", detail));
+        }
+    };
+    let listener = Listener {
+        credential: Digest::of(bearer(&headers).unwrap_or_default()),
+        appended: service.app.store().watch(),
+        stopping: service.stopping.clone(),
+        waiting: VecDeque::new(),
+        service,
+        company,
+        position,
+    };
+    let events = futures::stream::try_unfold(listener, Listener::next);
+    let answer = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
+    let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
+    Ok(([unbuffered], answer).into_response())
+}
+
+fn last_event_id(headers: &HeaderMap) -> Answer<Option<u64>> {
+    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    let position = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    position
+        .map(Some)
+        .ok_or_else(|| Problem::invalid("Last-Event-ID", "must be the position of an event"))
+}
+
+/// One caller that listens to one company's ledger.
+struct Listener {
+    service: Arc<Service>,
+    company: CompanyId,
+    /// The SHA-256 of the caller's key.
+    credential: Digest,
+    /// The last position that was read.
+    position: u64,
+    /// Events that were read and not sent yet.
+    waiting: VecDeque<EventView>,
+    appended: watch::Receiver<u64>,
+    stopping: watch::Receiver<bool>,
+}
+
+impl Listener {
+    /// The next event; none when the stream is over.
+    async fn next(mut self) -> Result<Option<(Event, Self)>, AppError> {
+        while self.may_listen() {
+            if let Some(view) = self.waiting.pop_front() {
+                return Ok(Some((event(&view)?, self)));
+            }
+            // Seen before reading: what is appended from here on wakes the wait below.
+            self.appended.borrow_and_update();
+            let page = self.service.app.events_after(self.company, self.position).await;
+            let page = page.inspect_err(|error| tracing::error!(%error, "a stream was cut"))?;
+            match page.last() {
+                Some(last) => {
+                    self.position = last.position;
+                    self.waiting.extend(page);
+                }
+                None => self.wait().await,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Whether the service goes on and the caller's key is good and gives the power.
+    fn may_listen(&self) -> bool {
+        let app = &self.service.app;
+        let power =
+            app.index.key(&self.credential, app.now()).and_then(|key| power_of(&key, self.company));
+        !*self.stopping.borrow() && power >= Some(Power::Auditor)
+    }
+
+    /// Waits until there is something to look at.
+    async fn wait(&mut self) {
+        let stopped = async {
+            if self.stopping.wait_for(|stopping| *stopping).await.is_err() {
+                // Nobody is left who could stop the service.
+                std::future::pending::<()>().await;
+            }
+        };
+        tokio::select! {
+            _ = self.appended.changed() => {}
+            () = stopped => {}
+            () = tokio::time::sleep(RECHECK) => {}
+        }
+    }
+}
+
+fn event(view: &EventView) -> Result<Event, StoreError> {
+    let json = serde_json::to_string(view)
+        .map_err(|error| StoreError::Rejected(format!("an event can't be written: {error}")))?;
+    Ok(Event::default().id(view.position.to_string()).event(&view.kind).data(json))
+}

@@ -1,0 +1,170 @@
+//! API keys.
+
+use super::Service;
+use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params, PathId};
+use super::page::{NoParams, Page, PageQuery};
+use super::problem::Answer;
+use super::reply::{RefusedChange, RefusedRead, Reply};
+use super::tokens::{DeleteQuery, RefreshRequest};
+use crate::app::keys::NewKey;
+use crate::app::outcome::Changed;
+use crate::app::view::KeyView;
+use crate::app::{Caller, Conditions};
+use axum::extract::State;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use token_ledger_domain::{KeyId, Secret};
+use utoipa::ToSchema;
+
+/// A new API key.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct NewKeyRequest {
+    /// Its name: 1 to 100 characters without control characters.
+    #[serde(default)]
+    #[schema(required = true, min_length = 1, max_length = 100)]
+    name: String,
+    /// Its scopes: `ledger.admin`, `ledger.audit`, `ledger.introspect`; `ledger.operator` for keys
+    /// of the platform.
+    #[serde(default)]
+    #[schema(required = true, min_items = 1)]
+    scopes: Vec<String>,
+    /// Length of its first term, in seconds; 90 days unless given.
+    #[schema(minimum = 60, maximum = 31_622_400)]
+    expires_in_seconds: Option<i64>,
+    /// Why, for the audit trail.
+    #[schema(max_length = 500)]
+    reason: Option<String>,
+}
+
+/// A key with its secret, which is shown this once.
+#[derive(Serialize, ToSchema)]
+pub struct KeyWithSecret<'a> {
+    #[serde(flatten)]
+    view: &'a KeyView,
+    /// The secret; null when the request is a repeat.
+    key: Option<&'a str>,
+}
+
+fn reply(status: StatusCode, changed: &Changed<KeyView>) -> Reply {
+    let key = changed.secret.as_ref().map(Secret::reveal);
+    Reply::new(status, KeyWithSecret { view: &changed.view, key })
+        .version(changed.view.version)
+        .repeated(changed.repeated)
+}
+
+/// Lists the company's API keys, newest first.
+#[utoipa::path(
+    get, path = "/v1/companies/{company_id}/keys", operation_id = "list_keys", tag = "keys",
+    params(("company_id" = Uuid, Path, description = "The company"), PageQuery),
+    responses((status = 200, description = "The keys", body = Page<KeyView>), RefusedRead),
+)]
+pub async fn list(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    Params(query): Params<PageQuery>,
+) -> Answer<Reply> {
+    let list = format!("keys of {}", caller.company);
+    let (limit, after) = query.read(&list)?;
+    let listed = service.app.keys(&caller, after, limit).await?;
+    Ok(Reply::ok(Page::of(&list, listed, |key| key)))
+}
+
+/// Creates an API key. Nobody grants above their own power.
+#[utoipa::path(
+    post, path = "/v1/companies/{company_id}/keys", operation_id = "create_key", tag = "keys",
+    params(
+        ("company_id" = Uuid, Path, description = "The company"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
+    ),
+    request_body = NewKeyRequest,
+    responses((status = 201, description = "The key", body = KeyWithSecret), RefusedChange),
+)]
+pub async fn create(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    _: Params<NoParams>,
+    key: IdempotencyKey,
+    body: JsonBody<NewKeyRequest>,
+) -> Answer<Reply> {
+    let idempotency = key.of(&caller.credential, body.hash);
+    let conditions = Conditions { expected_version: None, idempotency };
+    let NewKeyRequest { name, scopes, expires_in_seconds, reason } = body.value;
+    let input = NewKey { name, scopes, expires_in_seconds, reason };
+    let changed = service.app.create_key(&caller, input, conditions).await?;
+    let path = format!("/v1/companies/{}/keys/{}", caller.company, changed.view.key_id);
+    Ok(reply(StatusCode::CREATED, &changed).location(&path))
+}
+
+/// Reads an API key.
+#[utoipa::path(
+    get, path = "/v1/companies/{company_id}/keys/{key_id}", operation_id = "get_key",
+    tag = "keys",
+    params(
+        ("company_id" = Uuid, Path, description = "The company"),
+        ("key_id" = Uuid, Path, description = "The key"),
+    ),
+    responses((status = 200, description = "The key", body = KeyView), RefusedRead),
+)]
+pub async fn get(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    PathId(id): PathId,
+    _: Params<NoParams>,
+) -> Answer<Reply> {
+    let key = service.app.key(&caller, KeyId(id)).await?;
+    Ok(Reply::ok(&key).version(key.version))
+}
+
+/// Gives an API key a new term and a new secret.
+#[utoipa::path(
+    post, path = "/v1/companies/{company_id}/keys/{key_id}/refresh", operation_id = "refresh_key",
+    tag = "keys",
+    params(
+        ("company_id" = Uuid, Path, description = "The company"),
+        ("key_id" = Uuid, Path, description = "The key"),
+        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
+    ),
+    request_body = RefreshRequest,
+    responses((status = 200, description = "The key", body = KeyWithSecret), RefusedChange),
+)]
+pub async fn refresh(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    PathId(id): PathId,
+    _: Params<NoParams>,
+    IfMatch(expected_version): IfMatch,
+    key: IdempotencyKey,
+    body: JsonBody<RefreshRequest>,
+) -> Answer<Reply> {
+    let idempotency = key.of(&caller.credential, body.hash);
+    let conditions = Conditions { expected_version, idempotency };
+    let input = body.value.into();
+    let changed = service.app.refresh_key(&caller, KeyId(id), input, conditions).await?;
+    Ok(reply(StatusCode::OK, &changed))
+}
+
+/// Deletes an API key.
+#[utoipa::path(
+    delete, path = "/v1/companies/{company_id}/keys/{key_id}", operation_id = "delete_key",
+    tag = "keys",
+    params(
+        ("company_id" = Uuid, Path, description = "The company"),
+        ("key_id" = Uuid, Path, description = "The key"),
+        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
+        DeleteQuery,
+    ),
+    responses((status = 204, description = "It is deleted"), RefusedChange),
+)]
+pub async fn delete(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    PathId(id): PathId,
+    Params(query): Params<DeleteQuery>,
+    if_match: IfMatch,
+) -> Answer<StatusCode> {
+    service.app.delete_key(&caller, KeyId(id), query.reason, if_match.alone()).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

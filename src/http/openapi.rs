@@ -1,0 +1,120 @@
+//! The description of the API (OpenAPI 3.1).
+//!
+//! To describe a new route: annotate its handler with `utoipa::path` and list it here. A test
+//! holds this list against the routes.
+
+use super::{
+    audit, audit_stream, companies, docs_page, html, incidents, introspect, keys, ops,
+    problems_page, projections, tokens, verify,
+};
+use axum::Json;
+use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
+use utoipa::openapi::{Components, OpenApi as Description};
+use utoipa::{Modify, OpenApi};
+
+#[derive(OpenApi)]
+#[openapi(
+    info(
+        title = "Token Ledger",
+        description = "A ledger for API access tokens: every change is an event, and every answer \
+            comes from the events."
+    ),
+    servers((url = "/", description = "This service")),
+    tags(
+        (name = "verification", description = "Is this token good, here and now?"),
+        (name = "companies", description = "The owners of ledgers"),
+        (name = "tokens", description = "Creating, refreshing, changing and deleting tokens"),
+        (name = "keys", description = "API keys, for programs that manage or audit"),
+        (name = "audit", description = "What happened: lists, exports, a live stream"),
+        (name = "operations", description = "Running the service"),
+        (name = "documentation", description = "What you are reading"),
+    ),
+    paths(
+        verify::verify,
+        verify::verify_below,
+        introspect::introspect,
+        companies::list,
+        companies::create,
+        companies::get,
+        companies::set_oauth_app,
+        companies::whoami,
+        companies::scopes,
+        keys::list,
+        keys::create,
+        keys::get,
+        keys::refresh,
+        keys::delete,
+        tokens::list,
+        tokens::create,
+        tokens::find,
+        tokens::get,
+        tokens::refresh,
+        tokens::end_grace,
+        tokens::change,
+        tokens::delete,
+        incidents::begin,
+        incidents::progress,
+        audit::events,
+        audit::events_everywhere,
+        audit::history,
+        audit::export,
+        audit_stream::stream,
+        projections::list,
+        projections::rebuild,
+        projections::progress,
+        ops::healthz,
+        ops::readyz,
+        ops::metrics,
+        problems_page::index,
+        problems_page::one,
+        openapi_json,
+        docs_page::docs,
+        html::style,
+    ),
+    security(("key" = [])),
+    modifiers(&Schemes)
+)]
+struct Document;
+
+/// How callers prove who they are.
+struct Schemes;
+
+impl Modify for Schemes {
+    fn modify(&self, description: &mut Description) {
+        let components = description.components.get_or_insert_with(Components::default);
+        let http = |scheme, text| {
+            let mut http = Http::new(scheme);
+            http.description = Some(String::from(text));
+            SecurityScheme::Http(http)
+        };
+        let schemes = [
+            ("key", http(HttpAuthScheme::Bearer, "An API key (`tla_…`)")),
+            (
+                "token",
+                http(HttpAuthScheme::Bearer, "An access token (`tlk_…`): the one asked about"),
+            ),
+            ("key_as_password", http(HttpAuthScheme::Basic, "An API key as the password")),
+        ];
+        for (name, scheme) in schemes {
+            components.add_security_scheme(name, scheme);
+        }
+    }
+}
+
+/// The description of the API.
+pub fn document() -> Description {
+    Document::openapi()
+}
+
+/// The description of the API (OpenAPI 3.1).
+#[utoipa::path(
+    get,
+    path = "/openapi.json",
+    operation_id = "openapi",
+    tag = "documentation",
+    security(()),
+    responses((status = 200, description = "An OpenAPI document", body = Object))
+)]
+pub(super) async fn openapi_json() -> Json<Description> {
+    Json(document())
+}

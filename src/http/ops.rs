@@ -1,0 +1,193 @@
+//! What whoever runs the service asks: does it live, can it work, how is it doing.
+
+use super::Service;
+use axum::Json;
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use serde::Serialize;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+use token_ledger_event_store::StoreError;
+use utoipa::ToSchema;
+
+/// A projection may be this far behind the log, in seconds, before the service is not ready.
+const MAX_LAG_SECONDS: i64 = 10;
+/// How often durations that nobody has asked for are summed up, so that they take no memory.
+const UPKEEP: Duration = Duration::from_secs(5);
+/// Upper bounds of the buckets of durations, in seconds.
+const BUCKETS: [f64; 12] =
+    [0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1.0, 5.0, 30.0];
+
+/// Whether the service can do its work.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Readiness {
+    /// Whether it can.
+    ready: bool,
+    /// Why not.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    reasons: Vec<String>,
+}
+
+/// The process lives.
+#[utoipa::path(
+    get,
+    path = "/healthz",
+    operation_id = "healthz",
+    tag = "operations",
+    security(()),
+    responses((status = 200, description = "`ok`", body = String))
+)]
+pub(super) async fn healthz() -> &'static str {
+    "ok"
+}
+
+/// Whether the service can do its work.
+#[utoipa::path(
+    get,
+    path = "/readyz",
+    operation_id = "readyz",
+    tag = "operations",
+    security(()),
+    responses(
+        (status = 200, description = "It can", body = Readiness),
+        (status = 503, description = "It can't, and why", body = Readiness),
+    )
+)]
+pub(super) async fn readyz(State(service): State<Arc<Service>>) -> Response {
+    let reasons = reasons(&service).await;
+    let ready = reasons.is_empty();
+    let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (status, Json(Readiness { ready, reasons })).into_response()
+}
+
+/// Why the service can't do its work; the log knows the details.
+async fn reasons(service: &Service) -> Vec<String> {
+    let mut reasons = Vec::new();
+    if *service.stopping.borrow() {
+        reasons.push("the service is stopping".to_owned());
+    }
+    if let Err(error) = service.app.read.probe().await {
+        tracing::warn!(%error, "the database can't be written");
+        reasons.push("the database can't be written".to_owned());
+    }
+    for runner in service.app.behind() {
+        let (name, stopped) = (runner.name(), runner.stopped().len());
+        if stopped > 0 {
+            reasons.push(format!("the projection {name} stands still for {stopped} companies"));
+        }
+    }
+    match most_behind(service).await {
+        Ok(seconds) if seconds > MAX_LAG_SECONDS => {
+            reasons.push(format!("the audit trail is {seconds} s behind the ledger"));
+        }
+        Ok(_) => {}
+        Err(error) => {
+            tracing::warn!(%error, "the ledger can't be read");
+            reasons.push("the ledger can't be read".to_owned());
+        }
+    }
+    reasons
+}
+
+/// The age of the oldest event that a projection behind the log has not taken in, in seconds.
+async fn most_behind(service: &Service) -> Result<i64, StoreError> {
+    let app = &service.app;
+    let (now, mut most) = (app.now(), 0);
+    for head in app.store().heads().await? {
+        for runner in app.behind() {
+            let position = runner.position(head.company);
+            if position >= head.position {
+                continue;
+            }
+            let next = app.store().read(head.company, position, 1).await?;
+            let age =
+                next.first().map_or(0, |event| now.as_seconds() - event.recorded_at.as_seconds());
+            most = most.max(age);
+        }
+    }
+    Ok(most)
+}
+
+/// Metrics for Prometheus.
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    operation_id = "metrics",
+    tag = "operations",
+    security(()),
+    responses((status = 200, description = "The metrics, in Prometheus's text format",
+        body = String, content_type = "text/plain"))
+)]
+pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
+    measure(&service).await;
+    let text = recorder().map(PrometheusHandle::render).unwrap_or_default();
+    let content_type = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    ([(header::CONTENT_TYPE, content_type)], text).into_response()
+}
+
+/// Sets what is measured when it is asked for.
+#[expect(clippy::cast_precision_loss, reason = "counts that lose precision are beyond any ledger")]
+async fn measure(service: &Service) {
+    let app = &service.app;
+    metrics::gauge!("verification_index_secrets").set(app.index.len() as f64);
+    if let Ok(heads) = app.store().heads().await {
+        let events: u64 = heads.iter().map(|head| head.position).sum();
+        metrics::gauge!("ledger_companies").set(heads.len() as f64);
+        metrics::gauge!("ledger_events").set(events as f64);
+    }
+    if let Ok(projections) = app.projections().await {
+        for projection in projections {
+            let stopped = projection.companies_stopped.len() as f64;
+            let name = projection.name;
+            metrics::gauge!("projection_behind_events", "projection" => name)
+                .set(projection.behind as f64);
+            metrics::gauge!("projection_stopped_companies", "projection" => name).set(stopped);
+        }
+    }
+}
+
+/// Begins to count, once per process. What is counted before goes nowhere.
+pub(super) fn count() {
+    recorder();
+}
+
+fn recorder() -> Option<&'static PrometheusHandle> {
+    static RECORDER: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+    RECORDER.get_or_init(install).as_ref()
+}
+
+fn install() -> Option<PrometheusHandle> {
+    let durations = Matcher::Suffix("_seconds".to_owned());
+    let installed = PrometheusBuilder::new()
+        .set_buckets_for_metric(durations, &BUCKETS)
+        .and_then(PrometheusBuilder::install_recorder)
+        .inspect_err(|error| tracing::error!(%error, "there will be no metrics"));
+    let handle = installed.ok()?;
+    describe();
+    let kept = handle.clone();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(UPKEEP);
+            kept.run_upkeep();
+        }
+    });
+    Some(handle)
+}
+
+fn describe() {
+    metrics::describe_counter!(
+        "token_verifications_total",
+        "Answers to verification and introspection, by outcome"
+    );
+    metrics::describe_histogram!("http_request_duration_seconds", "Requests, by route and status");
+    metrics::describe_gauge!("verification_index_secrets", "Secrets of tokens held in memory");
+    metrics::describe_gauge!("ledger_companies", "Companies that have a ledger");
+    metrics::describe_gauge!("ledger_events", "Events in all ledgers");
+    metrics::describe_gauge!("projection_behind_events", "Events not yet taken in, by projection");
+    metrics::describe_gauge!(
+        "projection_stopped_companies",
+        "Companies for which a projection stands still"
+    );
+}

@@ -1,0 +1,442 @@
+//! The commands, as a user meets them.
+
+mod process;
+
+use process::{Company, Place, Serving, ended, get, post};
+use serde_json::{Value, json};
+
+fn tokens(company: &Company) -> String {
+    format!("/v1/companies/{}/tokens", company.id)
+}
+
+/// Creates a token over HTTP; answers its identifier and secret.
+async fn create(serving: &Serving, company: &Company, name: &str) -> (String, String) {
+    let body = json!({"name": name, "scopes": ["positions"]});
+    let (status, token) = post(&serving.url(&tokens(company)), &company.admin_key, &body).await;
+    assert_eq!(status, 201, "{token}");
+    let text = |field: &str| token[field].as_str().expect("a text").to_owned();
+    (text("token_id"), text("token"))
+}
+
+/// A ledger of one company with three tokens, at rest.
+async fn ledger_with_tokens() -> (Place, Company, Vec<String>) {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let serving = place.serve(&[]);
+    let mut ids = Vec::new();
+    for name in ["one", "two", "three"] {
+        ids.push(create(&serving, &company, name).await.0);
+    }
+    serving.stop();
+    (place, company, ids)
+}
+
+#[tokio::test]
+async fn what_setup_prints_is_enough_to_work_with() {
+    let place = Place::new();
+    let args = ["setup", "--company", "Acme", "--admin-email", "Ada@Example.com", "--json"];
+    let text = place.run(&args).done();
+    let made: Value = serde_json::from_str(&text).unwrap();
+    let fields: Vec<&String> = made.as_object().unwrap().keys().collect();
+    assert_eq!(
+        fields,
+        ["admin", "admin_key", "audit_key", "company_id", "introspect_key", "operator_key"]
+    );
+    assert_eq!(made["admin"]["email"], "ada@example.com");
+    assert_eq!(made["admin"]["password"].as_str().unwrap().len(), 24);
+
+    let serving = place.serve(&[]);
+    for (key, power) in [("operator_key", 200), ("admin_key", 403), ("audit_key", 403)] {
+        let (status, _) = get(&serving.url("/v1/companies"), made[key].as_str().unwrap()).await;
+        assert_eq!(status, power, "{key}");
+    }
+    let url =
+        serving.url(&format!("/v1/companies/{}/tokens", made["company_id"].as_str().unwrap()));
+    let body = json!({"name": "Payroll", "scopes": ["employees"]});
+    let (status, token) = post(&url, made["admin_key"].as_str().unwrap(), &body).await;
+    assert_eq!(status, 201, "{token}");
+    let secret = token["token"].as_str().unwrap();
+    let (status, _) = get(&serving.url("/v1/verify?scope=employees"), secret).await;
+    assert_eq!(status, 200);
+    let (status, _) = get(&serving.url("/v1/verify?scope=positions"), secret).await;
+    assert_eq!(status, 403);
+    serving.stop();
+}
+
+#[test]
+fn a_company_is_set_up_once_and_a_person_keeps_the_password() {
+    let place = Place::new();
+    place.setup("Acme");
+    let again = ["setup", "--company", "Acme", "--admin-email", "eve@example.com"];
+    assert!(place.run(&again).refused(1).contains("\"Acme\" exists already"));
+    let other = ["setup", "--company", "Other", "--admin-email", "ada@example.com", "--json"];
+    let made: Value = serde_json::from_str(&place.run(&other).done()).unwrap();
+    assert_eq!(made["admin"]["password"], Value::Null);
+    let text = ["setup", "--company", "Third", "--admin-email", "eve@example.com"];
+    let text = place.run(&text).done();
+    assert!(text.contains("Super Admin     eve@example.com") && text.contains("tla_"), "{text}");
+    for wrong in [
+        ["setup", "--company", "", "--admin-email", "ada@example.com"],
+        ["setup", "--company", "a\nb", "--admin-email", "ada@example.com"],
+        ["setup", "--company", "Fourth", "--admin-email", "nobody"],
+    ] {
+        place.run(&wrong).refused(2);
+    }
+}
+
+#[tokio::test]
+async fn one_process_writes_and_others_read_beside_it() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let serving = place.serve(&[]);
+    create(&serving, &company, "one").await;
+    let id = company.id.as_str();
+    for args in [
+        &["serve", "--listen", "127.0.0.1:0"][..],
+        &["setup", "--company", "Other", "--admin-email", "ada@example.com"],
+        &["key", "create", "--company", id, "--name", "k", "--scope", "ledger.audit"],
+        &["migrate"],
+        &["replay"],
+    ] {
+        let said = place.run(args).refused(1);
+        assert!(said.contains("another process writes") && said.contains("stop it"), "{said}");
+    }
+    place.run(&["verify"]).done();
+    place.run(&["replay", "--check"]).done();
+    place.run(&["export", "--format", "ndjson"]).done();
+    place.run(&["replay", "--until", "2100-01-01T00:00:00Z"]).done();
+    create(&serving, &company, "two").await;
+    serving.stop();
+    place.run(&["replay"]).done();
+}
+
+#[tokio::test]
+async fn it_stops_in_good_order() {
+    let (place, company, _) = ledger_with_tokens().await;
+    for signal in ["TERM", "INT"] {
+        let serving = place.serve(&["--log-format", "json"]);
+        create(&serving, &company, signal).await;
+        serving.signal(signal);
+        let (status, said) = serving.wait();
+        assert_eq!(status.code(), Some(0), "{said}");
+        for line in said.lines() {
+            assert!(serde_json::from_str::<Value>(line).is_ok(), "no JSON: {line}");
+        }
+        assert!(!said.contains("tla_") && !said.contains("tlk_"), "{said}");
+        // The write-ahead log is in the file.
+        assert!(!place.file("ledger.db-wal").exists());
+    }
+    place.run(&["verify"]).done();
+}
+
+#[tokio::test]
+async fn verify_finds_what_was_tampered_with_and_where() {
+    let (original, company, _) = ledger_with_tokens().await;
+    for (sql, position, what) in [
+        ("UPDATE events SET payload = replace(payload, 'two', 'six')", 8, "hashed"),
+        ("UPDATE events SET payload = '{' WHERE position = 8", 8, "payload"),
+        ("UPDATE events SET metadata = replace(metadata, 'key', 'member')", 7, "hashed"),
+        ("DELETE FROM events WHERE position = 8", 8, "missing"),
+        ("DELETE FROM events WHERE position = 9", 9, "missing"),
+        ("UPDATE events SET salt = x'00' WHERE position = 8", 8, "can't be read"),
+        ("UPDATE events SET recorded_at = 0 WHERE position = 8", 8, "before its predecessor"),
+        ("UPDATE events SET sequence = 2 WHERE position = 8", 8, "sequence"),
+        ("UPDATE event_private SET data = '{}' WHERE position = 8", 8, "private part"),
+        ("DELETE FROM event_private WHERE position = 8", 8, "private part is missing"),
+        ("UPDATE company_heads SET last_position = 8", 9, "behind the ledger's head"),
+        ("UPDATE company_heads SET company_sequence = 99", 9, "sequence 99"),
+        ("DELETE FROM company_heads", 0, "no head"),
+        ("UPDATE checkpoints SET position = 99", 99, "audit"),
+    ] {
+        let place = original.copy();
+        let only = "company_id = (SELECT company_id FROM companies WHERE name = 'Acme')";
+        let joint = if sql.contains("WHERE") { "AND" } else { "WHERE" };
+        place.tamper(&format!("{sql} {joint} {only}"));
+        let said = place.run(&["verify"]).refused(1);
+        let expected = format!("company {}, position {position}: ", company.id);
+        assert!(said.contains(&expected) && said.contains(what), "{sql}: {said}");
+    }
+}
+
+#[tokio::test]
+async fn replay_finds_and_repairs_rows_that_are_not_what_the_events_say() {
+    let (original, company, _) = ledger_with_tokens().await;
+    for (projection, sql) in [
+        ("tokens", "UPDATE tokens SET expires_at = expires_at + 1 WHERE name = 'two'"),
+        ("tokens", "DELETE FROM tokens WHERE name = 'two'"),
+        ("keys", "UPDATE keys SET scopes = 'ledger.admin' WHERE name = 'audit'"),
+        ("companies", "UPDATE companies SET oauth_app_enabled = 0 WHERE name = 'Acme'"),
+        ("audit", "DELETE FROM audit_trail WHERE position = 8"),
+    ] {
+        let place = original.copy();
+        place.run(&["replay", "--check"]).done();
+        place.tamper(sql);
+        let said = place.run(&["replay", "--check"]).refused(1);
+        let named = format!("{projection}: company {}", company.id);
+        assert!(said.contains(&named) && said.contains("1 difference"), "{sql}: {said}");
+        let only = ["replay", "--check", "--projection", projection, "--company", &company.id];
+        place.run(&only).refused(1);
+        let serving = place.serve(&[]);
+        place.run(&["replay", "--check"]).refused(1);
+        serving.stop();
+        let said = place.run(&["replay"]).done();
+        assert!(said.contains("1 difference put right"), "{said}");
+        place.run(&["replay", "--check"]).done();
+    }
+}
+
+#[tokio::test]
+async fn the_tokens_of_another_time_can_be_had() {
+    let (place, company, ids) = ledger_with_tokens().await;
+    let all = place.run(&["export", "--format", "ndjson", "--token", &ids[1]]).done();
+    let created: Value = all
+        .lines()
+        .filter_map(|line| serde_json::from_str::<Value>(line).ok())
+        .find(|event| event["type"] == "token.created")
+        .unwrap();
+    let until = created["recorded_at"].as_str().unwrap();
+    let args = ["replay", "--until", until, "--company", &company.id, "--output", "then.ndjson"];
+    place.run(&args).done();
+    let text = std::fs::read_to_string(place.file("then.ndjson")).unwrap();
+    let mut names = Vec::new();
+    for line in text.lines() {
+        let token: Value = serde_json::from_str(line).unwrap();
+        assert_eq!(token["created_by"]["name"], "admin");
+        assert_eq!(token["status"], "active");
+        names.push(token["name"].as_str().unwrap().to_owned());
+    }
+    assert_eq!(names, ["one", "two"]);
+}
+
+#[tokio::test]
+async fn events_are_exported() {
+    let (place, company, ids) = ledger_with_tokens().await;
+    let text = place.run(&["export", "--format", "ndjson", "--company", &company.id]).done();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (last, events) = lines.split_last().unwrap();
+    assert_eq!(last["export"], json!({"count": events.len(), "last_position": events.len()}));
+    for (event, position) in events.iter().zip(1_u64..) {
+        assert_eq!(event["position"], position);
+    }
+    assert!(!text.contains("tla_A") && !text.contains("ada@example.com\",\"password"));
+
+    place.run(&["export", "--format", "csv", "--output", "all.csv"]).done();
+    let text = std::fs::read_to_string(place.file("all.csv")).unwrap();
+    let mut rows = csv::Reader::from_reader(text.as_bytes());
+    assert!(rows.headers().unwrap().iter().any(|name| name == "recorded_at"));
+    // The platform has its registration and the operator's key.
+    assert_eq!(rows.records().map(Result::unwrap).count(), events.len() + 2);
+
+    let one = place.run(&["export", "--format", "ndjson", "--token", &ids[0]]).done();
+    assert_eq!(one.matches("token.created").count(), 1);
+    let none =
+        ["export", "--format", "csv", "--company", &company.id, "--from", "2100-01-01T00:00:00Z"];
+    assert_eq!(place.run(&none).done().lines().count(), 1);
+    place.run(&["export", "--format", "xml"]).refused(2);
+    let stranger = "00000000-0000-7000-8000-000000000001";
+    let said = place.run(&["export", "--format", "csv", "--company", stranger]).refused(1);
+    assert!(said.contains("there is no company"), "{said}");
+}
+
+#[tokio::test]
+async fn keys_are_created_from_the_command_line() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let create = |company: &str, scope: &str, more: &[&str]| {
+        let mut args = vec!["key", "create", "--name", "k", "--company", company, "--scope", scope];
+        args.extend(more);
+        place.run(&args)
+    };
+    let audit = create(&company.id, "ledger.audit", &["--expires-in", "3600"]).done();
+    let operator = create("platform", "ledger.operator", &[]).done();
+    let both = create(&company.id, "ledger.audit", &["--scope", "ledger.introspect"]).done();
+    create(&company.id, "ledger.operator", &[]).refused(1);
+    create(&company.id, "ledger.everything", &[]).refused(2);
+    create(&company.id, "ledger.audit", &["--expires-in", "-5"]).refused(1);
+    create("acme", "ledger.audit", &[]).refused(2);
+    let said = create("00000000-0000-7000-8000-000000000001", "ledger.audit", &[]).refused(1);
+    assert!(said.contains("no such company"), "{said}");
+    let serving = place.serve(&[]);
+    for (key, status) in [(audit, 403), (operator, 200), (both, 403)] {
+        assert_eq!(key.lines().count(), 1);
+        assert_eq!(get(&serving.url("/v1/companies"), key.trim()).await.0, status);
+        assert_eq!(get(&serving.url("/v1/whoami"), key.trim()).await.0, 200);
+    }
+    serving.stop();
+}
+
+#[test]
+fn wrong_usage_is_told_from_failure() {
+    let place = Place::new();
+    for args in [
+        &[][..],
+        &["frobnicate"],
+        &["serve", "--listen", "nowhere"],
+        &["serve", "--listen", "0.0.0.0:0"],
+        &["serve", "--tls-cert", "cert.pem", "--tls-key", "key.pem"],
+        &["serve", "--trusted-proxies", "proxy"],
+        &["serve", "--config", "missing.toml"],
+        &["serve", "--public-url", "ftp://x"],
+        &["verify", "--database-url", "mysql://x"],
+        &["verify", "--database-url", "postgres://x"],
+        &["replay", "--projection", "nothing"],
+        &["replay", "--check", "--until", "2026-01-01T00:00:00Z"],
+        &["replay", "--output", "x"],
+        &["export"],
+        &["export", "--format", "csv", "--from", "yesterday"],
+        &["key", "create"],
+        &["demo", "--database-url", "sqlite://x.db"],
+        &["demo", "--listen", "0.0.0.0:0"],
+    ] {
+        let said = place.run(args).refused(2);
+        assert!(!said.trim().is_empty(), "{args:?}");
+    }
+    for args in
+        [&["verify"][..], &["replay"], &["replay", "--check"], &["export", "--format", "csv"]]
+    {
+        let said = place.run(args).refused(1);
+        assert!(said.contains("there is no ledger at"), "{said}");
+    }
+    assert!(!place.ledger().exists());
+}
+
+#[test]
+fn every_command_explains_itself() {
+    let place = Place::new();
+    for command in ["demo", "serve", "setup", "migrate", "replay", "verify", "export", "openapi"] {
+        let help = place.run(&[command, "--help"]).done();
+        assert!(help.contains("--database-url"), "{help}");
+        let version = place.run(&[command, "--version"]).done();
+        assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+    }
+    place.run(&["key", "create", "--help"]).done();
+    let document: Value = serde_json::from_str(&place.run(&["openapi"]).done()).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+}
+
+#[test]
+fn settings_come_from_file_environment_and_command_line() {
+    let place = Place::new();
+    let file = place.file("settings.toml");
+    std::fs::write(&file, "listen = \"0.0.0.0:0\"\nkey_prefix = \"file_\"\n").unwrap();
+    // The file's address is refused, the environment's is not.
+    place.run(&["serve", "--config", "settings.toml"]).refused(2);
+    let mut command = place.command(&["serve", "--config", "settings.toml"]);
+    command.env("TOKEN_LEDGER_LISTEN", "127.0.0.1:0").env("TOKEN_LEDGER_PORT", "tcp://10.0.0.1:80");
+    Serving::start(command).stop();
+    let mut command = place.command(&["serve", "--listen", "localhost:0"]);
+    command.env("TOKEN_LEDGER_LISTEN", "0.0.0.0:0").env("TOKEN_LEDGER_CONFIG", "settings.toml");
+    Serving::start(command).stop();
+    let mut command = place.command(&["serve", "--config", "settings.toml"]);
+    command.env("TOKEN_LEDGER_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1");
+    Serving::start(command).stop();
+    let args = ["setup", "--company", "A", "--admin-email", "a@b.c", "--config", "settings.toml"];
+    assert!(place.run(&args).done().contains("file_"));
+    std::fs::write(&file, "listne = \"0.0.0.0:0\"\n").unwrap();
+    assert!(place.run(&["serve", "--config", "settings.toml"]).refused(2).contains("listne"));
+    let mut command = place.command(&["verify"]);
+    command.env("TOKEN_LEDGER_EXPIRY_INTERVAL_SECONDS", "soon");
+    let said = ended(&mut command).refused(2).to_lowercase();
+    assert!(said.contains("expiry_interval_seconds"), "{said}");
+}
+
+#[test]
+fn the_schema_is_brought_up_to_date_when_asked() {
+    let place = Place::new();
+    assert!(place.run(&["migrate"]).done().contains("applied"));
+    let said = place.run(&["migrate"]).done();
+    assert!(said.contains("is up to date\n"), "{said}");
+    place.tamper("DROP TABLE operations; PRAGMA user_version = 1;");
+    for args in [&["serve", "--no-migrate"][..], &["verify"], &["replay"]] {
+        let said = place.run(args).refused(1);
+        assert!(said.contains("token-ledger migrate"), "{said}");
+    }
+}
+
+#[test]
+fn what_is_no_ledger_is_left_alone() {
+    let commands: [&[&str]; 5] = [
+        &["serve", "--listen", "127.0.0.1:0"],
+        &["verify"],
+        &["replay"],
+        &["migrate"],
+        &["setup", "--company", "A", "--admin-email", "a@b.c"],
+    ];
+    let place = Place::new();
+    std::fs::write(place.ledger(), "these are my notes, not a database at all\n".repeat(100))
+        .unwrap();
+    let before = std::fs::read(place.ledger()).unwrap();
+    for args in commands {
+        let said = place.run(args).refused(1);
+        assert!(said.contains("not an SQLite database"), "{args:?}: {said}");
+    }
+    assert_eq!(std::fs::read(place.ledger()).unwrap(), before);
+
+    let place = Place::new();
+    place.tamper("CREATE TABLE notes (text TEXT)");
+    for args in commands {
+        let said = place.run(args).refused(1);
+        assert!(said.contains("not a token ledger"), "{args:?}: {said}");
+    }
+
+    let place = Place::new();
+    place.setup("Acme");
+    place.tamper("PRAGMA user_version = 999");
+    for args in commands {
+        let said = place.run(args).refused(1);
+        assert!(said.contains("newer than this release"), "{args:?}: {said}");
+    }
+}
+
+#[test]
+fn a_file_that_may_not_be_written_is_not_served() {
+    let place = Place::new();
+    place.setup("Acme");
+    let mut permissions = std::fs::metadata(place.ledger()).unwrap().permissions();
+    permissions.set_readonly(true);
+    std::fs::set_permissions(place.ledger(), permissions).unwrap();
+    if std::fs::File::options().append(true).open(place.ledger()).is_ok() {
+        // Permissions mean nothing to the superuser.
+        return;
+    }
+    let said = place.run(&["serve", "--listen", "127.0.0.1:0"]).refused(1);
+    assert!(said.contains("may not be written"), "{said}");
+    place.run(&["verify"]).done();
+}
+
+#[tokio::test]
+async fn the_demo_is_there_at_once_and_stays() {
+    let place = Place::new();
+    let command = || place.command(&["demo", "--json", "--listen", "127.0.0.1:0"]);
+    let mut first = Serving::start(command());
+    let line: Value = serde_json::from_str(&first.first_line()).unwrap();
+    assert_eq!(line["url"], first.base.as_str());
+    assert_eq!(line["sign_in_url"], Value::Null);
+    let company = line["company_id"].as_str().unwrap().to_owned();
+    let key = line["api_key"].as_str().unwrap();
+    let list = format!("/v1/companies/{company}/tokens?limit=1000");
+    let (status, tokens) =
+        get(&first.url(&format!("{list}&status=active&status=expired&status=deleted")), key).await;
+    assert_eq!(status, 200);
+    let tokens = tokens["items"].as_array().unwrap().clone();
+    let with = |status: &str| tokens.iter().filter(|token| token["status"] == status).count();
+    assert!(tokens.len() >= 40 && with("active") > 9 && with("expired") > 4 && with("deleted") > 4);
+    // In use, so it is neither thrown away nor opened twice.
+    let said = place.run(&["demo", "--reset", "--listen", "127.0.0.1:0"]).refused(1);
+    assert!(said.contains("another process writes"), "{said}");
+    first.stop();
+
+    let mut second = Serving::start(command());
+    let line: Value = serde_json::from_str(&second.first_line()).unwrap();
+    assert_eq!(line["company_id"], company);
+    assert_ne!(line["api_key"], key);
+    second.stop();
+    let url = format!("sqlite://{}", place.file("demo-ledger/ledger.db").display());
+    place.run(&["verify", "--database-url", &url]).done();
+    place.run(&["replay", "--check", "--database-url", &url]).done();
+
+    let third = Serving::start(place.command(&["demo", "--reset", "--listen", "127.0.0.1:0"]));
+    let (status, _) = get(&third.url(&list), line["api_key"].as_str().unwrap()).await;
+    assert_eq!(status, 401);
+    third.stop();
+}

@@ -1,0 +1,348 @@
+//! What whoever runs the service relies on: probes, metrics, projections, the API's description.
+
+mod support;
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::collections::BTreeSet;
+use std::future::Future;
+use std::time::Duration;
+use support::{Client, Storage, TestApp, service};
+use token_ledger::app::AppError;
+use token_ledger::http::access::Access;
+use token_ledger::http::openapi::document;
+use token_ledger::http::problem::Kind;
+use token_ledger::http::{router, routes, verify};
+use tokio::sync::watch;
+use tower::ServiceExt;
+
+/// What hangs has failed: nothing here takes anywhere near as long.
+async fn soon<T>(work: impl Future<Output = T>) -> T {
+    tokio::time::timeout(Duration::from_secs(30), work).await.expect("it takes too long")
+}
+
+#[tokio::test]
+async fn a_service_that_works_says_so() {
+    let app = TestApp::new().await;
+    assert_eq!(app.nobody.get("/healthz").await.expect(200).text, "ok");
+    let ready = app.nobody.get("/readyz").await.expect(200);
+    assert_eq!(ready.body, json!({"ready": true}));
+    assert!(!ready.header("x-request-id").is_empty());
+}
+
+#[tokio::test]
+async fn a_service_that_stops_is_not_ready() {
+    let app = TestApp::new().await;
+    let (stop, stopping) = watch::channel(false);
+    let router = router(service(&app.app, stopping));
+    let ask = || router.clone().oneshot(Request::get("/readyz").body(Body::empty()).unwrap());
+    assert_eq!(ask().await.unwrap().status(), 200);
+    stop.send(true).unwrap();
+    let answer = ask().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    let body: Value = serde_json::from_slice(&body).unwrap();
+    assert_eq!(body, json!({"ready": false, "reasons": ["the service is stopping"]}));
+}
+
+/// Damages an event, so that what reads it stands still. Only the log's own file knows how.
+fn damage(app: &TestApp, position: u64) {
+    let Storage::Sqlite(folder) = &app.storage;
+    let database = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
+    database.execute_batch("DROP TRIGGER IF EXISTS events_are_never_changed").unwrap();
+    let company = app.company.0.as_bytes().to_vec();
+    let changed = database
+        .execute(
+            "UPDATE events SET payload = '{}' WHERE company_id = ?1 AND position = ?2",
+            rusqlite::params![company, position],
+        )
+        .unwrap();
+    assert_eq!(changed, 1);
+}
+
+#[tokio::test]
+async fn a_projection_that_stands_still_is_told() {
+    let storage = Storage::new();
+    let app = TestApp::over(storage).await;
+    // The trail is begun anew from a damaged log.
+    let Storage::Sqlite(folder) = &app.storage;
+    let path = folder.path().join("ledger.db");
+    app.auditor.get(&app.path("/audit/events")).await.expect(200);
+    damage(&app, 2);
+    let database = rusqlite::Connection::open(path).unwrap();
+    database.execute("DELETE FROM checkpoints", []).unwrap();
+    drop(database);
+
+    let (stop, stopping) = watch::channel(false);
+    let tasks = app.app.start(&stopping);
+    let runner = app.app.behind().pop().expect("a runner");
+    soon(async {
+        while runner.stopped().is_empty() {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+    let ready = app.nobody.get("/readyz").await.expect(503);
+    let reasons = ready.body["reasons"].to_string();
+    assert!(reasons.contains("the projection audit stands still for 1 companies"), "{reasons}");
+    stop.send(true).unwrap();
+    for task in tasks {
+        soon(task).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn metrics_count_and_hold_no_secret() {
+    let app = TestApp::new().await;
+    let token = app.token("reader").await;
+    let secret = token["token"].as_str().unwrap();
+    app.nobody.with(secret).get("/v1/verify").await.expect(200);
+    app.nobody.with("bad").get("/v1/verify").await.expect(401);
+    app.nobody.with(secret).get("/v1/verify?scope=x").await.expect(403);
+    let answer = app.nobody.get("/metrics").await.expect(200);
+    assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
+    for line in [
+        "token_verifications_total{endpoint=\"verify\",outcome=\"active\"} ",
+        "token_verifications_total{endpoint=\"verify\",outcome=\"invalid_token\"} ",
+        "token_verifications_total{endpoint=\"verify\",outcome=\"insufficient_scope\"} ",
+        "verification_index_secrets ",
+        "ledger_companies ",
+        "ledger_events ",
+        "projection_behind_events{projection=\"audit\"} ",
+        "projection_stopped_companies{projection=\"audit\"} ",
+        "http_request_duration_seconds_bucket{",
+    ] {
+        assert!(answer.text.contains(&format!("\n{line}")), "{line} is missing");
+    }
+    assert!(answer.text.contains("route=\"/v1/companies/{company_id}/tokens\""));
+    for hidden in [secret, token["token_id"].as_str().unwrap(), &app.company.to_string()] {
+        assert!(!answer.text.contains(hidden));
+    }
+}
+
+#[tokio::test]
+async fn every_kind_of_problem_has_its_page() {
+    let app = TestApp::new().await;
+    let index = app.nobody.get("/problems").await.expect(200).text;
+    for kind in Kind::ALL {
+        let path = format!("/problems/{}", kind.slug());
+        let page = app.nobody.get(&path).await.expect(200);
+        assert!(page.header("content-type").starts_with("text/html"));
+        assert!(page.text.contains(&kind.title().replace('\'', "&#39;")), "{path}");
+        assert!(index.contains(&path));
+        assert_own_page(&page.text, page.header("content-security-policy"));
+    }
+    app.nobody.get("/problems/unheard-of").await.problem(404, "not-found");
+}
+
+/// The page loads nothing from elsewhere and runs nothing.
+fn assert_own_page(html: &str, policy: &str) {
+    assert!(!html.contains("<script") && !html.contains("style=\"") && !html.contains("<style"));
+    for attribute in ["src=\"", "href=\""] {
+        for (place, _) in html.match_indices(attribute) {
+            let target = &html[place + attribute.len()..];
+            assert!(target.starts_with('/') || target.starts_with('#'), "{}", &target[..30]);
+            assert!(!target.starts_with("//"));
+        }
+    }
+    assert!(policy.starts_with("default-src 'none'; style-src 'self'"), "{policy}");
+    assert!(!policy.contains("unsafe"));
+}
+
+/// Method and path of every operation that the document describes.
+fn described(document: &Value) -> BTreeSet<(String, String)> {
+    let paths = document["paths"].as_object().expect("paths");
+    let operations = paths.iter().flat_map(|(path, item)| {
+        let methods = item.as_object().expect("operations").keys();
+        methods.map(move |method| (method.to_uppercase(), path.clone()))
+    });
+    operations.collect()
+}
+
+#[tokio::test]
+async fn every_route_is_described_and_everything_described_is_a_route() {
+    let app = TestApp::new().await;
+    let served = app.nobody.get("/openapi.json").await.expect(200).body;
+    assert_eq!(served, serde_json::to_value(document()).unwrap());
+    let own = routes(app.service.clone());
+    let own = own.list().iter().map(|(method, path, _)| (method.clone(), *path));
+    let all: BTreeSet<(String, String)> = own
+        .chain(verify::ROUTES)
+        .map(|(method, path)| (method.to_string(), path.to_owned()))
+        .collect();
+    assert_eq!(described(&served), all);
+}
+
+#[tokio::test]
+async fn the_description_is_complete_in_itself() {
+    let document = serde_json::to_value(document()).unwrap();
+    assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
+    assert_eq!(document["info"]["title"], "Token Ledger");
+    let mut ids = BTreeSet::new();
+    let tags: BTreeSet<&str> = document["tags"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .filter_map(|tag| tag["name"].as_str())
+        .collect();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().expect("an id");
+            assert!(ids.insert(id), "{id} names two operations");
+            assert!(operation["summary"].is_string(), "{method} {path} says nothing");
+            assert!(
+                tags.contains(operation["tags"][0].as_str().expect("a tag")),
+                "{method} {path}"
+            );
+            let named: Vec<&str> = operation["parameters"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter(|parameter| parameter["in"] == "path")
+                .filter_map(|parameter| parameter["name"].as_str())
+                .collect();
+            for part in path.split('/').filter_map(|part| part.strip_prefix('{')) {
+                let name = part.trim_end_matches('}');
+                assert!(named.contains(&name), "{method} {path}: {name} is not described");
+            }
+        }
+    }
+    let text = document.to_string();
+    let schemas = document["components"]["schemas"].as_object().unwrap();
+    for (place, start) in text.match_indices("\"#/components/schemas/") {
+        let name = text[place + start.len()..].split('"').next().unwrap();
+        assert!(schemas.contains_key(name), "{name} is not described");
+    }
+}
+
+#[tokio::test]
+async fn what_is_public_is_described_as_public_and_nothing_else() {
+    let app = TestApp::new().await;
+    let document = serde_json::to_value(document()).unwrap();
+    for (method, path, access) in routes(app.service.clone()).list() {
+        let operation = &document["paths"][*path][method.as_str().to_lowercase()];
+        let security = operation.get("security").unwrap_or(&document["security"]);
+        let expected = if *access == Access::Public { json!([{}]) } else { json!([{"key": []}]) };
+        assert_eq!(*security, expected, "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn the_description_can_be_read_by_people() {
+    let app = TestApp::new().await;
+    let page = app.nobody.get("/docs").await.expect(200);
+    assert!(page.header("content-type").starts_with("text/html"));
+    for (_, path) in described(&serde_json::to_value(document()).unwrap()) {
+        assert!(page.text.contains(&format!("<span class=\"path\">{path}</span>")), "{path}");
+    }
+    assert_own_page(&page.text, page.header("content-security-policy"));
+    let style = app.nobody.get("/docs/style.css").await.expect(200);
+    assert!(style.header("content-type").starts_with("text/css"));
+    assert!(!style.text.contains("url("));
+}
+
+#[tokio::test]
+async fn operators_see_how_the_projections_are_doing() {
+    let app = TestApp::new().await;
+    app.auditor.get(&app.path("/audit/events")).await.expect(200);
+    let listed = app.operator.get("/v1/projections").await.expect(200);
+    assert_eq!(listed.names(), ["companies", "members", "clients", "keys", "tokens", "audit"]);
+    assert_eq!(listed.body["next_cursor"], Value::Null);
+    let tokens = &listed.body["items"][4];
+    assert_eq!(
+        *tokens,
+        json!({
+            "name": "tokens", "version": 1, "state": "inline", "behind": 0,
+            "companies_stopped": []
+        })
+    );
+    assert_eq!(listed.body["items"][5]["state"], "running");
+    app.admin.get("/v1/projections").await.problem(403, "forbidden");
+    app.nobody.get("/v1/projections").await.problem(401, "unauthorized");
+}
+
+/// The rebuild's last word.
+async fn finished(operator: &Client, name: &str) -> Value {
+    soon(async {
+        loop {
+            let path = format!("/v1/projections/{name}/rebuild");
+            let progress = operator.get(&path).await.expect(200).body;
+            if progress["state"] != "running" {
+                return progress;
+            }
+            tokio::task::yield_now().await;
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_rebuild_puts_right_what_differs() {
+    let app = TestApp::new().await;
+    let token = app.token("reader").await;
+    let Storage::Sqlite(folder) = &app.storage;
+    let database = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
+    database.execute("UPDATE tokens SET name = 'other'", []).unwrap();
+    drop(database);
+    let path = app.token_path(&token);
+    assert_eq!(app.auditor.get(&path).await.expect(200).body["name"], "other");
+
+    let begun = app.operator.post("/v1/projections/tokens/rebuild").await.expect(202);
+    assert_eq!(begun.header("location"), "/v1/projections/tokens/rebuild");
+    assert_eq!(begun.body["projection"], "tokens");
+    assert_eq!(begun.body["state"], "running");
+    let progress = finished(&app.operator, "tokens").await;
+    assert_eq!(progress["rebuild_id"], begun.body["rebuild_id"]);
+    assert_eq!(progress["state"], "done");
+    assert_eq!(progress["differences"], 1);
+    assert_eq!(progress["events"], progress["total_events"]);
+    assert!(progress["events"].as_u64().unwrap() > 0);
+    assert!(progress["started_at"].is_string() && progress["finished_at"].is_string());
+    assert_eq!(app.auditor.get(&path).await.expect(200).body["name"], "reader");
+
+    app.operator.post("/v1/projections/all/rebuild").await.expect(202);
+    let all = finished(&app.operator, "all").await;
+    assert_eq!((&all["state"], &all["differences"]), (&json!("done"), &json!(0)));
+}
+
+#[tokio::test]
+async fn one_rebuild_runs_at_a_time() {
+    let app = TestApp::new().await;
+    // Nothing else runs between these: the work begins when this task waits.
+    app.app.start_rebuild("tokens", None).expect("it begins");
+    let second = app.app.start_rebuild("all", None);
+    assert!(matches!(second, Err(AppError::Contended)));
+    let listed = app.app.projections().await.expect("projections");
+    assert_eq!(listed.len(), 6);
+    finished(&app.operator, "tokens").await;
+    app.operator.post("/v1/projections/audit/rebuild").await.expect(202);
+    finished(&app.operator, "audit").await;
+}
+
+#[tokio::test]
+async fn a_repeated_rebuild_with_the_same_key_is_the_same() {
+    let app = TestApp::new().await;
+    let call = || {
+        let call = app.operator.post("/v1/projections/keys/rebuild");
+        call.header("idempotency-key", "once")
+    };
+    let first = call().await.expect(202);
+    finished(&app.operator, "keys").await;
+    let second = call().await.expect(202);
+    assert_eq!(first.body["rebuild_id"], second.body["rebuild_id"]);
+    assert_eq!(second.header("idempotent-replay"), "true");
+}
+
+#[tokio::test]
+async fn what_can_not_be_rebuilt_is_refused() {
+    let app = TestApp::new().await;
+    app.operator.post("/v1/projections/sessions/rebuild").await.problem(404, "not-found");
+    app.operator.get("/v1/projections/tokens/rebuild").await.problem(404, "not-found");
+    app.admin.post("/v1/projections/tokens/rebuild").await.problem(403, "forbidden");
+    let body = json!({"company": "x"});
+    let call = app.operator.post("/v1/projections/tokens/rebuild").json(&body);
+    call.await.invalid(&["company"]);
+    app.operator.call(Method::PUT, "/v1/projections").await.problem(405, "method-not-allowed");
+}

@@ -1,0 +1,251 @@
+//! The built program, run as a user would run it, over a ledger in a folder of its own.
+
+#![allow(dead_code, reason = "each test file uses what it needs")]
+
+use serde_json::Value;
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc;
+use std::time::Duration;
+use tempfile::TempDir;
+
+/// How long a process may take to say what is waited for.
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A folder with a ledger.
+pub struct Place {
+    dir: TempDir,
+}
+
+/// What a command that has ended left behind.
+#[derive(Debug)]
+pub struct Ended {
+    pub code: Option<i32>,
+    pub stdout: String,
+    pub stderr: String,
+}
+
+impl Ended {
+    /// The output of a command that must have worked.
+    #[track_caller]
+    pub fn done(self) -> String {
+        assert_eq!(self.code, Some(0), "{self:?}");
+        self.stdout
+    }
+
+    /// What a command said that must have ended with this code.
+    #[track_caller]
+    pub fn refused(self, code: i32) -> String {
+        assert_eq!(self.code, Some(code), "{self:?}");
+        assert!(!self.stderr.contains("panicked"), "{self:?}");
+        format!("{}{}", self.stdout, self.stderr)
+    }
+}
+
+/// What `setup --json` prints.
+pub struct Company {
+    pub id: String,
+    pub operator_key: String,
+    pub admin_key: String,
+    pub audit_key: String,
+    pub introspect_key: String,
+}
+
+impl Place {
+    pub fn new() -> Self {
+        Self { dir: TempDir::new().expect("a folder for the test") }
+    }
+
+    /// The same ledger, at rest, in a folder of its own.
+    pub fn copy(&self) -> Self {
+        let copy = Self::new();
+        std::fs::copy(self.ledger(), copy.ledger()).expect("the ledger can be copied");
+        copy
+    }
+
+    pub fn file(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    pub fn ledger(&self) -> PathBuf {
+        self.file("ledger.db")
+    }
+
+    pub fn url(&self) -> String {
+        format!("sqlite://{}", self.ledger().display())
+    }
+
+    /// The program, without anything from the environment, on this ledger.
+    pub fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_token-ledger"));
+        command.env_clear().current_dir(self.dir.path()).args(args);
+        command.env("TOKEN_LEDGER_DATABASE_URL", self.url());
+        command
+    }
+
+    /// Runs a command to its end.
+    pub fn run(&self, args: &[&str]) -> Ended {
+        ended(&mut self.command(args))
+    }
+
+    /// Sets a company up.
+    pub fn setup(&self, name: &str) -> Company {
+        let text = self
+            .run(&["setup", "--company", name, "--admin-email", "ada@example.com", "--json"])
+            .done();
+        let value: Value = serde_json::from_str(&text).expect("setup prints JSON");
+        let field = |name: &str| value[name].as_str().expect(name).to_owned();
+        Company {
+            id: field("company_id"),
+            operator_key: field("operator_key"),
+            admin_key: field("admin_key"),
+            audit_key: field("audit_key"),
+            introspect_key: field("introspect_key"),
+        }
+    }
+
+    /// Starts the service on a free port and waits until it listens.
+    pub fn serve(&self, args: &[&str]) -> Serving {
+        let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
+        all.extend(args);
+        Serving::start(self.command(&all))
+    }
+
+    /// Changes the file behind the program's back, triggers or not.
+    pub fn tamper(&self, sql: &str) {
+        let connection = rusqlite::Connection::open(self.ledger()).expect("the ledger's file");
+        connection
+            .execute_batch(
+                "DROP TRIGGER IF EXISTS events_are_never_changed;
+                 DROP TRIGGER IF EXISTS events_are_never_deleted;",
+            )
+            .expect("the triggers can be dropped");
+        connection.execute_batch(sql).expect("the file can be changed");
+    }
+}
+
+/// Runs a command to its end.
+pub fn ended(command: &mut Command) -> Ended {
+    let output = command.output().expect("the program can be run");
+    Ended {
+        code: output.status.code(),
+        stdout: String::from_utf8(output.stdout).expect("UTF-8 on stdout"),
+        stderr: String::from_utf8(output.stderr).expect("UTF-8 on stderr"),
+    }
+}
+
+/// A service that runs.
+pub struct Serving {
+    child: Child,
+    pub base: String,
+    stderr: mpsc::Receiver<String>,
+}
+
+impl Serving {
+    /// Starts it and waits until it says where it listens.
+    pub fn start(mut command: Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program can be run");
+        let lines = BufReader::new(child.stderr.take().expect("stderr"));
+        let (sender, stderr) = mpsc::channel();
+        std::thread::spawn(move || {
+            for line in lines.lines().map_while(Result::ok) {
+                // Whoever waited for it may be gone.
+                let _ = sender.send(line);
+            }
+        });
+        let mut said = String::new();
+        let base = loop {
+            let Ok(line) = stderr.recv_timeout(PATIENCE) else {
+                let _ = child.kill();
+                panic!("it does not listen; it said: {said}");
+            };
+            if let Some(at) = line.find("http://")
+                && line.contains("listening on")
+            {
+                let rest = &line[at..];
+                let end = rest.find(|c: char| c == '"' || c.is_whitespace()).unwrap_or(rest.len());
+                break rest[..end].to_owned();
+            }
+            said.push_str(&line);
+            said.push('\n');
+        };
+        Self { child, base, stderr }
+    }
+
+    /// The first line that it prints as its answer.
+    pub fn first_line(&mut self) -> String {
+        let stdout = self.child.stdout.take().expect("stdout, once");
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).expect("a line");
+        line
+    }
+
+    /// Sends a signal.
+    pub fn signal(&self, name: &str) {
+        let sent = Command::new("kill")
+            .arg(format!("-{name}"))
+            .arg(self.child.id().to_string())
+            .status()
+            .expect("kill can be run");
+        assert!(sent.success());
+    }
+
+    /// Waits for the end, and answers what it said meanwhile.
+    pub fn wait(mut self) -> (ExitStatus, String) {
+        let status = self.child.wait().expect("it ends");
+        let said: Vec<String> = self.stderr.iter().collect();
+        (status, said.join("\n"))
+    }
+
+    /// Stops it in good order.
+    #[track_caller]
+    pub fn stop(self) {
+        self.signal("TERM");
+        let (status, said) = self.wait();
+        assert_eq!(status.code(), Some(0), "{said}");
+        assert!(!said.contains("panicked"), "{said}");
+    }
+
+    /// Ends it as a power cut would.
+    pub fn kill(mut self) {
+        self.child.kill().expect("it can be killed");
+        self.child.wait().expect("it ends");
+    }
+
+    pub fn url(&self, path: &str) -> String {
+        format!("{}{path}", self.base)
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        // It has ended already unless the test failed.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if let Some(mut stdout) = self.child.stdout.take() {
+            let _ = stdout.read_to_end(&mut Vec::new());
+        }
+    }
+}
+
+/// Asks with a key, and answers status and JSON.
+pub async fn get(url: &str, key: &str) -> (u16, Value) {
+    answered(reqwest::Client::new().get(url).bearer_auth(key)).await
+}
+
+/// Sends JSON with a key, and answers status and JSON.
+pub async fn post(url: &str, key: &str, body: &Value) -> (u16, Value) {
+    answered(reqwest::Client::new().post(url).bearer_auth(key).json(body)).await
+}
+
+async fn answered(request: reqwest::RequestBuilder) -> (u16, Value) {
+    let response = request.send().await.expect("an answer");
+    let status = response.status().as_u16();
+    (status, response.json().await.unwrap_or(Value::Null))
+}

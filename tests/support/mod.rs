@@ -1,0 +1,345 @@
+//! A whole service in a line: a database of its own, a clock that stands still, a company with
+//! keys, and clients that call it in-process.
+
+#![allow(dead_code)]
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use http_body_util::BodyExt;
+use serde_json::{Value, json};
+use std::future::{Future, IntoFuture};
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use tempfile::TempDir;
+use token_ledger::app::keys::NewKey;
+use token_ledger::app::{App, Caller, Choices, Conditions};
+use token_ledger::config::DatabaseUrl;
+use token_ledger::http::{Service, router};
+use token_ledger_domain::company::{Company, CompanyCommand};
+use token_ledger_domain::{CompanyId, Name, Power, Timestamp};
+use token_ledger_event_store::clock::SetClock;
+use token_ledger_event_store::sqlite::Access;
+use token_ledger_event_store::{Request as LedgerRequest, SystemEntropy};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use tower::ServiceExt;
+
+/// When every test begins.
+pub const START: &str = "2026-03-01T09:00:00Z";
+
+/// That many seconds after the test began.
+pub fn at(seconds: i64) -> Timestamp {
+    START.parse::<Timestamp>().expect("a time").plus_seconds(seconds)
+}
+
+/// A database of a test's own.
+#[derive(Debug)]
+pub enum Storage {
+    /// A file in a folder that goes with it.
+    Sqlite(TempDir),
+}
+
+impl Storage {
+    pub fn new() -> Self {
+        Self::Sqlite(TempDir::new().expect("a folder"))
+    }
+
+    pub fn url(&self) -> DatabaseUrl {
+        let Self::Sqlite(folder) = self;
+        DatabaseUrl::Sqlite(folder.path().join("ledger.db"))
+    }
+
+    /// The application over it, as a process that writes opens it.
+    pub async fn open(&self, clock: &Arc<SetClock>) -> Arc<App> {
+        let entropy = Arc::new(SystemEntropy);
+        let clock = Arc::clone(clock);
+        App::open(&self.url(), Access::Write, clock, entropy, Choices::default())
+            .await
+            .expect("the database opens")
+    }
+}
+
+/// A service with the platform and one company, whose module is on.
+pub struct TestApp {
+    pub storage: Storage,
+    pub clock: Arc<SetClock>,
+    pub app: Arc<App>,
+    pub service: Arc<Service>,
+    pub company: CompanyId,
+    /// The platform's operator.
+    pub operator: Client,
+    /// The company's Super Admin.
+    pub admin: Client,
+    /// The company's auditor.
+    pub auditor: Client,
+    /// The company's resource server.
+    pub resource_server: Client,
+    /// Somebody without a key.
+    pub nobody: Client,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl TestApp {
+    pub async fn new() -> Self {
+        Self::over(Storage::new()).await
+    }
+
+    pub async fn over(storage: Storage) -> Self {
+        let clock = Arc::new(SetClock::at(at(0)));
+        let app = storage.open(&clock).await;
+        let (stop, stopping) = watch::channel(false);
+        let tasks = app.start(&stopping);
+        let service = service(&app, stopping);
+        register(&app, CompanyId::PLATFORM, "platform").await;
+        let nobody = Client { router: router(Arc::clone(&service)), key: None };
+        let operator = nobody.with(key(&app, CompanyId::PLATFORM, "ledger.operator").await);
+        let (company, admin) = second_company(&app, &nobody, "Acme").await;
+        Self {
+            auditor: nobody.with(key(&app, company, "ledger.audit").await),
+            resource_server: nobody.with(key(&app, company, "ledger.introspect").await),
+            storage,
+            clock,
+            app,
+            service,
+            company,
+            operator,
+            admin,
+            nobody,
+            stop,
+            tasks,
+        }
+    }
+
+    /// Another company, whose module is on, and its Super Admin.
+    pub async fn another_company(&self, name: &str) -> (CompanyId, Client) {
+        second_company(&self.app, &self.nobody, name).await
+    }
+
+    /// Sets the clock to that many seconds after the beginning.
+    pub fn after(&self, seconds: i64) {
+        self.clock.set(at(seconds));
+    }
+
+    /// A path below the company.
+    pub fn path(&self, below: &str) -> String {
+        format!("/v1/companies/{}{below}", self.company)
+    }
+
+    /// A token of this name, with the scope `positions`: the whole answer.
+    pub async fn token(&self, name: &str) -> Value {
+        let body = json!({"name": name, "scopes": ["positions"]});
+        self.admin.post(&self.path("/tokens")).json(&body).await.expect(201).body
+    }
+
+    /// The path of a token, given an answer that shows it.
+    pub fn token_path(&self, token: &Value) -> String {
+        self.path(&format!("/tokens/{}", token["token_id"].as_str().expect("an id")))
+    }
+
+    /// Whether a secret is good at verification right now.
+    pub fn is_active(&self, secret: &Value) -> bool {
+        let digest = token_ledger_domain::Digest::of(secret.as_str().expect("a secret"));
+        self.app.index.token(&digest, self.app.now()).is_some()
+    }
+
+    /// The events of the company's ledger, of this type.
+    pub async fn count_events(&self, event_type: &str) -> usize {
+        let events = self.app.store().read(self.company, 0, 100_000).await.expect("events");
+        events.iter().filter(|event| event.event_type == event_type).count()
+    }
+
+    /// Stops everything that runs, and hands out the database.
+    pub async fn stopped(self) -> (Storage, Arc<SetClock>) {
+        let Self { storage, clock, stop, tasks, .. } = self;
+        let _ = stop.send(true);
+        for task in tasks {
+            task.await.expect("a task ends");
+        }
+        (storage, clock)
+    }
+}
+
+/// The service over an application.
+pub fn service(app: &Arc<App>, stopping: watch::Receiver<bool>) -> Arc<Service> {
+    Arc::new(Service {
+        app: Arc::clone(app),
+        trusted_proxies: Vec::new(),
+        public_url: "http://localhost:8080".to_owned(),
+        stopping,
+    })
+}
+
+async fn register(app: &App, id: CompanyId, name: &str) {
+    let context = Caller::command_line(id).context(None);
+    let name = Name::new(name).expect("a name");
+    for command in
+        [CompanyCommand::Register { name }, CompanyCommand::SetOauthApp { enabled: true }]
+    {
+        app.ledger
+            .execute::<Company>(id, Power::Operator, &context, LedgerRequest::new(id.0, command))
+            .await
+            .expect("a company");
+    }
+}
+
+async fn second_company(app: &App, nobody: &Client, name: &str) -> (CompanyId, Client) {
+    let id = CompanyId(app.new_id());
+    register(app, id, name).await;
+    (id, nobody.with(key(app, id, "ledger.admin").await))
+}
+
+/// A key's secret.
+pub async fn key(app: &App, company: CompanyId, scope: &str) -> String {
+    let input =
+        NewKey { name: scope.to_owned(), scopes: vec![scope.to_owned()], ..NewKey::default() };
+    let caller = Caller::command_line(company);
+    let created = app.create_key(&caller, input, Conditions::default()).await.expect("a key");
+    created.secret.expect("its secret").reveal().to_owned()
+}
+
+/// A caller with a key, or without.
+#[derive(Clone)]
+pub struct Client {
+    router: Router,
+    pub key: Option<String>,
+}
+
+impl Client {
+    /// The same service, with this key.
+    pub fn with(&self, key: impl Into<String>) -> Self {
+        Self { router: self.router.clone(), key: Some(key.into()) }
+    }
+
+    pub fn get(&self, path: &str) -> Call {
+        self.call(Method::GET, path)
+    }
+
+    pub fn post(&self, path: &str) -> Call {
+        self.call(Method::POST, path)
+    }
+
+    pub fn put(&self, path: &str) -> Call {
+        self.call(Method::PUT, path)
+    }
+
+    pub fn patch(&self, path: &str) -> Call {
+        self.call(Method::PATCH, path)
+    }
+
+    pub fn delete(&self, path: &str) -> Call {
+        self.call(Method::DELETE, path)
+    }
+
+    pub fn call(&self, method: Method, path: &str) -> Call {
+        let peer = SocketAddr::from(([192, 0, 2, 7], 40_000));
+        let mut request = Request::builder()
+            .method(method)
+            .uri(path)
+            .header(header::USER_AGENT, "tests/1")
+            .extension(ConnectInfo(peer));
+        if let Some(key) = &self.key {
+            request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
+        }
+        Call { router: self.router.clone(), request, body: Body::empty() }
+    }
+}
+
+/// A request that is sent when it is awaited.
+pub struct Call {
+    router: Router,
+    request: axum::http::request::Builder,
+    body: Body,
+}
+
+impl Call {
+    #[must_use]
+    pub fn header(mut self, name: &str, value: &str) -> Self {
+        self.request = self.request.header(name, value);
+        self
+    }
+
+    #[must_use]
+    pub fn json(self, body: &Value) -> Self {
+        self.text("application/json", &body.to_string())
+    }
+
+    #[must_use]
+    pub fn text(self, content_type: &str, body: &str) -> Self {
+        let mut call = self.header("content-type", content_type);
+        call.body = Body::from(body.to_owned());
+        call
+    }
+}
+
+impl IntoFuture for Call {
+    type Output = Answered;
+    type IntoFuture = Pin<Box<dyn Future<Output = Answered> + Send>>;
+
+    fn into_future(self) -> Self::IntoFuture {
+        Box::pin(async move {
+            let request = self.request.body(self.body).expect("a request");
+            let response = self.router.oneshot(request).await.expect("an answer");
+            let (parts, body) = response.into_parts();
+            let bytes = body.collect().await.expect("a body").to_bytes();
+            let text = String::from_utf8(bytes.to_vec()).expect("UTF-8");
+            let body = serde_json::from_str(&text).unwrap_or(Value::Null);
+            Answered { status: parts.status, headers: parts.headers, body, text }
+        })
+    }
+}
+
+/// An answer.
+#[derive(Clone, Debug)]
+pub struct Answered {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// The body as JSON; null where it is none.
+    pub body: Value,
+    pub text: String,
+}
+
+impl Answered {
+    /// The answer, which must have this status.
+    #[track_caller]
+    pub fn expect(self, status: u16) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        self
+    }
+
+    /// The answer, which must be a problem of this kind.
+    #[track_caller]
+    pub fn problem(self, status: u16, kind: &str) -> Self {
+        assert_eq!(self.status.as_u16(), status, "{}", self.text);
+        assert_eq!(self.header("content-type"), "application/problem+json");
+        assert_eq!(self.body["type"], format!("/problems/{kind}"), "{}", self.text);
+        assert_eq!(self.body["status"], status);
+        assert!(self.body["detail"].as_str().is_some_and(|detail| !detail.is_empty()));
+        self
+    }
+
+    /// The answer, which must be a 400 that names exactly these fields.
+    #[track_caller]
+    pub fn invalid(self, fields: &[&str]) -> Self {
+        assert_eq!(self.status.as_u16(), 400, "{}", self.text);
+        let errors = self.body["errors"].as_array().cloned().unwrap_or_default();
+        let named: Vec<&str> = errors.iter().filter_map(|error| error["field"].as_str()).collect();
+        assert_eq!(named, fields, "{}", self.text);
+        assert!(errors.iter().all(|error| error["detail"].as_str().is_some_and(|d| !d.is_empty())));
+        self
+    }
+
+    /// A header's value; nothing where it is missing.
+    pub fn header(&self, name: &str) -> &str {
+        self.headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+    }
+
+    /// The names of a list's items.
+    pub fn names(&self) -> Vec<&str> {
+        let items = self.body["items"].as_array().expect("a list");
+        items.iter().map(|item| item["name"].as_str().expect("a name")).collect()
+    }
+}
