@@ -8,17 +8,18 @@ use std::time::Duration;
 use support::{Bench, folder, median, timed};
 use token_ledger_domain::TokenId;
 use token_ledger_event_store::Store;
+use token_ledger_projections::AuditTrail;
 use token_ledger_projections::read_models::{AuditFilter, ReadModels};
 use token_ledger_projections::runner::Behind;
 use token_ledger_projections::sqlite::SqliteBehind;
-use token_ledger_projections::AuditTrail;
 
 const EVENTS: usize = 1_000_000;
 const PAGE: usize = 50;
 const ROUNDS: usize = 201;
 
 fn main() {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
     let folder = folder("audit");
     let path = folder.join("ledger.db");
     let bench = Bench::open(&path);
@@ -43,19 +44,40 @@ fn main() {
     let of_token = AuditFilter { token_id: Some(token), ..none.clone() };
     let of_actor = AuditFilter { actor_id: Some(support::context().actor.id), ..none.clone() };
     let of_type = AuditFilter { types: ["token.deleted".to_owned()].into(), ..none.clone() };
-    let of_time = AuditFilter { after_position: head / 3, before_position: head / 2, ..none.clone() };
+    let of_time =
+        AuditFilter { after_position: head / 3, before_position: head / 2, ..none.clone() };
     let cases = [
         ("no filter", none, String::new(), vec![]),
-        ("by token", of_token, "AND e.aggregate_type = 'token' AND e.aggregate_id = ?4".to_owned(),
-            vec![Value::Text(token.to_string())]),
-        ("by actor", of_actor, "AND a.actor_id = ?4".to_owned(), vec![blob(support::context().actor.id)]),
-        ("by type", of_type, "AND a.event_type = ?4".to_owned(), vec![Value::Text("token.deleted".to_owned())]),
-        ("by time", of_time, format!("AND a.position > {} AND a.position < {}", head / 3, head / 2), vec![]),
+        (
+            "by token",
+            of_token,
+            "AND e.aggregate_type = 'token' AND e.aggregate_id = ?4".to_owned(),
+            vec![Value::Text(token.to_string())],
+        ),
+        (
+            "by actor",
+            of_actor,
+            "AND a.actor_id = ?4".to_owned(),
+            vec![blob(support::context().actor.id)],
+        ),
+        (
+            "by type",
+            of_type,
+            "AND a.event_type = ?4".to_owned(),
+            vec![Value::Text("token.deleted".to_owned())],
+        ),
+        (
+            "by time",
+            of_time,
+            format!("AND a.position > {} AND a.position < {}", head / 3, head / 2),
+            vec![],
+        ),
     ];
     for (name, filter, condition, more) in cases {
         let ours = |filter: &AuditFilter| {
-            let (page, took) =
-                timed(|| runtime.block_on(bench.read.audit(company, filter, PAGE)).expect("a page"));
+            let (page, took) = timed(|| {
+                runtime.block_on(bench.read.audit(company, filter, PAGE)).expect("a page")
+            });
             (page.iter().map(|record| record.event.position).collect::<Vec<_>>(), took)
         };
         let mut first = Vec::new();
@@ -102,7 +124,10 @@ fn raw(
     let (from, key) = if condition.contains("e.aggregate_id") {
         ("events e", "e")
     } else {
-        ("audit_trail a CROSS JOIN events e ON e.company_id = a.company_id AND e.position = a.position", "a")
+        (
+            "audit_trail a CROSS JOIN events e ON e.company_id = a.company_id AND e.position = a.position",
+            "a",
+        )
     };
     let order = if key == "e" { "e.sequence" } else { "a.position" };
     let sql = format!(

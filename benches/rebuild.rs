@@ -4,14 +4,14 @@
 mod support;
 
 use rusqlite::Connection;
+use std::path::Path;
+use std::sync::Arc;
 use support::{Bench, folder, median, memory, new_id, timed};
 use token_ledger_event_store::Store;
+use token_ledger_projections::AuditTrail;
 use token_ledger_projections::rebuild::{ALL, Plan, Rebuilder};
 use token_ledger_projections::runner::Behind;
 use token_ledger_projections::sqlite::SqliteBehind;
-use token_ledger_projections::AuditTrail;
-use std::path::Path;
-use std::sync::Arc;
 
 const EVENTS: usize = 1_000_000;
 const ROUNDS: usize = 3;
@@ -50,8 +50,14 @@ fn main() {
         );
         ratios.push(ratio);
     }
-    println!("median of {ROUNDS} rounds over {events} events: rebuild / bare {:.2}", median(ratios));
-    println!("memory: {before:.0} MB before (the verification index is in it), {:.0} MB at most", memory().1);
+    println!(
+        "median of {ROUNDS} rounds over {events} events: rebuild / bare {:.2}",
+        median(ratios)
+    );
+    println!(
+        "memory: {before:.0} MB before (the verification index is in it), {:.0} MB at most",
+        memory().1
+    );
 }
 
 /// Seconds to read every event's columns, and to insert the rows of the projections into empty
@@ -75,9 +81,7 @@ fn bare(ledger: &Path, copy: &Path) -> f64 {
     writer
         .execute_batch(include_str!("../migrations/sqlite/0002_projections.sql"))
         .expect("the tables");
-    writer
-        .execute("ATTACH ?1 AS ledger", [ledger.to_str().expect("a path")])
-        .expect("attached");
+    writer.execute("ATTACH ?1 AS ledger", [ledger.to_str().expect("a path")]).expect("attached");
     let mut inserted = 0.0;
     for table in ["companies", "members", "clients", "keys", "tokens", "audit_trail"] {
         let ((), took) = timed(|| {

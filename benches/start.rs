@@ -8,6 +8,7 @@ use std::path::Path;
 use std::sync::Arc;
 use support::{Bench, folder, median, memory, timed};
 use token_ledger_projections::VerificationIndex;
+use token_ledger_projections::sqlite::SqliteReadModels;
 
 const TOKENS: usize = 1_000_000;
 const ROUNDS: usize = 5;
@@ -30,7 +31,8 @@ fn main() {
         let scan = bare(&path);
         let before = memory().0;
         let index = Arc::new(VerificationIndex::new());
-        let (outcome, filled) = timed(|| runtime.block_on(bench.read.fill(&index)));
+        let read = SqliteReadModels::new(Arc::clone(&bench.database), Arc::clone(&index));
+        let (outcome, filled) = timed(|| runtime.block_on(read.fill()));
         outcome.expect("the index fills");
         assert_eq!(index.len(), TOKENS);
         let ratio = filled.as_secs_f64() / scan;

@@ -82,9 +82,10 @@ async fn prepare() -> Prepared {
     .expect("the ledger opens");
     let company = CompanyId(new_id());
     let name = Name::new("Acme").expect("a name");
-    for command in
-        [CompanyCommand::Register { name: name.clone() }, CompanyCommand::SetOauthApp { enabled: true }]
-    {
+    for command in [
+        CompanyCommand::Register { name: name.clone() },
+        CompanyCommand::SetOauthApp { enabled: true },
+    ] {
         let request = Request::new(company.0, command);
         app.ledger
             .execute::<Company>(company, Power::Operator, &support::context(), request)
@@ -100,7 +101,12 @@ async fn prepare() -> Prepared {
         platform: false,
     };
     app.ledger
-        .execute::<Key>(company, Power::SuperAdmin, &support::context(), Request::new(new_id(), command))
+        .execute::<Key>(
+            company,
+            Power::SuperAdmin,
+            &support::context(),
+            Request::new(new_id(), command),
+        )
         .await
         .expect("a key");
     eprintln!("filling a ledger with {TOKENS} tokens");
@@ -111,7 +117,9 @@ async fn prepare() -> Prepared {
                 let secret = Secret::from_random("tlk_", SystemEntropy.bits256());
                 let command = TokenCommand::Create(Create {
                     name: Name::new("Payroll sync").expect("a name"),
-                    scopes: Catalogue::default().select(&["employees", "positions"]).expect("scopes"),
+                    scopes: Catalogue::default()
+                        .select(&["employees", "positions"])
+                        .expect("scopes"),
                     secret: secret.stored(),
                     validity_seconds: None,
                     client_id: None,
@@ -194,7 +202,10 @@ async fn bare() -> SocketAddr {
         let body = r#"{"active":true,"scope":"employees positions","sub":"0199f7a2-5d7e-7c3c-9d8e-0c2f8f0b1a11","jti":"0199f7a2-5d7e-7c3c-9d8e-0c2f8f0b1a11","iat":1790000000,"exp":1790604800,"token_type":"Bearer","company_id":"0199f7a2-5d7e-7c3c-9d8e-0c2f8f0b1a12"}"#;
         (answer, body)
     };
-    serve(Router::new().route("/v1/verify", get(verify)).route("/oauth/introspect", post(introspect))).await
+    serve(
+        Router::new().route("/v1/verify", get(verify)).route("/oauth/introspect", post(introspect)),
+    )
+    .await
 }
 
 async fn serve(router: Router) -> SocketAddr {
@@ -230,7 +241,11 @@ fn client(address: SocketAddr, requests: &[Vec<u8>], number: usize) -> Vec<Durat
         let mut filled = 0;
         loop {
             filled += stream.read(&mut buffer[filled..]).expect("answered");
-            assert!(buffer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&buffer[..filled]));
+            assert!(
+                buffer.starts_with(b"HTTP/1.1 200"),
+                "{}",
+                String::from_utf8_lossy(&buffer[..filled])
+            );
             if is_whole(&buffer[..filled]) {
                 break;
             }

@@ -147,6 +147,12 @@ async fn verify_finds_what_was_tampered_with_and_where() {
         ("UPDATE company_heads SET company_sequence = 99", 9, "sequence 99"),
         ("DELETE FROM company_heads", 0, "no head"),
         ("UPDATE checkpoints SET position = 99", 99, "audit"),
+        (
+            "INSERT INTO snapshots SELECT company_id, aggregate_type, aggregate_id, sequence, 1, \
+             '{\"status\":\"absent\"}' FROM events WHERE position = 8",
+            8,
+            "snapshot",
+        ),
     ] {
         let place = original.copy();
         let only = "company_id = (SELECT company_id FROM companies WHERE name = 'Acme')";
@@ -205,6 +211,7 @@ async fn the_tokens_of_another_time_can_be_had() {
         assert_eq!(token["status"], "active");
         names.push(token["name"].as_str().unwrap().to_owned());
     }
+    names.sort();
     assert_eq!(names, ["one", "two"]);
 }
 

@@ -33,7 +33,7 @@ impl Bench {
         let store = Arc::new(SqliteStore::new(Arc::clone(&database)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Ledger::new(Arc::clone(&store) as _, clock, Arc::new(SystemEntropy));
-        let read = Arc::new(SqliteReadModels::new(Arc::clone(&database)));
+        let read = Arc::new(SqliteReadModels::new(Arc::clone(&database), Arc::clone(&index)));
         Self { database, store, ledger: Arc::new(ledger), read, index }
     }
 

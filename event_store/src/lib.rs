@@ -22,4 +22,4 @@ pub use commit::{AppendError, Commit, Context, Idempotency, Recorded};
 pub use error::StoreError;
 pub use ledger::{Decidable, ExecuteError, Executed, Ledger, Request};
 pub use record::{Appended, Head, PrivatePart, RecordedEvent, StreamId};
-pub use store::{LoadedStream, Replay, Store, StoredPrivate};
+pub use store::{LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};

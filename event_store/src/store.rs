@@ -82,6 +82,17 @@ pub trait Store: Send + Sync {
         positions: &[u64],
     ) -> Result<Vec<Option<StoredPrivate>>, StoreError>;
 
+    /// A company's snapshots in the order of their streams, behind the one given.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn snapshots(
+        &self,
+        company: CompanyId,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StoredSnapshot>, StoreError>;
+
     /// The heads of all companies.
     ///
     /// # Errors
@@ -119,6 +130,17 @@ pub trait Store: Send + Sync {
 
     /// Changes whenever something may have been appended. The heads are the truth.
     fn watch(&self) -> watch::Receiver<u64>;
+}
+
+/// The folded state of a stream as it is stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredSnapshot {
+    /// The stream.
+    pub stream: StreamId,
+    /// The sequence of the last event in it.
+    pub sequence: u64,
+    /// The state, JSON.
+    pub state: String,
 }
 
 /// A private part as it is stored.

@@ -282,6 +282,24 @@ impl VerificationIndex {
         }
     }
 
+    /// Forgets a token altogether.
+    pub fn forget_token(&self, token_id: TokenId) {
+        let mut places = self.places.lock();
+        let token = self.hasher.hash_one(token_id);
+        while let Ok(entry) = places.find_entry(token, |place| self.belongs(*place, token_id)) {
+            let place = entry.remove().0;
+            self.shards[place as usize >> SLOT_BITS].write().take(place & SLOT_MASK);
+        }
+    }
+
+    /// Forgets a key altogether.
+    pub fn forget_key(&self, key_id: KeyId) {
+        let mut keys = self.keys.write();
+        for digest in keys.digests.remove(&key_id).unwrap_or_default() {
+            keys.by_digest.remove(&digest);
+        }
+    }
+
     /// Takes over a key's row.
     pub fn apply_key(&self, row: &KeyRow) {
         let mut live = Vec::new();

@@ -254,6 +254,7 @@ mod tests {
     use crate::app::tokens::NewToken;
     use crate::app::{Caller, Choices, Conditions};
     use crate::config::DatabaseUrl;
+    use std::collections::BTreeSet;
     use tempfile::TempDir;
     use token_ledger_domain::{Name, Timestamp, TokenId};
     use token_ledger_event_store::SystemEntropy;
@@ -357,8 +358,7 @@ mod tests {
             stage.app.end_due_terms(&mut unsettled, &never).await.unwrap();
         }
         assert_eq!(stage.status(sound).await, Status::Expired);
-        let mut left: Vec<Uuid> = unsettled.into_keys().collect();
-        left.sort();
-        assert_eq!(left, [broken.0, wrong.0]);
+        let left: BTreeSet<Uuid> = unsettled.into_keys().collect();
+        assert_eq!(left, BTreeSet::from([broken.0, wrong.0]));
     }
 }

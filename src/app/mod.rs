@@ -10,8 +10,8 @@ mod once;
 pub mod operations;
 pub mod outcome;
 mod past;
-pub mod setup;
 pub mod rebuilds;
+pub mod setup;
 pub mod tokens;
 pub mod view;
 
@@ -169,9 +169,9 @@ impl App {
         let database = tokio::task::spawn_blocking(move || Database::open(&path, access, inline))
             .await
             .map_err(|error| StoreError::Unavailable(error.to_string()))??;
-        let read = Arc::new(SqliteReadModels::new(Arc::clone(&database)));
+        let read = Arc::new(SqliteReadModels::new(Arc::clone(&database), Arc::clone(&index)));
         if access != Access::Read {
-            read.fill(&index).await?;
+            read.fill().await?;
         }
         let migrated = database.migrated();
         let store = Arc::new(SqliteStore::new(Arc::clone(&database)));

@@ -4,12 +4,12 @@ use super::demo_history;
 use super::demo_script::COMPANY;
 use super::serve::{addresses, check_exposure, listen};
 use super::server::Server;
-use super::{Failure, answer, open};
+use super::{Failure, answer, answer_json, open};
 use crate::app::jobs::Intervals;
 use crate::app::{App, Caller};
 use crate::config::{DatabaseUrl, Settings};
 use clap::Args;
-use serde_json::json;
+use serde::Serialize;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -43,6 +43,16 @@ pub(super) struct Demo {
     /// Print one line of JSON instead of text
     #[arg(long)]
     json: bool,
+}
+
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    url: &'a str,
+    /// Null as long as there is no console to sign in to.
+    sign_in_url: Option<&'a str>,
+    company_id: CompanyId,
+    api_key: &'a str,
 }
 
 impl Demo {
@@ -89,11 +99,17 @@ impl Demo {
             .run(|address| {
                 let url = format!("http://{address}");
                 eprintln!("listening on {url}");
-                answer(&if self.json {
-                    as_json(&url, company, &key)
+                if self.json {
+                    let api_key = key.reveal();
+                    answer_json(&Answer {
+                        url: &url,
+                        sign_in_url: None,
+                        company_id: company,
+                        api_key,
+                    })
                 } else {
-                    as_text(&url, company, &key, &self.dir)
-                })
+                    answer(&as_text(&url, company, &key, &self.dir))
+                }
             })
             .await
     }
@@ -160,16 +176,6 @@ async fn demo_company(app: &App, ledger: &Path) -> Result<CompanyId, Failure> {
             ledger.display()
         ))
     })
-}
-
-fn as_json(url: &str, company: CompanyId, key: &Secret) -> String {
-    json!({
-        "url": url,
-        "sign_in_url": null,
-        "company_id": company,
-        "api_key": key.reveal(),
-    })
-    .to_string()
 }
 
 fn as_text(url: &str, company: CompanyId, key: &Secret, dir: &Path) -> String {

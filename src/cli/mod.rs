@@ -93,9 +93,9 @@ enum Failure {
     /// It failed.
     #[error("{0}")]
     Failed(String),
-    /// It found something wrong, and has said so.
+    /// It found something wrong and has said so, or nobody listens any more.
     #[error("")]
-    FoundWrong,
+    Silent,
 }
 
 impl From<InvalidSettings> for Failure {
@@ -136,7 +136,11 @@ impl From<RebuildError> for Failure {
 
 impl From<std::io::Error> for Failure {
     fn from(error: std::io::Error) -> Self {
-        Self::Failed(error.to_string())
+        match error.kind() {
+            // Whoever reads the answer, such as `head`, has had enough.
+            std::io::ErrorKind::BrokenPipe => Self::Silent,
+            _ => Self::Failed(error.to_string()),
+        }
     }
 }
 
@@ -210,6 +214,12 @@ async fn open(settings: &Settings, access: Access, make: bool) -> Result<Arc<App
     }
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     Ok(App::open(&settings.database_url, access, clock, entropy, settings.choices()).await?)
+}
+
+/// Writes an answer of one line of JSON.
+fn answer_json(value: &impl Serialize) -> Result<(), Failure> {
+    let text = serde_json::to_string(value).map_err(|error| Failure::Failed(error.to_string()))?;
+    answer(&text)
 }
 
 /// Writes a line of the answer.

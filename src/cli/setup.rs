@@ -1,11 +1,11 @@
 //! `token-ledger setup`
 
-use super::{Failure, answer, open};
+use super::{Failure, answer, answer_json, open};
 use crate::app::setup::{Email, SetUp};
 use crate::config::Settings;
 use clap::Args;
-use serde_json::json;
-use token_ledger_domain::Name;
+use serde::Serialize;
+use token_ledger_domain::{CompanyId, Name};
 use token_ledger_event_store::sqlite::Access;
 
 #[derive(Debug, Args)]
@@ -21,6 +21,24 @@ pub(super) struct Setup {
     json: bool,
 }
 
+/// What `--json` prints.
+#[derive(Serialize)]
+struct Answer<'a> {
+    company_id: CompanyId,
+    admin: Admin<'a>,
+    operator_key: &'a str,
+    admin_key: &'a str,
+    audit_key: &'a str,
+    introspect_key: &'a str,
+}
+
+#[derive(Serialize)]
+struct Admin<'a> {
+    email: &'a str,
+    /// Null where the person had an account already.
+    password: Option<&'a str>,
+}
+
 pub(super) fn name(text: &str) -> Result<Name, String> {
     Name::new(text).map_err(|error| error.to_string())
 }
@@ -29,25 +47,21 @@ impl Setup {
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
         let app = open(settings, Access::Write, true).await?;
         let made = app.set_up(&self.company, &self.admin_email).await?;
-        if self.json {
-            answer(&self.as_json(&made).to_string())
-        } else {
-            answer(&self.as_text(&made))
-        }
+        if self.json { answer_json(&self.as_json(&made)) } else { answer(&self.as_text(&made)) }
     }
 
-    fn as_json(&self, made: &SetUp) -> serde_json::Value {
-        json!({
-            "company_id": made.company_id,
-            "admin": {
-                "email": self.admin_email.as_str(),
-                "password": made.password.as_ref().map(|password| password.as_str()),
+    fn as_json<'a>(&'a self, made: &'a SetUp) -> Answer<'a> {
+        Answer {
+            company_id: made.company_id,
+            admin: Admin {
+                email: self.admin_email.as_str(),
+                password: made.password.as_ref().map(|password| password.as_str()),
             },
-            "operator_key": made.operator_key.reveal(),
-            "admin_key": made.admin_key.reveal(),
-            "audit_key": made.audit_key.reveal(),
-            "introspect_key": made.introspect_key.reveal(),
-        })
+            operator_key: made.operator_key.reveal(),
+            admin_key: made.admin_key.reveal(),
+            audit_key: made.audit_key.reveal(),
+            introspect_key: made.introspect_key.reveal(),
+        }
     }
 
     fn as_text(&self, made: &SetUp) -> String {

@@ -23,6 +23,10 @@ pub enum Kind {
     Unauthorized,
     /// A good credential without the power.
     Forbidden,
+    /// No token, or none that is good here.
+    InvalidToken,
+    /// A good token without the scopes.
+    InsufficientScope,
     /// It doesn't exist, or not for the caller.
     NotFound,
     /// The path doesn't know the method.
@@ -61,11 +65,13 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 23] = [
         Self::InvalidInput,
         Self::MalformedBody,
         Self::Unauthorized,
         Self::Forbidden,
+        Self::InvalidToken,
+        Self::InsufficientScope,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::TokenDeleted,
@@ -92,6 +98,8 @@ impl Kind {
             Self::MalformedBody => "malformed-body",
             Self::Unauthorized => "unauthorized",
             Self::Forbidden => "forbidden",
+            Self::InvalidToken => "invalid-token",
+            Self::InsufficientScope => "insufficient-scope",
             Self::NotFound => "not-found",
             Self::MethodNotAllowed => "method-not-allowed",
             Self::TokenDeleted => "token-deleted",
@@ -118,8 +126,10 @@ impl Kind {
             Self::InvalidInput | Self::MalformedBody | Self::PolicyViolation => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::AboveOwnPower => StatusCode::FORBIDDEN,
+            Self::Unauthorized | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::Forbidden | Self::InsufficientScope | Self::AboveOwnPower => {
+                StatusCode::FORBIDDEN
+            }
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TokenDeleted
@@ -145,6 +155,8 @@ impl Kind {
             Self::MalformedBody => "The body is not JSON",
             Self::Unauthorized => "A valid API key is needed",
             Self::Forbidden => "The API key lacks the power",
+            Self::InvalidToken => "A valid token is needed",
+            Self::InsufficientScope => "The token lacks scopes",
             Self::NotFound => "There is no such thing",
             Self::MethodNotAllowed => "The path does not take this method",
             Self::TokenDeleted => "The token is deleted",
@@ -176,6 +188,14 @@ impl Kind {
             Self::Unauthorized => {
                 "Send `Authorization: Bearer KEY` with an API key that is neither expired nor \
                  deleted."
+            }
+            Self::InvalidToken => {
+                "Send `Authorization: Bearer TOKEN` with a token that is neither expired nor \
+                 deleted, of the company that is asked for. API keys are no tokens."
+            }
+            Self::InsufficientScope => {
+                "The token is good, but lacks data accesses that this needs; the \
+                 `WWW-Authenticate` header names them."
             }
             Self::Forbidden => {
                 "The API key is good, but none of its scopes gives the power that this needs."

@@ -68,11 +68,11 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
         introspected_inactive: count("introspect", "inactive"),
         introspection_refused: count("introspect", "refused"),
         unauthorized_body: body(
-            Kind::Unauthorized,
+            Kind::InvalidToken,
             "Send a token that is neither expired nor deleted as `Authorization: Bearer TOKEN`.",
         ),
         forbidden_body: body(
-            Kind::Forbidden,
+            Kind::InsufficientScope,
             "The token is good, but lacks scopes that this needs; the challenge names them.",
         ),
         service,

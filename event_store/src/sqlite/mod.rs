@@ -20,7 +20,7 @@ pub use repository::SqliteEventRepository;
 use crate::commit::{AppendError, Commit, Idempotency, Recorded};
 use crate::error::StoreError;
 use crate::record::{Head, RecordedEvent, StreamId};
-use crate::store::{LoadedStream, Replay, Store, StoredPrivate};
+use crate::store::{LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use std::sync::Arc;
@@ -122,6 +122,17 @@ impl Store for SqliteStore {
         let positions = positions.to_vec();
         self.database
             .read(move |connection| read::private_parts(connection, company, &positions))
+            .await
+    }
+
+    async fn snapshots(
+        &self,
+        company: CompanyId,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StoredSnapshot>, StoreError> {
+        self.database
+            .read(move |connection| read::snapshots(connection, company, after, limit))
             .await
     }
 

@@ -4,7 +4,7 @@ use super::database::failed;
 use crate::commit::{IDEMPOTENCY_SECONDS, Idempotency};
 use crate::error::StoreError;
 use crate::record::{Head, RecordedEvent, StreamId};
-use crate::store::{LoadedStream, Replay, StoredPrivate};
+use crate::store::{LoadedStream, Replay, StoredPrivate, StoredSnapshot};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::str::FromStr;
 use token_ledger_domain::event::AggregateType;
@@ -27,6 +27,9 @@ const STREAM: &str = "SELECT company_id, position, aggregate_type, aggregate_id,
     ORDER BY sequence LIMIT ?5";
 const SNAPSHOT: &str = "SELECT last_sequence, payload FROM snapshots \
     WHERE company_id = ?1 AND aggregate_type = ?2 AND aggregate_id = ?3";
+const SNAPSHOTS: &str = "SELECT aggregate_type, aggregate_id, last_sequence, payload FROM snapshots \
+    WHERE company_id = ?1 AND (aggregate_type, aggregate_id) > (?2, ?3) \
+    ORDER BY aggregate_type, aggregate_id LIMIT ?4";
 const HEADS: &str = "SELECT company_id, last_position, last_recorded_at, company_sequence \
     FROM company_heads ORDER BY company_id";
 const HEAD: &str = "SELECT company_id, last_position, last_recorded_at, company_sequence \
@@ -45,17 +48,10 @@ pub(super) const WHOLE_STREAM: usize = usize::MAX >> 1;
 /// # Errors
 /// When a column holds what it can't.
 pub fn event_from_row(row: &Row<'_>) -> rusqlite::Result<RecordedEvent> {
-    let wrong = |column: usize, error: Box<dyn std::error::Error + Send + Sync>| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
-    };
-    let kind = AggregateType::from_str(row.get_ref(2)?.as_str()?)
-        .map_err(|error| wrong(2, Box::new(error)))?;
-    let id =
-        Uuid::from_str(row.get_ref(3)?.as_str()?).map_err(|error| wrong(3, Box::new(error)))?;
     Ok(RecordedEvent {
         company: CompanyId(Uuid::from_bytes(row.get(0)?)),
         position: row.get(1)?,
-        stream: StreamId { kind, id },
+        stream: stream_from_columns(row, 2, 3)?,
         sequence: row.get(4)?,
         event_type: row.get(5)?,
         event_version: row.get(6)?,
@@ -66,6 +62,19 @@ pub fn event_from_row(row: &Row<'_>) -> rusqlite::Result<RecordedEvent> {
         salt: row.get(11)?,
         private_commitment: row.get(12)?,
         entry_hash: row.get(13)?,
+    })
+}
+
+/// A stream from the columns that name its kind and its identifier.
+fn stream_from_columns(row: &Row<'_>, kind: usize, id: usize) -> rusqlite::Result<StreamId> {
+    let wrong = |column: usize, error: Box<dyn std::error::Error + Send + Sync>| {
+        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
+    };
+    Ok(StreamId {
+        kind: AggregateType::from_str(row.get_ref(kind)?.as_str()?)
+            .map_err(|error| wrong(kind, Box::new(error)))?,
+        id: Uuid::from_str(row.get_ref(id)?.as_str()?)
+            .map_err(|error| wrong(id, Box::new(error)))?,
     })
 }
 
@@ -120,6 +129,27 @@ pub(super) fn load(
         loaded.push(LoadedStream { snapshot, events });
     }
     Ok(loaded)
+}
+
+pub(super) fn snapshots(
+    connection: &Connection,
+    company: CompanyId,
+    after: Option<StreamId>,
+    limit: usize,
+) -> Result<Vec<StoredSnapshot>, StoreError> {
+    let (kind, id) =
+        after.map_or(("", String::new()), |stream| (stream.kind.as_str(), stream.id.to_string()));
+    let mut statement = connection.prepare_cached(SNAPSHOTS).map_err(failed)?;
+    let rows = statement
+        .query_map(params![company.0.as_bytes(), kind, id, limit], |row| {
+            Ok(StoredSnapshot {
+                stream: stream_from_columns(row, 0, 1)?,
+                sequence: row.get(2)?,
+                state: row.get(3)?,
+            })
+        })
+        .map_err(failed)?;
+    rows.collect::<Result<_, _>>().map_err(failed)
 }
 
 fn head_from_row(row: &Row<'_>) -> rusqlite::Result<Head> {

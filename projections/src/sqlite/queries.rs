@@ -29,12 +29,18 @@ const SCAN_PAGE: usize = 10_000;
 #[derive(Debug)]
 pub struct SqliteReadModels {
     database: Arc<Database>,
+    index: Arc<VerificationIndex>,
 }
 
 impl SqliteReadModels {
-    /// The read models in this database.
-    pub const fn new(database: Arc<Database>) -> Self {
-        Self { database }
+    /// The read models in this database, and the index that a rebuild refreshes with them.
+    pub const fn new(database: Arc<Database>, index: Arc<VerificationIndex>) -> Self {
+        Self { database, index }
+    }
+
+    /// The verification index that goes with them.
+    pub const fn index(&self) -> &Arc<VerificationIndex> {
+        &self.index
     }
 
     /// The database that they are in.
@@ -46,8 +52,8 @@ impl SqliteReadModels {
     ///
     /// # Errors
     /// When the database fails.
-    pub async fn fill(&self, index: &Arc<VerificationIndex>) -> Result<(), StoreError> {
-        let index = Arc::clone(index);
+    pub async fn fill(&self) -> Result<(), StoreError> {
+        let index = Arc::clone(&self.index);
         self.database
             .read(move |connection| {
                 for company in companies(connection, None, usize::MAX >> 1)? {

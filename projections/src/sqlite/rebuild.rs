@@ -8,6 +8,7 @@ use super::tables::{Keyed, Readable, SqliteTable};
 use crate::audit::AuditTrail;
 use crate::clients::Clients;
 use crate::companies::Companies;
+use crate::index::VerificationIndex;
 use crate::keys::Keys;
 use crate::members::Members;
 use crate::rebuild::{Difference, OnProgress, Outcome, PAGE, Plan, RANGE, RebuildError, Rebuilder};
@@ -42,15 +43,19 @@ trait Staged: Send {
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, StoreError>;
+
+    /// Tells the verification index of the rows that were put right, once that is durable.
+    fn merged(&mut self, index: &VerificationIndex);
 }
 
 struct Stage<P: SqliteTable> {
     after: P::Key,
+    merged: Vec<(P::Key, Option<P::Row>)>,
 }
 
 impl<P: SqliteTable> Stage<P> {
     fn boxed() -> Box<dyn Staged> {
-        Box::new(Self { after: P::FIRST })
+        Box::new(Self { after: P::FIRST, merged: Vec::new() })
     }
 }
 
@@ -95,11 +100,20 @@ impl<P: SqliteTable> Staged for Stage<P> {
                 _ => false,
             };
             if !same {
+                if merge {
+                    self.merged.push((key, rebuilt.clone()));
+                }
                 settle::<P>(live, company, (key, rebuilt, served), merge, outcome)?;
             }
         }
         self.after = end.unwrap_or(P::FIRST);
         Ok(end.is_some())
+    }
+
+    fn merged(&mut self, index: &VerificationIndex) {
+        for (key, row) in self.merged.drain(..) {
+            P::refresh(index, key, row.as_ref());
+        }
     }
 }
 
@@ -310,7 +324,7 @@ impl Rebuilder for SqliteReadModels {
                 let mut more = true;
                 while more {
                     let step = Step { staging, outcome, company, position, which };
-                    let (step, goes_on) = step.run(database, plan.merge).await?;
+                    let (step, goes_on) = step.run(self, plan.merge).await?;
                     Step { staging, outcome, position, .. } = step;
                     more = goes_on;
                 }
@@ -358,18 +372,30 @@ struct Step {
 }
 
 impl Step {
-    async fn run(self, database: &Arc<Database>, merge: bool) -> Result<(Self, bool), StoreError> {
+    async fn run(
+        self,
+        read_models: &SqliteReadModels,
+        merge: bool,
+    ) -> Result<(Self, bool), StoreError> {
         if merge {
-            database
+            let index = Arc::clone(read_models.index());
+            read_models
+                .database()
                 .write(move |connection| {
                     let transaction = connection
                         .transaction_with_behavior(TransactionBehavior::Immediate)
                         .map_err(failed)?;
-                    self.within(transaction, true)
+                    let (mut step, more) = self.within(transaction, true)?;
+                    // Still on the writing thread, so that no append comes in between.
+                    if let Some(projection) = step.staging.projections.get_mut(step.which) {
+                        projection.merged(&index);
+                    }
+                    Ok((step, more))
                 })
                 .await
         } else {
-            database
+            read_models
+                .database()
                 .read(move |connection| {
                     let transaction = connection.unchecked_transaction().map_err(failed)?;
                     self.within(transaction, false)

@@ -4,6 +4,7 @@ use super::failed;
 use crate::audit::{AuditRow, AuditTrail};
 use crate::clients::{ClientRow, Clients};
 use crate::companies::{Companies, CompanyRow};
+use crate::index::VerificationIndex;
 use crate::keys::{KeyRow, Keys};
 use crate::members::{MemberRow, Members};
 use crate::projection::Projection;
@@ -218,6 +219,9 @@ pub trait SqliteTable: Projection<Key: SqlKey> {
         Self::write(&mut statement, row).map_err(failed)
     }
 
+    /// Tells the verification index what a row was put right to; `None` when it was removed.
+    fn refresh(_index: &VerificationIndex, _key: Self::Key, _row: Option<&Self::Row>) {}
+
     /// Removes one row.
     ///
     /// # Errors
@@ -290,7 +294,7 @@ fn micros(time: Option<Timestamp>) -> Option<i64> {
 
 macro_rules! table {
     ($projection:ty, $table:literal, $key:literal, $first:expr, [$($column:literal),* $(,)?],
-     read $read:expr, write $write:expr) => {
+     read $read:expr, write $write:expr $(, refresh $refresh:expr)?) => {
         impl SqliteTable for $projection {
             const FIRST: Self::Key = $first;
             const TABLE: &'static str = $table;
@@ -311,6 +315,10 @@ macro_rules! table {
             fn write(statement: &mut Statement<'_>, row: &Self::Row) -> rusqlite::Result<()> {
                 $write(statement, row)
             }
+
+            $(fn refresh(index: &VerificationIndex, key: Self::Key, row: Option<&Self::Row>) {
+                $refresh(index, key, row);
+            })?
         }
     };
 }
@@ -345,7 +353,11 @@ table!(
         "position",
     ],
     read read_token,
-    write write_token
+    write write_token,
+    refresh |index: &VerificationIndex, key, row: Option<&TokenRow>| {
+        index.forget_token(TokenId(key));
+        row.into_iter().for_each(|row| index.apply_token(row));
+    }
 );
 
 fn read_token(row: &Row<'_>) -> rusqlite::Result<TokenRow> {
@@ -436,7 +448,11 @@ table!(
         "position",
     ],
     read read_key,
-    write write_key
+    write write_key,
+    refresh |index: &VerificationIndex, key, row: Option<&KeyRow>| {
+        index.forget_key(KeyId(key));
+        row.into_iter().for_each(|row| index.apply_key(row));
+    }
 );
 
 fn read_key(row: &Row<'_>) -> rusqlite::Result<KeyRow> {
@@ -496,7 +512,10 @@ table!(
     Uuid::nil(),
     ["company_id", "name", "oauth_app_enabled", "policy", "created_at", "version", "position"],
     read read_company,
-    write write_company
+    write write_company,
+    refresh |index: &VerificationIndex, _, row: Option<&CompanyRow>| {
+        row.into_iter().for_each(|row| index.apply_company(row));
+    }
 );
 
 fn read_company(row: &Row<'_>) -> rusqlite::Result<CompanyRow> {

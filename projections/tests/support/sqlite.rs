@@ -60,7 +60,7 @@ impl Fixture for SqliteFixture {
     }
 
     fn models(&self) -> Arc<SqliteReadModels> {
-        Arc::new(SqliteReadModels::new(Arc::clone(&self.database)))
+        Arc::new(SqliteReadModels::new(Arc::clone(&self.database), Arc::clone(&self.index)))
     }
 
     fn index(&self) -> &VerificationIndex {
@@ -69,7 +69,8 @@ impl Fixture for SqliteFixture {
 
     async fn filled(&self) -> Arc<VerificationIndex> {
         let index = Arc::new(VerificationIndex::new());
-        self.models().fill(&index).await.expect("it is filled");
+        let models = SqliteReadModels::new(Arc::clone(&self.database), Arc::clone(&index));
+        models.fill().await.expect("it is filled");
         index
     }
 
