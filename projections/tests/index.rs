@@ -396,23 +396,26 @@ fn a_reader_sees_the_secret_good_through_every_edit() {
     let editing = AtomicBool::new(true);
     let reads = AtomicU64::new(0);
     thread::scope(|scope| {
-        for _ in 0..2 {
-            scope.spawn(|| {
-                let whole: HashSet<&str> = HashSet::from(["employees positions", "locations"]);
-                let mut more = true;
-                while more {
-                    // Once more after the last edit.
-                    more = editing.load(Ordering::Acquire);
-                    let found = index.token(&digest(OLD), at(1)).expect("never unknown");
-                    assert!(whole.contains(&*found.scopes), "{}", found.scopes);
-                    assert_eq!(found.token_id, row.token_id);
-                    reads.fetch_add(1, Ordering::Relaxed);
-                }
-            });
-        }
-        // The edits go on until the readers have had their share too.
+        let read = || {
+            let whole: HashSet<&str> = HashSet::from(["employees positions", "locations"]);
+            let mut more = true;
+            while more {
+                // Once more after the last edit.
+                more = editing.load(Ordering::Acquire);
+                let found = index.token(&digest(OLD), at(1)).expect("never unknown");
+                assert!(whole.contains(&*found.scopes), "{}", found.scopes);
+                assert_eq!(found.token_id, row.token_id);
+                reads.fetch_add(1, Ordering::Relaxed);
+            }
+        };
+        let readers = [scope.spawn(read), scope.spawn(read)];
+        // The edits go on until the readers have had their share too, or have failed.
+        let lacking = || {
+            reads.load(Ordering::Relaxed) < EDITS
+                && !readers.iter().any(thread::ScopedJoinHandle::is_finished)
+        };
         let mut version = row.version;
-        while version < EDITS || reads.load(Ordering::Relaxed) < EDITS {
+        while version < EDITS || lacking() {
             version += 1;
             let scopes =
                 scopes(if version.is_multiple_of(2) { "employees positions" } else { "locations" });

@@ -6,7 +6,7 @@ mod support;
 
 use std::sync::Arc;
 use support::{
-    COMPANY, DAY, Fixture, Given, OTHERS, all_tokens, client, create, digest, member, name,
+    COMPANY, DAY, Fixture, Given, OTHERS, all_tokens, at, client, create, digest, member, name,
     on_every_database, refresh, rows, scopes, secret, uuid_of_a_scratch_file, whole_trail,
 };
 use token_ledger_domain::company::CompanyCommand;
@@ -32,6 +32,7 @@ on_every_database!(
     a_trail_that_is_behind_does_not_differ,
     a_row_ahead_of_the_trail_is_removed_and_holds_nothing_up,
     an_unknown_projection_is_named_and_leaves_nothing_behind,
+    a_merge_puts_the_answers_right_too,
 );
 
 /// A company with a row in every projection, and a value in every column of them.
@@ -293,7 +294,7 @@ async fn differences_say_what_is_and_what_should_be<F: Fixture>() {
 /// Creates, changes, refreshes and deletes tokens, one after the other.
 async fn write(ledger: Arc<Ledger>, writer: u64, tokens: u32) {
     for number in 0..tokens {
-        let id = TokenId(SystemEntropy.uuid(support::at(i64::from(number % 7))));
+        let id = TokenId(SystemEntropy.uuid(at(i64::from(number % 7))));
         let text = format!("{writer} {number}");
         let commands = [
             TokenCommand::Create(create(&text)),
@@ -444,4 +445,55 @@ async fn an_unknown_projection_is_named_and_leaves_nothing_behind<F: Fixture>() 
         given.fixture.models().company(COMPANY).await.expect("an answer").map(|row| row.version),
         Some(2)
     );
+}
+
+/// An index that was filled from forged rows believes them; once they are put right, it answers as
+/// the events say again.
+async fn a_merge_puts_the_answers_right_too<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    given.register(OTHERS[0]).await;
+    given.tokens(COMPANY, 0..10).await;
+    let deleted = given.token(COMPANY, create("deleted")).await;
+    given.tell_token(COMPANY, deleted, TokenCommand::Delete).await;
+    let lost = given.token(COMPANY, create("lost")).await;
+    let graced = given.token(COMPANY, create("graced")).await;
+    given.tell_token(COMPANY, graced, refresh("graced again", 60)).await;
+    let key = given.key(COMPANY, "key").await;
+    given.tell_key(COMPANY, key, KeyCommand::Delete).await;
+    let kept = given.key(COMPANY, "kept").await;
+    let forged = F::blob(&digest("forged").0);
+    let [deleted, lost, graced, key, kept] =
+        [deleted.0, lost.0, graced.0, key.0, kept.0].map(|id| F::blob(id.as_bytes()));
+    for sql in [
+        format!("UPDATE tokens SET status = 'active', version = 99 WHERE token_id = {deleted}"),
+        format!("DELETE FROM tokens WHERE token_id = {lost}"),
+        format!("UPDATE tokens SET digest = {forged}, version = 99 WHERE token_id = {graced}"),
+        format!("UPDATE keys SET status = 'active' WHERE key_id = {key}"),
+        format!("UPDATE keys SET digest = {forged} WHERE key_id = {kept}"),
+        "UPDATE companies SET oauth_app_enabled = 1 - oauth_app_enabled".to_owned(),
+    ] {
+        assert!(given.fixture.raw(sql).await > 0);
+    }
+
+    let given = given.reopened().await;
+    let answers_right = async || {
+        let index = given.fixture.index();
+        let folded = given.fold(COMPANY).await;
+        let tokens = folded
+            .token_secrets
+            .keys()
+            .chain([&digest("forged")])
+            .all(|secret| index.token(secret, at(1)) == folded.active_token(*secret, at(1)));
+        let keys = folded
+            .key_secrets
+            .iter()
+            .chain([&digest("forged")])
+            .all(|secret| index.key(secret, at(1)) == folded.active_key(*secret, at(1)));
+        (tokens, keys)
+    };
+    assert_eq!(answers_right().await, (false, false), "it believes what is forged");
+    given.rebuild(&ALL, false).await;
+    assert_eq!(answers_right().await, (false, false), "a check changes nothing");
+    assert_eq!(given.rebuild(&ALL, true).await.differences, 7);
+    assert_eq!(answers_right().await, (true, true));
 }

@@ -54,7 +54,7 @@ pub trait Fixture: Sized {
     /// An empty one.
     async fn fresh() -> Self;
 
-    /// Ends everything in good order and opens it again, with an empty index.
+    /// Ends everything in good order and opens it again, with the index filled from the rows.
     async fn reopened(self) -> Self;
 
     /// The ledgers.

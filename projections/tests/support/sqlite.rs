@@ -52,7 +52,9 @@ impl Fixture for SqliteFixture {
         let Self { database, index: _, directory } = self;
         let database = Arc::into_inner(database).expect("nobody else holds the database");
         drop(database);
-        Self::open(directory).await
+        let fixture = Self::open(directory).await;
+        fixture.models().fill().await.expect("it is filled");
+        fixture
     }
 
     fn store(&self) -> Arc<dyn Store> {
