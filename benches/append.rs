@@ -11,7 +11,7 @@ use rusqlite::{Connection, params};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Bench, context, creation, folder, median, new_id, percentile, timed};
-use token_ledger_domain::token::Token;
+use token_ledger_domain::token::{Token, TokenCommand};
 use token_ledger_domain::{CompanyId, Power};
 use token_ledger_event_store::{Request, Store};
 use token_ledger_projections::AuditTrail;
@@ -61,15 +61,17 @@ async fn run() {
 
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
+        let requests = requests();
         let started = Instant::now();
-        let latencies = create_side_by_side(&bench, company).await;
+        let latencies = create_side_by_side(&bench, company, requests).await;
         let answered = started.elapsed();
         let head = bench.store.head(company).await.expect("a head").expect("a head").position;
         assert!(audit.reached(company, head, Duration::from_secs(600)).await);
         let caught_up = started.elapsed();
         let rows = raw.rows_like(CALLERS * PER_CALLER);
         let ((), inserted) = timed(|| raw.insert(&rows));
-        let rate = |took: Duration| (CALLERS * PER_CALLER) as f64 / took.as_secs_f64();
+        let count = u32::try_from(CALLERS * PER_CALLER).expect("a small number");
+        let rate = |took: Duration| f64::from(count) / took.as_secs_f64();
         let round = Round {
             answered: rate(answered),
             caught_up: rate(caught_up),
@@ -102,21 +104,27 @@ async fn run() {
     let _ = task.await;
 }
 
-async fn create_side_by_side(bench: &Bench, company: CompanyId) -> Vec<Duration> {
+/// Requests that are ready, as the raw loop's rows are, for each caller.
+fn requests() -> Vec<Vec<Request<TokenCommand>>> {
+    let request = |_| Request::new(new_id(), creation());
+    (0..CALLERS).map(|_| (0..PER_CALLER).map(request).collect()).collect()
+}
+
+async fn create_side_by_side(
+    bench: &Bench,
+    company: CompanyId,
+    requests: Vec<Vec<Request<TokenCommand>>>,
+) -> Vec<Duration> {
     let mut tasks = Vec::new();
-    for _ in 0..CALLERS {
+    for requests in requests {
         let ledger = Arc::clone(&bench.ledger);
+        let context = context();
         tasks.push(tokio::spawn(async move {
             let mut latencies = Vec::with_capacity(PER_CALLER);
-            for _ in 0..PER_CALLER {
+            for request in requests {
                 let started = Instant::now();
                 ledger
-                    .execute::<Token>(
-                        company,
-                        Power::SuperAdmin,
-                        &context(),
-                        Request::new(new_id(), creation()),
-                    )
+                    .execute::<Token>(company, Power::SuperAdmin, &context, request)
                     .await
                     .expect("a token is created");
                 latencies.push(started.elapsed());

@@ -110,33 +110,7 @@ async fn prepare() -> Prepared {
         .await
         .expect("a key");
     eprintln!("filling a ledger with {TOKENS} tokens");
-    let mut secrets = Vec::with_capacity(KNOWN);
-    for start in (0..TOKENS).step_by(500) {
-        let requests: Vec<_> = (start..start + 500)
-            .map(|number| {
-                let secret = Secret::from_random("tlk_", SystemEntropy.bits256());
-                let command = TokenCommand::Create(Create {
-                    name: Name::new("Payroll sync").expect("a name"),
-                    scopes: Catalogue::default()
-                        .select(&["employees", "positions"])
-                        .expect("scopes"),
-                    secret: secret.stored(),
-                    validity_seconds: None,
-                    client_id: None,
-                });
-                if number % (TOKENS / KNOWN) == 0 {
-                    secrets.push(secret.reveal().to_owned());
-                }
-                Request::new(new_id(), command)
-            })
-            .collect();
-        let answers = app
-            .ledger
-            .execute_many::<Token>(company, Power::SuperAdmin, &support::context(), &requests)
-            .await
-            .expect("loaded");
-        assert!(answers.into_iter().all(|answer| answer.is_ok()));
-    }
+    let secrets = create(&app, company).await;
     assert_eq!(app.index.len(), TOKENS);
     let (_, stopping) = tokio::sync::watch::channel(false);
     let service = Arc::new(Service {
@@ -170,6 +144,38 @@ async fn prepare() -> Prepared {
         verify,
         introspect,
     }
+}
+
+/// Creates the tokens and answers the secrets of some, evenly spread.
+async fn create(app: &App, company: CompanyId) -> Vec<String> {
+    let mut secrets = Vec::with_capacity(KNOWN);
+    for start in (0..TOKENS).step_by(500) {
+        let requests: Vec<_> = (start..start + 500)
+            .map(|number| {
+                let secret = Secret::from_random("tlk_", SystemEntropy.bits256());
+                let command = TokenCommand::Create(Create {
+                    name: Name::new("Payroll sync").expect("a name"),
+                    scopes: Catalogue::default()
+                        .select(&["employees", "positions"])
+                        .expect("scopes"),
+                    secret: secret.stored(),
+                    validity_seconds: None,
+                    client_id: None,
+                });
+                if number % (TOKENS / KNOWN) == 0 {
+                    secrets.push(secret.reveal().to_owned());
+                }
+                Request::new(new_id(), command)
+            })
+            .collect();
+        let answers = app
+            .ledger
+            .execute_many::<Token>(company, Power::SuperAdmin, &support::context(), &requests)
+            .await
+            .expect("loaded");
+        assert!(answers.into_iter().all(|answer| answer.is_ok()));
+    }
+    secrets
 }
 
 /// Handlers that read the same and answer as many bytes, and do nothing else.
@@ -225,7 +231,8 @@ fn load(address: SocketAddr, requests: &[Vec<u8>]) -> (f64, Duration) {
             .collect();
         clients.into_iter().flat_map(|client| client.join().expect("a client")).collect()
     });
-    let rate = waits.len() as f64 / started.elapsed().as_secs_f64();
+    let count = u32::try_from(waits.len()).expect("a small number");
+    let rate = f64::from(count) / started.elapsed().as_secs_f64();
     (rate, percentile(&mut waits, 0.99))
 }
 

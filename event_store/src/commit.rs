@@ -116,13 +116,16 @@ impl Commit {
             .then(|| serde_json::to_string(&context.private))
             .transpose()
             .map_err(unwritable)?;
+        // One draw for all salts: each is a call of the operating system.
+        let mut salts = vec![[0; 32]; 2 * events.len()];
+        entropy.fill(salts.as_flattened_mut());
         let mut sealed = Vec::with_capacity(events.len());
-        for event in events {
+        for (event, salts) in events.into_iter().zip(salts.chunks_exact(2)) {
             let payload = event.payload().map_err(unwritable)?;
-            let salt = entropy.bits256();
+            let salt = salts[0];
             let commitment = entry::content_commitment(&salt, &payload, &metadata);
             let private = private.clone().map(|data| {
-                let salt = entropy.bits256();
+                let salt = salts[1];
                 let commitment = entry::private_commitment(&salt, &data);
                 SealedPrivate { salt, data, commitment }
             });

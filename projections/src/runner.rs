@@ -7,12 +7,15 @@ use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{Store, StoreError};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
 /// Events that are taken into the rows in one transaction.
 pub const BATCH: usize = 2000;
 /// How long after a failed run it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long events are gathered when nobody waits for them: a transaction for each commit would
+/// cost the writers more than the commits themselves.
+const GATHER: Duration = Duration::from_millis(100);
 
 /// What keeps the rows and the checkpoint of one projection, in some database.
 #[async_trait::async_trait]
@@ -47,6 +50,7 @@ pub struct RunnerHandle {
     name: &'static str,
     progress: Arc<Progress>,
     moved: watch::Receiver<u64>,
+    wanted: Arc<Notify>,
 }
 
 impl RunnerHandle {
@@ -71,6 +75,7 @@ impl RunnerHandle {
         let mut moved = self.moved.clone();
         let arrival = async {
             while self.position(company) < position {
+                self.wanted.notify_one();
                 if moved.changed().await.is_err() {
                     return false;
                 }
@@ -91,8 +96,13 @@ pub fn spawn(
 ) -> (RunnerHandle, tokio::task::JoinHandle<()>) {
     let progress = Arc::new(Progress::default());
     let (moved, receiver) = watch::channel(0);
-    let handle =
-        RunnerHandle { name: projection.name(), progress: Arc::clone(&progress), moved: receiver };
+    let wanted = Arc::new(Notify::new());
+    let handle = RunnerHandle {
+        name: projection.name(),
+        progress: Arc::clone(&progress),
+        moved: receiver,
+        wanted: Arc::clone(&wanted),
+    };
     let task = tokio::spawn(async move {
         let mut appended = store.watch();
         while !*stop.borrow() {
@@ -112,7 +122,13 @@ pub fn spawn(
                 }
             };
             tokio::select! {
-                _ = appended.changed() => {}
+                _ = appended.changed() => {
+                    tokio::select! {
+                        () = tokio::time::sleep(GATHER) => {}
+                        () = wanted.notified() => {}
+                        _ = stop.changed() => {}
+                    }
+                }
                 _ = stop.changed() => {}
                 () = retry => {}
             }
@@ -140,18 +156,23 @@ async fn run_once(
             None => projection.checkpoint(company).await?,
         };
         while position < head.position {
-            match projection.advance(company).await {
-                Ok(next) if next > position => position = next,
-                Ok(_) => break,
-                Err(error) => {
-                    let text = error.to_string();
-                    let before = progress.stopped.write().insert(company, text.clone());
-                    if before.as_ref() != Some(&text) {
+            let next = match projection.advance(company).await {
+                Ok(next) if next > position => Ok(next),
+                Ok(_) => {
+                    Err(format!("the ledger's head is {}, but no event follows", head.position))
+                }
+                Err(error) => Err(error.to_string()),
+            };
+            match next {
+                Ok(next) => position = next,
+                Err(reason) => {
+                    let before = progress.stopped.write().insert(company, reason.clone());
+                    if before.as_ref() != Some(&reason) {
                         tracing::error!(
                             projection = projection.name(),
                             %company,
                             after_position = position,
-                            %error,
+                            reason,
                             "the projection of this company stands still"
                         );
                     }

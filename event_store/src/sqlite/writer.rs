@@ -65,19 +65,26 @@ pub(super) fn spawn(
     })
 }
 
-/// Takes whatever waits, up to the bound and without waiting for more. Hands back the job that
-/// doesn't belong to the batch, if one was taken.
+/// Takes whatever waits, up to the bound. Callers who were just answered are about to ask again:
+/// as long as more come, the thread stands back for them, but it never waits for one. Hands back
+/// the job that doesn't belong to the batch, if one was taken.
 fn gather(first: Waiting, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Waiting>, Option<Job>) {
     let mut count = first.commits.len();
     let mut batch = vec![first];
+    let mut stood_back = false;
     while count < MAX_BATCH {
         match jobs.try_recv() {
             Ok(Job::Append { commits, answer }) => {
                 count += commits.len();
                 batch.push(Waiting { commits, answer });
+                stood_back = false;
             }
             Ok(other) => return (batch, Some(other)),
-            Err(_) => break,
+            Err(_) if stood_back => break,
+            Err(_) => {
+                std::thread::yield_now();
+                stood_back = true;
+            }
         }
     }
     (batch, None)

@@ -356,7 +356,9 @@ table!(
     write write_token,
     refresh |index: &VerificationIndex, key, row: Option<&TokenRow>| {
         index.forget_token(TokenId(key));
-        row.into_iter().for_each(|row| index.apply_token(row));
+        if let Some(row) = row {
+            index.apply_token(row);
+        }
     }
 );
 
@@ -451,7 +453,9 @@ table!(
     write write_key,
     refresh |index: &VerificationIndex, key, row: Option<&KeyRow>| {
         index.forget_key(KeyId(key));
-        row.into_iter().for_each(|row| index.apply_key(row));
+        if let Some(row) = row {
+            index.apply_key(row);
+        }
     }
 );
 
@@ -514,7 +518,9 @@ table!(
     read read_company,
     write write_company,
     refresh |index: &VerificationIndex, _, row: Option<&CompanyRow>| {
-        row.into_iter().for_each(|row| index.apply_company(row));
+        if let Some(row) = row {
+            index.apply_company(row);
+        }
     }
 );
 
