@@ -74,7 +74,7 @@ async fn without_a_credential_no_error_is_named() {
         app.nobody.get("/v1/verify").header("authorization", "Basic eDp5").await,
     ];
     for answer in answers {
-        let answer = answer.problem(401, "unauthorized");
+        let answer = answer.problem(401, "invalid-token");
         assert!(answer.header("www-authenticate").starts_with("Bearer"));
         assert!(!answer.header("www-authenticate").contains("error"));
         assert!(!answer.header("x-request-id").is_empty());
@@ -116,12 +116,13 @@ async fn needed_scopes_may_come_in_query_and_header() {
         proxy.get("/v1/verify?scope=positions").header("x-required-scope", "locations").await,
     ];
     for answer in refused {
-        let answer = answer.problem(403, "forbidden");
+        let answer = answer.problem(403, "insufficient-scope");
         let challenge = answer.header("www-authenticate");
         assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
         assert!(challenge.contains("scope=\"positions locations\""), "{challenge}");
     }
-    let odd = proxy.get("/v1/verify?scope=a%22b%0d%0aX-Evil:1").await.problem(403, "forbidden");
+    let odd =
+        proxy.get("/v1/verify?scope=a%22b%0d%0aX-Evil:1").await.problem(403, "insufficient-scope");
     assert!(odd.header("x-evil").is_empty());
     assert!(odd.header("www-authenticate").ends_with("scope=\"X-Evil:1\""));
 }

@@ -88,7 +88,8 @@ impl RunnerHandle {
 
 /// Runs a projection behind the log until `stop` turns true.
 ///
-/// Returns at once; the work is done in a task of its own, which ends with the batch at hand.
+/// Returns at once; the work is done in a task of its own, which takes in what was appended by then
+/// and ends.
 pub fn spawn(
     projection: Arc<dyn Behind>,
     store: Arc<dyn Store>,
@@ -132,6 +133,10 @@ pub fn spawn(
                 _ = stop.changed() => {}
                 () = retry => {}
             }
+        }
+        // What was gathered when the end came.
+        if let Err(error) = run_once(&*projection, &*store, &progress, &moved).await {
+            tracing::error!(projection = projection.name(), %error, "can't read the heads");
         }
     });
     (handle, task)
