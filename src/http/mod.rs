@@ -1,7 +1,7 @@
 //! The HTTP API.
 //!
 //! [`router`] is the table of contents: every route with its access. A request passes the
-//! [`envelope`], which gives it an identifier, a deadline and a log line, then the route's access
+//! envelope, which gives it an identifier, a deadline and a log line, then the route's access
 //! check, then its handler. The verification endpoints stand apart, with nothing in their way.
 
 pub mod access;

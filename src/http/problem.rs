@@ -398,7 +398,7 @@ impl From<StoreError> for Problem {
 }
 
 impl IntoResponse for Problem {
-    /// The request's identifier is filled in by [`super::envelope`], which knows it.
+    /// The request's identifier is filled in by the envelope, which knows it.
     fn into_response(self) -> Response {
         let status = self.kind.status();
         let mut response = status.into_response();

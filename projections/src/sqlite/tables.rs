@@ -120,7 +120,7 @@ pub trait SqliteTable: Projection<Key: SqlKey> {
     /// When a column holds what it can't.
     fn read(row: &Row<'_>) -> rusqlite::Result<Self::Row>;
 
-    /// Runs [`Statements::insert`] or [`Statements::put`] with the row's columns.
+    /// Runs the statement that inserts or puts a row with the columns of this one.
     ///
     /// # Errors
     /// When the database fails.
