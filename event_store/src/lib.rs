@@ -13,6 +13,7 @@ pub mod commit;
 pub mod entry;
 mod error;
 pub mod ledger;
+pub mod postgres;
 pub mod record;
 pub mod sqlite;
 mod store;

@@ -1,0 +1,164 @@
+//! The connections to a PostgreSQL database.
+
+use super::errors::{failed, failed_ref, is_not_let_in};
+use super::migrate::{self, MigrationStatus};
+use crate::error::StoreError;
+use crate::sqlite::Access;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How long an attempt to connect may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The pause between attempts to connect to a server that isn't there yet.
+const CONNECT_PAUSE: Duration = Duration::from_millis(500);
+/// How often the log says that the server isn't there yet.
+const SAY_EVERY: Duration = Duration::from_secs(10);
+/// How long a query waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// What the server is asked to hold each connection to: a statement ends after 10 s, waiting for a
+/// lock after 3 s, a transaction in which nothing happens after 5 s, and a peer that has gone
+/// without a word after about 10 s.
+const SESSION: [(&str, &str); 8] = [
+    ("application_name", "token-ledger"),
+    ("statement_timeout", "10s"),
+    ("lock_timeout", "3s"),
+    ("idle_in_transaction_session_timeout", "5s"),
+    ("tcp_keepalives_idle", "5"),
+    ("tcp_keepalives_interval", "2"),
+    ("tcp_keepalives_count", "3"),
+    ("tcp_user_timeout", "10000"),
+];
+
+/// Which clock an event's time is taken from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum RecordedTime {
+    /// The database's.
+    #[default]
+    Database,
+    /// The one that the decision was made by: for made-up histories and for tests.
+    Decision,
+}
+
+/// How to reach a database and what for.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Where everything goes, through a pooler if you like: `postgres://user@host/database`.
+    pub url: String,
+    /// Where notifications are listened to: a server itself or a pooler that keeps sessions. The
+    /// same as `url` where none is given.
+    pub listen_url: Option<String>,
+    /// Connections of the pool, besides those that append and listen.
+    pub connections: u32,
+    /// What the process wants of the database.
+    pub access: Access,
+    /// Which clock an event's time is taken from.
+    pub recorded_time: RecordedTime,
+    /// How long to wait for a server that isn't there yet; for ever where none is given.
+    pub patience: Option<Duration>,
+}
+
+impl Config {
+    /// To write this database, and to migrate it; waits 5 s for it.
+    pub fn new(url: impl Into<String>) -> Self {
+        Self {
+            url: url.into(),
+            listen_url: None,
+            connections: 16,
+            access: Access::Write,
+            recorded_time: RecordedTime::Database,
+            patience: Some(Duration::from_secs(5)),
+        }
+    }
+}
+
+/// A PostgreSQL database.
+#[derive(Debug)]
+pub struct Database {
+    pool: PgPool,
+    migrated: usize,
+}
+
+impl Database {
+    /// Connects, and brings the schema up to date where the process may.
+    ///
+    /// # Errors
+    /// When the database can't be reached, is no ledger, or is one of a newer release.
+    pub async fn connect(config: Config) -> Result<Arc<Self>, StoreError> {
+        let options = options(&config.url)?;
+        let mut connection = first_connection(&options, config.patience).await?;
+        let migrated = if config.access == Access::Write {
+            migrate::migrate(&mut connection).await?
+        } else {
+            expect_current(&mut connection).await?;
+            0
+        };
+        connection.close().await.map_err(failed)?;
+        let pool = PgPoolOptions::new()
+            .max_connections(config.connections)
+            .acquire_timeout(ACQUIRE_TIMEOUT)
+            .connect_lazy_with(options);
+        Ok(Arc::new(Self { pool, migrated }))
+    }
+
+    /// The connections that everything goes through but appending and listening.
+    pub const fn pool(&self) -> &PgPool {
+        &self.pool
+    }
+
+    /// How many migrations were applied when it was opened.
+    pub const fn migrated(&self) -> usize {
+        self.migrated
+    }
+}
+
+/// What connections are made with.
+fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
+    let options = PgConnectOptions::from_str(url)
+        .map_err(|error| StoreError::Incompatible(format!("the database URL: {error}")))?;
+    Ok(options.options(SESSION).log_statements(tracing::log::LevelFilter::Trace))
+}
+
+/// The first connection, once the server is there.
+async fn first_connection(
+    options: &PgConnectOptions,
+    patience: Option<Duration>,
+) -> Result<PgConnection, StoreError> {
+    let began = Instant::now();
+    let mut said: Option<Instant> = None;
+    loop {
+        let problem = match connect(options).await {
+            Ok(connection) => return Ok(connection),
+            Err(error) if is_not_let_in(&error) => return Err(failed(error)),
+            Err(error) => failed_ref(&error),
+        };
+        if patience.is_some_and(|patience| began.elapsed() >= patience) {
+            return Err(problem);
+        }
+        if said.is_none_or(|said| said.elapsed() >= SAY_EVERY) {
+            tracing::warn!(host = options.get_host(), %problem, "waiting for the database");
+            said = Some(Instant::now());
+        }
+        tokio::time::sleep(CONNECT_PAUSE).await;
+    }
+}
+
+/// A connection, or an error in time.
+pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, sqlx::Error> {
+    tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options))
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+async fn expect_current(connection: &mut PgConnection) -> Result<(), StoreError> {
+    match migrate::schema_status(connection).await? {
+        MigrationStatus::UpToDate => Ok(()),
+        MigrationStatus::Missing(count) => Err(StoreError::Incompatible(format!(
+            "the ledger's schema lacks {count} migrations; run `token-ledger migrate`"
+        ))),
+    }
+}

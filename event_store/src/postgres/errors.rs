@@ -1,0 +1,52 @@
+//! The driver's errors in the store's words, told apart by SQLSTATE.
+
+use crate::error::StoreError;
+use sqlx::Error;
+
+/// Classes and states of SQLSTATE that say something about the database rather than about the
+/// statement: connection, transaction, resources, operator's doing, system, roll-back, and what
+/// may not be written because the server is a standby.
+const UNAVAILABLE: [&str; 9] = ["08", "25", "40", "53", "57", "58", "XX", "55P03", "25006"];
+/// The server knows no such database or user, or the password is wrong.
+const NOT_LET_IN: [&str; 2] = ["28", "3D"];
+
+/// An error of the driver, in the store's words.
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+pub fn failed(error: Error) -> StoreError {
+    failed_ref(&error)
+}
+
+pub(super) fn failed_ref(error: &Error) -> StoreError {
+    let text = error.to_string();
+    match error {
+        Error::Database(refusal) => {
+            let state = refusal.code().unwrap_or_default();
+            if UNAVAILABLE.iter().chain(&NOT_LET_IN).any(|prefix| state.starts_with(prefix)) {
+                StoreError::Unavailable(text)
+            } else {
+                StoreError::Rejected(text)
+            }
+        }
+        Error::Io(_)
+        | Error::Tls(_)
+        | Error::Protocol(_)
+        | Error::PoolTimedOut
+        | Error::WorkerCrashed => StoreError::Unavailable(text),
+        Error::PoolClosed => StoreError::Closed,
+        _ => StoreError::Rejected(text),
+    }
+}
+
+/// Whether waiting won't help: the server answers, but doesn't let this user in.
+pub(super) fn is_not_let_in(error: &Error) -> bool {
+    matches!(error, Error::Configuration(_))
+        || state_of(error)
+            .is_some_and(|state| NOT_LET_IN.iter().any(|prefix| state.starts_with(prefix)))
+}
+
+fn state_of(error: &Error) -> Option<String> {
+    match error {
+        Error::Database(refusal) => refusal.code().map(std::borrow::Cow::into_owned),
+        _ => None,
+    }
+}

@@ -1,0 +1,50 @@
+//! The store for more than one process: PostgreSQL 15 and later.
+
+mod database;
+mod errors;
+mod migrate;
+
+pub use database::{Config, Database, RecordedTime};
+pub use errors::failed;
+pub use migrate::MigrationStatus;
+
+use crate::error::StoreError;
+use crate::record::Appended;
+use async_trait::async_trait;
+use sqlx::PgConnection;
+
+/// Read models that are written in the append transaction.
+#[async_trait]
+pub trait InlineProjections: Send {
+    /// Writes what the events lead to. The connection is in a transaction, which is not to be
+    /// ended here.
+    ///
+    /// # Errors
+    /// When a row can't be written or an event doesn't fit its row; the commit fails then.
+    async fn project(
+        &mut self,
+        transaction: &mut PgConnection,
+        events: &[Appended],
+    ) -> Result<(), StoreError>;
+
+    /// The transaction is durable; its callers have not been answered yet.
+    fn committed(&mut self);
+
+    /// The transaction was rolled back, or nobody knows yet whether it was.
+    fn rolled_back(&mut self);
+}
+
+/// No inline projections: for tools that only need the log.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct NoProjections;
+
+#[async_trait]
+impl InlineProjections for NoProjections {
+    async fn project(&mut self, _: &mut PgConnection, _: &[Appended]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn committed(&mut self) {}
+
+    fn rolled_back(&mut self) {}
+}

@@ -1,0 +1,1 @@
+-- The read models. Everything here but `last_used_at` can be rebuilt from the events.
