@@ -5,9 +5,19 @@
 //! log ([`runner`]) or over a whole ledger again ([`rebuild`]). The law that the tests hold on to:
 //! for any history, inline = behind = rebuild = folding the aggregates.
 //!
-//! To add a projection: write its row and its function in a file of its own, its table in a
-//! migration of each database and its `SqliteTable` under `sqlite/tables`, and list it where it
-//! shall run.
+//! To add a projection:
+//! 1. write its row and its function in a file of its own;
+//! 2. write its table in a migration of each database;
+//! 3. describe the table's columns, a row's values and reading a row back under [`sql`], as in
+//!    `sql/members.rs`;
+//! 4. list it where it shall run, and in [`rebuild::ALL`].
+//!
+//! To add a table beside the log, such as sessions:
+//! 1. write it in a migration of each database, with `company_id` first in its primary key;
+//! 2. write its statements and reading its rows in a file of its own under [`sql`], as in
+//!    `sql/operations.rs`: one text for both databases;
+//! 3. name what is asked of it in [`ReadModels`] and answer it once, in `sql/read_models.rs`, by
+//!    [`sql::Sql::fetch`] and [`sql::Sql::transact`].
 
 pub mod audit;
 pub mod clients;
@@ -19,6 +29,7 @@ mod projection;
 pub mod read_models;
 pub mod rebuild;
 pub mod runner;
+pub mod sql;
 pub mod sqlite;
 pub mod tokens;
 

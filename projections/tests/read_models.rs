@@ -23,6 +23,7 @@ use token_ledger_projections::read_models::{
     Account, AuditFilter, AuditRecord, DueTerm, Operation, TokenFilter, TokenPage, TokenRecord,
     TokenSort,
 };
+use token_ledger_projections::sql::{Sql, Statement};
 use token_ledger_projections::tokens::Status;
 use uuid::Uuid;
 
@@ -40,6 +41,7 @@ on_every_database!(
     operations_come_back_as_they_were_saved,
     accounts_come_back_as_they_were_saved,
     a_database_that_can_be_written_says_so,
+    what_is_required_to_change_something_and_doesn_t_undoes_all,
 );
 
 const EVERYTHING: usize = usize::MAX >> 1;
@@ -654,4 +656,31 @@ async fn a_database_that_can_be_written_says_so<F: Fixture>() {
     models.probe().await.expect("it can be written");
     given.assert_sound().await;
     assert_eq!(given.head(COMPANY).await, 2, "and nothing was written");
+}
+
+async fn what_is_required_to_change_something_and_doesn_t_undoes_all<F: Fixture>() {
+    let given = Given::<F>::nothing().await;
+    let models = given.fixture.models();
+    let account = |number: u128, email: &str| Account {
+        person_id: PersonId(Uuid::from_u128(number)),
+        email: email.to_owned(),
+        password_hash: None,
+    };
+    for saved in [account(1, "ada@example.com"), account(2, "bob@example.com")] {
+        models.save_account(&saved, at(0)).await.expect("it is saved");
+    }
+    let take = |email: &str| {
+        Statement::new("DELETE FROM accounts WHERE company_id = ?1 AND email = ?2")
+            .with(CompanyId::PLATFORM)
+            .with(email.to_owned())
+    };
+    let both = vec![take("bob@example.com"), take("ada@example.com").required()];
+    assert!(models.transact(both.clone()).await.expect("an answer"));
+    assert_eq!(models.account("bob@example.com").await.expect("an answer"), None);
+
+    models.save_account(&account(2, "bob@example.com"), at(0)).await.expect("it is saved");
+    assert!(!models.transact(both).await.expect("an answer"), "it can be taken once");
+    let found = models.account("bob@example.com").await.expect("an answer");
+    assert_eq!(found, Some(account(2, "bob@example.com")), "nothing was done");
+    assert!(models.transact(vec![take("nobody@example.com")]).await.expect("an answer"));
 }

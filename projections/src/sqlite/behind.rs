@@ -4,18 +4,13 @@ use super::failed;
 use super::inline::Touched;
 use super::tables::SqliteTable;
 use crate::runner::{BATCH, Behind};
+use crate::sql::checkpoints;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::sqlite::{Database, read_page};
 use token_ledger_event_store::{Appended, StoreError};
-
-const CHECKPOINT: &str =
-    "SELECT position, version FROM checkpoints WHERE company_id = ?1 AND projection = ?2";
-const MOVE_CHECKPOINT: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
-    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, projection) DO UPDATE SET \
-    version = excluded.version, position = excluded.position";
 
 /// A projection behind the log.
 #[derive(Debug)]
@@ -38,7 +33,7 @@ pub(super) fn checkpoint<P: SqliteTable>(
     company: CompanyId,
 ) -> Result<u64, StoreError> {
     let stored: Option<(u64, u32)> = connection
-        .prepare_cached(CHECKPOINT)
+        .prepare_cached(checkpoints::ONE)
         .map_err(failed)?
         .query_row(params![company.0.as_bytes(), P::NAME], |row| Ok((row.get(0)?, row.get(1)?)))
         .optional()
@@ -94,7 +89,7 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
                 }
                 touched.write(&transaction)?;
                 transaction
-                    .prepare_cached(MOVE_CHECKPOINT)
+                    .prepare_cached(checkpoints::MOVE)
                     .map_err(failed)?
                     .execute(params![company.0.as_bytes(), P::NAME, P::VERSION, last])
                     .map_err(failed)?;

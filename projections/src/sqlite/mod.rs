@@ -4,9 +4,8 @@ mod behind;
 mod inline;
 mod queries;
 mod rebuild;
-mod side;
+mod run;
 mod tables;
-mod tokens_query;
 
 pub use behind::SqliteBehind;
 pub use inline::Inline;

@@ -12,6 +12,7 @@ use crate::index::VerificationIndex;
 use crate::keys::Keys;
 use crate::members::Members;
 use crate::rebuild::{Difference, OnProgress, Outcome, PAGE, Plan, RANGE, RebuildError, Rebuilder};
+use crate::sql::Table;
 use crate::tokens::{TokenRow, Tokens};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::BTreeSet;

@@ -35,6 +35,7 @@ use token_ledger_projections::read_models::{
 };
 use token_ledger_projections::rebuild::{ALL, Outcome, Plan, Rebuilder};
 use token_ledger_projections::runner::Behind;
+use token_ledger_projections::sql::Sql;
 use token_ledger_projections::tokens::Status;
 use uuid::Uuid;
 
@@ -49,7 +50,7 @@ pub const OTHERS: [CompanyId; 2] =
 /// A database of its own with the inline projections in it, gone when this is dropped.
 pub trait Fixture: Sized {
     /// The read models, which can be rebuilt.
-    type Models: ReadModels + Rebuilder + 'static;
+    type Models: Sql + Rebuilder + 'static;
 
     /// An empty one.
     async fn fresh() -> Self;

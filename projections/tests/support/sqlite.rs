@@ -10,7 +10,8 @@ use token_ledger_event_store::sqlite::database::failed;
 use token_ledger_event_store::sqlite::{Access, Database, SqliteStore};
 use token_ledger_projections::index::VerificationIndex;
 use token_ledger_projections::runner::Behind;
-use token_ledger_projections::sqlite::{Inline, SqliteBehind, SqliteReadModels, SqliteTable};
+use token_ledger_projections::sql;
+use token_ledger_projections::sqlite::{Inline, SqliteBehind, SqliteReadModels};
 use token_ledger_projections::{AuditTrail, Clients, Companies, Keys, Members, Tokens};
 
 /// A ledger in a directory of its own.
@@ -37,7 +38,7 @@ impl SqliteFixture {
     }
 }
 
-fn table<P: SqliteTable>() -> Table {
+fn table<P: sql::Table>() -> Table {
     Table { name: P::TABLE, key: P::KEY, columns: P::COLUMNS }
 }
 

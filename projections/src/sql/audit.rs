@@ -1,0 +1,159 @@
+//! The table of the audit trail, and its pages with the content from the log.
+
+use super::table::table;
+use super::{Columns, Dialect, FromColumns, Statement, Unreadable};
+use crate::audit::{AuditRow, AuditTrail};
+use crate::read_models::{AuditFilter, AuditRecord};
+use token_ledger_domain::{CompanyId, TokenId};
+
+table!(
+    AuditTrail,
+    "audit_trail",
+    "position",
+    0,
+    {
+        "company_id": Uuid,
+        "position": Int,
+        "aggregate_type": Text,
+        "aggregate_id": Uuid,
+        "event_type": Text,
+        "actor_type": Text,
+        "actor_id": Uuid,
+        "recorded_at": Int,
+    },
+    row => [
+        row.company_id,
+        row.position,
+        row.aggregate_type.as_str(),
+        row.aggregate_id,
+        row.event_type.as_str(),
+        row.actor.kind.as_str(),
+        row.actor.id,
+        row.recorded_at,
+    ]
+);
+
+impl FromColumns for AuditRow {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self {
+            company_id: row.company(0)?,
+            position: row.number(1)?,
+            aggregate_type: row.parsed(2)?,
+            aggregate_id: row.uuid(3)?,
+            event_type: row.text(4)?.to_owned(),
+            actor: row.actor(5, 6)?,
+            recorded_at: row.time(7)?,
+        })
+    }
+}
+
+impl FromColumns for AuditRecord {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self { event: row.event()?, private: row.private(EVENT_COLUMN_COUNT)? })
+    }
+}
+
+/// How many columns an event has; the private part comes behind them.
+const EVENT_COLUMN_COUNT: usize = 14;
+
+fn event_columns(dialect: Dialect) -> String {
+    let columns: Vec<String> =
+        dialect.event_columns.split(',').map(|column| format!("e.{}", column.trim())).collect();
+    columns.join(", ")
+}
+
+/// The queries whose answers together hold a page of a company's audit trail: one look per type
+/// finds each type's part of it by index, and the page is the best of all.
+pub(super) fn looks(
+    dialect: Dialect,
+    company: CompanyId,
+    filter: &AuditFilter,
+    limit: usize,
+) -> Vec<Statement> {
+    if let Some(token) = filter.token_id {
+        return vec![of_token(dialect, company, filter, token, limit)];
+    }
+    if filter.types.is_empty() || filter.actor_id.is_some() {
+        return vec![page(dialect, company, filter, None, limit)];
+    }
+    let types = filter.types.iter();
+    types.map(|event_type| page(dialect, company, filter, Some(event_type), limit)).collect()
+}
+
+/// A query with the company, the bounds of the positions and the limit as its first parameters.
+fn bounded(company: CompanyId, filter: &AuditFilter, limit: usize) -> Statement {
+    let before = if filter.before_position == 0 { u64::MAX } else { filter.before_position };
+    Statement::new("").with(company).with(filter.after_position).with(before).with(limit)
+}
+
+const fn direction(filter: &AuditFilter) -> &'static str {
+    if filter.descending { "DESC" } else { "ASC" }
+}
+
+fn of_types(statement: &mut Statement, filter: &AuditFilter) -> Option<String> {
+    let types = filter.types.iter();
+    let places: Vec<String> = types.map(|event_type| statement.place(event_type.clone())).collect();
+    (!places.is_empty()).then(|| places.join(", "))
+}
+
+fn page(
+    dialect: Dialect,
+    company: CompanyId,
+    filter: &AuditFilter,
+    event_type: Option<&str>,
+    limit: usize,
+) -> Statement {
+    let mut statement = bounded(company, filter, limit);
+    let mut condition = String::new();
+    if let Some(actor) = filter.actor_id {
+        condition.push_str(&format!(" AND a.actor_id = {}", statement.place(actor)));
+        if let Some(types) = of_types(&mut statement, filter) {
+            // Not by the index of types: an actor's events are fewer.
+            condition.push_str(&format!(" AND a.event_type || '' IN ({types})"));
+        }
+    }
+    if let Some(event_type) = event_type {
+        let place = statement.place(event_type.to_owned());
+        condition.push_str(&format!(" AND a.event_type = {place}"));
+    }
+    // A cross join begins with the trail, and takes the events one by one.
+    let text = format!(
+        "SELECT {}, p.data FROM audit_trail a CROSS JOIN events e \
+         LEFT JOIN event_private p ON p.company_id = e.company_id AND p.position = e.position \
+         WHERE e.company_id = a.company_id AND e.position = a.position \
+         AND a.company_id = ?1 AND a.position > ?2 AND a.position < ?3{condition} \
+         ORDER BY a.position {} LIMIT ?4",
+        event_columns(dialect),
+        direction(filter)
+    );
+    Statement { text: text.into(), ..statement }
+}
+
+/// A token's events are its stream, whose order is the ledger's.
+fn of_token(
+    dialect: Dialect,
+    company: CompanyId,
+    filter: &AuditFilter,
+    token: TokenId,
+    limit: usize,
+) -> Statement {
+    let mut statement = bounded(company, filter, limit).with(token.to_string());
+    let mut condition = String::new();
+    if let Some(types) = of_types(&mut statement, filter) {
+        condition.push_str(&format!(" AND e.event_type IN ({types})"));
+    }
+    if let Some(actor) = filter.actor_id {
+        let place = statement.place(actor.to_string());
+        condition.push_str(&format!(" AND e.metadata ->> 'actor_id' = {place}"));
+    }
+    let text = format!(
+        "SELECT {}, p.data FROM events e LEFT JOIN event_private p \
+         ON p.company_id = e.company_id AND p.position = e.position \
+         WHERE e.aggregate_type = 'token' AND e.aggregate_id = ?5 AND e.company_id = ?1 \
+         AND e.position > ?2 AND e.position < ?3{condition} \
+         ORDER BY e.sequence {} LIMIT ?4",
+        event_columns(dialect),
+        direction(filter)
+    );
+    Statement { text: text.into(), ..statement }
+}

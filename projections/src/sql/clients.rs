@@ -1,0 +1,71 @@
+//! The table of OAuth clients.
+
+use super::table::table;
+use super::{Columns, FromColumns, Statement, Table, Unreadable};
+use crate::clients::{ClientRow, Clients};
+use token_ledger_domain::{ClientId, CompanyId};
+use uuid::Uuid;
+
+table!(
+    Clients,
+    "clients",
+    "client_id",
+    Uuid::nil(),
+    {
+        "company_id": Uuid,
+        "client_id": Uuid,
+        "name": Text,
+        "scopes": Text,
+        "digest": Bytes,
+        "hint": Text,
+        "previous_digest": Bytes,
+        "previous_expires_at": Int,
+        "created_at": Int,
+        "rotated_at": Int,
+        "deleted_at": Int,
+        "version": Int,
+        "position": Int,
+    },
+    row => [
+        row.company_id,
+        row.client_id,
+        row.name.as_str(),
+        row.scopes.to_string(),
+        &row.digest,
+        row.hint.as_str(),
+        row.previous.as_ref().map(|(digest, _)| digest),
+        row.previous.map(|(_, end)| end),
+        row.created_at,
+        row.rotated_at,
+        row.deleted_at,
+        row.version,
+        row.position,
+    ]
+);
+
+impl FromColumns for ClientRow {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self {
+            company_id: row.company(0)?,
+            client_id: ClientId(row.uuid(1)?),
+            name: row.name(2)?,
+            scopes: row.parsed(3)?,
+            digest: row.digest(4)?,
+            hint: row.text(5)?.to_owned(),
+            previous: row.optional_digest(6)?.zip(row.optional_time(7)?),
+            created_at: row.time(8)?,
+            rotated_at: row.optional_time(9)?,
+            deleted_at: row.optional_time(10)?,
+            version: row.number(11)?,
+            position: row.number(12)?,
+        })
+    }
+}
+
+/// A company's clients, in the order of their identifiers, behind the one given.
+pub(super) fn page(company: CompanyId, after: Option<ClientId>, limit: usize) -> Statement {
+    Statement::new(Clients::statements().range.as_str())
+        .with(company)
+        .with(after.map_or(Clients::FIRST, |id| id.0))
+        .with(limit)
+}

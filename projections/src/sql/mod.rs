@@ -1,0 +1,129 @@
+//! SQL, written once for both databases.
+//!
+//! A statement is text with parameters ([`Statement`]), a row is read column by column
+//! ([`FromColumns`]), and each database runs the one and hands out the other ([`Sql`]). Parameters
+//! are written `?1`, `?2` …, which PostgreSQL's side turns into `$1`, `$2` …; a question mark stands
+//! for nothing else. What the databases write differently is in [`Dialect`].
+
+pub mod accounts;
+pub mod audit;
+pub mod checkpoints;
+pub mod clients;
+mod columns;
+pub mod companies;
+pub mod keys;
+pub mod members;
+pub mod operations;
+mod read_models;
+mod table;
+pub mod tokens;
+mod tokens_query;
+pub mod uses;
+mod value;
+
+pub use columns::{Columns, FromColumns, Unreadable};
+pub use table::{Key, Statements, Table};
+pub use value::{Kind, Value};
+
+use std::borrow::Cow;
+use std::future::Future;
+use token_ledger_event_store::StoreError;
+
+/// A statement with its parameters.
+#[derive(Clone, Debug)]
+pub struct Statement {
+    /// The text, with `?1`, `?2` … for the parameters.
+    pub text: Cow<'static, str>,
+    /// The parameters, in order.
+    pub parameters: Vec<Value<'static>>,
+    /// Whether a transaction that it changes nothing in is undone.
+    pub required: bool,
+}
+
+impl Statement {
+    /// A statement whose parameters are yet to be given.
+    pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
+        Self { text: text.into(), parameters: Vec::new(), required: false }
+    }
+
+    /// Gives the next parameter.
+    #[must_use]
+    pub fn with(mut self, value: impl Into<Value<'static>>) -> Self {
+        self.parameters.push(value.into());
+        self
+    }
+
+    /// Demands that it changes something: a transaction in which it doesn't is undone. This is how
+    /// something is taken once and by one only, such as a link that is good for a single use.
+    #[must_use]
+    pub fn required(mut self) -> Self {
+        self.required = true;
+        self
+    }
+
+    /// Gives the next parameter and answers its place in the text.
+    fn place(&mut self, value: impl Into<Value<'static>>) -> String {
+        self.parameters.push(value.into());
+        format!("?{}", self.parameters.len())
+    }
+}
+
+/// What the databases write differently.
+#[derive(Clone, Copy, Debug)]
+pub struct Dialect {
+    /// The function that answers where in its first argument the second one begins, from 1; 0 where
+    /// it doesn't occur.
+    pub position: &'static str,
+    /// The columns of an event, in the order in which the database's own reading has them.
+    pub event_columns: &'static str,
+}
+
+/// A database that runs statements.
+pub trait Sql: Send + Sync {
+    /// What it writes differently.
+    const DIALECT: Dialect;
+
+    /// The rows that a query answers. It changes nothing.
+    ///
+    /// # Errors
+    /// When the database fails or answers a row that can't be.
+    fn fetch<T: FromColumns + Send + 'static>(
+        &self,
+        query: Statement,
+    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send;
+
+    /// The only row that a query answers, if there is one.
+    ///
+    /// # Errors
+    /// As for [`Self::fetch`].
+    fn fetch_one<T: FromColumns + Send + 'static>(
+        &self,
+        query: Statement,
+    ) -> impl Future<Output = Result<Option<T>, StoreError>> + Send {
+        async { Ok(self.fetch(query).await?.pop()) }
+    }
+
+    /// Runs statements in one transaction, one after the other. `false`, and nothing is changed, when
+    /// one that is required to change something doesn't.
+    ///
+    /// # Errors
+    /// When the database fails or refuses one; nothing is changed then.
+    fn transact(
+        &self,
+        statements: Vec<Statement>,
+    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+
+    /// Runs one statement.
+    ///
+    /// # Errors
+    /// As for [`Self::transact`].
+    fn execute(&self, statement: Statement) -> impl Future<Output = Result<(), StoreError>> + Send {
+        async { self.transact(vec![statement]).await.map(drop) }
+    }
+
+    /// Whether the database can be written.
+    ///
+    /// # Errors
+    /// When it can't.
+    fn try_writing(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+}

@@ -1,0 +1,174 @@
+//! The read models' questions, on whichever database runs statements.
+
+use super::{
+    Sql, accounts, audit, checkpoints, clients, companies, keys, members, operations, tokens,
+    tokens_query, uses,
+};
+use crate::clients::ClientRow;
+use crate::companies::CompanyRow;
+use crate::keys::Keys;
+use crate::members::MemberRow;
+use crate::read_models::{
+    Account, AuditFilter, AuditRecord, Checkpoint, DueTerm, KeyRecord, Operation, ReadModels,
+    TokenFilter, TokenPage, TokenRecord,
+};
+use crate::tokens::Tokens;
+use async_trait::async_trait;
+use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Timestamp, TokenId};
+use token_ledger_event_store::StoreError;
+use uuid::Uuid;
+
+#[async_trait]
+impl<S: Sql> ReadModels for S {
+    async fn token(
+        &self,
+        company: CompanyId,
+        id: TokenId,
+    ) -> Result<Option<TokenRecord>, StoreError> {
+        self.fetch_one(tokens::one(company, id)).await
+    }
+
+    async fn tokens(
+        &self,
+        company: CompanyId,
+        filter: &TokenFilter,
+        page: &TokenPage,
+    ) -> Result<Vec<TokenRecord>, StoreError> {
+        self.fetch(tokens_query::page(S::DIALECT, company, filter, page)).await
+    }
+
+    async fn count_tokens(
+        &self,
+        company: CompanyId,
+        filter: &TokenFilter,
+    ) -> Result<u64, StoreError> {
+        let count: Option<i64> =
+            self.fetch_one(tokens_query::count(S::DIALECT, company, filter)).await?;
+        Ok(count.and_then(|count| count.try_into().ok()).unwrap_or(0))
+    }
+
+    async fn token_of_secret(
+        &self,
+        company: CompanyId,
+        digest: Digest,
+    ) -> Result<Option<TokenId>, StoreError> {
+        let live: Option<Uuid> = self.fetch_one(tokens::of_live_secret(company, digest)).await?;
+        if let Some(id) = live {
+            return Ok(Some(TokenId(id)));
+        }
+        let ever: Option<String> = self.fetch_one(tokens::of_any_secret(company, digest)).await?;
+        Ok(ever.and_then(|id| id.parse().ok()))
+    }
+
+    async fn key(&self, company: CompanyId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.fetch_one(keys::one(company, id)).await
+    }
+
+    async fn keys(
+        &self,
+        company: CompanyId,
+        after: Option<KeyId>,
+        limit: usize,
+    ) -> Result<Vec<KeyRecord>, StoreError> {
+        self.fetch(keys::page(company, after, limit)).await
+    }
+
+    async fn company(&self, id: CompanyId) -> Result<Option<CompanyRow>, StoreError> {
+        self.fetch_one(companies::one(id)).await
+    }
+
+    async fn companies_named(&self, name: &str) -> Result<Vec<CompanyRow>, StoreError> {
+        self.fetch(companies::named(name)).await
+    }
+
+    async fn companies(
+        &self,
+        after: Option<CompanyId>,
+        limit: usize,
+    ) -> Result<Vec<CompanyRow>, StoreError> {
+        self.fetch(companies::page(after, limit)).await
+    }
+
+    async fn members(
+        &self,
+        company: CompanyId,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Vec<MemberRow>, StoreError> {
+        self.fetch(members::page(company, after, limit)).await
+    }
+
+    async fn clients(
+        &self,
+        company: CompanyId,
+        after: Option<ClientId>,
+        limit: usize,
+    ) -> Result<Vec<ClientRow>, StoreError> {
+        self.fetch(clients::page(company, after, limit)).await
+    }
+
+    async fn audit(
+        &self,
+        company: CompanyId,
+        filter: &AuditFilter,
+        limit: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        let mut found: Vec<AuditRecord> = Vec::new();
+        for look in audit::looks(S::DIALECT, company, filter, limit) {
+            found.extend(self.fetch(look).await?);
+        }
+        found.sort_by_key(|record| record.event.position);
+        if filter.descending {
+            found.reverse();
+        }
+        found.truncate(limit);
+        Ok(found)
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<Checkpoint>, StoreError> {
+        self.fetch(checkpoints::all()).await
+    }
+
+    async fn due_tokens(&self, now: Timestamp, limit: usize) -> Result<Vec<DueTerm>, StoreError> {
+        self.fetch(tokens::due::<Tokens>(now, limit)).await
+    }
+
+    async fn due_keys(&self, now: Timestamp, limit: usize) -> Result<Vec<DueTerm>, StoreError> {
+        self.fetch(tokens::due::<Keys>(now, limit)).await
+    }
+
+    async fn record_uses(
+        &self,
+        uses: Vec<(CompanyId, TokenId, Timestamp)>,
+    ) -> Result<(), StoreError> {
+        self.transact(uses::record(&uses)).await.map(drop)
+    }
+
+    async fn save_operation(&self, operation: &Operation) -> Result<(), StoreError> {
+        self.execute(operations::save(operation)).await
+    }
+
+    async fn operation(
+        &self,
+        company: CompanyId,
+        id: Uuid,
+    ) -> Result<Option<Operation>, StoreError> {
+        self.fetch_one(operations::one(company, id)).await
+    }
+
+    async fn open_operations(&self) -> Result<Vec<Operation>, StoreError> {
+        self.fetch(operations::open()).await
+    }
+
+    async fn account(&self, email: &str) -> Result<Option<Account>, StoreError> {
+        self.fetch_one(accounts::of(email)).await
+    }
+
+    async fn save_account(&self, account: &Account, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(accounts::save(account, now)).await
+    }
+
+    async fn probe(&self) -> Result<(), StoreError> {
+        self.try_writing().await
+    }
+}

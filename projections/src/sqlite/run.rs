@@ -1,0 +1,156 @@
+//! Running the statements that both databases share.
+
+use super::{SqliteReadModels, failed};
+use crate::sql::{Columns, Dialect, FromColumns, Sql, Unreadable, Value};
+use rusqlite::types::{FromSqlResult, ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row, Statement, ToSql, TransactionBehavior};
+use token_ledger_event_store::sqlite::{EVENT_COLUMNS, event_from_row};
+use token_ledger_event_store::{RecordedEvent, StoreError};
+use uuid::Uuid;
+
+impl ToSql for Value<'_> {
+    fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+        let value = match self {
+            Self::Uuid(Some(id)) => ValueRef::Blob(id.as_bytes()),
+            Self::Int(Some(number)) => ValueRef::Integer(*number),
+            Self::Text(Some(text)) => ValueRef::Text(text.as_bytes()),
+            Self::Bytes(Some(bytes)) => ValueRef::Blob(bytes),
+            Self::Uuid(None) | Self::Int(None) | Self::Text(None) | Self::Bytes(None) => {
+                ValueRef::Null
+            }
+        };
+        Ok(ToSqlOutput::Borrowed(value))
+    }
+}
+
+impl Columns for Row<'_> {
+    fn column_name(&self, column: usize) -> String {
+        self.as_ref().column_name(column).map_or_else(|_| column.to_string(), str::to_owned)
+    }
+
+    fn optional_uuid(&self, column: usize) -> Result<Option<Uuid>, Unreadable> {
+        let Some(bytes) = self.optional_bytes(column)? else { return Ok(None) };
+        Uuid::from_slice(bytes).map(Some).map_err(|error| self.unreadable(column, error))
+    }
+
+    fn optional_int(&self, column: usize) -> Result<Option<i64>, Unreadable> {
+        read(self, column, |value| value.as_i64_or_null())
+    }
+
+    fn optional_text(&self, column: usize) -> Result<Option<&str>, Unreadable> {
+        read(self, column, |value| value.as_str_or_null())
+    }
+
+    fn optional_bytes(&self, column: usize) -> Result<Option<&[u8]>, Unreadable> {
+        read(self, column, |value| value.as_blob_or_null())
+    }
+
+    fn event(&self) -> Result<RecordedEvent, Unreadable> {
+        event_from_row(self).map_err(|error| match error {
+            rusqlite::Error::FromSqlConversionFailure(column, _, problem) => {
+                self.unreadable(column, problem)
+            }
+            other => Unreadable { column: "of an event".to_owned(), problem: other.to_string() },
+        })
+    }
+}
+
+fn read<'r, T>(
+    row: &'r Row<'_>,
+    column: usize,
+    read: impl FnOnce(ValueRef<'r>) -> FromSqlResult<Option<T>>,
+) -> Result<Option<T>, Unreadable> {
+    let value = row.get_ref(column).map_err(|error| row.unreadable(column, error))?;
+    read(value).map_err(|error| row.unreadable(column, error))
+}
+
+/// Gives a statement its parameters.
+pub(super) fn bind<'v>(
+    statement: &mut Statement<'_>,
+    parameters: impl IntoIterator<Item = Value<'v>>,
+) -> Result<(), StoreError> {
+    for (index, value) in parameters.into_iter().enumerate() {
+        statement.raw_bind_parameter(index + 1, value).map_err(failed)?;
+    }
+    Ok(())
+}
+
+/// The first row that a statement with its parameters answers.
+pub(super) fn read_one<T: FromColumns>(
+    statement: &mut Statement<'_>,
+) -> Result<Option<T>, StoreError> {
+    match statement.raw_query().next().map_err(failed)? {
+        Some(row) => Ok(Some(T::from_columns(row)?)),
+        None => Ok(None),
+    }
+}
+
+/// The rows that a statement with its parameters answers, each turned into something.
+pub(super) fn collect<T>(
+    statement: &mut Statement<'_>,
+    mut turn: impl FnMut(&Row<'_>) -> Result<T, StoreError>,
+) -> Result<Vec<T>, StoreError> {
+    let mut rows = statement.raw_query();
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        all.push(turn(row)?);
+    }
+    Ok(all)
+}
+
+fn prepared<'c>(
+    connection: &'c Connection,
+    shared: &crate::sql::Statement,
+) -> Result<rusqlite::CachedStatement<'c>, StoreError> {
+    let mut statement = connection.prepare_cached(&shared.text).map_err(failed)?;
+    bind(&mut statement, shared.parameters.iter().cloned())?;
+    Ok(statement)
+}
+
+impl Sql for SqliteReadModels {
+    const DIALECT: Dialect = Dialect { position: "instr", event_columns: EVENT_COLUMNS };
+
+    async fn fetch<T: FromColumns + Send + 'static>(
+        &self,
+        query: crate::sql::Statement,
+    ) -> Result<Vec<T>, StoreError> {
+        self.database()
+            .read(move |connection| {
+                collect(&mut *prepared(connection, &query)?, |row| Ok(T::from_columns(row)?))
+            })
+            .await
+    }
+
+    async fn transact(&self, statements: Vec<crate::sql::Statement>) -> Result<bool, StoreError> {
+        if statements.is_empty() {
+            return Ok(true);
+        }
+        self.database()
+            .write(move |connection| {
+                let transaction = connection
+                    .transaction_with_behavior(TransactionBehavior::Immediate)
+                    .map_err(failed)?;
+                for statement in &statements {
+                    let changed =
+                        prepared(&transaction, statement)?.raw_execute().map_err(failed)?;
+                    if statement.required && changed == 0 {
+                        return Ok(false);
+                    }
+                }
+                transaction.commit().map_err(failed)?;
+                Ok(true)
+            })
+            .await
+    }
+
+    async fn try_writing(&self) -> Result<(), StoreError> {
+        self.database()
+            .write(|connection| {
+                let transaction = connection
+                    .transaction_with_behavior(TransactionBehavior::Immediate)
+                    .map_err(failed)?;
+                transaction.rollback().map_err(failed)
+            })
+            .await
+    }
+}
