@@ -4,11 +4,15 @@
 //! OAuth App module by a flag beside the secrets. The one process that writes a change applies it
 //! here before the caller is answered.
 
+mod shard;
+
 use crate::companies::CompanyRow;
 use crate::keys::KeyRow;
 use crate::tokens::{Status, TokenRow};
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
+use shard::{SLOT_BITS, SLOT_MASK, Shard, Slot, hash_of};
+use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
@@ -19,10 +23,6 @@ use uuid::Uuid;
 
 /// Shards of the secrets, so that a growing table holds up only a few readers. A power of two.
 const SHARDS: usize = 64;
-/// Bits of a reference that name the slot within its shard.
-const SLOT_BITS: u32 = 26;
-/// A shard grows by this fraction at a time: memory matters more than the copying.
-const GROWTH: usize = 8;
 /// A token's use is noted at most once in this many seconds.
 const USE_INTERVAL_SECONDS: u32 = 60;
 /// Uses that wait to be written at most; those beyond are noted the next time.
@@ -67,24 +67,24 @@ pub struct ActiveKey {
     pub expires_at: Timestamp,
 }
 
-/// One secret of a token: 80 bytes, since there may be millions.
-struct Slot {
-    digest: [u8; 32],
-    token_id: [u8; 16],
-    expires_at: i64,
-    issued_at: u32,
-    company: u32,
-    scopes: u32,
-    client: u32,
-    version: u32,
-    last_used: AtomicU32,
-}
+/// A secret that may be good, when it stops, and when it was issued.
+pub type LiveSecret = (Digest, Timestamp, Timestamp);
 
-#[derive(Default)]
-struct Shard {
-    by_digest: HashTable<u32>,
-    slots: Vec<Slot>,
-    free: Vec<u32>,
+/// What the index takes over of a token.
+#[derive(Clone, Copy, Debug)]
+pub struct LiveToken<'a> {
+    /// Its company.
+    pub company_id: CompanyId,
+    /// The token.
+    pub token_id: TokenId,
+    /// Its scopes, space-delimited in order.
+    pub scopes: &'a str,
+    /// The client that got it over OAuth.
+    pub client_id: Option<ClientId>,
+    /// The sequence of its last event.
+    pub version: u64,
+    /// The current secret and the one before, where they may be good.
+    pub secrets: [Option<LiveSecret>; 2],
 }
 
 /// A value of which many slots hold the same one.
@@ -100,13 +100,24 @@ impl<T> Default for Interned<T> {
 }
 
 impl<T: Clone + Eq + Hash> Interned<T> {
-    fn number(&mut self, value: &T) -> u32 {
-        if let Some(number) = self.numbers.get(value) {
+    /// The number of a value, which gets one where it has none. Nearly always it has one, so that
+    /// nobody is kept from reading.
+    fn number<Q>(interned: &RwLock<Self>, value: &Q) -> u32
+    where
+        T: Borrow<Q>,
+        Q: Eq + Hash + ToOwned<Owned: Into<T>> + ?Sized,
+    {
+        if let Some(number) = interned.read().numbers.get(value) {
             return *number;
         }
-        let number = u32::try_from(self.values.len()).unwrap_or(u32::MAX);
-        self.values.push(value.clone());
-        self.numbers.insert(value.clone(), number);
+        let mut interned = interned.write();
+        if let Some(number) = interned.numbers.get(value) {
+            return *number;
+        }
+        let number = u32::try_from(interned.values.len()).unwrap_or(u32::MAX);
+        let value: T = value.to_owned().into();
+        interned.values.push(value.clone());
+        interned.numbers.insert(value, number);
         number
     }
 
@@ -154,7 +165,7 @@ pub struct VerificationIndex {
     places: Mutex<HashTable<u32>>,
     companies: RwLock<CompanyFlags>,
     scopes: RwLock<Interned<Arc<str>>>,
-    clients: RwLock<Interned<Option<ClientId>>>,
+    clients: RwLock<Interned<Uuid>>,
     keys: RwLock<KeyTable>,
     uses: Mutex<Vec<Use>>,
     hasher: RandomState,
@@ -224,7 +235,7 @@ impl VerificationIndex {
             client_id: if slot.client == NO_CLIENT {
                 None
             } else {
-                self.clients.read().value(slot.client).copied().flatten()
+                self.clients.read().value(slot.client).copied().map(ClientId)
             },
             issued_at: slot.issued_at,
             expires_at: Timestamp::from_micros(slot.expires_at),
@@ -240,46 +251,71 @@ impl VerificationIndex {
 
     /// Takes over a token's row, unless a later one of an active token was taken over before.
     pub fn apply_token(&self, row: &TokenRow) {
+        let active = row.status == Status::Active;
+        let scopes = if active { row.scopes.to_string() } else { String::new() };
+        let current = (row.digest, row.expires_at, row.issued_at);
+        let previous =
+            row.previous.map(|secret| (secret.digest, secret.expires_at, secret.issued_at));
+        self.apply(&LiveToken {
+            company_id: row.company_id,
+            token_id: row.token_id,
+            scopes: &scopes,
+            client_id: row.client_id,
+            version: row.version,
+            secrets: [active.then_some(current), previous.filter(|_| active)],
+        });
+    }
+
+    /// Takes over what is live of a token, unless that of a later version was taken over before.
+    pub fn apply(&self, token: &LiveToken<'_>) {
         let mut places = self.places.lock();
-        let token = self.hasher.hash_one(row.token_id);
+        let hash = self.hasher.hash_one(token.token_id);
         let mut held: Vec<u32> = places
-            .iter_hash(token)
+            .iter_hash(hash)
             .copied()
-            .filter(|place| self.belongs(*place, row.token_id))
+            .filter(|place| self.belongs(*place, token.token_id))
             .collect();
-        let version = u32::try_from(row.version).unwrap_or(u32::MAX);
+        let version = u32::try_from(token.version).unwrap_or(u32::MAX);
         if held.iter().any(|place| self.version(*place) > version) {
             return;
         }
-        for (digest, expires_at, issued_at) in live_secrets(row) {
+        for (digest, expires_at, issued_at) in token.secrets.iter().flatten() {
             let slot = Slot {
                 digest: digest.0,
-                token_id: *row.token_id.0.as_bytes(),
+                token_id: *token.token_id.0.as_bytes(),
                 expires_at: expires_at.as_micros(),
                 issued_at: u32::try_from(issued_at.as_seconds()).unwrap_or(0),
-                company: self.companies.write().number(row.company_id),
-                scopes: self.scopes.write().number(&row.scopes.to_string().into()),
-                client: match row.client_id {
-                    None => NO_CLIENT,
-                    Some(_) => self.clients.write().number(&row.client_id),
-                },
+                company: self.company_number(token.company_id),
+                scopes: Interned::number(&self.scopes, token.scopes),
+                client: token
+                    .client_id
+                    .map_or(NO_CLIENT, |client| Interned::number(&self.clients, &client.0)),
                 version,
                 last_used: AtomicU32::new(0),
             };
-            let number = shard_of(&digest);
+            let number = shard_of(digest);
             let (place, is_new) = self.shards[number].write().put(slot, number);
             held.retain(|other| *other != place);
             if is_new {
-                places
-                    .insert_unique(token, place, |place| self.hasher.hash_one(self.owner(*place)));
+                places.insert_unique(hash, place, |place| self.hasher.hash_one(self.owner(*place)));
             }
         }
         for place in held {
-            if let Ok(entry) = places.find_entry(token, |other| *other == place) {
+            if let Ok(entry) = places.find_entry(hash, |other| *other == place) {
                 entry.remove();
             }
             self.shards[place as usize >> SLOT_BITS].write().take(place & SLOT_MASK);
         }
+    }
+
+    /// Makes room for so many more secrets at once, which takes less than growing to it.
+    pub fn reserve(&self, secrets: usize) {
+        let each = secrets / SHARDS;
+        for shard in &self.shards {
+            // Digests spread evenly, but not quite.
+            shard.write().reserve(each + each / 32 + 1);
+        }
+        self.places.lock().reserve(secrets, |place| self.hasher.hash_one(self.owner(*place)));
     }
 
     /// Forgets a token altogether.
@@ -360,6 +396,13 @@ impl VerificationIndex {
         }
     }
 
+    fn company_number(&self, id: CompanyId) -> u32 {
+        if let Some(number) = self.companies.read().numbers.get(&id) {
+            return *number;
+        }
+        self.companies.write().number(id)
+    }
+
     fn owner(&self, place: u32) -> TokenId {
         let shard = self.shards[place as usize >> SLOT_BITS].read();
         let slot = shard.slots.get((place & SLOT_MASK) as usize);
@@ -378,72 +421,7 @@ impl VerificationIndex {
 
 /// The number that stands for no client.
 const NO_CLIENT: u32 = u32::MAX;
-const SLOT_MASK: u32 = (1 << SLOT_BITS) - 1;
 
 fn shard_of(digest: &Digest) -> usize {
     usize::from(digest.0[0]) % SHARDS
-}
-
-/// A digest is as good as random, so a part of it is its hash.
-fn hash_of(digest: &Digest) -> u64 {
-    let mut bytes = [0; 8];
-    bytes.copy_from_slice(&digest.0[8..16]);
-    u64::from_le_bytes(bytes)
-}
-
-/// The secrets of a token that may be good: digest, end and beginning.
-fn live_secrets(row: &TokenRow) -> impl Iterator<Item = (Digest, Timestamp, Timestamp)> {
-    let active = row.status == Status::Active;
-    let current = active.then_some((row.digest, row.expires_at, row.issued_at));
-    let previous = row
-        .previous
-        .filter(|_| active)
-        .map(|previous| (previous.digest, previous.expires_at, previous.issued_at));
-    current.into_iter().chain(previous)
-}
-
-impl Shard {
-    /// Puts a secret into its slot, a new one where it has none; answers the place and whether it
-    /// is new.
-    fn put(&mut self, slot: Slot, number: usize) -> (u32, bool) {
-        let digest = Digest(slot.digest);
-        let shard = u32::try_from(number).unwrap_or(0) << SLOT_BITS;
-        let slots = &mut self.slots;
-        let known = self.by_digest.find(hash_of(&digest), |place| {
-            slots.get(*place as usize).is_some_and(|known| known.digest == digest.0)
-        });
-        if let Some(place) = known {
-            if let Some(known) = slots.get_mut(*place as usize)
-                && known.version <= slot.version
-            {
-                let last_used = known.last_used.load(Ordering::Relaxed);
-                *known = Slot { last_used: AtomicU32::new(last_used), ..slot };
-            }
-            return (shard | *place, false);
-        }
-        let place = if let Some(place) = self.free.pop() {
-            slots[place as usize] = slot;
-            place
-        } else {
-            if slots.len() == slots.capacity() {
-                slots.reserve_exact(slots.len() / GROWTH + 16);
-            }
-            slots.push(slot);
-            u32::try_from(slots.len() - 1).unwrap_or(SLOT_MASK)
-        };
-        self.by_digest.insert_unique(hash_of(&digest), place, |place| {
-            slots.get(*place as usize).map_or(0, |slot| hash_of(&Digest(slot.digest)))
-        });
-        (shard | place, true)
-    }
-
-    /// Empties a slot.
-    fn take(&mut self, place: u32) {
-        let Some(slot) = self.slots.get(place as usize) else { return };
-        let hash = hash_of(&Digest(slot.digest));
-        if let Ok(entry) = self.by_digest.find_entry(hash, |other| *other == place) {
-            entry.remove();
-            self.free.push(place);
-        }
-    }
 }

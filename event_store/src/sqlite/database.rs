@@ -18,6 +18,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that read side by side.
 const READERS: usize = 4;
+/// Memory that a reading connection may keep pages in, in negative KiB as SQLite wants it: enough
+/// for the upper levels of all indexes; the operating system keeps the rest.
+const READER_CACHE: i32 = -4096;
 /// Jobs that wait for the writing connection; more callers than that wait before they may wait.
 const WAITING_JOBS: usize = 4096;
 /// Pages that a write-ahead log may hold before the writer moves them into the file: 32 MiB.
@@ -289,7 +292,7 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection =
         Connection::open_with_flags(path, flags).map_err(|error| opening(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
-    connection.pragma_update(None, "cache_size", -32_768).map_err(failed)?;
+    connection.pragma_update(None, "cache_size", READER_CACHE).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)

@@ -1,6 +1,7 @@
 //! The read models in SQLite.
 
 mod behind;
+mod fill;
 mod inline;
 mod queries;
 mod rebuild;
