@@ -2,6 +2,7 @@
 
 use parking_lot::Mutex;
 use std::fmt::Debug;
+use std::sync::atomic::{AtomicI64, Ordering};
 use token_ledger_domain::Timestamp;
 use uuid::{Builder, Uuid};
 
@@ -19,6 +20,30 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods)]
     fn now(&self) -> Timestamp {
         chrono::Utc::now().into()
+    }
+}
+
+/// The machine's clock, set right by what another one says: a database's.
+#[derive(Debug, Default)]
+pub struct CorrectedClock {
+    offset_micros: AtomicI64,
+}
+
+impl CorrectedClock {
+    /// How far the other clock is ahead of the machine's, in microseconds.
+    pub fn offset_micros(&self) -> i64 {
+        self.offset_micros.load(Ordering::Relaxed)
+    }
+
+    /// Notes how far the other clock is ahead of the machine's, in microseconds.
+    pub fn set_offset_micros(&self, offset: i64) {
+        self.offset_micros.store(offset, Ordering::Relaxed);
+    }
+}
+
+impl Clock for CorrectedClock {
+    fn now(&self) -> Timestamp {
+        Timestamp::from_micros(SystemClock.now().as_micros() + self.offset_micros())
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! [`Ledger`] executes commands: it loads a stream, lets the domain decide, and appends what it
 //! decided, again when somebody else was faster. A [`Store`] keeps the events; there is one
-//! implementation per database ([`sqlite::SqliteStore`]). Whoever follows the log reads it in
+//! implementation per database ([`sqlite::SqliteStore`], [`postgres::PgStore`]). Whoever follows the log reads it in
 //! order with [`Store::read`] and waits for more with [`Store::watch`].
 //!
-//! To add a database: implement [`Store`], run the contract tests in `tests/contract` against it,
-//! and give it an implementation of cqrs-es's `PersistedEventRepository`.
+//! [`LedgerRepository`] is cqrs-es's own interface to a company's ledger.
+//!
+//! To add a database: implement [`Store`] and run the contract tests in `tests/contract` against
+//! it.
 
 pub mod clock;
 pub mod commit;
@@ -15,6 +17,7 @@ mod error;
 pub mod ledger;
 pub mod postgres;
 pub mod record;
+mod repository;
 pub mod sqlite;
 mod store;
 
@@ -23,4 +26,5 @@ pub use commit::{AppendError, Commit, Context, Idempotency, Recorded};
 pub use error::StoreError;
 pub use ledger::{Decidable, ExecuteError, Executed, Ledger, Request};
 pub use record::{Appended, Head, PrivatePart, RecordedEvent, StreamId};
-pub use store::{LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};
+pub use repository::LedgerRepository;
+pub use store::{Access, LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};

@@ -7,6 +7,17 @@ use async_trait::async_trait;
 use token_ledger_domain::{CompanyId, Timestamp};
 use tokio::sync::watch;
 
+/// What a process wants of a database.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// To write it; an SQLite file, this process alone. Missing migrations are applied.
+    Write,
+    /// To write it, but not to migrate it.
+    WriteUnmigrated,
+    /// To read it, beside whoever writes it.
+    Read,
+}
+
 /// A stream as it is stored.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedStream {
@@ -27,6 +38,32 @@ pub struct Replay {
     pub sequence: u64,
     /// When it was recorded.
     pub recorded_at: Timestamp,
+}
+
+impl Replay {
+    /// How a command's outcome is noted for its repeats.
+    pub(crate) fn result_text(stream: StreamId, sequence: u64) -> String {
+        format!("{} {} {sequence}", stream.kind, stream.id)
+    }
+
+    /// The stream and its sequence, from such a note.
+    pub(crate) fn parse_result(
+        company: CompanyId,
+        text: &str,
+    ) -> Result<(StreamId, u64), StoreError> {
+        let mut parts = text.split(' ');
+        let stream = parts
+            .next()
+            .and_then(|kind| kind.parse().ok())
+            .zip(parts.next().and_then(|id| id.parse().ok()))
+            .map(|(kind, id)| StreamId { kind, id });
+        let sequence = parts.next().and_then(|sequence| sequence.parse().ok());
+        stream.zip(sequence).ok_or_else(|| StoreError::Corrupt {
+            company,
+            position: 0,
+            problem: format!("idempotency_keys.result: {text:?}"),
+        })
+    }
 }
 
 /// One database that holds the companies' ledgers.

@@ -1,16 +1,181 @@
-//! What only PostgreSQL promises.
+//! The contract on PostgreSQL, and what only PostgreSQL promises.
 
-use sqlx::Row;
-use token_ledger_event_store::StoreError;
-use token_ledger_event_store::postgres::{Config, Database};
+#[macro_use]
+mod contract;
+
+use async_trait::async_trait;
+use contract::evidence::assert_refused;
+use contract::given::{
+    COMPANY, Given, append, append_one, changed, commit, created, in_time, new_token, read_all,
+    side_by_side, sound_ledger, sound_ledgers, token,
+};
+use contract::{Fixture, REFUSED_BY_PROJECTION, REFUSED_BY_STATEMENT};
+use cqrs_es::EventStore;
+use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore};
+use futures::TryStreamExt;
+use sqlx::{Connection, Executor, PgConnection};
+use std::collections::HashSet;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::token::{Token, TokenEvent};
+use token_ledger_domain::{CompanyId, LedgerEvent};
+use token_ledger_event_store::postgres::{
+    Access, Appended, Change, Config, Database, InlineProjections, NoProjections,
+    PgEventRepository, PgStore, RecordedTime,
+};
+use token_ledger_event_store::{AppendError, Clock, Context, Store, StoreError, SystemClock};
 use token_ledger_test_cluster::TestDatabase;
+use tokio::sync::broadcast::error::RecvError;
+use tokio::time::Instant;
+
+every_promise!(PgFixture);
+
+/// Who the service runs as in these tests: somebody who owns nothing.
+const SERVICE: &str = "ledger_test_service";
+
+/// A ledger in a database of its own.
+struct PgFixture {
+    place: TestDatabase,
+    store: Arc<PgStore>,
+}
+
+impl PgFixture {
+    /// On a database whose schema is up to date.
+    async fn on(place: TestDatabase) -> Self {
+        let store = open(service(&place)).await;
+        Self { place, store }
+    }
+
+    async fn owner(&self) -> PgConnection {
+        PgConnection::connect(&self.place.url()).await.expect("a connection")
+    }
+
+    fn database(&self) -> &Database {
+        self.store.database()
+    }
+}
+
+impl Fixture for PgFixture {
+    type Repository = PgEventRepository;
+
+    async fn fresh() -> Self {
+        let place = ledger().await;
+        let mut owner = PgConnection::connect(&place.url()).await.expect("a connection");
+        let refusing = format!(
+            "CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS \
+             $$ BEGIN RAISE EXCEPTION 'refused'; END $$; \
+             CREATE TRIGGER refusing BEFORE INSERT ON events FOR EACH ROW \
+             WHEN (NEW.payload::text LIKE '%{REFUSED_BY_STATEMENT}%') EXECUTE FUNCTION refuse()"
+        );
+        owner.execute(refusing.as_str()).await.expect("a trigger");
+        Self::on(place).await
+    }
+
+    fn store(&self) -> Arc<dyn Store> {
+        let store: Arc<PgStore> = Arc::clone(&self.store);
+        store
+    }
+
+    async fn reopened(self) -> Self {
+        let Self { place, store } = self;
+        store.close().await;
+        drop(store);
+        Self::on(place).await
+    }
+
+    /// What a process leaves that ends at once is what it has committed: that is copied, as one
+    /// moment shows it, into another database.
+    async fn crashed(&self) -> Self {
+        let left = ledger().await;
+        let mut from = self.owner().await;
+        let mut to = PgConnection::connect(&left.url()).await.expect("a connection");
+        from.execute("BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY").await.expect("a moment");
+        for table in ["company_heads", "events", "event_private", "snapshots", "idempotency_keys"] {
+            let copy = format!("COPY {table} TO STDOUT (FORMAT binary)");
+            let rows: Vec<_> = from
+                .copy_out_raw(&copy)
+                .await
+                .expect("rows")
+                .try_collect()
+                .await
+                .expect("all rows");
+            let copy = format!("COPY {table} FROM STDIN (FORMAT binary)");
+            let mut sink = to.copy_in_raw(&copy).await.expect("a table");
+            sink.send(rows.concat()).await.expect("rows");
+            sink.finish().await.expect("all rows");
+        }
+        Self::on(left).await
+    }
+
+    async fn raw(&self, sql: &str) -> Result<(), String> {
+        self.database().pool().execute(sql).await.map(|_| ()).map_err(|error| error.to_string())
+    }
+
+    fn repository(
+        &self,
+        company: CompanyId,
+        clock: Arc<dyn Clock>,
+        context: Context,
+    ) -> PgEventRepository {
+        PgEventRepository::new(Arc::clone(&self.store), company, clock, context)
+    }
+}
+
+/// A fresh database with a schema that is up to date.
+async fn ledger() -> TestDatabase {
+    let place = TestDatabase::fresh().await;
+    Database::connect(Config::new(place.url())).await.expect("a ledger");
+    let mut owner = PgConnection::connect(&place.url()).await.expect("a connection");
+    let role = format!(
+        "DO $$ BEGIN CREATE ROLE {SERVICE} LOGIN; \
+         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$; \
+         DO $$ BEGIN GRANT token_ledger_service TO {SERVICE}; \
+         EXCEPTION WHEN unique_violation OR internal_error THEN NULL; END $$"
+    );
+    owner.execute(role.as_str()).await.expect("a role");
+    place
+}
+
+fn service(place: &TestDatabase) -> Config {
+    Config {
+        access: Access::WriteUnmigrated,
+        recorded_time: RecordedTime::Decision,
+        ..Config::new(place.url_as(SERVICE))
+    }
+}
+
+async fn open(config: Config) -> Arc<PgStore> {
+    let database = Database::connect(config).await.expect("a ledger");
+    Arc::new(PgStore::new(database, || Box::new(Refusing)))
+}
+
+/// Fails for a token of a certain name.
+struct Refusing;
+
+#[async_trait]
+impl InlineProjections for Refusing {
+    async fn project(
+        &mut self,
+        _: &mut PgConnection,
+        events: &[Appended],
+    ) -> Result<(), StoreError> {
+        let refused = events.iter().any(|appended| {
+            matches!(&appended.event, LedgerEvent::Token(TokenEvent::Created { name, .. })
+                if name.as_str() == REFUSED_BY_PROJECTION)
+        });
+        if refused { Err(StoreError::Rejected("refused".to_owned())) } else { Ok(()) }
+    }
+
+    fn committed(&mut self) {}
+
+    fn rolled_back(&mut self) {}
+}
 
 #[tokio::test]
 async fn processes_that_start_at_once_migrate_once() {
-    let database = TestDatabase::fresh().await;
-    let opened =
-        futures::future::join_all((0..5).map(|_| Database::connect(Config::new(database.url()))))
-            .await;
+    let place = TestDatabase::fresh().await;
+    let starts = (0..5).map(|_| Database::connect(Config::new(place.url())));
+    let opened = futures::future::join_all(starts).await;
     let mut migrated: Vec<usize> =
         opened.into_iter().map(|database| database.expect("a ledger").migrated()).collect();
     migrated.sort_unstable();
@@ -18,22 +183,348 @@ async fn processes_that_start_at_once_migrate_once() {
     assert!(migrated[4] > 0);
 }
 
+#[track_caller]
+fn assert_incompatible(outcome: Result<Arc<Database>, StoreError>, hint: &str) {
+    match outcome {
+        Err(StoreError::Incompatible(text)) => assert!(text.contains(hint), "{text}"),
+        other => panic!("was to be incompatible, but {other:?}"),
+    }
+}
+
 #[tokio::test]
 async fn a_ledger_of_a_newer_release_is_refused_and_left_alone() {
+    let place = ledger().await;
+    let mut owner = PgConnection::connect(&place.url()).await.expect("a connection");
+    let later = "INSERT INTO ledger_migrations (version, name) VALUES (99, 'later')";
+    owner.execute(later).await.expect("a version");
+    for access in [Access::Write, Access::WriteUnmigrated, Access::Read] {
+        let refused = Database::connect(Config { access, ..Config::new(place.url()) }).await;
+        assert_incompatible(refused, "version 99, newer than this release knows");
+    }
+}
+
+#[tokio::test]
+async fn a_database_that_is_no_ledger_is_refused_and_left_alone() {
     let place = TestDatabase::fresh().await;
-    let database = Database::connect(Config::new(place.url())).await.expect("a ledger");
-    sqlx::raw_sql("INSERT INTO ledger_migrations (version, name) VALUES (99, 'later')")
-        .execute(database.pool())
-        .await
-        .expect("a version");
+    let mut owner = PgConnection::connect(&place.url()).await.expect("a connection");
+    owner.execute("CREATE TABLE events (name text)").await.expect("a table");
     let refused = Database::connect(Config::new(place.url())).await;
+    assert_incompatible(refused, "not a token ledger's");
+    let tables: i64 =
+        sqlx::query_scalar("SELECT count(*) FROM pg_tables WHERE schemaname = 'public'")
+            .fetch_one(&mut owner)
+            .await
+            .expect("a count");
+    assert_eq!(tables, 1);
+}
+
+#[tokio::test]
+async fn a_ledger_is_migrated_only_by_who_may() {
+    let place = TestDatabase::fresh().await;
+    for access in [Access::WriteUnmigrated, Access::Read] {
+        let refused = Database::connect(Config { access, ..Config::new(place.url()) }).await;
+        assert_incompatible(refused, "run `token-ledger migrate`");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_waited_for_as_long_as_told() {
+    let config = Config {
+        patience: Some(Duration::from_millis(10)),
+        ..Config::new("postgres://nobody@127.0.0.1:1/nothing")
+    };
+    let refused = Database::connect(config).await;
+    assert!(matches!(refused, Err(StoreError::Unavailable(_))), "{refused:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn not_even_the_owner_changes_what_has_happened() {
+    let given = Given::a_company(PgFixture::fresh().await).await;
+    token(&given.ledger).await;
+    let statements = ["TRUNCATE events", "TRUNCATE events CASCADE", "DROP TABLE events"];
+    assert_refused(&given, &statements).await;
+    let before = sound_ledger(given.store().as_ref(), COMPANY).await;
+    let mut owner = given.fixture.owner().await;
+    let columns = "company_id, aggregate_type, aggregate_id, sequence, event_type, event_version, \
+         payload, metadata, position, recorded_at, commit_id, salt, private_commitment, entry_hash";
+    let replacing = format!(
+        "INSERT INTO events SELECT {columns} FROM events \
+         ON CONFLICT (company_id, position) DO UPDATE SET payload = '{{}}'"
+    );
+    for sql in [
+        "UPDATE events SET payload = '{}'",
+        "UPDATE events SET position = position + 10",
+        "DELETE FROM events WHERE position = 3",
+        "TRUNCATE events",
+        &replacing,
+    ] {
+        let refused = owner.execute(sql).await;
+        assert!(
+            matches!(&refused, Err(error) if error.to_string().contains("append-only")),
+            "{sql}: {refused:?}"
+        );
+        assert_eq!(sound_ledger(given.store().as_ref(), COMPANY).await, before, "{sql}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_stock_repository_reads_our_streams() {
+    let given = Given::a_company(PgFixture::fresh().await).await;
+    let id = token(&given.ledger).await;
+    for round in 0..120 {
+        let scopes = contract::given::change_scopes(&format!("s{round}"));
+        let outcome = contract::given::ask_token(&given.ledger, COMPANY, id, scopes).await;
+        contract::given::assert_done(outcome);
+    }
+    let (state, sequence) = given.ledger.state::<Token>(COMPANY, id.0).await.expect("a token");
+    let stock =
+        || postgres_es::PostgresEventRepository::new(given.fixture.database().pool().clone());
+    let events = stock().get_events::<Token>(&id.to_string()).await.expect("events");
+    assert_eq!(
+        events.iter().map(|event| event.sequence).collect::<Vec<_>>(),
+        (1..=121).collect::<Vec<_>>()
+    );
+    let stores = [
+        PersistedEventStore::<_, Token>::new_event_store(stock()),
+        PersistedEventStore::new_snapshot_store(stock(), 100),
+    ];
+    for store in stores {
+        let loaded = store.load_aggregate(&id.to_string()).await.expect("a token");
+        assert_eq!((loaded.aggregate, loaded.current_sequence as u64), (state.clone(), sequence));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_repository_shows_no_other_companys_streams() {
+    let given = Given::a_company(PgFixture::fresh().await).await;
+    let id = token(&given.ledger).await.to_string();
+    let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+    let repository =
+        |company| given.fixture.repository(company, Arc::clone(&clock), Context::system());
+    let own = repository(COMPANY).get_events::<Token>(&id).await.expect("events");
+    assert_eq!(own.len(), 1);
+    let other = repository(CompanyId(uuid::Uuid::from_u128(2)));
+    assert!(other.get_events::<Token>(&id).await.expect("none").is_empty());
+    assert!(other.get_last_events::<Token>(&id, 0).await.expect("none").is_empty());
+}
+
+/// Appends until the other side says that it is enough; answers how many commits were appended.
+async fn write_until(store: Arc<PgStore>, mut enough: tokio::sync::watch::Receiver<bool>) -> usize {
+    let mut count = 0;
+    while !*enough.borrow_and_update() {
+        let next = commit(COMPANY, new_token(), 0, [created("during"), changed()]);
+        append(store.as_ref(), next).await;
+        count += 1;
+    }
+    count
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_are_cut_lose_and_double_nothing() {
+    const CUTS: usize = 25;
+    let fixture = PgFixture::fresh().await;
+    let (enough, when) = tokio::sync::watch::channel(false);
+    let writers = (0..6).map(|_| write_until(Arc::clone(&fixture.store), when.clone()));
+    let writers = tokio::spawn(side_by_side(writers.collect::<Vec<_>>()));
+    let mut owner = fixture.owner().await;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+        WHERE datname = current_database() AND pid <> pg_backend_pid()";
+    let mut news = fixture.store.watch();
+    for _ in 0..CUTS {
+        // In the middle of something, at a moment that differs each time.
+        in_time(news.changed()).await.expect("it goes on");
+        sqlx::query(cut).execute(&mut owner).await.expect("they are cut");
+    }
+    enough.send_replace(true);
+    let appended: usize = in_time(writers).await.expect("the writers end").into_iter().sum();
+    // The pool finds out about its own connections one by one.
+    let events = in_time(async {
+        loop {
+            if fixture.store.head(COMPANY).await.is_ok() {
+                return sound_ledger(fixture.store.as_ref(), COMPANY).await;
+            }
+        }
+    })
+    .await;
+    assert!(appended > 0);
+    assert_eq!(events.len(), 2 * appended);
+    let streams: HashSet<_> = events.iter().map(|event| event.stream).collect();
+    assert_eq!(streams.len(), appended);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_was_lost_is_recognised_though_others_went_on() {
+    let fixture = PgFixture::fresh().await;
+    let token = new_token();
+    let lost = commit(COMPANY, token, 0, [created("lost"), changed()]);
+    let recorded = append(fixture.store.as_ref(), lost.clone()).await;
+    append(fixture.store.as_ref(), commit(COMPANY, token, 2, [changed()])).await;
+    assert_eq!(append(fixture.store.as_ref(), lost).await, recorded);
+    assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn processes_on_one_database_keep_one_order() {
+    const ROUNDS: u64 = 40;
+    let fixture = PgFixture::fresh().await;
+    let stores = [
+        Arc::clone(&fixture.store),
+        open(service(&fixture.place)).await,
+        open(service(&fixture.place)).await,
+    ];
+    let companies = [COMPANY, CompanyId(uuid::Uuid::from_u128(2))];
+    let writers = stores.iter().flat_map(|store| [store; 4]).map(|store| {
+        let store = Arc::clone(store);
+        let token = new_token();
+        async move {
+            for sequence in 0..ROUNDS {
+                let both = companies.map(|company| commit(company, token, sequence, [changed()]));
+                for answer in store.append(both.to_vec()).await {
+                    answer.expect("it is appended");
+                }
+            }
+        }
+    });
+    side_by_side(writers.collect::<Vec<_>>()).await;
+    for events in sound_ledgers(stores[1].as_ref()).await.values() {
+        assert_eq!(events.len() as u64, 12 * ROUNDS);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_another_holds_fails_its_company_and_no_other() {
+    let fixture = PgFixture::fresh().await;
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("first")])).await;
+    let mut holder = fixture.owner().await;
+    holder.execute("BEGIN; SELECT * FROM company_heads FOR UPDATE").await.expect("a lock");
+    let store = Arc::clone(&fixture.store);
+    let waiting = tokio::spawn(async move {
+        append_one(store.as_ref(), commit(COMPANY, new_token(), 0, [created("waits")])).await
+    });
+    let mut owner = fixture.owner().await;
+    in_time(async {
+        let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+            AND datname = current_database()";
+        while sqlx::query_scalar::<_, i64>(held).fetch_one(&mut owner).await.expect("a count") == 0
+        {
+        }
+    })
+    .await;
+    let other = CompanyId(uuid::Uuid::from_u128(2));
+    append(fixture.store.as_ref(), commit(other, new_token(), 0, [created("goes on")])).await;
+    assert!(!waiting.is_finished(), "the other company didn't wait for it");
+    let outcome = in_time(waiting).await.expect("it ends");
+    assert!(matches!(outcome, Err(AppendError::Failed(StoreError::Unavailable(_)))), "{outcome:?}");
+    holder.execute("ROLLBACK").await.expect("the lock is gone");
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("again")])).await;
+    assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), 2);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn others_are_told_what_was_committed_in_order() {
+    let fixture = PgFixture::fresh().await;
+    let other = open(service(&fixture.place)).await;
+    let mut changes = other.database().changes();
+    let began = Instant::now();
+    // From the first nonce that was sent from now on, nothing is missed.
+    in_time(async {
+        while !matches!(changes.recv().await, Ok(Change::Current(sent)) if sent >= began) {}
+    })
+    .await;
+    let mut last = 0;
+    for _ in 0..20 {
+        append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("x")])).await;
+    }
+    let done = Instant::now();
+    in_time(async {
+        loop {
+            match changes.recv().await.expect("changes") {
+                Change::Advanced { company, position } => {
+                    assert_eq!(company, COMPANY);
+                    assert!(position > last, "in order");
+                    last = position;
+                }
+                Change::Current(sent) if sent > done => break,
+                Change::Current(_) => {}
+                Change::Resync => panic!("nothing was lost"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(last, 20, "all was told before the nonce that was sent after it");
+    let mut freshness = other.database().freshness();
+    let fresh = freshness.wait_for(|fresh| fresh.is_some_and(|fresh| fresh > done));
+    in_time(fresh).await.expect("the database lives");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_listener_that_was_cut_off_says_so_when_it_is_back() {
+    let fixture = PgFixture::fresh().await;
+    let mut changes = fixture.database().changes();
+    in_time(async { while !matches!(changes.recv().await, Ok(Change::Current(_))) {} }).await;
+    let mut owner = fixture.owner().await;
+    let cut = "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
+        WHERE datname = current_database() AND query LIKE 'LISTEN%'";
+    let count: i64 = sqlx::query_scalar(cut).fetch_one(&mut owner).await.expect("it is cut");
+    assert_eq!(count, 1);
+    in_time(async {
+        loop {
+            match changes.recv().await {
+                Ok(Change::Resync) | Err(RecvError::Lagged(_)) => break,
+                Ok(_) => {}
+                Err(RecvError::Closed) => panic!("it is not over"),
+            }
+        }
+        let again = Instant::now();
+        while !matches!(changes.recv().await, Ok(Change::Current(sent)) if sent > again) {}
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn events_are_recorded_at_the_databases_time() {
+    let place = ledger().await;
+    let database = Database::connect(Config::new(place.url())).await.expect("a ledger");
+    let clock = database.clock();
+    let store = PgStore::new(database, || Box::new(NoProjections));
+    let before = clock.now().plus_seconds(-1);
+    // Whatever the clock said by which it was decided.
+    let recorded = append(&store, commit(COMPANY, new_token(), 0, [created("x")])).await;
+    assert!(before < recorded.recorded_at && recorded.recorded_at < clock.now().plus_seconds(1));
+    assert!(clock.offset_micros().abs() < 1_000_000, "it is the same machine");
+    store.close().await;
+}
+
+#[tokio::test]
+async fn who_only_reads_writes_nothing() {
+    let fixture = PgFixture::fresh().await;
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("seen")])).await;
+    let reader = open(Config { access: Access::Read, ..service(&fixture.place) }).await;
+    assert_eq!(read_all(reader.as_ref(), COMPANY).await.len(), 1);
+    let refused = append_one(reader.as_ref(), commit(COMPANY, new_token(), 0, [changed()])).await;
     assert!(
-        matches!(&refused, Err(StoreError::Incompatible(text)) if text.contains("version 99")),
+        matches!(&refused, Err(AppendError::Failed(StoreError::Unavailable(text)))
+            if text.contains("reading only")),
         "{refused:?}"
     );
-    let row = sqlx::query("SELECT count(*) FROM ledger_migrations")
-        .fetch_one(database.pool())
-        .await
-        .expect("a count");
-    assert_eq!(row.get::<i64, _>(0), 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn closing_finishes_what_waits() {
+    const WAITING: usize = 50;
+    let fixture = PgFixture::fresh().await;
+    let store = &fixture.store;
+    let mut jobs: Vec<std::pin::Pin<Box<dyn Future<Output = ()> + Send + '_>>> = Vec::new();
+    for _ in 0..WAITING {
+        jobs.push(Box::pin(async move {
+            append(store.as_ref(), commit(COMPANY, new_token(), 0, [created("waiting")])).await;
+        }));
+    }
+    // Each is handed over when it is polled; then its caller goes away.
+    for job in &mut jobs {
+        assert!(futures::poll!(job).is_pending());
+    }
+    drop(jobs);
+    let fixture = in_time(fixture.reopened()).await;
+    assert_eq!(sound_ledger(fixture.store().as_ref(), COMPANY).await.len(), WAITING);
 }

@@ -22,10 +22,9 @@ use token_ledger_domain::token::TokenEvent;
 use token_ledger_domain::{CompanyId, LedgerEvent};
 use token_ledger_event_store::sqlite::database::failed;
 use token_ledger_event_store::sqlite::{
-    Access, Appended, Database, InlineProjections, NoProjections, SqliteEventRepository,
-    SqliteStore,
+    Access, Appended, Database, InlineProjections, NoProjections, SqliteStore,
 };
-use token_ledger_event_store::{AppendError, Clock, Context, Store, StoreError};
+use token_ledger_event_store::{AppendError, Clock, Context, LedgerRepository, Store, StoreError};
 
 every_promise!(SqliteFixture);
 
@@ -56,7 +55,7 @@ impl SqliteFixture {
 }
 
 impl Fixture for SqliteFixture {
-    type Repository = SqliteEventRepository;
+    type Repository = LedgerRepository;
 
     async fn fresh() -> Self {
         let fixture = Self::open(directory());
@@ -104,8 +103,8 @@ impl Fixture for SqliteFixture {
         company: CompanyId,
         clock: Arc<dyn Clock>,
         context: Context,
-    ) -> SqliteEventRepository {
-        SqliteEventRepository::new(Arc::clone(&self.store), company, clock, context)
+    ) -> LedgerRepository {
+        LedgerRepository::new(self.store(), company, clock, context)
     }
 }
 

@@ -1,14 +1,18 @@
 //! The connections to a PostgreSQL database.
 
 use super::errors::{failed, failed_ref, is_not_let_in};
+use super::listener::{self, Change, Told};
 use super::migrate::{self, MigrationStatus};
+use crate::clock::{Clock, CorrectedClock, Entropy, SystemEntropy};
 use crate::error::StoreError;
-use crate::sqlite::Access;
+use crate::store::Access;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+use tokio::sync::{broadcast, watch};
+use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
 /// How long an attempt to connect may take.
@@ -80,7 +84,13 @@ impl Config {
 #[derive(Debug)]
 pub struct Database {
     pool: PgPool,
+    options: PgConnectOptions,
+    access: Access,
+    recorded_time: RecordedTime,
+    is_sharded: bool,
     migrated: usize,
+    told: Arc<Told>,
+    listener: Option<JoinHandle<()>>,
 }
 
 impl Database {
@@ -90,6 +100,7 @@ impl Database {
     /// When the database can't be reached, is no ledger, or is one of a newer release.
     pub async fn connect(config: Config) -> Result<Arc<Self>, StoreError> {
         let options = options(&config.url)?;
+        let listen_options = config.listen_url.as_deref().map(self::options).transpose()?;
         let mut connection = first_connection(&options, config.patience).await?;
         let migrated = if config.access == Access::Write {
             migrate::migrate(&mut connection).await?
@@ -97,12 +108,30 @@ impl Database {
             expect_current(&mut connection).await?;
             0
         };
+        let is_sharded = migrate::is_sharded(&mut connection).await?;
+        let told = Arc::new(Told::new());
+        listener::set_clock(&mut connection, &told.clock).await?;
         connection.close().await.map_err(failed)?;
         let pool = PgPoolOptions::new()
             .max_connections(config.connections)
             .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options);
-        Ok(Arc::new(Self { pool, migrated }))
+            .connect_lazy_with(options.clone());
+        // Who only reads has nobody to tell.
+        let listener = (config.access != Access::Read).then(|| {
+            let process = SystemEntropy.uuid(told.clock.now());
+            let options = listen_options.unwrap_or_else(|| options.clone());
+            tokio::spawn(listener::run(options, Arc::clone(&told), process))
+        });
+        Ok(Arc::new(Self {
+            pool,
+            options,
+            access: config.access,
+            recorded_time: config.recorded_time,
+            is_sharded,
+            migrated,
+            told,
+            listener,
+        }))
     }
 
     /// The connections that everything goes through but appending and listening.
@@ -113,6 +142,57 @@ impl Database {
     /// How many migrations were applied when it was opened.
     pub const fn migrated(&self) -> usize {
         self.migrated
+    }
+
+    /// Whether this process may write it.
+    pub fn is_writable(&self) -> bool {
+        self.access != Access::Read
+    }
+
+    /// Whether the rows are spread over several servers by company (Citus).
+    pub const fn is_sharded(&self) -> bool {
+        self.is_sharded
+    }
+
+    /// What all processes commit, from now on. Ask for it before you read what was before.
+    pub fn changes(&self) -> broadcast::Receiver<Change> {
+        self.told.changes.subscribe()
+    }
+
+    /// The moment until which everything that was committed has been told to those who asked for
+    /// [`Self::changes`]; whether they have followed is theirs to say, by [`Change::Current`].
+    pub fn freshness(&self) -> watch::Receiver<Option<Instant>> {
+        self.told.freshness.subscribe()
+    }
+
+    /// The machine's clock, set right by the database's. It tells how far it had to be.
+    pub fn clock(&self) -> Arc<CorrectedClock> {
+        Arc::clone(&self.told.clock)
+    }
+
+    /// Changes whenever something may have been appended, by whichever process.
+    pub fn watch(&self) -> watch::Receiver<u64> {
+        self.told.news.subscribe()
+    }
+
+    pub(super) fn news(&self) -> &watch::Sender<u64> {
+        &self.told.news
+    }
+
+    pub(super) const fn options(&self) -> &PgConnectOptions {
+        &self.options
+    }
+
+    pub(super) const fn recorded_time(&self) -> RecordedTime {
+        self.recorded_time
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        if let Some(listener) = &self.listener {
+            listener.abort();
+        }
     }
 }
 

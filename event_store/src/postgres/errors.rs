@@ -3,6 +3,9 @@
 use crate::error::StoreError;
 use sqlx::Error;
 
+/// A place in a table is taken.
+const UNIQUE_VIOLATION: &str = "23505";
+
 /// Classes and states of SQLSTATE that say something about the database rather than about the
 /// statement: connection, transaction, resources, operator's doing, system, roll-back, and what
 /// may not be written because the server is a standby.
@@ -35,6 +38,11 @@ pub(super) fn failed_ref(error: &Error) -> StoreError {
         Error::PoolClosed => StoreError::Closed,
         _ => StoreError::Rejected(text),
     }
+}
+
+/// Whether a row couldn't be inserted because there is one in its place.
+pub(super) fn is_taken(error: &Error) -> bool {
+    state_of(error).as_deref() == Some(UNIQUE_VIOLATION)
 }
 
 /// Whether waiting won't help: the server answers, but doesn't let this user in.

@@ -101,6 +101,14 @@ async fn exists(connection: &mut PgConnection, table: &str) -> Result<bool, Stor
         .map_err(failed)
 }
 
+/// Whether the ledger's tables are spread over several servers.
+pub(super) async fn is_sharded(connection: &mut PgConnection) -> Result<bool, StoreError> {
+    sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
+        .fetch_one(connection)
+        .await
+        .map_err(failed)
+}
+
 /// Applies what is missing, each migration whole or not at all, while other processes that want to
 /// do the same wait; answers how many migrations that were.
 ///
@@ -122,7 +130,7 @@ pub(super) async fn migrate(connection: &mut PgConnection) -> Result<usize, Stor
     };
     transaction.execute(KNOWN).await.map_err(failed)?;
     for (index, (name, sql)) in MIGRATIONS.iter().enumerate().skip(MIGRATIONS.len() - missing) {
-        sqlx::raw_sql(sql).execute(&mut *transaction).await.map_err(failed)?;
+        transaction.execute(*sql).await.map_err(failed)?;
         sqlx::query("INSERT INTO ledger_migrations (version, name) VALUES ($1, $2)")
             .bind(i64::try_from(index + 1).unwrap_or(i64::MAX))
             .bind(*name)

@@ -1,15 +1,28 @@
 //! The store for more than one process: PostgreSQL 15 and later.
 
+mod append;
+mod appender;
 mod database;
 mod errors;
+mod listener;
 mod migrate;
+mod placing;
+mod queue;
+mod read;
+mod repository;
+mod store;
 
+pub use crate::record::Appended;
+pub use crate::store::Access;
 pub use database::{Config, Database, RecordedTime};
 pub use errors::failed;
+pub use listener::Change;
 pub use migrate::MigrationStatus;
+pub use read::{EVENT_COLUMNS, event_from_row, page as read_page};
+pub use repository::PgEventRepository;
+pub use store::PgStore;
 
 use crate::error::StoreError;
-use crate::record::Appended;
 use async_trait::async_trait;
 use sqlx::PgConnection;
 

@@ -7,6 +7,7 @@ use crate::commit::{AppendError, Commit, IDEMPOTENCY_SECONDS, Recorded};
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::record::{Head, StreamId};
+use crate::store::Replay;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 use std::collections::HashMap;
 use token_ledger_domain::event::AggregateType;
@@ -317,7 +318,7 @@ fn insert_beside(
             key.route,
             key.key,
             key.request_hash,
-            read::replay_text(commit.stream, sequence),
+            Replay::result_text(commit.stream, sequence),
             recorded_at.as_micros(),
         ])
         .map_err(failed)?;

@@ -5,6 +5,7 @@ use super::migrate::{self, MigrationStatus};
 use super::writer::{self, Job};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
+use crate::store::Access;
 use parking_lot::Mutex;
 use rusqlite::{Connection, DatabaseName, ErrorCode, OpenFlags};
 use std::fs::{File, TryLockError};
@@ -25,17 +26,6 @@ const READER_CACHE: i32 = -4096;
 const WAITING_JOBS: usize = 4096;
 /// Pages that a write-ahead log may hold before the writer moves them into the file: 32 MiB.
 const CHECKPOINT_PAGES: u32 = 8192;
-
-/// What a process wants of the file.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
-    /// To write it: this process alone. Missing migrations are applied.
-    Write,
-    /// To write it, but not to migrate it.
-    WriteUnmigrated,
-    /// To read it, beside whoever writes it.
-    Read,
-}
 
 /// An SQLite file.
 pub struct Database {

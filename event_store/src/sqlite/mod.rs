@@ -9,13 +9,12 @@ mod append;
 pub mod database;
 mod migrate;
 mod read;
-mod repository;
 mod writer;
 
 pub use crate::record::Appended;
-pub use database::{Access, Database, WriteJob};
+pub use crate::store::Access;
+pub use database::{Database, WriteJob};
 pub use migrate::{MigrationStatus, schema_status};
-pub use repository::SqliteEventRepository;
 
 use crate::commit::{AppendError, Commit, Idempotency, Recorded};
 use crate::error::StoreError;

@@ -224,11 +224,6 @@ pub(super) fn position_at(
     Ok(before)
 }
 
-/// How a command's outcome is noted for its repeats.
-pub(super) fn replay_text(stream: StreamId, sequence: u64) -> String {
-    format!("{} {} {sequence}", stream.kind, stream.id)
-}
-
 pub(super) fn replay(
     connection: &Connection,
     company: CompanyId,
@@ -245,19 +240,6 @@ pub(super) fn replay(
         .optional()
         .map_err(failed)?;
     let Some((request_hash, result, at)) = found else { return Ok(None) };
-    let mut parts = result.split(' ');
-    let stream = parts
-        .next()
-        .and_then(|kind| kind.parse().ok())
-        .zip(parts.next().and_then(|id| id.parse().ok()))
-        .map(|(kind, id)| StreamId { kind, id });
-    let sequence = parts.next().and_then(|sequence| sequence.parse().ok());
-    let (Some(stream), Some(sequence)) = (stream, sequence) else {
-        return Err(StoreError::Corrupt {
-            company,
-            position: 0,
-            problem: format!("idempotency_keys.result: {result:?}"),
-        });
-    };
+    let (stream, sequence) = Replay::parse_result(company, &result)?;
     Ok(Some(Replay { request_hash, stream, sequence, recorded_at: Timestamp::from_micros(at) }))
 }

@@ -1,7 +1,5 @@
 //! cqrs-es's own interface to one company's ledger, so that its tools work on it.
 
-use super::SqliteStore;
-use super::read;
 use crate::clock::Clock;
 use crate::commit::{AppendError, Commit, Context};
 use crate::error::StoreError;
@@ -13,6 +11,7 @@ use cqrs_es::persist::{
     PersistedEventRepository, PersistenceError, ReplayStream, SerializedEvent, SerializedSnapshot,
 };
 use serde_json::Value;
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use token_ledger_domain::event::AggregateType;
@@ -21,20 +20,28 @@ use uuid::Uuid;
 
 /// Events that a replay reads at a time.
 const REPLAY_PAGE: usize = 1000;
+/// A limit that no stream reaches, small enough for the databases' integers.
+const WHOLE_STREAM: usize = usize::MAX >> 1;
 
 /// One company's ledger as a cqrs-es repository.
-#[derive(Clone, Debug)]
-pub struct SqliteEventRepository {
-    store: Arc<SqliteStore>,
+#[derive(Clone)]
+pub struct LedgerRepository {
+    store: Arc<dyn Store>,
     company: CompanyId,
     clock: Arc<dyn Clock>,
     context: Context,
 }
 
-impl SqliteEventRepository {
+impl fmt::Debug for LedgerRepository {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LedgerRepository").field("company", &self.company).finish_non_exhaustive()
+    }
+}
+
+impl LedgerRepository {
     /// The repository of this company; what is persisted through it is done in this context.
-    pub const fn new(
-        store: Arc<SqliteStore>,
+    pub fn new(
+        store: Arc<dyn Store>,
         company: CompanyId,
         clock: Arc<dyn Clock>,
         context: Context,
@@ -49,19 +56,14 @@ impl SqliteEventRepository {
         after: usize,
     ) -> Result<Vec<RecordedEvent>, PersistenceError> {
         let Some(stream) = stream_of(kind, id) else { return Ok(Vec::new()) };
-        let company = self.company;
-        let after = after as u64;
         self.store
-            .database()
-            .read(move |connection| {
-                read::stream(connection, company, stream, after, read::WHOLE_STREAM)
-            })
+            .history(self.company, stream, after as u64, WHOLE_STREAM)
             .await
             .map_err(persistence)
     }
 }
 
-impl SqliteEventRepository {
+impl LedgerRepository {
     /// The state after these events, which follow those that are stored. The one that the framework
     /// offers is of no use: it may lack the last events, and others were applied to it twice, by the
     /// sink and again for the snapshot.
@@ -88,7 +90,7 @@ fn stream_of(kind: &str, id: &str) -> Option<StreamId> {
     Some(StreamId { kind: kind.parse().ok()?, id: Uuid::from_str(id).ok()? })
 }
 
-impl PersistedEventRepository for SqliteEventRepository {
+impl PersistedEventRepository for LedgerRepository {
     async fn get_events<A: Aggregate>(
         &self,
         aggregate_id: &str,

@@ -1,0 +1,193 @@
+//! Where the commits of all callers of a process meet.
+//!
+//! A few tasks, each with a connection of its own, take whatever waits, up to a bound and without
+//! delay, and append it in one transaction; while it is in flight, the next batch gathers. No two
+//! of them work on the same company.
+
+use super::InlineProjections;
+use super::append::{self, Setback};
+use super::database::{Database, RecordedTime, connect};
+use super::errors::failed;
+use super::placing::{Known, Placed};
+use super::queue::{Queue, Waiting};
+use crate::commit::{AppendError, Commit, Recorded};
+use crate::error::StoreError;
+use futures::future::BoxFuture;
+use sqlx::PgConnection;
+use sqlx::postgres::PgConnectOptions;
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::CompanyId;
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// Commits that share a transaction, at most.
+const MAX_BATCH: usize = 256;
+/// How long a batch is tried again after the database was lost: the callers wait meanwhile.
+const RETRY_FOR: Duration = Duration::from_secs(5);
+/// The pauses between attempts.
+const FIRST_PAUSE: Duration = Duration::from_millis(20);
+const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// How long a transaction may take before its connection is given up: longer than any statement
+/// may take, for servers that no longer say anything.
+const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(12);
+
+type Answer = Result<Recorded, AppendError>;
+
+/// One of the tasks.
+pub(super) struct Lane {
+    options: PgConnectOptions,
+    connection: Option<PgConnection>,
+    inline: Box<dyn InlineProjections>,
+    queue: Arc<Queue>,
+    changes: watch::Sender<u64>,
+    recorded_time: RecordedTime,
+    one_company: bool,
+}
+
+impl Lane {
+    pub fn new(database: &Database, inline: Box<dyn InlineProjections>, queue: Arc<Queue>) -> Self {
+        Self {
+            options: database.options().clone(),
+            connection: None,
+            inline,
+            queue,
+            changes: database.news().clone(),
+            recorded_time: database.recorded_time(),
+            one_company: database.is_sharded(),
+        }
+    }
+
+    /// Appends what comes, until the queue is closed and empty.
+    pub async fn run(mut self) {
+        while let Some(batch) = self.queue.take(MAX_BATCH, self.one_company).await {
+            let companies: BTreeSet<CompanyId> =
+                batch.iter().map(|waiting| waiting.commit.company).collect();
+            let commits: Vec<&Commit> = batch.iter().map(|waiting| &waiting.commit).collect();
+            let answers = self.append(&commits).await;
+            self.queue.release(companies);
+            self.changes.send_modify(|count| *count += 1);
+            for (Waiting { answer, .. }, outcome) in batch.into_iter().zip(answers) {
+                // A caller that went away no longer wants the answer; the commit stands all the same.
+                let _ = answer.send(outcome);
+            }
+        }
+    }
+
+    async fn append(&mut self, commits: &[&Commit]) -> Vec<Answer> {
+        let deadline = Instant::now() + RETRY_FOR;
+        match self.append_together(commits, deadline).await {
+            Ok(answers) => answers,
+            // The database itself is in trouble: nobody's commit would fare better alone.
+            Err(StoreError::Unavailable(text)) => {
+                commits.iter().map(|_| Err(StoreError::Unavailable(text.clone()).into())).collect()
+            }
+            Err(error) if commits.len() == 1 => vec![Err(error.into())],
+            // One commit can't be appended; alone, it fails alone.
+            Err(_) => {
+                let mut answers = Vec::with_capacity(commits.len());
+                for commit in commits {
+                    let mut alone = self
+                        .append_together(&[commit], deadline)
+                        .await
+                        .unwrap_or_else(|error| vec![Err(error.into())]);
+                    answers.push(alone.pop().unwrap_or(Err(StoreError::Closed.into())));
+                }
+                answers
+            }
+        }
+    }
+
+    /// Appends in one transaction, again for a while when the database was lost on the way. A
+    /// commit that had happened all the same recognises itself.
+    async fn append_together(
+        &mut self,
+        commits: &[&Commit],
+        deadline: Instant,
+    ) -> Result<Vec<Answer>, StoreError> {
+        let mut doubtful = false;
+        let mut pause = FIRST_PAUSE;
+        loop {
+            let error = match self.attempt(commits, doubtful).await {
+                Ok(answers) => return Ok(answers),
+                Err(Setback::Taken) if doubtful => {
+                    return Err(StoreError::Rejected("an event's place is taken".to_owned()));
+                }
+                Err(Setback::Taken) => {
+                    doubtful = true;
+                    continue;
+                }
+                Err(Setback::Failed(error)) => error,
+            };
+            if !matches!(error, StoreError::Unavailable(_)) || Instant::now() + pause >= deadline {
+                return Err(error);
+            }
+            tracing::warn!(%error, "appending again");
+            doubtful = true;
+            tokio::time::sleep(pause).await;
+            pause = (2 * pause).min(LONGEST_PAUSE);
+        }
+    }
+
+    async fn attempt(
+        &mut self,
+        commits: &[&Commit],
+        doubtful: bool,
+    ) -> Result<Vec<Answer>, Setback> {
+        let mut connection = match self.connection.take() {
+            Some(connection) => connection,
+            None => connect(&self.options).await.map_err(failed)?,
+        };
+        let work = self.transact(&mut connection, commits, doubtful);
+        let outcome = tokio::time::timeout(TRANSACTION_TIMEOUT, work).await.unwrap_or_else(|_| {
+            let text = "it doesn't answer any more".to_owned();
+            Err(StoreError::Unavailable(text).into())
+        });
+        let usable = match &outcome {
+            Ok(_) => true,
+            // Whatever state the connection is in, it is not worth finding out.
+            Err(Setback::Failed(StoreError::Unavailable(_))) => false,
+            Err(_) => append::roll_back(&mut connection).await.is_ok(),
+        };
+        if usable {
+            self.connection = Some(connection);
+        }
+        match &outcome {
+            Ok(_) => self.inline.committed(),
+            Err(_) => self.inline.rolled_back(),
+        }
+        outcome
+    }
+
+    /// Appends every commit whose conditions hold, projections included, and tells the others why
+    /// not.
+    fn transact<'a>(
+        &'a mut self,
+        connection: &'a mut PgConnection,
+        commits: &'a [&'a Commit],
+        doubtful: bool,
+    ) -> BoxFuture<'a, Result<Vec<Answer>, Setback>> {
+        Box::pin(async move {
+            let companies = commits.iter().map(|commit| commit.company).collect();
+            let (heads, now) = append::begin(connection, &companies).await?;
+            let mut known = Known {
+                heads,
+                now: (self.recorded_time == RecordedTime::Database).then_some(now),
+                ..Known::default()
+            };
+            append::look_up(connection, commits, doubtful, &mut known).await?;
+            let mut placed = Placed::default();
+            let answers: Vec<Answer> =
+                commits.iter().map(|commit| known.place(commit, &mut placed)).collect();
+            if placed.is_empty() {
+                append::roll_back(connection).await?;
+                return Ok(answers);
+            }
+            append::write(connection, &placed).await?;
+            self.inline.project(connection, &placed.appended).await?;
+            append::commit(connection, &known, &placed).await?;
+            Ok(answers)
+        })
+    }
+}

@@ -1,0 +1,300 @@
+//! What other processes commit, as PostgreSQL's notifications tell it.
+//!
+//! Every append transaction notifies; the server hands notifications out in the order of the
+//! commits. Each process also sends itself a nonce through the same channel, several times a
+//! second: when it comes back, everything that was committed before it was sent has been told.
+
+use super::database::connect;
+use super::errors::failed;
+use crate::clock::{Clock, CorrectedClock, SystemClock};
+use crate::error::StoreError;
+use parking_lot::Mutex;
+use sqlx::PgConnection;
+use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use std::collections::VecDeque;
+use std::fmt::Write as _;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::CompanyId;
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, MissedTickBehavior};
+use uuid::Uuid;
+
+/// The channel.
+const CHANNEL: &str = "token_ledger";
+/// How long a payload may be, in bytes: PostgreSQL takes less than 8000.
+const MAX_PAYLOAD: usize = 7900;
+/// How often a nonce is sent.
+const NONCE_EVERY: Duration = Duration::from_millis(250);
+/// How long a nonce may be on its way before the connections are given up.
+const NONCE_TIMEOUT: Duration = Duration::from_secs(2);
+/// Changes that a slow follower may lag behind before it has to compare the heads.
+const CHANGES_KEPT: usize = 8192;
+/// The pauses between attempts to listen again.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+/// Measurements of the clocks' difference of which the one that took least time counts.
+const MEASUREMENTS: usize = 8;
+
+const SEND_NONCE: &str = "SELECT pg_notify($1, $2), \
+    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+
+/// What a follower of all ledgers has to know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A company's ledger has come to this position, or further.
+    Advanced {
+        /// The company.
+        company: CompanyId,
+        /// The position of its last event.
+        position: u64,
+    },
+    /// Everything that was committed before this moment has been told before this.
+    Current(Instant),
+    /// Something may have been missed: compare all heads. So does a receiver that lagged.
+    Resync,
+}
+
+/// What the listener shares with the database's users.
+#[derive(Debug)]
+pub(super) struct Told {
+    pub changes: broadcast::Sender<Change>,
+    pub freshness: watch::Sender<Option<Instant>>,
+    pub news: watch::Sender<u64>,
+    pub clock: Arc<CorrectedClock>,
+}
+
+impl Told {
+    pub fn new() -> Self {
+        Self {
+            changes: broadcast::channel(CHANGES_KEPT).0,
+            freshness: watch::channel(None).0,
+            news: watch::channel(0).0,
+            clock: Arc::new(CorrectedClock::default()),
+        }
+    }
+
+    fn tell(&self, change: Change) {
+        // Nobody may be following.
+        let _ = self.changes.send(change);
+        match change {
+            Change::Current(sent) => {
+                self.freshness.send_replace(Some(sent));
+            }
+            Change::Advanced { .. } | Change::Resync => self.news.send_modify(|count| *count += 1),
+        }
+    }
+}
+
+/// The statements that tell all processes how far these ledgers have come.
+pub(super) fn tell(advanced: &[(CompanyId, u64)]) -> String {
+    let mut statements = String::new();
+    let mut payload = String::new();
+    let mut send = |payload: &mut String| {
+        if !payload.is_empty() {
+            // Identifiers and numbers need no quoting, and writing to a String can't fail.
+            let _ = write!(statements, "SELECT pg_notify('{CHANNEL}', 'at{payload}'); ");
+            payload.clear();
+        }
+    };
+    for (company, position) in advanced {
+        let item = format!(" {}:{position}", company.0);
+        if payload.len() + item.len() > MAX_PAYLOAD {
+            send(&mut payload);
+        }
+        payload.push_str(&item);
+    }
+    send(&mut payload);
+    statements
+}
+
+/// A nonce that has not come back yet.
+struct Nonce {
+    number: u64,
+    sent: Instant,
+}
+
+/// Listens for as long as the process lives, whatever happens to the connections.
+pub(super) async fn run(options: PgConnectOptions, told: Arc<Told>, process: Uuid) {
+    let mut pause = FIRST_PAUSE;
+    loop {
+        let began = Instant::now();
+        let error = listen(&options, &told, process).await;
+        if began.elapsed() > LONGEST_PAUSE {
+            pause = FIRST_PAUSE;
+        }
+        tracing::warn!(%error, "listening to the database again");
+        tokio::time::sleep(pause).await;
+        pause = (2 * pause).min(LONGEST_PAUSE);
+    }
+}
+
+/// Listens until something fails.
+async fn listen(options: &PgConnectOptions, told: &Told, process: Uuid) -> StoreError {
+    let waiting = Mutex::new(VecDeque::new());
+    let listening = async {
+        let mut listener = start(options).await?;
+        let mut sender = connect(options).await.map_err(failed)?;
+        // Whatever is committed from here on is told; what was before, the heads tell.
+        told.tell(Change::Resync);
+        tokio::try_join!(
+            receive(&mut listener, told, process, &waiting),
+            send_nonces(&mut sender, &told.clock, process, &waiting),
+        )?;
+        Ok(())
+    };
+    match listening.await {
+        Ok(()) => StoreError::Closed,
+        Err(error) => error,
+    }
+}
+
+async fn start(options: &PgConnectOptions) -> Result<PgListener, StoreError> {
+    let starting = async {
+        let pool = PgPoolOptions::new()
+            .max_connections(1)
+            .max_lifetime(None)
+            .idle_timeout(None)
+            .connect_with(options.clone())
+            .await?;
+        let mut listener = PgListener::connect_with(&pool).await?;
+        listener.eager_reconnect(false);
+        listener.listen(CHANNEL).await?;
+        Ok(listener)
+    };
+    tokio::time::timeout(2 * NONCE_TIMEOUT, starting)
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+        .map_err(failed)
+}
+
+async fn receive(
+    listener: &mut PgListener,
+    told: &Told,
+    process: Uuid,
+    waiting: &Mutex<VecDeque<Nonce>>,
+) -> Result<(), StoreError> {
+    while let Some(notification) = listener.try_recv().await.map_err(failed)? {
+        match Notice::parse(notification.payload()) {
+            Some(Notice::Advanced(companies)) => {
+                for (company, position) in companies {
+                    told.tell(Change::Advanced { company, position });
+                }
+            }
+            Some(Notice::Nonce(sender, number)) if sender == process => {
+                let mut waiting = waiting.lock();
+                waiting.retain(|nonce| nonce.number >= number);
+                if let Some(nonce) = waiting.pop_front() {
+                    told.tell(Change::Current(nonce.sent));
+                }
+            }
+            Some(Notice::Nonce(..)) => {}
+            // Of another release, perhaps: something has happened.
+            None => told.tell(Change::Resync),
+        }
+    }
+    Err(StoreError::Unavailable("the connection that listens was closed".to_owned()))
+}
+
+enum Notice {
+    Advanced(Vec<(CompanyId, u64)>),
+    Nonce(Uuid, u64),
+}
+
+impl Notice {
+    fn parse(payload: &str) -> Option<Self> {
+        let mut words = payload.split(' ');
+        match words.next()? {
+            "at" => words
+                .map(|word| {
+                    let (company, position) = word.split_once(':')?;
+                    Some((CompanyId(Uuid::from_str(company).ok()?), position.parse().ok()?))
+                })
+                .collect::<Option<_>>()
+                .map(Self::Advanced),
+            "nonce" => {
+                let process = Uuid::from_str(words.next()?).ok()?;
+                Some(Self::Nonce(process, words.next()?.parse().ok()?))
+            }
+            _ => None,
+        }
+    }
+}
+
+async fn send_nonces(
+    connection: &mut PgConnection,
+    clock: &CorrectedClock,
+    process: Uuid,
+    waiting: &Mutex<VecDeque<Nonce>>,
+) -> Result<(), StoreError> {
+    let silent = || StoreError::Unavailable("its notifications don't arrive".to_owned());
+    let mut ticks = tokio::time::interval(NONCE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut measured = Measurements::default();
+    for number in 0.. {
+        ticks.tick().await;
+        let sent = Instant::now();
+        {
+            let mut waiting = waiting.lock();
+            if waiting.front().is_some_and(|oldest: &Nonce| oldest.sent.elapsed() > NONCE_TIMEOUT) {
+                return Err(silent());
+            }
+            waiting.push_back(Nonce { number, sent });
+        }
+        let payload = format!("nonce {process} {number}");
+        let sending = measure(connection, &payload);
+        let measurement =
+            tokio::time::timeout(NONCE_TIMEOUT, sending).await.map_err(|_| silent())??;
+        clock.set_offset_micros(measured.add(measurement));
+    }
+    Ok(())
+}
+
+/// How far the database's clock is ahead of this machine's, in microseconds.
+#[derive(Clone, Copy)]
+struct Measurement {
+    offset: i64,
+    /// How long it took: the offset is right within half of it.
+    took: i64,
+}
+
+async fn measure(connection: &mut PgConnection, payload: &str) -> Result<Measurement, StoreError> {
+    let before = SystemClock.now().as_micros();
+    let ((), database): ((), i64) = sqlx::query_as(SEND_NONCE)
+        .bind(CHANNEL)
+        .bind(payload)
+        .fetch_one(connection)
+        .await
+        .map_err(failed)?;
+    let took = SystemClock.now().as_micros() - before;
+    Ok(Measurement { offset: database - (before + took / 2), took })
+}
+
+/// Sets the clock right before anything is done by it.
+pub(super) async fn set_clock(
+    connection: &mut PgConnection,
+    clock: &CorrectedClock,
+) -> Result<(), StoreError> {
+    let mut measured = Measurements::default();
+    for _ in 0..3 {
+        let measurement = measure(connection, "").await?;
+        clock.set_offset_micros(measured.add(measurement));
+    }
+    Ok(())
+}
+
+/// The last few measurements.
+#[derive(Default)]
+struct Measurements(VecDeque<Measurement>);
+
+impl Measurements {
+    /// The offset by the measurement that took least time.
+    fn add(&mut self, measurement: Measurement) -> i64 {
+        self.0.push_back(measurement);
+        if self.0.len() > MEASUREMENTS {
+            self.0.pop_front();
+        }
+        self.0.iter().min_by_key(|one| one.took).map_or(0, |best| best.offset)
+    }
+}

@@ -1,0 +1,137 @@
+//! Commits that wait to be appended: a line per company, so that a company with much to do makes
+//! no other one wait.
+
+use crate::commit::{AppendError, Commit, Recorded};
+use parking_lot::Mutex;
+use std::collections::{HashMap, HashSet, VecDeque};
+use token_ledger_domain::CompanyId;
+use tokio::sync::{Notify, oneshot};
+
+/// A commit with whoever waits for its answer.
+#[derive(Debug)]
+pub(super) struct Waiting {
+    pub commit: Commit,
+    pub answer: oneshot::Sender<Result<Recorded, AppendError>>,
+}
+
+/// The lines of all companies.
+#[derive(Debug, Default)]
+pub(super) struct Queue {
+    lines: Mutex<Lines>,
+    arrived: Notify,
+}
+
+#[derive(Debug, Default)]
+struct Lines {
+    waiting: HashMap<CompanyId, VecDeque<Waiting>>,
+    /// Companies with something waiting that nobody works on, longest first.
+    ready: VecDeque<CompanyId>,
+    /// Companies that somebody works on.
+    taken: HashSet<CompanyId>,
+    closed: bool,
+}
+
+impl Queue {
+    /// Puts these at the end of their companies' lines; gives them back when the queue is closed.
+    pub fn put(&self, arrivals: Vec<Waiting>) -> Result<(), Vec<Waiting>> {
+        let mut lines = self.lines.lock();
+        if lines.closed {
+            return Err(arrivals);
+        }
+        for waiting in arrivals {
+            let company = waiting.commit.company;
+            let line = lines.waiting.entry(company).or_default();
+            line.push_back(waiting);
+            if line.len() == 1 && !lines.taken.contains(&company) {
+                lines.ready.push_back(company);
+            }
+        }
+        drop(lines);
+        self.arrived.notify_one();
+        Ok(())
+    }
+
+    /// Takes up to so many commits of companies that nobody else works on, waiting for the first;
+    /// those of one company alone where `one_company`. `None` when the queue is closed and empty.
+    pub async fn take(&self, at_most: usize, one_company: bool) -> Option<Vec<Waiting>> {
+        loop {
+            let arrived = self.arrived.notified();
+            {
+                let lines = self.lines.lock();
+                if !lines.ready.is_empty() {
+                    break;
+                }
+                if lines.closed && lines.waiting.is_empty() {
+                    return None;
+                }
+            }
+            arrived.await;
+        }
+        // Callers that are about to come, because they were just answered, get on board.
+        let mut seen = 0;
+        loop {
+            let count = self.lines.lock().ready_commits(at_most);
+            if count >= at_most || count == seen {
+                break;
+            }
+            seen = count;
+            tokio::task::yield_now().await;
+        }
+        let mut lines = self.lines.lock();
+        let batch = lines.take(at_most, one_company);
+        let more = !lines.ready.is_empty();
+        drop(lines);
+        if more {
+            self.arrived.notify_one();
+        }
+        Some(batch)
+    }
+
+    /// The work on these companies is done.
+    pub fn release(&self, companies: impl IntoIterator<Item = CompanyId>) {
+        let mut lines = self.lines.lock();
+        for company in companies {
+            lines.taken.remove(&company);
+            if lines.waiting.contains_key(&company) {
+                lines.ready.push_back(company);
+            }
+        }
+        drop(lines);
+        self.arrived.notify_one();
+    }
+
+    /// Takes no more; what waits is still handed out.
+    pub fn close(&self) {
+        self.lines.lock().closed = true;
+        self.arrived.notify_waiters();
+        self.arrived.notify_one();
+    }
+}
+
+impl Lines {
+    fn ready_commits(&self, at_most: usize) -> usize {
+        let mut count = 0;
+        for company in &self.ready {
+            count += self.waiting.get(company).map_or(0, VecDeque::len);
+            if count >= at_most {
+                break;
+            }
+        }
+        count
+    }
+
+    fn take(&mut self, at_most: usize, one_company: bool) -> Vec<Waiting> {
+        let mut batch = Vec::new();
+        while batch.len() < at_most && (batch.is_empty() || !one_company) {
+            let Some(company) = self.ready.pop_front() else { break };
+            let Some(line) = self.waiting.get_mut(&company) else { continue };
+            let count = line.len().min(at_most - batch.len());
+            batch.extend(line.drain(..count));
+            if line.is_empty() {
+                self.waiting.remove(&company);
+            }
+            self.taken.insert(company);
+        }
+        batch
+    }
+}

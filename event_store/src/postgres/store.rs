@@ -1,0 +1,166 @@
+//! The store.
+
+use super::appender::Lane;
+use super::database::Database;
+use super::errors::failed;
+use super::queue::{Queue, Waiting};
+use super::{InlineProjections, read};
+use crate::commit::{AppendError, Commit, Idempotency, Recorded};
+use crate::error::StoreError;
+use crate::record::{Head, RecordedEvent, StreamId};
+use crate::store::{LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};
+use async_trait::async_trait;
+use parking_lot::Mutex;
+use std::sync::Arc;
+use token_ledger_domain::{CompanyId, Timestamp};
+use tokio::sync::{oneshot, watch};
+use tokio::task::JoinHandle;
+
+/// Transactions that a process has in flight.
+const LANES: usize = 2;
+/// Transactions in flight where companies live on several servers: each holds one company only.
+const SHARDED_LANES: usize = 8;
+
+/// The companies' ledgers in a PostgreSQL database.
+#[derive(Debug)]
+pub struct PgStore {
+    database: Arc<Database>,
+    queue: Arc<Queue>,
+    lanes: Mutex<Vec<JoinHandle<()>>>,
+}
+
+impl PgStore {
+    /// The ledgers in this database. Each transaction in flight has inline projections of its own;
+    /// those of one company follow one after the other.
+    pub fn new(database: Arc<Database>, inline: impl Fn() -> Box<dyn InlineProjections>) -> Self {
+        let queue = Arc::new(Queue::default());
+        let count = if database.is_sharded() { SHARDED_LANES } else { LANES };
+        let lanes = if database.is_writable() { count } else { 0 };
+        let lanes = (0..lanes)
+            .map(|_| tokio::spawn(Lane::new(&database, inline(), Arc::clone(&queue)).run()))
+            .collect();
+        Self { database, queue, lanes: Mutex::new(lanes) }
+    }
+
+    /// The database behind it.
+    pub const fn database(&self) -> &Arc<Database> {
+        &self.database
+    }
+
+    /// Takes no more commits and waits until those that wait are appended.
+    pub async fn close(&self) {
+        self.queue.close();
+        let lanes = std::mem::take(&mut *self.lanes.lock());
+        for lane in lanes {
+            // One that has panicked has nothing more to do.
+            let _ = lane.await;
+        }
+    }
+}
+
+impl Drop for PgStore {
+    fn drop(&mut self) {
+        // The lanes finish what waits and end.
+        self.queue.close();
+    }
+}
+
+#[async_trait]
+impl Store for PgStore {
+    async fn append(&self, commits: Vec<Commit>) -> Vec<Result<Recorded, AppendError>> {
+        if !self.database.is_writable() {
+            let refused = || StoreError::Unavailable("it is open for reading only".to_owned());
+            return commits.iter().map(|_| Err(refused().into())).collect();
+        }
+        let (arrivals, answers): (Vec<_>, Vec<_>) = commits
+            .into_iter()
+            .map(|commit| {
+                let (answer, answered) = oneshot::channel();
+                (Waiting { commit, answer }, answered)
+            })
+            .unzip();
+        // Those that are given back are dropped, and their answers with them.
+        let _ = self.queue.put(arrivals);
+        let mut outcomes = Vec::with_capacity(answers.len());
+        for answer in answers {
+            outcomes.push(answer.await.unwrap_or(Err(StoreError::Closed.into())));
+        }
+        outcomes
+    }
+
+    async fn load(
+        &self,
+        company: CompanyId,
+        streams: &[StreamId],
+    ) -> Result<Vec<LoadedStream>, StoreError> {
+        let mut connection = self.database.pool().acquire().await.map_err(failed)?;
+        read::load(&mut connection, company, streams).await
+    }
+
+    async fn history(
+        &self,
+        company: CompanyId,
+        stream: StreamId,
+        after_sequence: u64,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        read::stream(self.database.pool(), company, stream, after_sequence, limit).await
+    }
+
+    async fn read(
+        &self,
+        company: CompanyId,
+        after_position: u64,
+        limit: usize,
+    ) -> Result<Vec<RecordedEvent>, StoreError> {
+        read::page(self.database.pool(), company, after_position, limit).await
+    }
+
+    async fn private_parts(
+        &self,
+        company: CompanyId,
+        positions: &[u64],
+    ) -> Result<Vec<Option<StoredPrivate>>, StoreError> {
+        read::private_parts(self.database.pool(), company, positions).await
+    }
+
+    async fn snapshots(
+        &self,
+        company: CompanyId,
+        after: Option<StreamId>,
+        limit: usize,
+    ) -> Result<Vec<StoredSnapshot>, StoreError> {
+        read::snapshots(self.database.pool(), company, after, limit).await
+    }
+
+    async fn heads(&self) -> Result<Vec<Head>, StoreError> {
+        read::heads(self.database.pool()).await
+    }
+
+    async fn head(&self, company: CompanyId) -> Result<Option<Head>, StoreError> {
+        read::head(self.database.pool(), company).await
+    }
+
+    async fn position_at(
+        &self,
+        company: CompanyId,
+        time: Timestamp,
+        inclusive: bool,
+    ) -> Result<u64, StoreError> {
+        let mut connection = self.database.pool().acquire().await.map_err(failed)?;
+        read::position_at(&mut connection, company, time, inclusive).await
+    }
+
+    async fn replay(
+        &self,
+        company: CompanyId,
+        key: &Idempotency,
+        now: Timestamp,
+    ) -> Result<Option<Replay>, StoreError> {
+        read::replay(self.database.pool(), company, key, now).await
+    }
+
+    fn watch(&self) -> watch::Receiver<u64> {
+        self.database.watch()
+    }
+}
