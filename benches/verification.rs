@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use support::{folder, median, new_id, percentile};
 use token_ledger::app::{App, Choices};
 use token_ledger::config::DatabaseUrl;
-use token_ledger::http::{Service, router};
+use token_ledger::http::{Proxies, Service, router};
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::token::{Create, Token, TokenCommand};
@@ -115,7 +115,7 @@ async fn prepare() -> Prepared {
     let (_, stopping) = tokio::sync::watch::channel(false);
     let service = Arc::new(Service {
         app,
-        trusted_proxies: Vec::new(),
+        proxies: Proxies::default(),
         public_url: "http://localhost".to_owned(),
         stopping,
     });

@@ -2,6 +2,7 @@
 //! winning over the earlier.
 
 use crate::app::Choices;
+use crate::http::{ForwardedHeader, Proxies};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use ipnet::IpNet;
@@ -114,6 +115,12 @@ pub struct Settings {
     /// Proxies whose forwarded addresses count.
     #[serde(deserialize_with = "list_or_text")]
     pub trusted_proxies: Vec<IpNet>,
+    /// The header in which the trusted proxies forward addresses.
+    pub forwarded_header: ForwardedHeader,
+    /// Connections at a time.
+    pub max_connections: usize,
+    /// Connections at a time from one address that is no trusted proxy's.
+    pub max_connections_per_address: usize,
     /// How the log is written.
     pub log_format: LogFormat,
     /// Whether plain HTTP is served beyond this machine.
@@ -143,6 +150,9 @@ impl Default for Settings {
             tls_cert: None,
             tls_key: None,
             trusted_proxies: Vec::new(),
+            forwarded_header: ForwardedHeader::default(),
+            max_connections: 8192,
+            max_connections_per_address: 1024,
             log_format: LogFormat::default(),
             insecure_http: false,
             no_migrate: false,
@@ -230,6 +240,23 @@ impl Settings {
                 return Err(InvalidSettings::of(setting, "must be 1 to 3600"));
             }
         }
+        for (setting, count) in [
+            ("max_connections", self.max_connections),
+            ("max_connections_per_address", self.max_connections_per_address),
+        ] {
+            if !(1..=1_000_000).contains(&count) {
+                return Err(InvalidSettings::of(setting, "must be 1 to 1000000"));
+            }
+        }
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(_), None) => {
+                return Err(InvalidSettings::of("tls_key", "is needed with tls_cert"));
+            }
+            (None, Some(_)) => {
+                return Err(InvalidSettings::of("tls_cert", "is needed with tls_key"));
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
         let mut names: Vec<&Scope> = self.scopes.iter().map(|scope| &scope.name).collect();
         names.sort();
         let count = names.len();
@@ -255,6 +282,19 @@ impl Settings {
             return Err(InvalidSettings::of("public_url", problem));
         }
         Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
+    }
+
+    /// The files of certificate and key, where TLS shall be spoken.
+    pub const fn tls_files(&self) -> Option<(&PathBuf, &PathBuf)> {
+        match (&self.tls_cert, &self.tls_key) {
+            (Some(certificate), Some(key)) => Some((certificate, key)),
+            _ => None,
+        }
+    }
+
+    /// Whose word counts for where requests come from.
+    pub fn proxies(&self) -> Proxies {
+        Proxies { trusted: self.trusted_proxies.clone(), header: self.forwarded_header }
     }
 
     /// What the application is told.
@@ -351,6 +391,11 @@ mod tests {
             ("token_prefix = \"a b\"", "token_prefix"),
             ("expiry_interval_seconds = 0", "expiry_interval_seconds"),
             ("public_url = \"ftp://x\"", "public_url"),
+            ("tls_cert = \"cert.pem\"", "tls_key"),
+            ("tls_key = \"key.pem\"", "tls_cert"),
+            ("forwarded_header = \"via\"", "via"),
+            ("max_connections = 0", "max_connections"),
+            ("max_connections_per_address = 0", "max_connections_per_address"),
             ("log_format = \"xml\"", "xml"),
         ] {
             let error = from_file(text, &json!({})).unwrap_err().to_string();

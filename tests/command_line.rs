@@ -280,7 +280,7 @@ fn wrong_usage_is_told_from_failure() {
         &["frobnicate"],
         &["serve", "--listen", "nowhere"],
         &["serve", "--listen", "0.0.0.0:0"],
-        &["serve", "--tls-cert", "cert.pem", "--tls-key", "key.pem"],
+        &["serve", "--tls-cert", "cert.pem"],
         &["serve", "--trusted-proxies", "proxy"],
         &["serve", "--config", "missing.toml"],
         &["serve", "--public-url", "ftp://x"],

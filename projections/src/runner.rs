@@ -16,6 +16,8 @@ const RETRY: Duration = Duration::from_secs(1);
 /// How long events are gathered when nobody waits for them: a transaction for each commit would
 /// cost the writers more than the commits themselves.
 const GATHER: Duration = Duration::from_millis(100);
+/// How long the last run may take once the end has come; the next start goes on from there.
+const LAST_RUN: Duration = Duration::from_secs(5);
 
 /// What keeps the rows and the checkpoint of one projection, in some database.
 #[async_trait::async_trait]
@@ -88,8 +90,8 @@ impl RunnerHandle {
 
 /// Runs a projection behind the log until `stop` turns true.
 ///
-/// Returns at once; the work is done in a task of its own, which takes in what was appended by then
-/// and ends.
+/// Returns at once; the work is done in a task of its own, which takes in what was appended by
+/// then, as far as it can within a bound, and ends.
 pub fn spawn(
     projection: Arc<dyn Behind>,
     store: Arc<dyn Store>,
@@ -135,8 +137,16 @@ pub fn spawn(
             }
         }
         // What was gathered when the end came.
-        if let Err(error) = run_once(&*projection, &*store, &progress, &moved).await {
-            tracing::error!(projection = projection.name(), %error, "can't read the heads");
+        let last = run_once(&*projection, &*store, &progress, &moved);
+        match tokio::time::timeout(LAST_RUN, last).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => {
+                tracing::error!(projection = projection.name(), %error, "can't read the heads");
+            }
+            Err(_) => tracing::warn!(
+                projection = projection.name(),
+                "there was too much to take in before the end; the next start goes on with it"
+            ),
         }
     });
     (handle, task)

@@ -12,6 +12,7 @@ pub mod outcome;
 mod past;
 pub mod rebuilds;
 pub mod setup;
+pub mod throttle;
 pub mod tokens;
 pub mod view;
 
@@ -19,6 +20,7 @@ pub use error::AppError;
 
 use crate::config::DatabaseUrl;
 use parking_lot::RwLock;
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::{Actor, Catalogue, CompanyId, Power, SecretKind};
@@ -135,11 +137,15 @@ pub struct App {
     /// The projections that run behind the log, once [`App::start`] was called.
     behind: RwLock<Vec<RunnerHandle>>,
     projections: Vec<Arc<dyn Behind>>,
+    /// Slows down whoever tries credentials out.
+    pub throttle: throttle::Throttle,
     /// Rebuilds that this process runs or ran.
     pub rebuilds: rebuilds::Rebuilds,
     /// Held by whoever checks that something is new before beginning it: a company's name, an
     /// operation.
     beginning: tokio::sync::Mutex<()>,
+    /// Operations that can't be carried out.
+    stalled: RwLock<BTreeSet<uuid::Uuid>>,
     migrated: usize,
 }
 
@@ -175,7 +181,9 @@ impl App {
         }
         let migrated = database.migrated();
         let store = Arc::new(SqliteStore::new(Arc::clone(&database)));
+        let throttle = throttle::Throttle::new(entropy.bits256());
         Ok(Arc::new(Self {
+            throttle,
             ledger: Ledger::new(store, clock, entropy),
             rebuilder: Arc::clone(&read) as Arc<dyn Rebuilder>,
             read,
@@ -185,6 +193,7 @@ impl App {
             projections: vec![Arc::new(SqliteBehind::<AuditTrail>::new(database))],
             rebuilds: rebuilds::Rebuilds::default(),
             beginning: tokio::sync::Mutex::default(),
+            stalled: RwLock::default(),
             migrated,
         }))
     }

@@ -27,6 +27,8 @@ use uuid::Uuid;
 const BATCH: usize = 500;
 /// How long an operation rests before it goes over what is left again.
 const RETRY: Duration = Duration::from_secs(1);
+/// The longest rest after failures, each of which doubles it.
+const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
 const RUNNING: &str = "running";
 const DONE: &str = "done";
@@ -204,25 +206,44 @@ impl App {
         })
     }
 
+    /// The operations that can't be carried out and were left as they are.
+    pub fn stalled_operations(&self) -> BTreeSet<Uuid> {
+        self.stalled.read().clone()
+    }
+
     fn carry_on(self: &Arc<Self>, mut operation: Operation) -> JoinHandle<()> {
         let app = Arc::clone(self);
         tokio::spawn(async move {
+            let order: Order = match serde_json::from_str(&operation.request) {
+                Ok(order) => order,
+                // Trying again would change nothing.
+                Err(error) => {
+                    let Operation { company_id, operation_id, .. } = operation;
+                    tracing::error!(%company_id, %operation_id, %error, "an operation can't be read");
+                    app.stalled.write().insert(operation_id);
+                    return;
+                }
+            };
+            let mut rest = RETRY;
             loop {
-                match app.carry_out(&mut operation).await {
+                match app.carry_out(&mut operation, order.clone()).await {
                     Ok(()) | Err(StoreError::Closed) => return,
                     Err(error) => {
                         let operation = operation.operation_id;
                         tracing::warn!(%operation, %error, "an operation waits to be tried again");
                     }
                 }
-                tokio::time::sleep(RETRY).await;
+                tokio::time::sleep(rest).await;
+                rest = LONGEST_RETRY.min(rest * 2);
             }
         })
     }
 
-    async fn carry_out(&self, operation: &mut Operation) -> Result<(), StoreError> {
-        let mut order: Order = serde_json::from_str(&operation.request)
-            .map_err(|error| StoreError::Rejected(format!("an operation's request: {error}")))?;
+    async fn carry_out(
+        &self,
+        operation: &mut Operation,
+        mut order: Order,
+    ) -> Result<(), StoreError> {
         // A process that ended may have deleted more than it had noted.
         let open = self.read.count_tokens(operation.company_id, &order.filter(self.now())).await?;
         operation.done = operation.done.max(operation.matched.saturating_sub(open));

@@ -2,7 +2,7 @@
 
 use super::demo_history;
 use super::demo_script::COMPANY;
-use super::serve::{addresses, check_exposure, listen};
+use super::serve::{addresses, check_exposure, limits, listen, tls};
 use super::server::Server;
 use super::{Failure, answer, answer_json, open};
 use crate::app::jobs::Intervals;
@@ -65,6 +65,7 @@ impl Demo {
         };
         let wanted = addresses(&settings.listen).await?;
         check_exposure(&settings, &wanted)?;
+        let tls = tls(&settings)?;
         std::fs::create_dir_all(&self.dir).map_err(|error| {
             Failure::Failed(format!("{} can't be made: {error}", self.dir.display()))
         })?;
@@ -88,27 +89,23 @@ impl Demo {
         let server = Server {
             app,
             listener,
-            trusted_proxies: settings.trusted_proxies.clone(),
+            tls,
+            proxies: settings.proxies(),
             public_url: None,
+            limits: limits(&settings),
             intervals: Intervals {
                 expiry: settings.expiry_interval(),
                 use_flush: settings.use_flush_interval(),
             },
         };
         server
-            .run(|address| {
-                let url = format!("http://{address}");
+            .run(|url| {
                 eprintln!("listening on {url}");
                 if self.json {
                     let api_key = key.reveal();
-                    answer_json(&Answer {
-                        url: &url,
-                        sign_in_url: None,
-                        company_id: company,
-                        api_key,
-                    })
+                    answer_json(&Answer { url, sign_in_url: None, company_id: company, api_key })
                 } else {
-                    answer(&as_text(&url, company, &key, &self.dir))
+                    answer(&as_text(url, company, &key, &self.dir))
                 }
             })
             .await

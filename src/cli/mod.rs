@@ -3,6 +3,7 @@
 //! Answers go to stdout and diagnostics to stderr. A command exits with 0 when it is done, with 1
 //! when it failed or found something wrong, and with 2 when it was used wrongly.
 
+mod connections;
 mod demo;
 mod demo_history;
 mod demo_script;
@@ -15,6 +16,7 @@ mod replay;
 mod serve;
 mod server;
 mod setup;
+mod tls;
 mod verify;
 
 use crate::app::{App, AppError};

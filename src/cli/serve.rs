@@ -1,13 +1,17 @@
 //! `token-ledger serve`
 
+use super::connections::Limits;
 use super::server::Server;
+use super::tls::{Tls, TlsFiles};
 use super::{Failure, Place, open, start_log};
 use crate::app::jobs::Intervals;
 use crate::config::{LogFormat, Settings};
+use crate::http::ForwardedHeader;
 use clap::Args;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::sync::Arc;
 use token_ledger_event_store::sqlite::Access;
 use tokio::net::TcpListener;
 
@@ -35,6 +39,19 @@ pub(super) struct Serve {
     #[arg(long, value_name = "CIDR", num_args = 1.., value_delimiter = ',')]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trusted_proxies: Vec<String>,
+    /// The header in which the trusted proxies forward addresses; x-forwarded-for unless set
+    /// otherwise
+    #[arg(long, value_enum, value_name = "HEADER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forwarded_header: Option<ForwardedHeader>,
+    /// Connections at a time
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_connections: Option<usize>,
+    /// Connections at a time from one address that is no trusted proxy's
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    max_connections_per_address: Option<usize>,
     /// How the log is written
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -105,28 +122,43 @@ impl Serve {
         let addresses = addresses(&settings.listen).await?;
         check_exposure(&settings, &addresses)?;
         start_log(settings.log_format, "info");
+        let tls = tls(&settings)?;
         let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
         let app = open(&settings, access, !settings.no_migrate).await?;
         let server = Server {
             app,
             listener: listen(&addresses).await?,
-            trusted_proxies: settings.trusted_proxies.clone(),
+            tls,
+            proxies: settings.proxies(),
             public_url: settings.checked_public_url()?,
+            limits: limits(&settings),
             intervals: Intervals {
                 expiry: settings.expiry_interval(),
                 use_flush: settings.use_flush_interval(),
             },
         };
         server
-            .run(|address| {
+            .run(|url| {
                 match settings.log_format {
-                    LogFormat::Text => eprintln!("listening on http://{address}"),
-                    LogFormat::Json => tracing::info!("listening on http://{address}"),
+                    LogFormat::Text => eprintln!("listening on {url}"),
+                    LogFormat::Json => tracing::info!("listening on {url}"),
                 }
                 Ok(())
             })
             .await
     }
+}
+
+/// The certificate, where one is set.
+pub(super) fn tls(settings: &Settings) -> Result<Option<Arc<Tls>>, Failure> {
+    let Some((certificate, key)) = settings.tls_files() else { return Ok(None) };
+    let files = TlsFiles { certificate: certificate.clone(), key: key.clone() };
+    Tls::load(files).map(Some)
+}
+
+/// How many connections there may be.
+pub(super) const fn limits(settings: &Settings) -> Limits {
+    Limits { all: settings.max_connections, per_address: settings.max_connections_per_address }
 }
 
 /// The addresses that a text such as `127.0.0.1:8080` or `localhost:8080` names.
@@ -141,19 +173,15 @@ pub(super) async fn addresses(listen: &str) -> Result<Vec<SocketAddr>, Failure> 
 
 /// Refuses to send secrets in clear over a network.
 pub(super) fn check_exposure(settings: &Settings, addresses: &[SocketAddr]) -> Result<(), Failure> {
-    if settings.tls_cert.is_some() || settings.tls_key.is_some() {
-        return Err(Failure::Usage(
-            "TLS is not in this release; put a proxy before it and name it in --trusted-proxies"
-                .to_owned(),
-        ));
-    }
     let local = addresses.iter().all(|address| address.ip().to_canonical().is_loopback());
-    if local || settings.insecure_http || !settings.trusted_proxies.is_empty() {
+    let shielded = settings.tls_files().is_some() || !settings.trusted_proxies.is_empty();
+    if local || shielded || settings.insecure_http {
         return Ok(());
     }
     Err(Failure::Usage(format!(
-        "listening on {} would send secrets over the network in clear; put a proxy with TLS before \
-         it and name it in --trusted-proxies, listen on 127.0.0.1, or say --insecure-http",
+        "listening on {} would send secrets over the network in clear; give it a certificate by \
+         --tls-cert and --tls-key, put a proxy with TLS before it and name it in \
+         --trusted-proxies, listen on 127.0.0.1, or say --insecure-http",
         settings.listen
     )))
 }

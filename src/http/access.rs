@@ -3,12 +3,14 @@
 use super::problem::{Answer, Kind, Problem};
 use super::{RequestInfo, Service};
 use crate::app::Caller;
+use crate::app::throttle::Failed;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, KeyScope, Power};
 use token_ledger_projections::index::ActiveKey;
@@ -64,7 +66,9 @@ pub(super) async fn authorize(
     mut request: Request,
     next: Next,
 ) -> Response {
-    match admit(&service, access, &path, request.headers()) {
+    let info = request.extensions().get::<RequestInfo>();
+    let ip = info.and_then(|info| info.ip);
+    match admit(&service, access, &path, request.headers(), ip) {
         Ok(None) => next.run(request).await,
         Ok(Some(authenticated)) => {
             request.extensions_mut().insert(authenticated);
@@ -79,6 +83,7 @@ fn admit(
     access: Access,
     path: &HashMap<String, String>,
     headers: &HeaderMap,
+    ip: Option<IpAddr>,
 ) -> Answer<Option<Authenticated>> {
     if access == Access::Public {
         return Ok(None);
@@ -87,12 +92,13 @@ fn admit(
         Problem::unauthorized(CHALLENGE, "Send an API key as `Authorization: Bearer KEY`.")
     })?;
     let now = service.app.now();
-    let key = service.app.index.key(&Digest::of(credential), now).ok_or_else(|| {
-        Problem::unauthorized(
+    let Some(key) = service.app.index.key(&Digest::of(credential), now) else {
+        service.app.throttle.failed(Failed::Key, ip, now)?;
+        return Err(Problem::unauthorized(
             "Bearer realm=\"token-ledger\", error=\"invalid_token\"",
             "The API key is unknown, expired or deleted.",
-        )
-    })?;
+        ));
+    };
     let company = match path.get("company_id") {
         None => None,
         Some(text) => Some(parse_company(text)?),
@@ -151,7 +157,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             name: Some(key.name.to_string()),
             credential: key.key_id.to_string(),
             request_id: Some(info.request_id),
-            ip: info.ip,
+            ip: info.ip.map(|ip| ip.to_string()),
             user_agent: info.user_agent,
         })
     }

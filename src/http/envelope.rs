@@ -2,11 +2,11 @@
 
 use super::Service;
 use super::problem::{Kind, Problem};
-use axum::extract::{ConnectInfo, MatchedPath, Request, State};
+use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use tracing::Instrument;
@@ -25,7 +25,9 @@ pub struct RequestInfo {
     /// Its identifier.
     pub request_id: String,
     /// The address that it came from.
-    pub ip: Option<String>,
+    pub ip: Option<IpAddr>,
+    /// Whether it came by TLS, to us or to a trusted proxy.
+    pub secure: bool,
     /// The program that sent it, as it calls itself.
     pub user_agent: Option<String>,
 }
@@ -37,9 +39,11 @@ pub(super) async fn envelope(
     next: Next,
 ) -> Response {
     let request_id = service.app.new_id().to_string();
+    let origin = service.proxies.origin(request.extensions(), request.headers());
     let info = RequestInfo {
         request_id: request_id.clone(),
-        ip: client_address(&service, &request).map(|ip| ip.to_string()),
+        ip: origin.ip,
+        secure: origin.secure,
         user_agent: user_agent(request.headers()),
     };
     let method = request.method().clone();
@@ -100,29 +104,4 @@ fn finish(headers: &mut HeaderMap, request_id: &str) {
 fn user_agent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
     Some(text.chars().take(MAX_USER_AGENT).collect())
-}
-
-/// The first address, from our side, that is not a trusted proxy's.
-fn client_address(service: &Service, request: &Request) -> Option<IpAddr> {
-    let peer = request.extensions().get::<ConnectInfo<SocketAddr>>()?.0.ip();
-    let trusted = |ip: &IpAddr| service.trusted_proxies.iter().any(|net| net.contains(ip));
-    if !trusted(&peer) {
-        return Some(peer);
-    }
-    let forwarded: Vec<&str> = request
-        .headers()
-        .get_all("x-forwarded-for")
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
-        .collect();
-    for text in forwarded.into_iter().rev() {
-        match text.parse::<IpAddr>() {
-            Ok(ip) if trusted(&ip) => {}
-            Ok(ip) => return Some(ip),
-            Err(_) => break,
-        }
-    }
-    Some(peer)
 }

@@ -1,6 +1,6 @@
 //! Token introspection (RFC 7662), for resource servers.
 
-use super::verify::{Verification, credential};
+use super::verify::{Verification, credential, guarded};
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -86,17 +86,21 @@ pub(super) async fn introspect(
     State(verification): State<Arc<Verification>>,
     request: Request,
 ) -> Response {
-    let caller = match admit(&verification, request.headers()) {
+    guarded(&verification, answered(&verification, request)).await
+}
+
+async fn answered(verification: &Verification, request: Request) -> Response {
+    let caller = match admit(verification, request.headers()) {
         Ok(caller) => caller,
-        Err(refusal) => return refusal.answer(&verification),
+        Err(refusal) => return refusal.answer(verification),
     };
     let form = match read_form(request).await {
         Ok(form) => form,
-        Err(refusal) => return refusal.answer(&verification),
+        Err(refusal) => return refusal.answer(verification),
     };
     let secret = match the_token(&form) {
         Ok(secret) => secret,
-        Err(refusal) => return refusal.answer(&verification),
+        Err(refusal) => return refusal.answer(verification),
     };
     let app = &verification.service.app;
     let token = app

@@ -21,6 +21,7 @@ pub mod page;
 pub mod problem;
 pub mod problems_page;
 pub mod projections;
+pub mod proxies;
 pub mod reply;
 mod routes;
 pub mod token_list;
@@ -28,10 +29,10 @@ pub mod tokens;
 pub mod verify;
 
 pub use envelope::RequestInfo;
+pub use proxies::{ForwardedHeader, OverTls, Proxies};
 pub use routes::{Routes, router, routes};
 
 use crate::app::App;
-use ipnet::IpNet;
 use std::sync::Arc;
 
 /// What the handlers work with.
@@ -40,7 +41,7 @@ pub struct Service {
     /// The application.
     pub app: Arc<App>,
     /// Proxies whose forwarded addresses count.
-    pub trusted_proxies: Vec<IpNet>,
+    pub proxies: Proxies,
     /// The URL that the service is reached at, without a slash at the end.
     pub public_url: String,
     /// Turns true when the service is about to stop: streams end then, and `/readyz` says so.

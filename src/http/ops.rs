@@ -78,6 +78,10 @@ async fn reasons(service: &Service) -> Vec<String> {
             reasons.push(format!("the projection {name} stands still for {stopped} companies"));
         }
     }
+    let stalled = service.app.stalled_operations().len();
+    if stalled > 0 {
+        reasons.push(format!("{stalled} operations can't be read and stand still"));
+    }
     match most_behind(service).await {
         Ok(seconds) if seconds > MAX_LAG_SECONDS => {
             reasons.push(format!("the audit trail is {seconds} s behind the ledger"));
@@ -137,6 +141,7 @@ async fn measure(service: &Service) {
         metrics::gauge!("ledger_companies").set(heads.len() as f64);
         metrics::gauge!("ledger_events").set(events as f64);
     }
+    metrics::gauge!("operations_stalled").set(app.stalled_operations().len() as f64);
     if let Ok(projections) = app.projections().await {
         for projection in projections {
             let stopped = projection.companies_stopped.len() as f64;
@@ -183,6 +188,20 @@ fn describe() {
     );
     metrics::describe_histogram!("http_request_duration_seconds", "Requests, by route and status");
     metrics::describe_gauge!("verification_index_secrets", "Secrets of tokens held in memory");
+    metrics::describe_counter!(
+        "failed_attempts_total",
+        "Bad credentials, by kind, and whether there were too many"
+    );
+    metrics::describe_counter!(
+        "connections_refused_total",
+        "Connections closed because their address had too many"
+    );
+    metrics::describe_counter!("tls_handshakes_failed_total", "TLS handshakes that failed");
+    metrics::describe_counter!("tls_reloads_total", "New certificates, taken or refused");
+    metrics::describe_gauge!(
+        "operations_stalled",
+        "Operations that can't be read and are not carried out"
+    );
     metrics::describe_gauge!("ledger_companies", "Companies that have a ledger");
     metrics::describe_gauge!("ledger_events", "Events in all ledgers");
     metrics::describe_gauge!("projection_behind_events", "Events not yet taken in, by projection");

@@ -2,6 +2,7 @@
 
 use crate::app::AppError;
 use crate::app::error::Invalid;
+use crate::app::throttle::Throttled;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -331,6 +332,19 @@ impl From<AppError> for Problem {
             AppError::AuditBehind => Kind::Unavailable,
         };
         Self::new(kind, detail)
+    }
+}
+
+impl From<Throttled> for Problem {
+    fn from(throttled: Throttled) -> Self {
+        let wait = HeaderValue::from(throttled.retry_after.as_secs());
+        let detail = format!(
+            "Too many attempts with bad credentials were made from this network or for this \
+             account. Try again in {} s. Good credentials are not held up.",
+            throttled.retry_after.as_secs()
+        );
+        let header = Some((header::RETRY_AFTER, wait));
+        Self { header, ..Self::new(Kind::TooManyRequests, detail) }
     }
 }
 

@@ -10,7 +10,9 @@ use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, post};
+use futures::FutureExt;
 use metrics::Counter;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use token_ledger_domain::{CompanyId, Digest};
@@ -54,12 +56,24 @@ pub(super) struct Verification {
 
 /// The routes of verification, which bring their own state.
 pub(super) fn routes(service: Arc<Service>) -> Router {
+    Router::new()
+        .route("/v1/verify", any(verify))
+        .route("/v1/verify/", any(verify))
+        .route("/v1/verify/{*path}", any(verify))
+        .route(
+            "/oauth/introspect",
+            post(super::introspect::introspect).fallback(super::introspect::only_post),
+        )
+        .with_state(Arc::new(verification(service)))
+}
+
+fn verification(service: Arc<Service>) -> Verification {
     let body = |kind, detail| {
         let text = serde_json::to_vec(&Problem::new(kind, detail).body(""));
         Bytes::from(text.unwrap_or_default())
     };
     let count = |endpoint: &'static str, outcome: &'static str| metrics::counter!("token_verifications_total", "endpoint" => endpoint, "outcome" => outcome);
-    let state = Arc::new(Verification {
+    Verification {
         request_ids: RequestIds::new(service.app.new_id()),
         active: count("verify", "active"),
         inactive: count("verify", "invalid_token"),
@@ -76,16 +90,20 @@ pub(super) fn routes(service: Arc<Service>) -> Router {
             "The token is good, but lacks scopes that this needs; the challenge names them.",
         ),
         service,
-    });
-    Router::new()
-        .route("/v1/verify", any(verify))
-        .route("/v1/verify/", any(verify))
-        .route("/v1/verify/{*path}", any(verify))
-        .route(
-            "/oauth/introspect",
-            post(super::introspect::introspect).fallback(super::introspect::only_post),
-        )
-        .with_state(state)
+    }
+}
+
+/// The answer, or that there is none: a panic ends neither the process nor the connection. Costs
+/// nothing where none happens, unlike a layer.
+pub(super) async fn guarded(
+    verification: &Verification,
+    answer: impl Future<Output = Response>,
+) -> Response {
+    // What a panic may have left half done is locks of the index, which don't poison.
+    match AssertUnwindSafe(answer).catch_unwind().await {
+        Ok(response) => response,
+        Err(_) => verification.failed(),
+    }
 }
 
 /// Whether the request that carries this token may pass, for a proxy that asks before it passes
@@ -122,6 +140,11 @@ pub(super) async fn verify(
     State(verification): State<Arc<Verification>>,
     request: Request,
 ) -> Response {
+    let verification = &*verification;
+    guarded(verification, async move { decide(verification, &request) }).await
+}
+
+fn decide(verification: &Verification, request: &Request) -> Response {
     let headers = request.headers();
     let query = request.uri().query();
     let Some(credential) = credential(headers) else {
@@ -297,6 +320,24 @@ impl Verification {
         self.answer(status, headers, body)
     }
 
+    /// A fault of ours: neither yes nor no.
+    fn failed(&self) -> Response {
+        let id = self.request_id();
+        tracing::error!(request_id = %id, "verification panicked");
+        let problem = Problem::new(
+            Kind::Internal,
+            "The service failed. Name the request_id to the operator.",
+        );
+        let body = serde_json::to_vec(&problem.body(&id.to_string())).unwrap_or_default();
+        let mut headers = HeaderMap::with_capacity(HEADERS);
+        headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
+        let mut response = self.answer(StatusCode::INTERNAL_SERVER_ERROR, headers, body.into());
+        if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
+            response.headers_mut().insert(REQUEST_ID, value);
+        }
+        response
+    }
+
     /// The answer with the headers that every answer has.
     pub(super) fn answer(
         &self,
@@ -360,6 +401,36 @@ impl RequestIds {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::app::{App, Choices};
+    use crate::config::DatabaseUrl;
+    use crate::http::Proxies;
+    use token_ledger_event_store::sqlite::Access;
+    use token_ledger_event_store::{SystemClock, SystemEntropy};
+
+    async fn service(dir: &tempfile::TempDir) -> Arc<Service> {
+        let url = DatabaseUrl::Sqlite(dir.path().join("ledger.db"));
+        let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+        let app = App::open(&url, Access::Write, clock, entropy, Choices::default()).await;
+        Arc::new(Service {
+            app: app.unwrap(),
+            proxies: Proxies::default(),
+            public_url: String::new(),
+            stopping: tokio::sync::watch::channel(false).1,
+        })
+    }
+
+    #[tokio::test]
+    async fn a_panic_is_answered() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let verification = verification(service(&dir).await);
+        let response = guarded(&verification, async { panic!("for the test") }).await;
+        assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
+        let id = response.headers()[REQUEST_ID].to_str().unwrap().to_owned();
+        let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();
+        let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
+        assert_eq!(body["request_id"], id);
+        assert!(!body.to_string().contains("for the test"));
+    }
 
     #[test]
     fn request_ids_are_distinct_uuids_of_version_seven() {

@@ -165,10 +165,7 @@ impl Serving {
                 let _ = child.kill();
                 panic!("it does not listen; it said: {said}");
             };
-            if let Some(at) = line.find("http://")
-                && line.contains("listening on")
-            {
-                let rest = &line[at..];
+            if let Some((_, rest)) = line.split_once("listening on ") {
                 let end = rest.find(|c: char| c == '"' || c.is_whitespace()).unwrap_or(rest.len());
                 break rest[..end].to_owned();
             }
@@ -194,6 +191,17 @@ impl Serving {
             .status()
             .expect("kill can be run");
         assert!(sent.success());
+    }
+
+    /// Waits until it says something with this text in it.
+    #[track_caller]
+    pub fn says(&self, text: &str) -> String {
+        loop {
+            let line = self.stderr.recv_timeout(PATIENCE).expect("it goes on and says it");
+            if line.contains(text) {
+                return line;
+            }
+        }
     }
 
     /// Waits for the end, and answers what it said meanwhile.

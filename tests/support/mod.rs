@@ -17,7 +17,7 @@ use tempfile::TempDir;
 use token_ledger::app::keys::NewKey;
 use token_ledger::app::{App, Caller, Choices, Conditions};
 use token_ledger::config::DatabaseUrl;
-use token_ledger::http::{Service, router};
+use token_ledger::http::{Proxies, Service, router};
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::{CompanyId, Name, Power, Timestamp};
 use token_ledger_event_store::clock::SetClock;
@@ -167,7 +167,7 @@ impl TestApp {
 pub fn service(app: &Arc<App>, stopping: watch::Receiver<bool>) -> Arc<Service> {
     Arc::new(Service {
         app: Arc::clone(app),
-        trusted_proxies: Vec::new(),
+        proxies: Proxies::default(),
         public_url: "http://localhost:8080".to_owned(),
         stopping,
     })
@@ -245,6 +245,13 @@ impl Client {
             request = request.header(header::AUTHORIZATION, format!("Bearer {key}"));
         }
         Call { router: self.router.clone(), request, body: Body::empty() }
+    }
+}
+
+impl Client {
+    /// Sends a request as it is, with neither the key nor the address of this caller.
+    pub async fn send(&self, request: axum::http::request::Builder) -> Answered {
+        Call { router: self.router.clone(), request, body: Body::empty() }.await
     }
 }
 
