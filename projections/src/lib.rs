@@ -19,6 +19,7 @@
 //! 3. name what is asked of it in [`ReadModels`] and answer it once, in `sql/read_models.rs`, by
 //!    [`sql::Sql::fetch`] and [`sql::Sql::transact`].
 
+pub mod attempts;
 pub mod audit;
 pub mod clients;
 pub mod companies;

@@ -1,12 +1,13 @@
 //! What the application asks of the read models, whichever database they are in.
 
+use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
 use crate::clients::ClientRow;
 use crate::companies::CompanyRow;
 use crate::keys::KeyRow;
 use crate::members::MemberRow;
 use crate::tokens::{Status, TokenRow};
 use async_trait::async_trait;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, PersonId, Timestamp, TokenId};
 use token_ledger_event_store::{PrivatePart, RecordedEvent, StoreError};
 use uuid::Uuid;
@@ -293,6 +294,37 @@ pub trait ReadModels: Send + Sync {
 
     /// Stores an account, or its new password.
     async fn save_account(&self, account: &Account, now: Timestamp) -> Result<(), StoreError>;
+
+    /// Stores attempts, and counts those that were not kept.
+    async fn add_attempts(
+        &self,
+        attempts: &[Attempt],
+        dropped: &BTreeMap<(CompanyId, AttemptKind), u64>,
+    ) -> Result<(), StoreError>;
+
+    /// Removes all of a company's attempts of this kind but the newest so many, and counts those
+    /// that go among the dropped.
+    async fn trim_attempts(
+        &self,
+        company: CompanyId,
+        kind: AttemptKind,
+        keep: usize,
+    ) -> Result<(), StoreError>;
+
+    /// A company's attempts, newest first.
+    async fn attempts(
+        &self,
+        company: CompanyId,
+        filter: &AttemptFilter,
+        limit: usize,
+    ) -> Result<Vec<Attempt>, StoreError>;
+
+    /// How many of a company's attempts of this kind were not kept, or no longer are.
+    async fn attempts_dropped(
+        &self,
+        company: CompanyId,
+        kind: AttemptKind,
+    ) -> Result<u64, StoreError>;
 
     /// Whether the database can be written.
     async fn probe(&self) -> Result<(), StoreError>;

@@ -1,5 +1,6 @@
 //! The application: everything that callers can ask for, whatever they ask through.
 
+pub mod attempts;
 pub mod audit;
 pub mod companies;
 pub mod error;
@@ -12,6 +13,7 @@ pub mod outcome;
 mod past;
 pub mod rebuilds;
 pub mod setup;
+pub mod streams;
 pub mod throttle;
 pub mod tokens;
 pub mod view;
@@ -137,6 +139,10 @@ pub struct App {
     /// The projections that run behind the log, once [`App::start`] was called.
     behind: RwLock<Vec<RunnerHandle>>,
     projections: Vec<Arc<dyn Behind>>,
+    /// What was refused, who signed in and what was exported, on its way to the database.
+    attempts: attempts::Attempts,
+    /// Long answers that are under way.
+    pub streams: streams::Streams,
     /// Slows down whoever tries credentials out.
     pub throttle: throttle::Throttle,
     /// Rebuilds that this process runs or ran.
@@ -183,6 +189,8 @@ impl App {
         let store = Arc::new(SqliteStore::new(Arc::clone(&database)));
         let throttle = throttle::Throttle::new(entropy.bits256());
         Ok(Arc::new(Self {
+            attempts: attempts::Attempts::default(),
+            streams: streams::Streams::default(),
             throttle,
             ledger: Ledger::new(store, clock, entropy),
             rebuilder: Arc::clone(&read) as Arc<dyn Rebuilder>,
@@ -218,8 +226,12 @@ impl App {
         self.ledger.entropy().uuid(self.now())
     }
 
-    /// Starts the projections that run behind the log; they end when `stop` turns true.
-    pub fn start(&self, stop: &watch::Receiver<bool>) -> Vec<tokio::task::JoinHandle<()>> {
+    /// Starts the projections that run behind the log, and the writing of attempts; they end when
+    /// `stop` turns true.
+    pub fn start(
+        self: &Arc<Self>,
+        stop: &watch::Receiver<bool>,
+    ) -> Vec<tokio::task::JoinHandle<()>> {
         let mut tasks = Vec::new();
         for projection in &self.projections {
             let store = Arc::clone(self.store());
@@ -227,6 +239,7 @@ impl App {
             self.behind.write().push(handle);
             tasks.push(task);
         }
+        tasks.extend(self.start_attempts(stop));
         tasks
     }
 

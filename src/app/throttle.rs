@@ -32,7 +32,8 @@ pub struct Allowance {
 }
 
 impl Allowance {
-    const fn new(burst: u32, every: Duration) -> Self {
+    /// So many at once, and then one per interval.
+    pub const fn new(burst: u32, every: Duration) -> Self {
         Self { burst, every }
     }
 
@@ -159,6 +160,16 @@ impl Throttle {
         Err(Throttled { retry_after: Duration::from_secs(seconds) })
     }
 
+    /// Whether one more of these is within the allowance. Counts it if so.
+    pub fn admits(&self, whose: &impl Hash, allowance: Allowance, now: Timestamp) -> bool {
+        let whose = self.hash(&("other", whose));
+        let admitted = self.wait(whose, allowance, now) == 0;
+        if admitted {
+            self.count(whose, allowance, now);
+        }
+        admitted
+    }
+
     fn hash(&self, whose: &impl Hash) -> u64 {
         let mut hasher = DefaultHasher::new();
         (self.seed, whose).hash(&mut hasher);
@@ -196,6 +207,11 @@ impl Throttle {
 fn place(whose: u64) -> [usize; 2] {
     let at = usize::try_from(whose % SETS as u64).unwrap_or(0);
     [at % SHARDS, at / SHARDS]
+}
+
+/// What one party has at its disposal: an IPv4 address, a /64 network of IPv6.
+pub fn party(ip: IpAddr) -> IpAddr {
+    networks(ip).0
 }
 
 /// The network that one party has at its disposal, and the one around it.

@@ -1,12 +1,13 @@
 //! Who may call what. Every route names its access; there is no way to add one without.
 
+use super::denials::Denied;
 use super::problem::{Answer, Kind, Problem};
 use super::{RequestInfo, Service};
 use crate::app::Caller;
 use crate::app::throttle::Failed;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
@@ -71,10 +72,22 @@ pub(super) async fn authorize(
     match admit(&service, access, &path, request.headers(), ip) {
         Ok(None) => next.run(request).await,
         Ok(Some(authenticated)) => {
+            let denied = authenticated.denied();
             request.extensions_mut().insert(authenticated);
-            next.run(request).await
+            let mut response = next.run(request).await;
+            // What its rules refuse although the route let it through.
+            if response.status() == StatusCode::FORBIDDEN {
+                response.extensions_mut().insert(denied);
+            }
+            response
         }
-        Err(problem) => problem.into_response(),
+        Err(Refused { problem, denied }) => {
+            let mut response = problem.into_response();
+            if let Some(denied) = denied {
+                response.extensions_mut().insert(denied);
+            }
+            response
+        }
     }
 }
 
@@ -84,7 +97,7 @@ fn admit(
     path: &HashMap<String, String>,
     headers: &HeaderMap,
     ip: Option<IpAddr>,
-) -> Answer<Option<Authenticated>> {
+) -> Result<Option<Authenticated>, Refused> {
     if access == Access::Public {
         return Ok(None);
     }
@@ -93,11 +106,12 @@ fn admit(
     })?;
     let now = service.app.now();
     let Some(key) = service.app.index.key(&Digest::of(credential), now) else {
-        service.app.throttle.failed(Failed::Key, ip, now)?;
+        service.app.throttle.failed(Failed::Key, ip, now).map_err(Problem::from)?;
         return Err(Problem::unauthorized(
             "Bearer realm=\"token-ledger\", error=\"invalid_token\"",
             "The API key is unknown, expired or deleted.",
-        ));
+        )
+        .into());
     };
     let company = match path.get("company_id") {
         None => None,
@@ -107,8 +121,10 @@ fn admit(
     let power = power_of(&key, asked);
     if let Access::Power(needed) = access {
         let stranger = company.is_some() && key.company_id != asked && power.is_none();
+        let denied = Some(Denied { company, actor: Some(actor(&key)) });
         if stranger {
-            return Err(Problem::new(Kind::NotFound, "There is no such company."));
+            let problem = Problem::new(Kind::NotFound, "There is no such company.");
+            return Err(Refused { problem, denied });
         }
         if power.is_none_or(|power| power < needed) {
             let detail = match needed {
@@ -118,10 +134,37 @@ fn admit(
                 Power::SuperAdmin => "This needs a key with ledger.admin or ledger.operator.",
                 Power::Operator => "This needs a key of the platform with ledger.operator.",
             };
-            return Err(Problem::new(Kind::Forbidden, detail));
+            return Err(Refused { problem: Problem::new(Kind::Forbidden, detail), denied });
         }
     }
     Ok(Some(Authenticated { key, power, company: asked }))
+}
+
+/// Why a request is not let through, and what there is to note of it.
+struct Refused {
+    problem: Problem,
+    denied: Option<Denied>,
+}
+
+impl From<Problem> for Refused {
+    fn from(problem: Problem) -> Self {
+        Self { problem, denied: None }
+    }
+}
+
+const fn actor(key: &ActiveKey) -> Actor {
+    Actor { kind: ActorType::Key, id: key.key_id.0 }
+}
+
+impl Authenticated {
+    /// Who asks.
+    pub const fn actor(&self) -> Actor {
+        actor(&self.key)
+    }
+
+    const fn denied(&self) -> Denied {
+        Denied { company: Some(self.company), actor: Some(self.actor()) }
+    }
 }
 
 fn parse_company(text: &str) -> Answer<CompanyId> {
@@ -153,7 +196,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         Ok(Self {
             company,
             power,
-            actor: Actor { kind: ActorType::Key, id: key.key_id.0 },
+            actor: actor(&key),
             name: Some(key.name.to_string()),
             credential: key.key_id.to_string(),
             request_id: Some(info.request_id),

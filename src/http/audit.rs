@@ -1,17 +1,20 @@
 //! The audit trail: lists, a token's history, exports.
 
-use super::Service;
 use super::access::Authenticated;
+use super::denials::note_export;
 use super::extract::{Params, PathId, time};
 use super::page::{Page, PageQuery};
 use super::problem::{Answer, Problem};
 use super::reply::{RefusedRead, Reply};
+use super::{RequestInfo, Service};
 use crate::app::AppError;
 use crate::app::audit::{AuditFilter, AuditPage, Export, ExportFormat};
+use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
+use axum::Extension;
 use axum::body::{Body, Bytes};
-use axum::extract::State;
-use axum::http::{HeaderValue, header};
+use axum::extract::{MatchedPath, State};
+use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
@@ -215,9 +218,12 @@ pub(super) async fn history(
 )]
 pub(super) async fn export(
     State(service): State<Arc<Service>>,
-    Authenticated { company, .. }: Authenticated,
+    caller: Authenticated,
+    Extension(info): Extension<RequestInfo>,
+    route: MatchedPath,
     Params(query): Params<ExportQuery>,
 ) -> Answer<Response> {
+    let company = caller.company;
     let filter = filter(
         query.token_id,
         query.types,
@@ -229,7 +235,9 @@ pub(super) async fn export(
     let format: ExportFormat =
         format.parse().map_err(|detail: String| Problem::invalid("format", detail))?;
     let mut export = service.app.export(company, filter, format);
+    let place = service.app.streams.begin(caller.key.key_id.0)?;
     export.begin().await?;
+    note_export(&service.app, &info, &caller, &Method::GET, route.as_str());
     let content_type = match format {
         ExportFormat::Ndjson => "application/x-ndjson",
         ExportFormat::Csv => "text/csv; charset=utf-8; header=present",
@@ -240,16 +248,18 @@ pub(super) async fn export(
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CONTENT_DISPOSITION, name),
     ];
-    let chunks = futures::stream::try_unfold(export, next_chunk);
+    let chunks = futures::stream::try_unfold((export, place), next_chunk);
     Ok((headers, Body::from_stream(chunks)).into_response())
 }
 
 /// The next chunk that holds something. An error cuts the body, so that it is seen.
-async fn next_chunk(mut export: Export) -> Result<Option<(Bytes, Export)>, AppError> {
+async fn next_chunk(
+    (mut export, place): (Export, StreamPlace),
+) -> Result<Option<(Bytes, (Export, StreamPlace))>, AppError> {
     loop {
         match export.next_chunk().await {
             Ok(Some(chunk)) if chunk.is_empty() => {}
-            Ok(Some(chunk)) => return Ok(Some((chunk.into(), export))),
+            Ok(Some(chunk)) => return Ok(Some((chunk.into(), (export, place)))),
             Ok(None) => return Ok(None),
             Err(error) => {
                 tracing::error!(%error, "an export was cut");

@@ -6,6 +6,7 @@ use super::extract::Params;
 use super::problem::{Answer, Problem};
 use super::reply::RefusedRead;
 use crate::app::AppError;
+use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
@@ -57,7 +58,7 @@ pub(super) struct StreamQuery {
 )]
 pub(super) async fn stream(
     State(service): State<Arc<Service>>,
-    Authenticated { company, .. }: Authenticated,
+    Authenticated { company, key, .. }: Authenticated,
     Params(query): Params<StreamQuery>,
     headers: HeaderMap,
 ) -> Answer<Response> {
@@ -71,6 +72,7 @@ pub(super) async fn stream(
         }
     };
     let listener = Listener {
+        _place: service.app.streams.begin(key.key_id.0)?,
         credential: Digest::of(bearer(&headers).unwrap_or_default()),
         appended: service.app.store().watch(),
         stopping: service.stopping.clone(),
@@ -103,6 +105,8 @@ struct Listener {
     position: u64,
     /// Events that were read and not sent yet.
     waiting: VecDeque<EventView>,
+    /// Held as long as the stream lives.
+    _place: StreamPlace,
     appended: watch::Receiver<u64>,
     stopping: watch::Receiver<bool>,
 }

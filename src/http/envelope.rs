@@ -1,7 +1,7 @@
 //! What every request gets around it: an identifier, a deadline, headers, a metric, a log line.
 
-use super::Service;
 use super::problem::{Kind, Problem};
+use super::{Service, denials};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::middleware::Next;
@@ -52,7 +52,7 @@ pub(super) async fn envelope(
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let span = tracing::info_span!("request", %request_id, %method, route);
-    request.extensions_mut().insert(info);
+    request.extensions_mut().insert(info.clone());
     let started = Instant::now();
     let mut response = async {
         match tokio::time::timeout(DEADLINE, next.run(request)).await {
@@ -63,7 +63,10 @@ pub(super) async fn envelope(
     }
     .instrument(span.clone())
     .await;
-    if let Some(problem) = response.extensions_mut().remove::<Problem>() {
+    let problem = response.extensions_mut().remove::<Problem>();
+    let kind = problem.as_ref().map(|problem| problem.kind);
+    denials::note(&service.app, &info, &method, &route, &response, kind);
+    if let Some(problem) = problem {
         fill(&mut response, &problem, &request_id);
     }
     let took = started.elapsed();
@@ -101,7 +104,7 @@ fn finish(headers: &mut HeaderMap, request_id: &str) {
     }
 }
 
-fn user_agent(headers: &HeaderMap) -> Option<String> {
+pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
     Some(text.chars().take(MAX_USER_AGENT).collect())
 }

@@ -1,6 +1,10 @@
 //! Token introspection (RFC 7662), for resource servers.
 
+use super::denials::Denied;
+use super::envelope::{REQUEST_ID, user_agent};
 use super::verify::{Verification, credential, guarded};
+use crate::app::attempts::Seen;
+use crate::app::throttle::Failed;
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -12,7 +16,8 @@ use serde::Serialize;
 use std::fmt::Write;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::{CompanyId, Digest, KeyScope};
+use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, KeyScope};
+use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::index::{ActiveKey, ActiveToken};
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -79,6 +84,7 @@ pub(super) struct OauthError {
         (status = 400, description = "The form is not acceptable", body = OauthError),
         (status = 401, description = "The caller is unknown", body = OauthError),
         (status = 403, description = "The caller may not introspect", body = OauthError),
+        (status = 429, description = "Too many bad credentials of callers", body = OauthError),
         (status = 413, description = "The form has more than 64 KiB", body = OauthError),
     )
 )]
@@ -92,7 +98,7 @@ pub(super) async fn introspect(
 async fn answered(verification: &Verification, request: Request) -> Response {
     let caller = match admit(verification, request.headers()) {
         Ok(caller) => caller,
-        Err(refusal) => return refusal.answer(verification),
+        Err(refusal) => return turn_away(verification, &request, refusal),
     };
     let form = match read_form(request).await {
         Ok(form) => form,
@@ -133,11 +139,25 @@ struct Refusal {
     challenge: Option<&'static str>,
     error: &'static str,
     description: &'static str,
+    /// The caller, where it is known.
+    caller: Denied,
+    /// How many seconds to wait before the next attempt.
+    retry_after: Option<u64>,
 }
 
 impl Refusal {
+    /// What a refusal has that says nothing more.
+    const NONE: Self = Self {
+        status: StatusCode::BAD_REQUEST,
+        challenge: None,
+        error: "invalid_request",
+        description: "",
+        caller: Denied { company: None, actor: None },
+        retry_after: None,
+    };
+
     const fn invalid_request(status: StatusCode, description: &'static str) -> Self {
-        Self { status, challenge: None, error: "invalid_request", description }
+        Self { status, challenge: None, error: "invalid_request", description, ..Self::NONE }
     }
 
     fn answer(self, verification: &Verification) -> Response {
@@ -145,6 +165,9 @@ impl Refusal {
         let mut headers = HeaderMap::with_capacity(8);
         if let Some(challenge) = self.challenge {
             headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        if let Some(seconds) = self.retry_after {
+            headers.append(header::RETRY_AFTER, seconds.into());
         }
         headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
         let body = OauthError { error: self.error, error_description: self.description };
@@ -156,6 +179,41 @@ impl Refusal {
 const INVALID_METHOD: Refusal =
     Refusal::invalid_request(StatusCode::METHOD_NOT_ALLOWED, "Introspection takes POST only.");
 
+/// Refuses a caller: counts a bad credential, and notes the refusal for the auditor.
+fn turn_away(verification: &Verification, request: &Request, refusal: Refusal) -> Response {
+    let (app, headers) = (&verification.service.app, request.headers());
+    let ip = verification.service.proxies.origin(request.extensions(), headers).ip;
+    let is_bad =
+        refusal.status == StatusCode::UNAUTHORIZED && headers.contains_key(header::AUTHORIZATION);
+    let counted = if is_bad { app.throttle.failed(Failed::Key, ip, app.now()) } else { Ok(()) };
+    let refusal = match counted {
+        Ok(()) => refusal,
+        Err(throttled) => Refusal {
+            status: StatusCode::TOO_MANY_REQUESTS,
+            challenge: None,
+            description: "Too many bad credentials came from this network. Good ones are not held \
+                up.",
+            retry_after: Some(throttled.retry_after.as_secs()),
+            ..refusal
+        },
+    };
+    let response = refusal.answer(verification);
+    let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
+    app.note(Seen {
+        kind: AttemptKind::Denied,
+        company: refusal.caller.company,
+        actor: refusal.caller.actor,
+        method: request.method().to_string(),
+        route: "/oauth/introspect".to_owned(),
+        status: refusal.status.as_u16(),
+        problem: None,
+        request_id: id.map(str::to_owned),
+        ip,
+        user_agent: user_agent(headers),
+    });
+    response
+}
+
 /// The company whose tokens the caller may introspect; `None` for every company's.
 fn admit(verification: &Verification, headers: &HeaderMap) -> Result<Option<CompanyId>, Refusal> {
     let basic = basic_password(headers);
@@ -165,6 +223,7 @@ fn admit(verification: &Verification, headers: &HeaderMap) -> Result<Option<Comp
         error: "invalid_client",
         description: "Send a good API key with ledger.introspect, as Bearer or as the password of \
             Basic.",
+        ..Refusal::NONE
     };
     let key = match &basic {
         Some(password) => password.as_str(),
@@ -180,6 +239,11 @@ fn admit(verification: &Verification, headers: &HeaderMap) -> Result<Option<Comp
         ),
         error: "insufficient_scope",
         description: "The API key is good, but lacks ledger.introspect.",
+        caller: Denied {
+            company: Some(key.company_id),
+            actor: Some(Actor { kind: ActorType::Key, id: key.key_id.0 }),
+        },
+        ..Refusal::NONE
     })
 }
 

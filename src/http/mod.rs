@@ -8,6 +8,7 @@ pub mod access;
 pub mod audit;
 pub mod audit_stream;
 pub mod companies;
+pub mod denials;
 pub mod docs_page;
 mod envelope;
 pub mod extract;

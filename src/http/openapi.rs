@@ -4,7 +4,7 @@
 //! holds this list against the routes.
 
 use super::{
-    audit, audit_stream, companies, docs_page, html, incidents, introspect, keys, ops,
+    audit, audit_stream, companies, denials, docs_page, html, incidents, introspect, keys, ops,
     problems_page, projections, tokens, verify,
 };
 use axum::Json;
@@ -59,6 +59,9 @@ use utoipa::{Modify, OpenApi};
         audit::history,
         audit::export,
         audit_stream::stream,
+        denials::denials,
+        denials::sign_ins,
+        denials::exports,
         projections::list,
         projections::rebuild,
         projections::progress,

@@ -2,6 +2,7 @@
 
 use crate::app::AppError;
 use crate::app::error::Invalid;
+use crate::app::streams::{NoPlace, PER_CREDENTIAL};
 use crate::app::throttle::Throttled;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -58,6 +59,8 @@ pub enum Kind {
     UnsupportedMediaType,
     /// Too many failures.
     TooManyRequests,
+    /// Too many streams and exports at a time.
+    TooManyStreams,
     /// A fault of ours.
     Internal,
     /// The service can't do it right now.
@@ -66,7 +69,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 24] = [
         Self::InvalidInput,
         Self::MalformedBody,
         Self::Unauthorized,
@@ -88,6 +91,7 @@ impl Kind {
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::TooManyRequests,
+        Self::TooManyStreams,
         Self::Internal,
         Self::Unavailable,
     ];
@@ -116,6 +120,7 @@ impl Kind {
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::TooManyRequests => "too-many-requests",
+            Self::TooManyStreams => "too-many-streams",
             Self::Internal => "internal-error",
             Self::Unavailable => "unavailable",
         }
@@ -143,7 +148,7 @@ impl Kind {
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
+            Self::TooManyRequests | Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
             Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -173,6 +178,7 @@ impl Kind {
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is of a type that is not taken",
             Self::TooManyRequests => "Too many failed attempts",
+            Self::TooManyStreams => "Too many streams and exports at a time",
             Self::Internal => "The service failed",
             Self::Unavailable => "The service can't do this right now",
         }
@@ -233,6 +239,10 @@ impl Kind {
             Self::BodyTooLarge => "Bodies may have up to 64 KiB.",
             Self::UnsupportedMediaType => "Send `Content-Type: application/json`.",
             Self::TooManyRequests => "Wait for as long as `Retry-After` says.",
+            Self::TooManyStreams => {
+                "A credential may have 32 streams and exports under way. Close one, or wait for one \
+                 to end."
+            }
             Self::Internal => {
                 "This is our fault. `request_id` is in the service's log; name it to the operator."
             }
@@ -332,6 +342,24 @@ impl From<AppError> for Problem {
             AppError::AuditBehind => Kind::Unavailable,
         };
         Self::new(kind, detail)
+    }
+}
+
+impl From<NoPlace> for Problem {
+    fn from(refusal: NoPlace) -> Self {
+        match refusal {
+            NoPlace::OfCredential => Self {
+                header: Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+                ..Self::new(
+                    Kind::TooManyStreams,
+                    format!("This credential has {PER_CREDENTIAL} streams and exports under way."),
+                )
+            },
+            NoPlace::AtAll => Self::new(
+                Kind::Unavailable,
+                "The service has as many streams and exports under way as it can; try again.",
+            ),
+        }
     }
 }
 

@@ -72,6 +72,9 @@ pub enum RefusedRead {
     /// It doesn't exist, or belongs to another company.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(ProblemBody),
+    /// Too many failed attempts, or too many streams and exports at a time.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(ProblemBody),
     /// The service can't answer right now.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemBody),
@@ -108,6 +111,9 @@ pub enum RefusedChange {
     /// The `Idempotency-Key` was used for another request.
     #[response(status = 422, content_type = "application/problem+json")]
     KeyReused(ProblemBody),
+    /// Too many attempts with bad credentials.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(ProblemBody),
     /// The service can't do it right now.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemBody),

@@ -5,8 +5,8 @@ use super::access::{Access, authorize};
 use super::envelope::envelope;
 use super::problem::{Kind, Problem};
 use super::{
-    audit, audit_stream, companies, docs_page, html, incidents, keys, openapi, ops, problems_page,
-    projections, tokens, verify,
+    audit, audit_stream, companies, denials, docs_page, html, incidents, keys, openapi, ops,
+    problems_page, projections, tokens, verify,
 };
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
@@ -145,6 +145,9 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/v1/companies/{company_id}/audit/events", Power(Auditor), audit::events)
         .get("/v1/companies/{company_id}/audit/export", Power(Auditor), audit::export)
         .get("/v1/companies/{company_id}/audit/stream", Power(Auditor), audit_stream::stream)
+        .get("/v1/companies/{company_id}/audit/denials", Power(Auditor), denials::denials)
+        .get("/v1/companies/{company_id}/audit/sign-ins", Power(Auditor), denials::sign_ins)
+        .get("/v1/companies/{company_id}/audit/exports", Power(Auditor), denials::exports)
         .get("/v1/audit/events", Power(Operator), audit::events_everywhere)
         .get("/v1/projections", Power(Operator), projections::list)
         .get("/v1/projections/{name}/rebuild", Power(Operator), projections::progress)

@@ -249,6 +249,11 @@ impl Client {
 }
 
 impl Client {
+    /// A caller without a key.
+    pub fn of(service: &Arc<Service>) -> Self {
+        Self { router: router(Arc::clone(service)), key: None }
+    }
+
     /// Sends a request as it is, with neither the key nor the address of this caller.
     pub async fn send(&self, request: axum::http::request::Builder) -> Answered {
         Call { router: self.router.clone(), request, body: Body::empty() }.await
@@ -279,6 +284,14 @@ impl Call {
         let mut call = self.header("content-type", content_type);
         call.body = Body::from(body.to_owned());
         call
+    }
+}
+
+impl Call {
+    /// The answer whose body is yet to be read.
+    pub async fn open(self) -> axum::response::Response {
+        let request = self.request.body(self.body).expect("a request");
+        self.router.oneshot(request).await.expect("an answer")
     }
 }
 

@@ -10,13 +10,14 @@ fn migrations() -> Migrations<'static> {
     Migrations::new(vec![
         M::up(include_str!("../../../migrations/sqlite/0001_ledger.sql")),
         M::up(include_str!("../../../migrations/sqlite/0002_projections.sql")),
+        M::up(include_str!("../../../migrations/sqlite/0004_attempts.sql")),
     ])
 }
 
 /// What the first migration marks a ledger's file with.
 const APPLICATION_ID: i32 = 0x544C_6467;
 /// How many migrations this release has.
-const NEWEST: usize = 2;
+const NEWEST: usize = 3;
 
 /// Where a file's schema stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -6,6 +6,7 @@
 //! for nothing else. What the databases write differently is in [`Dialect`].
 
 pub mod accounts;
+mod attempts;
 pub mod audit;
 pub mod checkpoints;
 pub mod clients;

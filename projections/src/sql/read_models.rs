@@ -1,9 +1,10 @@
 //! The read models' questions, on whichever database runs statements.
 
 use super::{
-    Sql, accounts, audit, checkpoints, clients, companies, keys, members, operations, tokens,
-    tokens_query, uses,
+    Sql, accounts, attempts, audit, checkpoints, clients, companies, keys, members, operations,
+    tokens, tokens_query, uses,
 };
+use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
 use crate::clients::ClientRow;
 use crate::companies::CompanyRow;
 use crate::keys::Keys;
@@ -14,6 +15,7 @@ use crate::read_models::{
 };
 use crate::tokens::Tokens;
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Timestamp, TokenId};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
@@ -166,6 +168,43 @@ impl<S: Sql> ReadModels for S {
 
     async fn save_account(&self, account: &Account, now: Timestamp) -> Result<(), StoreError> {
         self.execute(accounts::save(account, now)).await
+    }
+
+    async fn add_attempts(
+        &self,
+        attempts: &[Attempt],
+        dropped: &BTreeMap<(CompanyId, AttemptKind), u64>,
+    ) -> Result<(), StoreError> {
+        let mut statements = attempts::add(attempts);
+        statements.extend(attempts::add_dropped(dropped));
+        self.transact(statements).await.map(drop)
+    }
+
+    async fn trim_attempts(
+        &self,
+        company: CompanyId,
+        kind: AttemptKind,
+        keep: usize,
+    ) -> Result<(), StoreError> {
+        self.transact(attempts::trim(company, kind, keep)).await.map(drop)
+    }
+
+    async fn attempts(
+        &self,
+        company: CompanyId,
+        filter: &AttemptFilter,
+        limit: usize,
+    ) -> Result<Vec<Attempt>, StoreError> {
+        self.fetch(attempts::page(company, filter, limit)).await
+    }
+
+    async fn attempts_dropped(
+        &self,
+        company: CompanyId,
+        kind: AttemptKind,
+    ) -> Result<u64, StoreError> {
+        let count: Option<i64> = self.fetch_one(attempts::dropped(company, kind)).await?;
+        Ok(count.and_then(|count| count.try_into().ok()).unwrap_or(0))
     }
 
     async fn probe(&self) -> Result<(), StoreError> {

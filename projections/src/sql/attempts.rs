@@ -1,0 +1,142 @@
+//! Beside the log: refused requests, sign-ins and exports.
+
+use super::{Columns, FromColumns, Statement, Unreadable};
+use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
+use std::collections::BTreeMap;
+use token_ledger_domain::{Actor, CompanyId};
+
+/// Attempts that one statement stores.
+const AT_ONCE: usize = 100;
+
+/// Stores attempts.
+pub(super) fn add(attempts: &[Attempt]) -> Vec<Statement> {
+    attempts.chunks(AT_ONCE).map(add_together).collect()
+}
+
+fn add_together(attempts: &[Attempt]) -> Statement {
+    let mut statement = Statement::new("");
+    let rows: Vec<String> = attempts
+        .iter()
+        .map(|attempt| {
+            let places = [
+                statement.place(attempt.company_id),
+                statement.place(attempt.kind.as_str()),
+                statement.place(attempt.at),
+                statement.place(attempt.attempt_id),
+                statement.place(attempt.actor.map(|actor| actor.kind.as_str())),
+                statement.place(attempt.actor.map(|actor| actor.id)),
+                statement.place(attempt.method.clone()),
+                statement.place(attempt.route.clone()),
+                statement.place(u32::from(attempt.status)),
+                statement.place(attempt.problem.clone()),
+                statement.place(attempt.request_id.clone()),
+                statement.place(attempt.ip.clone()),
+                statement.place(attempt.user_agent.clone()),
+            ];
+            format!("({})", places.join(", "))
+        })
+        .collect();
+    let text = format!(
+        "INSERT INTO attempts (company_id, kind, at, attempt_id, actor_type, actor_id, method, \
+         route, status, problem, request_id, ip, user_agent) VALUES {} \
+         ON CONFLICT (company_id, kind, at, attempt_id) DO NOTHING",
+        rows.join(", ")
+    );
+    Statement { text: text.into(), ..statement }
+}
+
+/// Counts attempts that were not kept.
+pub(super) fn add_dropped(dropped: &BTreeMap<(CompanyId, AttemptKind), u64>) -> Vec<Statement> {
+    dropped
+        .iter()
+        .map(|((company, kind), count)| {
+            Statement::new(
+                "INSERT INTO attempts_dropped (company_id, kind, dropped) VALUES (?1, ?2, ?3) \
+                 ON CONFLICT (company_id, kind) DO UPDATE SET \
+                 dropped = attempts_dropped.dropped + excluded.dropped",
+            )
+            .with(*company)
+            .with(kind.as_str())
+            .with(*count)
+        })
+        .collect()
+}
+
+/// Removes all but the newest so many, and counts those that go.
+pub(super) fn trim(company: CompanyId, kind: AttemptKind, keep: usize) -> Vec<Statement> {
+    let count = Statement::new(
+        "INSERT INTO attempts_dropped (company_id, kind, dropped) \
+         SELECT company_id, kind, count(*) - ?3 FROM attempts \
+         WHERE company_id = ?1 AND kind = ?2 \
+         GROUP BY company_id, kind HAVING count(*) > ?3 \
+         ON CONFLICT (company_id, kind) DO UPDATE SET \
+         dropped = attempts_dropped.dropped + excluded.dropped",
+    );
+    let remove = Statement::new(
+        "DELETE FROM attempts WHERE company_id = ?1 AND kind = ?2 AND (at, attempt_id) <= \
+         (SELECT at, attempt_id FROM attempts WHERE company_id = ?1 AND kind = ?2 \
+         ORDER BY at DESC, attempt_id DESC LIMIT 1 OFFSET ?3)",
+    );
+    [count, remove]
+        .into_iter()
+        .map(|statement| statement.with(company).with(kind.as_str()).with(keep))
+        .collect()
+}
+
+/// A company's attempts of one kind, newest first.
+pub(super) fn page(company: CompanyId, filter: &AttemptFilter, limit: usize) -> Statement {
+    let mut query = Statement::new("").with(company).with(filter.kind.as_str());
+    let mut conditions = String::new();
+    if let Some(from) = filter.from {
+        conditions.push_str(&format!(" AND at >= {}", query.place(from)));
+    }
+    if let Some(to) = filter.to {
+        conditions.push_str(&format!(" AND at < {}", query.place(to)));
+    }
+    if let Some((at, id)) = filter.after {
+        let (at, id) = (query.place(at), query.place(id));
+        conditions.push_str(&format!(" AND (at, attempt_id) < ({at}, {id})"));
+    }
+    let text = format!(
+        "SELECT company_id, kind, at, attempt_id, actor_type, actor_id, method, route, status, \
+         problem, request_id, ip, user_agent FROM attempts \
+         WHERE company_id = ?1 AND kind = ?2{conditions} \
+         ORDER BY at DESC, attempt_id DESC LIMIT {}",
+        query.place(limit)
+    );
+    Statement { text: text.into(), ..query }
+}
+
+/// How many of a company's attempts of one kind were not kept, or no longer are.
+pub(super) fn dropped(company: CompanyId, kind: AttemptKind) -> Statement {
+    Statement::new("SELECT dropped FROM attempts_dropped WHERE company_id = ?1 AND kind = ?2")
+        .with(company)
+        .with(kind.as_str())
+}
+
+impl FromColumns for Attempt {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        let owned = |text: Option<&str>| text.map(str::to_owned);
+        let actor = match (row.optional_text(4)?, row.optional_uuid(5)?) {
+            (Some(kind), Some(id)) => {
+                let kind = kind.parse().map_err(|error| row.unreadable(4, error))?;
+                Some(Actor { kind, id })
+            }
+            _ => None,
+        };
+        Ok(Self {
+            company_id: row.company(0)?,
+            kind: row.text(1)?.parse().map_err(|error: String| row.unreadable(1, error))?,
+            at: row.time(2)?,
+            attempt_id: row.uuid(3)?,
+            actor,
+            method: row.text(6)?.to_owned(),
+            route: row.text(7)?.to_owned(),
+            status: row.number(8)?,
+            problem: owned(row.optional_text(9)?),
+            request_id: owned(row.optional_text(10)?),
+            ip: owned(row.optional_text(11)?),
+            user_agent: owned(row.optional_text(12)?),
+        })
+    }
+}

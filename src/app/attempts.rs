@@ -1,0 +1,309 @@
+//! What was refused, who signed in and what was exported, for the auditor, beside the ledger.
+//!
+//! Noting an attempt never waits: it goes into a bounded queue, from which one task writes in
+//! batches. What finds the queue full, what one caller does too often and what is beyond the
+//! newest so many is dropped and counted.
+
+use super::outcome::Listed;
+use super::throttle::{Allowance, party};
+use super::{App, AppError};
+use parking_lot::Mutex;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::{Actor, CompanyId, Timestamp};
+use token_ledger_event_store::StoreError;
+use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
+use tokio::sync::{mpsc, oneshot, watch};
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+/// Attempts of each kind that are kept of each company.
+const KEPT: usize = 10_000;
+/// Attempts that wait to be written.
+const QUEUE: usize = 4096;
+/// Attempts that are written in one transaction.
+const BATCH: usize = 500;
+/// How long attempts are gathered before they are written.
+const GATHER: Duration = Duration::from_millis(250);
+/// How many are written of a company before the oldest are removed again.
+const TRIM_EVERY: usize = 500;
+/// How long a reader waits for what was noted before.
+const WAIT: Duration = Duration::from_secs(5);
+/// Companies whose dropped attempts are counted apart between two writes; those of others count
+/// as the platform's.
+const COUNTED_APART: usize = 1024;
+/// Attempts of one caller that are kept: more would push those of others out.
+const OF_ONE_CALLER: Allowance = Allowance::new(500, Duration::from_secs(1));
+
+/// An attempt as whoever saw it knows it.
+#[derive(Clone, Debug)]
+pub struct Seen {
+    /// What kind.
+    pub kind: AttemptKind,
+    /// The company whose resources it was about; none for unknown callers.
+    pub company: Option<CompanyId>,
+    /// Who, as far as known.
+    pub actor: Option<Actor>,
+    /// The request's method.
+    pub method: String,
+    /// The route, with names in place of what is in the path.
+    pub route: String,
+    /// The answer's status.
+    pub status: u16,
+    /// The kind of problem that was answered.
+    pub problem: Option<String>,
+    /// The request.
+    pub request_id: Option<String>,
+    /// The address that it came from.
+    pub ip: Option<IpAddr>,
+    /// The program that sent it, as it calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// Numbers of dropped attempts that are yet to be written.
+type Dropped = BTreeMap<(CompanyId, AttemptKind), u64>;
+
+enum Message {
+    Note(Box<Attempt>),
+    /// Answer when everything before is written.
+    Flush(oneshot::Sender<()>),
+}
+
+/// Attempts on their way to the database.
+#[derive(Debug)]
+pub struct Attempts {
+    sender: mpsc::Sender<Message>,
+    receiver: Mutex<Option<mpsc::Receiver<Message>>>,
+    dropped: Mutex<Dropped>,
+}
+
+impl std::fmt::Debug for Message {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Note(_) => "Note",
+            Self::Flush(_) => "Flush",
+        })
+    }
+}
+
+impl Default for Attempts {
+    fn default() -> Self {
+        let (sender, receiver) = mpsc::channel(QUEUE);
+        Self { sender, receiver: Mutex::new(Some(receiver)), dropped: Mutex::default() }
+    }
+}
+
+impl Attempts {
+    fn drop_one(&self, company: CompanyId, kind: AttemptKind) {
+        metrics::counter!("attempts_dropped_total", "kind" => kind.as_str()).increment(1);
+        let mut dropped = self.dropped.lock();
+        let apart = dropped.len() < COUNTED_APART || dropped.contains_key(&(company, kind));
+        let company = if apart { company } else { CompanyId::PLATFORM };
+        *dropped.entry((company, kind)).or_insert(0) += 1;
+    }
+}
+
+impl App {
+    /// Notes an attempt. Never waits.
+    pub fn note(&self, seen: Seen) {
+        let now = self.now();
+        let Seen {
+            kind,
+            company,
+            actor,
+            method,
+            route,
+            status,
+            problem,
+            request_id,
+            ip,
+            user_agent,
+        } = seen;
+        let company_id = company.unwrap_or(CompanyId::PLATFORM);
+        metrics::counter!("attempts_total", "kind" => kind.as_str()).increment(1);
+        let from = ip.filter(|_| actor.is_none()).map(party);
+        if !self.throttle.admits(&(actor, from), OF_ONE_CALLER, now) {
+            return self.attempts.drop_one(company_id, kind);
+        }
+        let attempt = Attempt {
+            company_id,
+            kind,
+            at: now,
+            attempt_id: self.new_id(),
+            actor,
+            method,
+            route,
+            status,
+            problem,
+            request_id,
+            ip: ip.map(|ip| ip.to_string()),
+            user_agent,
+        };
+        if self.attempts.sender.try_send(Message::Note(Box::new(attempt))).is_err() {
+            self.attempts.drop_one(company_id, kind);
+        }
+    }
+
+    /// A company's attempts, newest first, and how many were dropped. Includes everything that was
+    /// noted when this was called.
+    ///
+    /// # Errors
+    /// When the company doesn't exist, the filter can't be meant, or the store fails.
+    pub async fn attempts_page(
+        &self,
+        company: CompanyId,
+        filter: AttemptFilter,
+        limit: usize,
+    ) -> Result<(Listed<Attempt, (Timestamp, Uuid)>, u64), AppError> {
+        if filter.from.zip(filter.to).is_some_and(|(from, to)| from > to) {
+            return Err(AppError::invalid("from", "must not be after `to`"));
+        }
+        self.head(company).await?;
+        self.flush_attempts().await?;
+        let found = self.read.attempts(company, &filter, limit + 1).await?;
+        let dropped = self.read.attempts_dropped(company, filter.kind).await?;
+        let place = |last: &Attempt| (last.at, last.attempt_id);
+        let listed = Listed::cut(found, limit, place, |attempt| attempt);
+        Ok((listed, dropped))
+    }
+
+    /// Waits until everything that was noted is written.
+    async fn flush_attempts(&self) -> Result<(), AppError> {
+        let (written, waits) = oneshot::channel();
+        let flushed = async {
+            self.attempts.sender.send(Message::Flush(written)).await.ok()?;
+            waits.await.ok()
+        };
+        match tokio::time::timeout(WAIT, flushed).await {
+            Ok(Some(())) => Ok(()),
+            Ok(None) => Err(StoreError::Closed.into()),
+            Err(_) => Err(AppError::AuditBehind),
+        }
+    }
+
+    /// Starts writing what is noted, until `stop` turns true and all that was noted by then is
+    /// written. Does nothing when it was started before.
+    pub(super) fn start_attempts(
+        self: &Arc<Self>,
+        stop: &watch::Receiver<bool>,
+    ) -> Option<JoinHandle<()>> {
+        let receiver = self.attempts.receiver.lock().take()?;
+        let writer = Writer {
+            app: Arc::clone(self),
+            known: BTreeSet::from([CompanyId::PLATFORM]),
+            written: BTreeMap::new(),
+        };
+        Some(tokio::spawn(writer.run(receiver, stop.clone())))
+    }
+}
+
+/// Writes what is noted.
+struct Writer {
+    app: Arc<App>,
+    /// Companies that are known to exist. They never cease to.
+    known: BTreeSet<CompanyId>,
+    /// How much was written since the oldest were last removed.
+    written: BTreeMap<(CompanyId, AttemptKind), usize>,
+}
+
+impl Writer {
+    async fn run(mut self, mut receiver: mpsc::Receiver<Message>, mut stop: watch::Receiver<bool>) {
+        loop {
+            let first = tokio::select! {
+                // What was noted before the end came is written.
+                biased;
+                first = receiver.recv() => first,
+                _ = stop.wait_for(|stop| *stop) => return,
+            };
+            let Some(first) = first else { return };
+            let (mut batch, mut waiting) = (Vec::new(), Vec::new());
+            let mut next = Some(first);
+            let gathered = tokio::time::sleep(GATHER);
+            tokio::pin!(gathered);
+            while let Some(message) = next.take() {
+                match message {
+                    Message::Note(attempt) => batch.push(*attempt),
+                    Message::Flush(written) => waiting.push(written),
+                }
+                if batch.len() >= BATCH {
+                    break;
+                }
+                next = match receiver.try_recv() {
+                    Ok(message) => Some(message),
+                    // Somebody waits.
+                    Err(_) if !waiting.is_empty() => None,
+                    Err(_) => tokio::select! {
+                        message = receiver.recv() => message,
+                        () = &mut gathered => None,
+                        _ = stop.wait_for(|stop| *stop) => None,
+                    },
+                };
+            }
+            self.write(batch).await;
+            for written in waiting {
+                // The reader may have gone away.
+                let _ = written.send(());
+            }
+        }
+    }
+
+    /// Writes a batch. What can't be written is dropped and counted: the service goes on.
+    async fn write(&mut self, mut batch: Vec<Attempt>) {
+        for attempt in &mut batch {
+            if !self.exists(attempt.company_id).await {
+                attempt.company_id = CompanyId::PLATFORM;
+            }
+        }
+        let noted = std::mem::take(&mut *self.app.attempts.dropped.lock());
+        let mut dropped = Dropped::new();
+        for ((company, kind), count) in noted {
+            let company = if self.exists(company).await { company } else { CompanyId::PLATFORM };
+            *dropped.entry((company, kind)).or_insert(0) += count;
+        }
+        if batch.is_empty() && dropped.is_empty() {
+            return;
+        }
+        if let Err(error) = self.app.read.add_attempts(&batch, &dropped).await {
+            tracing::warn!(%error, count = batch.len(), "attempts were not written down");
+            let mut again = self.app.attempts.dropped.lock();
+            for (whose, count) in dropped {
+                *again.entry(whose).or_insert(0) += count;
+            }
+            drop(again);
+            for attempt in &batch {
+                self.app.attempts.drop_one(attempt.company_id, attempt.kind);
+            }
+            return;
+        }
+        for attempt in &batch {
+            *self.written.entry((attempt.company_id, attempt.kind)).or_insert(TRIM_EVERY) += 1;
+        }
+        self.trim().await;
+    }
+
+    /// Removes the oldest of those of which much was written.
+    async fn trim(&mut self) {
+        for ((company, kind), written) in &mut self.written {
+            if *written < TRIM_EVERY {
+                continue;
+            }
+            match self.app.read.trim_attempts(*company, *kind, KEPT).await {
+                Ok(()) => *written = 0,
+                Err(error) => tracing::warn!(%error, %company, "old attempts were not removed"),
+            }
+        }
+    }
+
+    async fn exists(&mut self, company: CompanyId) -> bool {
+        if self.known.contains(&company) {
+            return true;
+        }
+        let exists = matches!(self.app.read.company(company).await, Ok(Some(_)));
+        if exists {
+            self.known.insert(company);
+        }
+        exists
+    }
+}

@@ -1,0 +1,223 @@
+//! What was refused and what was exported, as the auditor sees it.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Client, TestApp};
+
+/// The records of a list below a company's audit trail.
+async fn records(client: &Client, path: &str) -> Vec<Value> {
+    let page = client.get(path).await.expect(200);
+    assert_eq!(page.body["part_of_ledger"], false);
+    page.body["items"].as_array().expect("a list").clone()
+}
+
+#[tokio::test]
+async fn a_refusal_says_who_what_from_where_and_when_and_not_what_was_typed() {
+    let test = TestApp::new().await;
+    let body = json!({"name": "typed", "scopes": ["positions"]});
+    let call = test.auditor.post(&test.path("/tokens?x=typed"));
+    let refused = call.json(&body).await.problem(403, "forbidden");
+    let found = records(&test.auditor, &test.path("/audit/denials")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    let denial = &found[0];
+    let whoami = test.auditor.get("/v1/whoami").await.expect(200).body;
+    assert_eq!(denial["kind"], "denied");
+    assert_eq!(denial["company_id"], test.company.to_string());
+    assert_eq!(denial["actor"], json!({"type": "key", "id": whoami["key_id"]}));
+    assert_eq!(
+        denial["action"],
+        json!({
+            "method": "POST",
+            "route": "/v1/companies/{company_id}/tokens",
+            "status": 403,
+            "problem": "/problems/forbidden",
+        })
+    );
+    assert_eq!(
+        denial["context"],
+        json!({
+            "request_id": refused.header("x-request-id"),
+            "ip": "192.0.2.7",
+            "user_agent": "tests/1",
+        })
+    );
+    assert_eq!(denial["at"], support::at(0).to_string());
+    let written = denial.to_string();
+    assert!(!written.contains("typed"), "{written}");
+    assert!(!written.contains(test.auditor.key.as_deref().expect("a key")), "{written}");
+}
+
+#[tokio::test]
+async fn another_company_s_caller_is_shown_to_the_company_that_was_asked_about() {
+    let test = TestApp::new().await;
+    let (_, stranger) = test.another_company("Globex").await;
+    stranger.get(&test.path("/tokens")).await.problem(404, "not-found");
+    let found = records(&test.auditor, &test.path("/audit/denials")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["action"]["status"], 404);
+    let whoami = stranger.get("/v1/whoami").await.expect(200).body;
+    assert_eq!(found[0]["actor"]["id"], whoami["key_id"]);
+    // What does not exist is no denial, and the list of another company is none of theirs.
+    let missing = test.path("/tokens/01980000-0000-7000-8000-000000000000");
+    test.admin.get(&missing).await.problem(404, "not-found");
+    stranger.get(&test.path("/audit/denials")).await.problem(404, "not-found");
+    assert_eq!(records(&test.auditor, &test.path("/audit/denials")).await.len(), 2);
+}
+
+#[tokio::test]
+async fn unknown_callers_and_companies_that_do_not_exist_are_the_platform_s() {
+    let test = TestApp::new().await;
+    let nowhere = "/v1/companies/01980000-0000-7000-8000-000000000000/tokens";
+    test.nobody.with("tla_typed").get(&test.path("/tokens")).await.problem(401, "unauthorized");
+    test.nobody.get(&test.path("/tokens")).await.problem(401, "unauthorized");
+    test.admin.get(nowhere).await.problem(404, "not-found");
+    test.admin.get("/v1/companies").await.problem(403, "forbidden");
+    assert!(records(&test.auditor, &test.path("/audit/denials")).await.is_empty());
+    let platform =
+        format!("/v1/companies/{}/audit/denials", token_ledger_domain::CompanyId::PLATFORM);
+    let found = records(&test.operator, &platform).await;
+    let mut statuses: Vec<_> =
+        found.iter().map(|denial| denial["action"]["status"].as_u64().expect("a status")).collect();
+    statuses.sort_unstable();
+    assert_eq!(statuses, [401, 401, 403, 404]);
+    let unknown = found.iter().filter(|denial| denial["actor"].is_null()).count();
+    assert_eq!(unknown, 2);
+    assert!(!Value::from(found).to_string().contains("typed"));
+    test.auditor.get(&platform).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_resource_server_that_may_not_introspect_is_recorded() {
+    let test = TestApp::new().await;
+    let form = "application/x-www-form-urlencoded";
+    test.auditor.post("/oauth/introspect").text(form, "token=typed").await.expect(403);
+    let found = records(&test.auditor, &test.path("/audit/denials")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["action"]["route"], "/oauth/introspect");
+    assert_eq!(found[0]["actor"]["type"], "key");
+    // An inactive token is an answer like any other.
+    test.resource_server.post("/oauth/introspect").text(form, "token=typed").await.expect(200);
+    assert_eq!(records(&test.auditor, &test.path("/audit/denials")).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_credential_has_so_many_streams() {
+    let test = TestApp::new().await;
+    let path = test.path("/audit/stream");
+    let mut held = Vec::new();
+    for _ in 0..token_ledger::app::streams::PER_CREDENTIAL {
+        held.push(test.auditor.get(&path).open().await);
+    }
+    let refused = test.auditor.get(&path).await.problem(429, "too-many-streams");
+    assert!(!refused.header("retry-after").is_empty());
+    test.auditor.get(&test.path("/audit/events")).await.expect(200);
+    held.pop();
+    assert_eq!(test.auditor.get(&path).open().await.status(), 200);
+    assert_eq!(test.admin.get(&path).open().await.status(), 200);
+}
+
+#[tokio::test]
+async fn an_operation_that_cannot_be_read_stands_still_and_is_named() {
+    let test = TestApp::new().await;
+    let operation = token_ledger_projections::read_models::Operation {
+        company_id: test.company,
+        operation_id: test.app.new_id(),
+        request: "{".to_owned(),
+        state: "running".to_owned(),
+        matched: 1,
+        done: 0,
+        started_at: test.app.now(),
+        finished_at: None,
+    };
+    test.app.read.save_operation(&operation).await.expect("it is stored");
+    for task in test.app.resume_operations().await.expect("operations") {
+        task.await.expect("it ends instead of trying again");
+    }
+    let ready = test.nobody.get("/readyz").await.expect(503);
+    assert!(ready.text.contains("operations"), "{}", ready.text);
+}
+
+#[tokio::test]
+async fn verification_leaves_no_records() {
+    let test = TestApp::new().await;
+    test.nobody.with("tlk_bad").get("/v1/verify").await.expect(401);
+    let platform =
+        format!("/v1/companies/{}/audit/denials", token_ledger_domain::CompanyId::PLATFORM);
+    assert!(records(&test.operator, &platform).await.is_empty());
+}
+
+#[tokio::test]
+async fn the_list_has_pages_and_bounds_in_time() {
+    let test = TestApp::new().await;
+    for n in 0..5 {
+        test.after(n);
+        test.auditor.post(&test.path("/tokens")).await.problem(403, "forbidden");
+    }
+    let list = test.path("/audit/denials");
+    let at = |n: i64| support::at(n).to_string();
+    let mut times = Vec::new();
+    let mut next = format!("{list}?limit=2");
+    loop {
+        let page = test.auditor.get(&next).await.expect(200);
+        let items = page.body["items"].as_array().expect("a list").clone();
+        times.extend(items.iter().map(|item| item["at"].as_str().expect("a time").to_owned()));
+        let Some(cursor) = page.body["next_cursor"].as_str() else { break };
+        next = format!("{list}?limit=2&cursor={cursor}");
+    }
+    assert_eq!(times, [4, 3, 2, 1, 0].map(at), "newest first, each once");
+    let some = format!("{list}?from={}&to={}", at(1), at(3));
+    assert_eq!(records(&test.auditor, &some).await.len(), 2);
+    test.auditor.get(&format!("{list}?from={}&to={}", at(3), at(1))).await.invalid(&["from"]);
+    test.auditor.get(&format!("{list}?from=yesterday")).await.invalid(&["from"]);
+    test.auditor.get(&format!("{list}?cursor=x")).await.invalid(&["cursor"]);
+    test.auditor.get(&format!("{list}?kind=x")).await.expect(400);
+    test.resource_server.get(&list).await.problem(403, "forbidden");
+}
+
+#[tokio::test]
+async fn an_export_is_recorded() {
+    let test = TestApp::new().await;
+    test.auditor.get(&test.path("/audit/export")).await.expect(200);
+    test.auditor.get(&test.path("/audit/export?format=xml")).await.expect(400);
+    let found = records(&test.auditor, &test.path("/audit/exports")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["kind"], "export");
+    assert_eq!(found[0]["action"]["route"], "/v1/companies/{company_id}/audit/export");
+    assert!(records(&test.auditor, &test.path("/audit/denials")).await.is_empty());
+    assert!(records(&test.auditor, &test.path("/audit/sign-ins")).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_flood_is_cut_and_the_cut_is_counted() {
+    let test = TestApp::new().await;
+    let flood: u64 = 900;
+    for _ in 0..flood {
+        test.auditor.post(&test.path("/tokens")).await.problem(403, "forbidden");
+    }
+    let page = test.auditor.get(&test.path("/audit/denials?limit=1000")).await.expect(200);
+    let kept = page.body["items"].as_array().expect("a list").len() as u64;
+    let dropped = page.body["dropped"].as_u64().expect("a count");
+    assert_eq!(kept + dropped, flood);
+    assert!((100..flood).contains(&kept), "{kept}");
+    // Others' are still kept.
+    test.after(1);
+    test.resource_server.get(&test.path("/tokens")).await.problem(403, "forbidden");
+    let found = records(&test.auditor, &test.path("/audit/denials?limit=1")).await;
+    assert_eq!(found[0]["action"]["method"], "GET");
+}
+
+#[tokio::test]
+async fn what_was_noted_is_still_there_after_a_restart() {
+    let test = TestApp::new().await;
+    test.auditor.post(&test.path("/tokens")).await.problem(403, "forbidden");
+    let (company, auditor) = (test.company, test.auditor.key.clone().expect("a key"));
+    let (storage, clock) = test.stopped().await;
+    let app = storage.open(&clock).await;
+    let (_stop, stopping) = tokio::sync::watch::channel(false);
+    let _tasks = app.start(&stopping);
+    let service = support::service(&app, stopping);
+    let client = Client::of(&service).with(auditor);
+    let path = format!("/v1/companies/{company}/audit/denials");
+    assert_eq!(records(&client, &path).await.len(), 1);
+}
