@@ -2,10 +2,12 @@
 //!
 //! - [`app`]: the use cases, which know neither HTTP nor the command line
 //! - [`http`]: the API
+//! - [`console`]: the pages for people
 //! - [`cli`]: the commands
 //! - [`config`]: what an operator can set
 
 pub mod app;
 pub mod cli;
 pub mod config;
+pub mod console;
 pub mod http;

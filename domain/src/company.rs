@@ -56,6 +56,15 @@ pub enum CompanyCommand {
         /// Its name.
         name: Name,
     },
+    /// Register it with its OAuth App module on and its first Super Admin, all at once.
+    Establish {
+        /// Its name.
+        name: Name,
+        /// The Super Admin's membership.
+        member_id: MemberId,
+        /// The Super Admin.
+        person_id: PersonId,
+    },
     /// Turn the OAuth App module on or off.
     SetOauthApp {
         /// Whether it shall be on.
@@ -310,14 +319,21 @@ pub fn decide(
     decision: &CompanyDecision,
 ) -> Result<Vec<CompanyEvent>, CompanyRefusal> {
     let CompanyDecision { command, power, now } = decision;
-    if let CompanyCommand::Register { name } = command {
-        return decide_register(company, name);
-    }
-    if !company.exists() {
+    let begins =
+        matches!(command, CompanyCommand::Register { .. } | CompanyCommand::Establish { .. });
+    if !begins && !company.exists() {
         return Err(CompanyRefusal::NotFound);
     }
     match command {
         CompanyCommand::Register { name } => decide_register(company, name),
+        CompanyCommand::Establish { name, member_id, person_id } => {
+            let (member_id, person_id) = (*member_id, *person_id);
+            let mut events = decide_register(company, name)?;
+            let role = Role::SuperAdmin;
+            events.push(CompanyEvent::OauthAppEnabled {});
+            events.push(CompanyEvent::MemberAdded { member_id, person_id, role });
+            Ok(events)
+        }
         CompanyCommand::SetOauthApp { enabled } => Ok(decide_oauth_app(company, *enabled)),
         CompanyCommand::ChangePolicy { policy } => decide_policy(company, policy),
         CompanyCommand::AddMember { member_id, person_id, role, platform } => {

@@ -153,7 +153,7 @@ impl Decidable for Company {
     }
 
     fn begins_stream(command: &CompanyCommand) -> bool {
-        matches!(command, CompanyCommand::Register { .. })
+        matches!(command, CompanyCommand::Register { .. } | CompanyCommand::Establish { .. })
     }
 
     fn decide(&self, decision: &CompanyDecision) -> Result<Vec<Self::Event>, CompanyRefusal> {

@@ -8,7 +8,7 @@ use crate::members::MemberRow;
 use crate::tokens::{Status, TokenRow};
 use async_trait::async_trait;
 use std::collections::{BTreeMap, BTreeSet};
-use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, PersonId, Timestamp, TokenId};
+use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Timestamp, TokenId};
 use token_ledger_event_store::{PrivatePart, RecordedEvent, StoreError};
 use uuid::Uuid;
 
@@ -166,17 +166,6 @@ pub struct Operation {
     pub finished_at: Option<Timestamp>,
 }
 
-/// A person who can sign in.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Account {
-    /// The person.
-    pub person_id: PersonId,
-    /// The e-mail address, normalised.
-    pub email: String,
-    /// The password's argon2id hash; none until one is set.
-    pub password_hash: Option<String>,
-}
-
 /// The read models, and the tables beside the log.
 #[async_trait]
 pub trait ReadModels: Send + Sync {
@@ -288,12 +277,6 @@ pub trait ReadModels: Send + Sync {
 
     /// The operations that are not finished, of all companies.
     async fn open_operations(&self) -> Result<Vec<Operation>, StoreError>;
-
-    /// The account of this e-mail address.
-    async fn account(&self, email: &str) -> Result<Option<Account>, StoreError>;
-
-    /// Stores an account, or its new password.
-    async fn save_account(&self, account: &Account, now: Timestamp) -> Result<(), StoreError>;
 
     /// Stores attempts, and counts those that were not kept.
     async fn add_attempts(

@@ -5,9 +5,9 @@ use super::outcome::{Changed, Listed};
 use super::past::Until;
 use super::view::CompanyView;
 use super::{App, AppError, Caller, Conditions};
-use token_ledger_domain::company::{Company, CompanyCommand};
+use token_ledger_domain::company::{CompanyCommand, CompanyRefusal};
 use token_ledger_domain::{CompanyId, Name};
-use token_ledger_event_store::Request;
+use token_ledger_event_store::Context;
 use token_ledger_projections::companies::CompanyRow;
 
 impl App {
@@ -23,8 +23,6 @@ impl App {
     ) -> Result<Changed<CompanyView>, AppError> {
         let mut check = Check::default();
         let Some(name) = check.field("name", Name::new(name)) else { return Err(check.refusal()) };
-        // Nothing else keeps names apart, so nobody else may come between check and registration.
-        let _turn = self.beginning.lock().await;
         let platform = CompanyId::PLATFORM;
         let begun = self.begun(platform, conditions.idempotency.as_ref()).await?;
         if let Some(id) = begun
@@ -32,17 +30,50 @@ impl App {
         {
             return Ok(Changed::before(row.into()));
         }
+        let asked = CompanyId(begun.unwrap_or_else(|| self.new_id()));
+        let id = self.reserve_name(&name, asked).await?;
+        // A name that somebody else reserved is registered for this request, if at all, but not in
+        // its name: the other one may be about to register it.
+        if begun.is_none() && id == asked {
+            self.begin(caller, platform, id.0, conditions.idempotency).await?;
+        }
+        let command = CompanyCommand::Register { name: name.clone() };
+        let caller = Caller { company: id, ..caller.clone() };
+        self.begin_company(&caller, command, &name, &caller.context(None)).await?;
+        Ok(Changed::done(self.existing_company(id).await?.into()))
+    }
+
+    /// The identifier under which a company of this name can be registered: the one asked for, or
+    /// the one that somebody else reserved the name for and has not registered.
+    ///
+    /// Two who want the same name at the same time come to the same identifier, which only one of
+    /// them can register; it makes no difference which process they are in.
+    pub(super) async fn reserve_name(
+        &self,
+        name: &Name,
+        asked: CompanyId,
+    ) -> Result<CompanyId, AppError> {
         if !self.read.companies_named(name.as_str()).await?.is_empty() {
             return Err(AppError::NameTaken(name.to_string()));
         }
-        let id = match begun {
-            Some(id) => id,
-            None => self.begin(caller, platform, conditions.idempotency).await?,
-        };
-        let request = Request::new(id, CompanyCommand::Register { name });
-        let context = caller.context(None);
-        self.ledger.execute::<Company>(CompanyId(id), caller.power, &context, request).await?;
-        Ok(Changed::done(self.existing_company(CompanyId(id)).await?.into()))
+        Ok(self.people.reserve_name(name, asked).await?)
+    }
+
+    /// Registers the caller's company with this command, which fails where somebody else has just
+    /// done so.
+    pub(super) async fn begin_company(
+        &self,
+        caller: &Caller,
+        command: CompanyCommand,
+        name: &Name,
+        context: &Context,
+    ) -> Result<(), AppError> {
+        match self.execute_company(caller, command, context).await {
+            Err(AppError::Company(CompanyRefusal::Exists)) => {
+                Err(AppError::NameTaken(name.to_string()))
+            }
+            other => other,
+        }
     }
 
     /// The caller's company.
@@ -75,9 +106,7 @@ impl App {
         caller: &Caller,
         enabled: bool,
     ) -> Result<CompanyView, AppError> {
-        let request = Request::new(caller.company.0, CompanyCommand::SetOauthApp { enabled });
-        let context = caller.context(None);
-        self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
+        self.change_company(caller, CompanyCommand::SetOauthApp { enabled }).await?;
         self.company(caller).await
     }
 

@@ -42,6 +42,24 @@ pub enum AppError {
     /// A company of this name exists.
     #[error("a company named {0:?} exists already")]
     NameTaken(String),
+    /// The person is in other companies too, which are not the caller's.
+    #[error(
+        "the person is a member of other companies too, so only an operator may make a link to set \
+         the password"
+    )]
+    MemberElsewhere,
+    /// The address or the password is not right; which of them is not told.
+    #[error("the e-mail address or the password is not right")]
+    BadCredentials,
+    /// The link was used, replaced or is too old, or never was one.
+    #[error("the link is no longer good: it was used, replaced by a newer one, or is too old")]
+    LinkSpent,
+    /// Too many failed before.
+    #[error(transparent)]
+    Throttled(#[from] super::throttle::Throttled),
+    /// Too much is asked of the machine at once.
+    #[error("too many people are signing in at once; try again")]
+    Busy,
     /// The thing has moved on since the caller last looked.
     #[error("it is at version {actual} by now; read it again and decide anew")]
     VersionMismatch {

@@ -7,12 +7,18 @@ pub mod error;
 pub mod input;
 pub mod jobs;
 pub mod keys;
+pub mod members;
 mod once;
 pub mod operations;
 pub mod outcome;
+pub mod passwords;
 mod past;
+pub mod people;
+pub mod policy;
 pub mod rebuilds;
+pub mod sessions;
 pub mod setup;
+pub mod sign_in;
 pub mod streams;
 pub mod throttle;
 pub mod tokens;
@@ -33,7 +39,7 @@ use token_ledger_event_store::{
 use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::{self, Behind, RunnerHandle};
 use token_ledger_projections::sqlite::{Inline, SqliteBehind, SqliteReadModels};
-use token_ledger_projections::{AuditTrail, ReadModels, VerificationIndex};
+use token_ledger_projections::{AuditTrail, People, ReadModels, VerificationIndex};
 use tokio::sync::watch;
 
 /// How long a reader of the audit trail waits for it to catch up with the ledger.
@@ -130,6 +136,8 @@ pub struct App {
     pub ledger: Ledger,
     /// The read models.
     pub read: Arc<dyn ReadModels>,
+    /// People, and what signing in takes.
+    pub people: Arc<dyn People>,
     /// All active secrets.
     pub index: Arc<VerificationIndex>,
     /// Whoever rebuilds the read models.
@@ -147,8 +155,9 @@ pub struct App {
     pub throttle: throttle::Throttle,
     /// Rebuilds that this process runs or ran.
     pub rebuilds: rebuilds::Rebuilds,
-    /// Held by whoever checks that something is new before beginning it: a company's name, an
-    /// operation.
+    /// Turns at hashing passwords.
+    turns: passwords::Turns,
+    /// Held by whoever checks that an operation is new before beginning it.
     beginning: tokio::sync::Mutex<()>,
     /// Operations that can't be carried out.
     stalled: RwLock<BTreeSet<uuid::Uuid>>,
@@ -185,6 +194,7 @@ impl App {
         if access != Access::Read {
             read.fill().await?;
         }
+        let people = Arc::clone(&read) as Arc<dyn People>;
         let migrated = database.migrated();
         let store = Arc::new(SqliteStore::new(Arc::clone(&database)));
         let throttle = throttle::Throttle::new(entropy.bits256());
@@ -195,6 +205,8 @@ impl App {
             ledger: Ledger::new(store, clock, entropy),
             rebuilder: Arc::clone(&read) as Arc<dyn Rebuilder>,
             read,
+            people,
+            turns: passwords::Turns::default(),
             index,
             choices,
             behind: RwLock::default(),

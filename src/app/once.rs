@@ -26,24 +26,24 @@ impl App {
         }
     }
 
-    /// The identifier of something that is about to begin, recorded with the key.
+    /// Records with the key that something of this identifier is about to begin.
     pub(super) async fn begin(
         &self,
         caller: &Caller,
         ledger: CompanyId,
+        id: Uuid,
         key: Option<Idempotency>,
-    ) -> Result<Uuid, AppError> {
-        let id = self.new_id();
-        let Some(key) = key else { return Ok(id) };
+    ) -> Result<(), AppError> {
+        let Some(key) = key else { return Ok(()) };
         let stream = StreamId { kind: AggregateType::Company, id };
         let context = caller.context(None);
         let entropy = self.ledger.entropy().as_ref();
         let mut commit = Commit::new(ledger, stream, 0, Vec::new(), &context, self.now(), entropy)?;
         commit.idempotency = Some(key);
         match self.store().append(vec![commit]).await.pop() {
-            Some(Ok(_)) => Ok(id),
+            Some(Ok(_)) => Ok(()),
             Some(Err(AppendError::Failed(error))) => Err(error.into()),
-            // Another process has just begun it.
+            // Another request has just begun it.
             Some(Err(_)) => Err(AppError::Contended),
             None => Err(StoreError::Closed.into()),
         }

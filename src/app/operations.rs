@@ -153,7 +153,11 @@ impl App {
             company_id: company,
             operation_id: match begun {
                 Some(id) => id,
-                None => self.begin(caller, company, idempotency).await?,
+                None => {
+                    let id = self.new_id();
+                    self.begin(caller, company, id, idempotency).await?;
+                    id
+                }
             },
             request: order.text()?,
             state: RUNNING.to_owned(),

@@ -4,17 +4,17 @@ use super::demo_script::{
     COMPANY, KEYS, Life, PEOPLE, POLICIES, Person, Plan, TOKENS, Token as TokenPlan, When,
 };
 use crate::app::keys::{NewKey, Renewal};
-use crate::app::setup::Email;
+use crate::app::members::NewMember;
 use crate::app::tokens::NewToken;
 use crate::app::{App, AppError, Caller, Conditions};
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::{
-    Actor, ActorType, CompanyId, Name, PersonId, Policy, Power, Role, Timestamp, TokenId,
+    Actor, ActorType, CompanyId, MemberId, Name, Policy, Power, Role, Timestamp, TokenId,
 };
 use token_ledger_event_store::clock::SetClock;
-use token_ledger_projections::read_models::{Account, TokenFilter, TokenPage, TokenSort};
+use token_ledger_projections::read_models::{TokenFilter, TokenPage, TokenSort};
 use token_ledger_projections::tokens::Status;
 
 /// How far back the history begins.
@@ -65,7 +65,9 @@ pub(super) async fn make(
     app.ensure_platform().await?;
     let name = Name::new(COMPANY).map_err(|error| AppError::invalid("name", error.to_string()))?;
     let operator = Caller::command_line(CompanyId::PLATFORM);
-    let company = app.begin_company(&operator, &name).await?;
+    let registered = app.register_company(&operator, name.to_string(), Conditions::default());
+    let company = CompanyId(registered.await?.view.company_id);
+    app.set_oauth_app(&Caller { company, ..operator }, true).await?;
     let mut history = History {
         app,
         clock,
@@ -156,19 +158,18 @@ impl History<'_> {
     }
 
     async fn join(&mut self, person: &'static Person) -> Result<(), AppError> {
-        let email =
-            Email::new(person.email).map_err(|problem| AppError::invalid("email", problem))?;
-        let account = Account {
-            person_id: PersonId(self.app.new_id()),
-            email: email.as_str().to_owned(),
-            password_hash: None,
-        };
-        self.app.read.save_account(&account, self.clock_now()).await?;
         let by = match self.callers.get(PEOPLE[0].name) {
             Some(first) => first.clone(),
             None => Caller::command_line(self.company),
         };
-        let member = self.app.add_member(&by, account.person_id, &email, person.role).await?;
+        let input = NewMember {
+            email: person.email.to_owned(),
+            role: person.role.to_string(),
+            name: Some(person.name.to_owned()),
+            reason: None,
+        };
+        let member = self.app.add_member(&by, input, Conditions::default()).await?.view;
+        let member = MemberId(member.member_id);
         self.members.insert(person.name, member);
         let caller = Caller {
             company: self.company,

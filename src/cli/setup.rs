@@ -1,7 +1,8 @@
 //! `token-ledger setup`
 
 use super::{Failure, answer, answer_json, open};
-use crate::app::setup::{Email, SetUp};
+use crate::app::people::Email;
+use crate::app::setup::SetUp;
 use crate::config::Settings;
 use clap::Args;
 use serde::Serialize;

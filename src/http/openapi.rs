@@ -4,8 +4,8 @@
 //! holds this list against the routes.
 
 use super::{
-    audit, audit_stream, companies, denials, docs_page, html, incidents, introspect, keys, ops,
-    problems_page, projections, tokens, verify,
+    audit, audit_stream, companies, denials, docs_page, html, incidents, introspect, keys, members,
+    ops, policy, problems_page, projections, tokens, verify,
 };
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -23,6 +23,8 @@ use utoipa::{Modify, OpenApi};
     tags(
         (name = "verification", description = "Is this token good, here and now?"),
         (name = "companies", description = "The owners of ledgers"),
+        (name = "policy", description = "What terms that begin from now on may be"),
+        (name = "members", description = "People, and what they may do"),
         (name = "tokens", description = "Creating, refreshing, changing and deleting tokens"),
         (name = "keys", description = "API keys, for programs that manage or audit"),
         (name = "audit", description = "What happened: lists, exports, a live stream"),
@@ -39,6 +41,14 @@ use utoipa::{Modify, OpenApi};
         companies::set_oauth_app,
         companies::whoami,
         companies::scopes,
+        policy::get,
+        policy::put,
+        members::list,
+        members::create,
+        members::get,
+        members::change,
+        members::remove,
+        members::password_link,
         keys::list,
         keys::create,
         keys::get,

@@ -331,6 +331,7 @@ impl From<AppError> for Problem {
         let kind = match error {
             AppError::Invalid(errors) => return errors.into(),
             AppError::Failed(error) => return error.into(),
+            AppError::Throttled(throttled) => return throttled.into(),
             AppError::NotFound(_) => Kind::NotFound,
             AppError::Token(refusal) => return of_token(refusal, detail),
             AppError::Key(refusal) => return of_key(&refusal, detail),
@@ -339,7 +340,10 @@ impl From<AppError> for Problem {
             AppError::VersionMismatch { .. } => Kind::VersionMismatch,
             AppError::Contended => Kind::Contended,
             AppError::KeyReused => Kind::IdempotencyKeyReused,
-            AppError::AuditBehind => Kind::Unavailable,
+            AppError::MemberElsewhere => Kind::AboveOwnPower,
+            AppError::BadCredentials => Kind::Unauthorized,
+            AppError::LinkSpent => Kind::NotFound,
+            AppError::AuditBehind | AppError::Busy => Kind::Unavailable,
         };
         Self::new(kind, detail)
     }

@@ -5,9 +5,11 @@ use super::access::{Access, authorize};
 use super::envelope::envelope;
 use super::problem::{Kind, Problem};
 use super::{
-    audit, audit_stream, companies, denials, docs_page, html, incidents, keys, openapi, ops,
+    audit, audit_stream, companies, denials, docs_page, html, incidents, keys, members, openapi, ops,
+    policy,
     problems_page, projections, tokens, verify,
 };
+use crate::console;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
@@ -114,6 +116,22 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .post("/v1/companies", Power(Operator), companies::create)
         .get("/v1/companies/{company_id}", Power(Auditor), companies::get)
         .put("/v1/companies/{company_id}/oauth-app", Power(Operator), companies::set_oauth_app)
+        .get("/v1/companies/{company_id}/policy", Power(Auditor), policy::get)
+        .put("/v1/companies/{company_id}/policy", Power(SuperAdmin), policy::put)
+        .get("/v1/companies/{company_id}/members", Power(Auditor), members::list)
+        .post("/v1/companies/{company_id}/members", Power(SuperAdmin), members::create)
+        .get("/v1/companies/{company_id}/members/{member_id}", Power(Auditor), members::get)
+        .patch("/v1/companies/{company_id}/members/{member_id}", Power(SuperAdmin), members::change)
+        .delete(
+            "/v1/companies/{company_id}/members/{member_id}",
+            Power(SuperAdmin),
+            members::remove,
+        )
+        .post(
+            "/v1/companies/{company_id}/members/{member_id}/password-link",
+            Power(SuperAdmin),
+            members::password_link,
+        )
         .get("/v1/companies/{company_id}/keys", Power(Auditor), keys::list)
         .post("/v1/companies/{company_id}/keys", Power(SuperAdmin), keys::create)
         .get("/v1/companies/{company_id}/keys/{key_id}", Power(Auditor), keys::get)
@@ -166,9 +184,11 @@ pub fn routes(service: Arc<Service>) -> Routes {
 pub fn router(service: Arc<Service>) -> Router {
     ops::count();
     let verification = verify::routes(Arc::clone(&service));
+    let console = console::routes(Arc::clone(&service)).into_router();
     let routes = routes(Arc::clone(&service));
     routes
         .router
+        .merge(console)
         .fallback(|| async { Problem::new(Kind::NotFound, "There is nothing at this path.") })
         .method_not_allowed_fallback(|| async {
             Problem::new(Kind::MethodNotAllowed, "The path does not take this method.")

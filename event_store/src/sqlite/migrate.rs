@@ -10,6 +10,7 @@ fn migrations() -> Migrations<'static> {
     Migrations::new(vec![
         M::up(include_str!("../../../migrations/sqlite/0001_ledger.sql")),
         M::up(include_str!("../../../migrations/sqlite/0002_projections.sql")),
+        M::up(include_str!("../../../migrations/sqlite/0003_people.sql")),
         M::up(include_str!("../../../migrations/sqlite/0004_attempts.sql")),
     ])
 }
@@ -17,7 +18,7 @@ fn migrations() -> Migrations<'static> {
 /// What the first migration marks a ledger's file with.
 const APPLICATION_ID: i32 = 0x544C_6467;
 /// How many migrations this release has.
-const NEWEST: usize = 3;
+const NEWEST: usize = 4;
 
 /// Where a file's schema stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -5,7 +5,6 @@
 //! are written `?1`, `?2` …, which PostgreSQL's side turns into `$1`, `$2` …; a question mark stands
 //! for nothing else. What the databases write differently is in [`Dialect`].
 
-pub mod accounts;
 mod attempts;
 pub mod audit;
 pub mod checkpoints;
@@ -15,6 +14,7 @@ pub mod companies;
 pub mod keys;
 pub mod members;
 pub mod operations;
+mod people;
 mod read_models;
 mod table;
 pub mod tokens;

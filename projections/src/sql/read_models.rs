@@ -1,7 +1,7 @@
 //! The read models' questions, on whichever database runs statements.
 
 use super::{
-    Sql, accounts, attempts, audit, checkpoints, clients, companies, keys, members, operations,
+    Sql, attempts, audit, checkpoints, clients, companies, keys, members, operations,
     tokens, tokens_query, uses,
 };
 use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
@@ -10,7 +10,7 @@ use crate::companies::CompanyRow;
 use crate::keys::Keys;
 use crate::members::MemberRow;
 use crate::read_models::{
-    Account, AuditFilter, AuditRecord, Checkpoint, DueTerm, KeyRecord, Operation, ReadModels,
+    AuditFilter, AuditRecord, Checkpoint, DueTerm, KeyRecord, Operation, ReadModels,
     TokenFilter, TokenPage, TokenRecord,
 };
 use crate::tokens::Tokens;
@@ -160,14 +160,6 @@ impl<S: Sql> ReadModels for S {
 
     async fn open_operations(&self) -> Result<Vec<Operation>, StoreError> {
         self.fetch(operations::open()).await
-    }
-
-    async fn account(&self, email: &str) -> Result<Option<Account>, StoreError> {
-        self.fetch_one(accounts::of(email)).await
-    }
-
-    async fn save_account(&self, account: &Account, now: Timestamp) -> Result<(), StoreError> {
-        self.execute(accounts::save(account, now)).await
     }
 
     async fn add_attempts(

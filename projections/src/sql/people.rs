@@ -1,0 +1,305 @@
+//! Beside the log: accounts, links, sessions and companies' names, which belong to the platform
+//! since a person signs in once for all companies; and memberships, over all companies.
+
+use super::{Columns, FromColumns, Sql, Statement, Table, Unreadable};
+use crate::members::{MemberRow, Members};
+use crate::people::{Account, Link, People, Purpose, Session, Standing};
+use async_trait::async_trait;
+use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Timestamp};
+use token_ledger_event_store::StoreError;
+use uuid::Uuid;
+
+const ACCOUNT: &str = "SELECT person_id, email, name, password_hash FROM accounts \
+    WHERE company_id = ?1 AND email = ?2";
+const ACCOUNT_OF: &str = "SELECT person_id, email, name, password_hash FROM accounts \
+    WHERE company_id = ?1 AND person_id = ?2";
+const MAKE_ACCOUNT: &str = "INSERT INTO accounts (company_id, person_id, email, name, \
+    password_hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+const CHANGE_PASSWORD: &str = "UPDATE accounts SET password_hash = ?3 \
+    WHERE company_id = ?1 AND person_id = ?2 AND password_hash IS NOT DISTINCT FROM ?4";
+const RESET_PASSWORD: &str =
+    "UPDATE accounts SET password_hash = ?3 WHERE company_id = ?1 AND person_id = ?2";
+const VOID_LINKS: &str = "DELETE FROM links WHERE company_id = ?1 AND person_id = ?2";
+const END_SESSIONS: &str = "DELETE FROM sessions WHERE company_id = ?1 AND person_id = ?2";
+const PUT_LINK: &str = "INSERT INTO links (company_id, person_id, purpose, digest, opens, \
+    created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+    ON CONFLICT (company_id, person_id, purpose) DO UPDATE SET digest = excluded.digest, \
+    opens = excluded.opens, created_at = excluded.created_at, expires_at = excluded.expires_at";
+const LINK: &str = "SELECT person_id, purpose, digest, opens, created_at, expires_at FROM links \
+    WHERE digest = ?2 AND company_id = ?1 AND purpose = ?3";
+const USE_LINK: &str =
+    "DELETE FROM links WHERE company_id = ?1 AND person_id = ?2 AND purpose = ?3 AND digest = ?4";
+const FORGET_SESSIONS: &str = "DELETE FROM sessions WHERE company_id = ?1 AND expires_at <= ?2";
+const BEGIN_SESSION: &str = "INSERT INTO sessions (company_id, digest, session_id, person_id, \
+    created_at, signed_in_at, seen_at, expires_at, ip, user_agent, entered, member_company, \
+    member_id, role) SELECT ?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14 \
+    FROM accounts WHERE company_id = ?1 AND person_id = ?4 \
+    AND password_hash IS NOT DISTINCT FROM ?15";
+const SESSION: &str = "SELECT session_id, person_id, created_at, signed_in_at, seen_at, \
+    expires_at, ip, user_agent, entered, member_company, member_id, role FROM sessions \
+    WHERE company_id = ?1 AND digest = ?2";
+const SESSIONS: &str = "SELECT session_id, person_id, created_at, signed_in_at, seen_at, \
+    expires_at, ip, user_agent, entered, member_company, member_id, role FROM sessions \
+    WHERE company_id = ?1 AND person_id = ?2 ORDER BY created_at DESC, session_id";
+const NOTE_SESSION: &str = "UPDATE sessions SET seen_at = ?4 \
+    WHERE company_id = ?1 AND person_id = ?2 AND session_id = ?3";
+const CONFIRM_SESSION: &str = "UPDATE sessions SET signed_in_at = ?4 \
+    WHERE company_id = ?1 AND person_id = ?2 AND session_id = ?3";
+const PLACE_SESSION: &str = "UPDATE sessions SET entered = ?4, member_company = ?5, \
+    member_id = ?6, role = ?7 WHERE company_id = ?1 AND person_id = ?2 AND session_id = ?3";
+const END_SESSION: &str =
+    "DELETE FROM sessions WHERE company_id = ?1 AND person_id = ?2 AND session_id = ?3";
+const END_SESSIONS_BY: &str =
+    "DELETE FROM sessions WHERE company_id = ?1 AND member_company = ?2 AND member_id = ?3";
+const RESERVE_NAME: &str = "INSERT INTO company_names (company_id, name, named) \
+    VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+const NAMED: &str = "SELECT named FROM company_names WHERE company_id = ?1 AND name = ?2";
+
+/// A statement about the platform's rows.
+fn platform(text: &'static str) -> Statement {
+    Statement::new(text).with(CompanyId::PLATFORM)
+}
+
+fn of_session(text: &'static str, session: &Session) -> Statement {
+    platform(text).with(session.person_id).with(session.session_id)
+}
+
+/// With the parameters that say where a session is.
+fn placed(statement: Statement, standing: Option<&Standing>) -> Statement {
+    statement
+        .with(standing.map(|standing| standing.entered.0))
+        .with(standing.map(|standing| standing.member_company.0))
+        .with(standing.map(|standing| standing.member_id.0))
+        .with(standing.map(|standing| standing.role.as_str()))
+}
+
+fn use_link(link: &Link) -> Statement {
+    platform(USE_LINK)
+        .with(link.person_id)
+        .with(link.purpose.as_str())
+        .with(link.digest)
+        .required()
+}
+
+/// A new password ends whatever the old one, or a link to replace it, may have given away.
+fn with_new_password(password: Statement, person: PersonId) -> [Statement; 3] {
+    [
+        password.required(),
+        platform(VOID_LINKS).with(person),
+        platform(END_SESSIONS).with(person),
+    ]
+}
+
+impl FromColumns for Account {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self {
+            person_id: PersonId(row.uuid(0)?),
+            email: row.text(1)?.to_owned(),
+            name: row.optional_text(2)?.map(str::to_owned),
+            password_hash: row.optional_text(3)?.map(str::to_owned),
+        })
+    }
+}
+
+impl FromColumns for Link {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self {
+            person_id: PersonId(row.uuid(0)?),
+            purpose: row.parsed::<Purpose>(1)?,
+            digest: row.digest(2)?,
+            opens: row.optional_uuid(3)?.map(CompanyId),
+            created_at: row.time(4)?,
+            expires_at: row.time(5)?,
+        })
+    }
+}
+
+impl FromColumns for Session {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        let standing = match row.optional_uuid(8)? {
+            None => None,
+            Some(entered) => Some(Standing {
+                entered: CompanyId(entered),
+                member_company: row.company(9)?,
+                member_id: MemberId(row.uuid(10)?),
+                role: row.parsed(11)?,
+            }),
+        };
+        Ok(Self {
+            session_id: row.uuid(0)?,
+            person_id: PersonId(row.uuid(1)?),
+            created_at: row.time(2)?,
+            signed_in_at: row.time(3)?,
+            seen_at: row.time(4)?,
+            expires_at: row.time(5)?,
+            ip: row.optional_text(6)?.map(str::to_owned),
+            user_agent: row.optional_text(7)?.map(str::to_owned),
+            standing,
+        })
+    }
+}
+
+#[async_trait]
+impl<S: Sql> People for S {
+    async fn account(&self, email: &str) -> Result<Option<Account>, StoreError> {
+        self.fetch_one(platform(ACCOUNT).with(email.to_owned())).await
+    }
+
+    async fn account_of(&self, person: PersonId) -> Result<Option<Account>, StoreError> {
+        self.fetch_one(platform(ACCOUNT_OF).with(person)).await
+    }
+
+    async fn accounts_of(&self, people: &[PersonId]) -> Result<Vec<Account>, StoreError> {
+        if people.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut statement = platform("");
+        let places: Vec<String> = people.iter().map(|person| statement.place(*person)).collect();
+        statement.text = format!(
+            "SELECT person_id, email, name, password_hash FROM accounts \
+             WHERE company_id = ?1 AND person_id IN ({})",
+            places.join(", ")
+        )
+        .into();
+        self.fetch(statement).await
+    }
+
+    async fn make_account(&self, account: &Account, now: Timestamp) -> Result<Account, StoreError> {
+        let statement = platform(MAKE_ACCOUNT)
+            .with(account.person_id)
+            .with(account.email.clone())
+            .with(account.name.clone())
+            .with(account.password_hash.clone())
+            .with(now);
+        self.execute(statement).await?;
+        People::account(self, &account.email)
+            .await?
+            .ok_or_else(|| StoreError::Rejected("an account was not made".to_owned()))
+    }
+
+    async fn change_password(
+        &self,
+        person: PersonId,
+        before: Option<&str>,
+        hash: &str,
+    ) -> Result<bool, StoreError> {
+        let password = platform(CHANGE_PASSWORD)
+            .with(person)
+            .with(hash.to_owned())
+            .with(before.map(str::to_owned));
+        self.transact(with_new_password(password, person).into()).await
+    }
+
+    async fn member(
+        &self,
+        company: CompanyId,
+        id: MemberId,
+    ) -> Result<Option<MemberRow>, StoreError> {
+        let one = Statement::new(Members::statements().one.as_str());
+        self.fetch_one(one.with(company).with(id)).await
+    }
+
+    async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError> {
+        let text = format!(
+            "SELECT {} FROM members WHERE person_id = ?1 ORDER BY company_id",
+            Members::COLUMNS.join(", ")
+        );
+        self.fetch(Statement::new(text).with(person)).await
+    }
+
+    async fn put_link(&self, link: &Link) -> Result<(), StoreError> {
+        let statement = platform(PUT_LINK)
+            .with(link.person_id)
+            .with(link.purpose.as_str())
+            .with(link.digest)
+            .with(link.opens.map(|company| company.0))
+            .with(link.created_at)
+            .with(link.expires_at);
+        self.execute(statement).await
+    }
+
+    async fn link(&self, digest: Digest, purpose: Purpose) -> Result<Option<Link>, StoreError> {
+        self.fetch_one(platform(LINK).with(digest).with(purpose.as_str())).await
+    }
+
+    async fn void_links(&self, person: PersonId) -> Result<(), StoreError> {
+        self.execute(platform(VOID_LINKS).with(person)).await
+    }
+
+    async fn use_link(&self, link: &Link) -> Result<bool, StoreError> {
+        self.transact(vec![use_link(link)]).await
+    }
+
+    async fn redeem_link(&self, link: &Link, hash: &str) -> Result<bool, StoreError> {
+        let password = platform(RESET_PASSWORD).with(link.person_id).with(hash.to_owned());
+        let mut statements = vec![use_link(link)];
+        statements.extend(with_new_password(password, link.person_id));
+        self.transact(statements).await
+    }
+
+    async fn begin_session(
+        &self,
+        digest: Digest,
+        session: &Session,
+        hash: Option<&str>,
+    ) -> Result<bool, StoreError> {
+        let insert = platform(BEGIN_SESSION)
+            .with(digest)
+            .with(session.session_id)
+            .with(session.person_id)
+            .with(session.created_at)
+            .with(session.signed_in_at)
+            .with(session.seen_at)
+            .with(session.expires_at)
+            .with(session.ip.clone())
+            .with(session.user_agent.clone());
+        let insert = placed(insert, session.standing.as_ref()).with(hash.map(str::to_owned));
+        let forget = platform(FORGET_SESSIONS).with(session.created_at);
+        self.transact(vec![insert.required(), forget]).await
+    }
+
+    async fn session(&self, digest: Digest) -> Result<Option<Session>, StoreError> {
+        self.fetch_one(platform(SESSION).with(digest)).await
+    }
+
+    async fn sessions(&self, person: PersonId) -> Result<Vec<Session>, StoreError> {
+        self.fetch(platform(SESSIONS).with(person)).await
+    }
+
+    async fn note_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(of_session(NOTE_SESSION, session).with(now)).await
+    }
+
+    async fn confirm_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
+        self.execute(of_session(CONFIRM_SESSION, session).with(now)).await
+    }
+
+    async fn place_session(
+        &self,
+        session: &Session,
+        standing: &Standing,
+    ) -> Result<(), StoreError> {
+        self.execute(placed(of_session(PLACE_SESSION, session), Some(standing))).await
+    }
+
+    async fn end_session(&self, person: PersonId, session: Uuid) -> Result<(), StoreError> {
+        self.execute(platform(END_SESSION).with(person).with(session)).await
+    }
+
+    async fn end_sessions_by(
+        &self,
+        company: CompanyId,
+        member: MemberId,
+    ) -> Result<(), StoreError> {
+        self.execute(platform(END_SESSIONS_BY).with(company).with(member)).await
+    }
+
+    async fn reserve_name(&self, name: &Name, company: CompanyId) -> Result<CompanyId, StoreError> {
+        let name = name.as_str().to_owned();
+        self.execute(platform(RESERVE_NAME).with(name.clone()).with(company)).await?;
+        let named: Option<Uuid> = self.fetch_one(platform(NAMED).with(name)).await?;
+        named
+            .map(CompanyId)
+            .ok_or_else(|| StoreError::Rejected("a name was not reserved".to_owned()))
+    }
+}

@@ -1,0 +1,330 @@
+//! Members of companies.
+
+use super::input::{self, Check};
+use super::outcome::{Changed, Listed};
+use super::people::Email;
+use super::{App, AppError, Caller, Conditions};
+use serde::Serialize;
+use token_ledger_domain::company::{self, Company, CompanyCommand, CompanyDecision, CompanyEvent};
+use token_ledger_domain::{
+    CompanyId, LedgerEvent, MemberId, Name, PersonId, Power, Role, Secret, Timestamp,
+};
+use token_ledger_event_store::{Context, Executed, Request, StoreError};
+use token_ledger_projections::members::MemberRow;
+use token_ledger_projections::people::Account;
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+/// How often a change that holds for one version of a membership is tried while others change the
+/// company.
+const MAX_ATTEMPTS: usize = 20;
+
+/// What a new member shall be.
+#[derive(Clone, Debug, Default)]
+pub struct NewMember {
+    /// The e-mail address.
+    pub email: String,
+    /// The role.
+    pub role: String,
+    /// What the person is called; kept for a new account only.
+    pub name: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A membership.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct MemberView {
+    /// The membership.
+    pub member_id: Uuid,
+    /// The company.
+    pub company_id: Uuid,
+    /// The person, who may be a member of other companies too.
+    pub person_id: Uuid,
+    /// The person's e-mail address; null where it was erased.
+    pub email: Option<String>,
+    /// What the person is called; null where nobody said.
+    pub name: Option<String>,
+    /// `auditor`, `super_admin` or, on the platform, `operator`.
+    pub role: &'static str,
+    /// Whether the person has set a password, and so can sign in.
+    pub password_set: bool,
+    /// When the person became a member.
+    #[schema(value_type = String, format = DateTime)]
+    pub added_at: Timestamp,
+    /// The sequence of the company's event that last changed it; also its `ETag`.
+    pub version: u64,
+}
+
+impl MemberView {
+    fn new(row: &MemberRow, account: Option<&Account>) -> Self {
+        Self {
+            member_id: row.member_id.0,
+            company_id: row.company_id.0,
+            person_id: row.person_id.0,
+            email: account.map(|account| account.email.clone()),
+            name: account.and_then(|account| account.name.clone()),
+            role: row.role.as_str(),
+            password_set: account.is_some_and(|account| account.password_hash.is_some()),
+            added_at: row.added_at,
+            version: row.version,
+        }
+    }
+}
+
+impl App {
+    /// Makes a person a member of the caller's company. A person without an account gets one, and
+    /// a link to set a password.
+    ///
+    /// # Errors
+    /// When the input is not acceptable, the role more than the caller may grant, or the person a
+    /// member already.
+    pub async fn add_member(
+        &self,
+        caller: &Caller,
+        input: NewMember,
+        conditions: Conditions,
+    ) -> Result<Changed<MemberView>, AppError> {
+        let mut check = Check::default();
+        let email = check.field("email", Email::new(&input.email));
+        let role = check.field("role", input.role.parse::<Role>());
+        let name = check.field("name", input.name.map(Name::new).transpose());
+        let reason = check.field("reason", input::reason(input.reason));
+        let (Some(email), Some(role), Some(name), Some(reason)) = (email, role, name, reason)
+        else {
+            return Err(check.refusal());
+        };
+        let member_id = MemberId(self.new_id());
+        let command = |person_id| CompanyCommand::AddMember {
+            member_id,
+            person_id,
+            role,
+            platform: caller.company == CompanyId::PLATFORM,
+        };
+        let known = self.people.account(email.as_str()).await?;
+        // So that a refusal leaves no account behind.
+        let stranger = known.as_ref().map_or(PersonId(member_id.0), |known| known.person_id);
+        if conditions.idempotency.is_none() {
+            self.foresee(caller, command(stranger)).await?;
+        }
+        let account = self.account_for(&email, name.map(|name| name.to_string())).await?;
+        let mut context = caller.context(reason);
+        context.private.email = Some(email.as_str().to_owned());
+        let request = Request {
+            id: caller.company.0,
+            command: command(account.person_id),
+            expected_version: conditions.expected_version,
+            idempotency: conditions.idempotency,
+        };
+        let executed =
+            self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
+        let (row, repeated) = match executed {
+            Executed::Done { .. } => (self.member_row(caller.company, member_id).await?, false),
+            Executed::Repeated(replay) => {
+                (self.added_then(caller.company, replay.sequence).await?, true)
+            }
+        };
+        let secret = if repeated { None } else { self.link_for_new_member(&account).await? };
+        Ok(Changed { view: MemberView::new(&row, Some(&account)), secret, repeated })
+    }
+
+    /// A link for a person who can't sign in yet and is in no other company. A link that another
+    /// company asked for is void: who holds it would get into this one with it.
+    async fn link_for_new_member(&self, account: &Account) -> Result<Option<Secret>, AppError> {
+        if account.password_hash.is_some() {
+            self.people.void_links(account.person_id).await?;
+            return Ok(None);
+        }
+        if self.people.memberships(account.person_id).await?.len() > 1 {
+            return Ok(None);
+        }
+        Ok(Some(self.password_link(account.person_id).await?))
+    }
+
+    /// Refuses what the company would refuse as it is now.
+    async fn foresee(&self, caller: &Caller, command: CompanyCommand) -> Result<(), AppError> {
+        let (company, _) = self.ledger.state::<Company>(caller.company, caller.company.0).await?;
+        let decision = CompanyDecision { command, power: caller.power, now: self.now() };
+        company::decide(&company, &decision)
+            .map(drop)
+            .map_err(super::error::IntoRefusal::into_app)
+    }
+
+    /// The members of the caller's company, in the order in which they were added.
+    ///
+    /// # Errors
+    /// When there is no such company.
+    pub async fn members(
+        &self,
+        caller: &Caller,
+        after: Option<Uuid>,
+        limit: usize,
+    ) -> Result<Listed<MemberView, Uuid>, AppError> {
+        self.existing_company(caller.company).await?;
+        let rows = self.read.members(caller.company, after, limit + 1).await?;
+        let people: Vec<PersonId> = rows.iter().map(|row| row.person_id).collect();
+        let accounts = self.people.accounts_of(&people).await?;
+        let account = |person| accounts.iter().find(|account| account.person_id == person);
+        Ok(Listed::cut(
+            rows,
+            limit,
+            |row| row.member_id.0,
+            |row| MemberView::new(&row, account(row.person_id)),
+        ))
+    }
+
+    /// A member of the caller's company.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn member(&self, caller: &Caller, id: MemberId) -> Result<MemberView, AppError> {
+        let row = self.member_row(caller.company, id).await?;
+        let account = self.people.account_of(row.person_id).await?;
+        Ok(MemberView::new(&row, account.as_ref()))
+    }
+
+    /// Gives a member another role. The sessions of who gets a lesser one end.
+    ///
+    /// # Errors
+    /// When there is no such member, the role or the member's own is more than the caller's, or
+    /// the member is the last Super Admin.
+    pub async fn change_role(
+        &self,
+        caller: &Caller,
+        id: MemberId,
+        role: &str,
+        reason: Option<String>,
+        conditions: Conditions,
+    ) -> Result<MemberView, AppError> {
+        let mut check = Check::default();
+        let role = check.field("role", role.parse::<Role>());
+        let reason = check.field("reason", input::reason(reason));
+        let (Some(role), Some(reason)) = (role, reason) else { return Err(check.refusal()) };
+        let before = self.member_row(caller.company, id).await?;
+        let platform = caller.company == CompanyId::PLATFORM;
+        let command = CompanyCommand::ChangeRole { member_id: id, role, platform };
+        self.change_member(caller, id, command, &caller.context(reason), conditions).await?;
+        if role < before.role {
+            self.people.end_sessions_by(caller.company, id).await?;
+        }
+        self.member(caller, id).await
+    }
+
+    /// Removes a member. The sessions that are in the company by this membership end.
+    ///
+    /// # Errors
+    /// When there is no such member, its role is more than the caller's, or it is the last Super
+    /// Admin.
+    pub async fn remove_member(
+        &self,
+        caller: &Caller,
+        id: MemberId,
+        reason: Option<String>,
+        conditions: Conditions,
+    ) -> Result<(), AppError> {
+        let context = caller.context(input::checked_reason(reason)?);
+        let command = CompanyCommand::RemoveMember { member_id: id };
+        self.change_member(caller, id, command, &context, conditions).await?;
+        Ok(self.people.end_sessions_by(caller.company, id).await?)
+    }
+
+    /// A new link by which a member can set a password. It replaces an older one.
+    ///
+    /// # Errors
+    /// When there is no such member, its role is more than the caller's, or the person is in other
+    /// companies too: whoever holds the link gets into all of them.
+    pub async fn new_password_link(
+        &self,
+        caller: &Caller,
+        id: MemberId,
+    ) -> Result<(MemberView, Secret), AppError> {
+        let row = self.member_row(caller.company, id).await?;
+        if row.role.power() > caller.power {
+            let refusal = company::CompanyRefusal::AboveOwnPower { role: row.role };
+            return Err(AppError::Company(refusal));
+        }
+        let memberships = self.people.memberships(row.person_id).await?;
+        let elsewhere = memberships.iter().any(|member| member.company_id != caller.company);
+        if elsewhere && caller.power < Power::Operator {
+            return Err(AppError::MemberElsewhere);
+        }
+        let account =
+            self.people.account_of(row.person_id).await?.ok_or(AppError::NotFound("person"))?;
+        let secret = self.password_link(row.person_id).await?;
+        tracing::info!(member = %id, by = %caller.actor.id, "a link to set a password was made");
+        Ok((MemberView::new(&row, Some(&account)), secret))
+    }
+
+    /// Changes a membership, at the version asked for if one is.
+    async fn change_member(
+        &self,
+        caller: &Caller,
+        id: MemberId,
+        command: CompanyCommand,
+        context: &Context,
+        conditions: Conditions,
+    ) -> Result<(), AppError> {
+        for _ in 0..MAX_ATTEMPTS {
+            // Only the company's sequence can be demanded of the ledger. A membership that stands
+            // at the version asked for behind this sequence still does when the sequence holds.
+            let sequence = match conditions.expected_version {
+                None => None,
+                Some(expected) => {
+                    let head = self.store().head(caller.company).await?;
+                    let actual = self.member_row(caller.company, id).await?.version;
+                    if actual != expected {
+                        return Err(AppError::VersionMismatch { actual });
+                    }
+                    head.map(|head| head.company_sequence)
+                }
+            };
+            let request = Request {
+                id: caller.company.0,
+                command: command.clone(),
+                expected_version: sequence,
+                idempotency: None,
+            };
+            let executed = self
+                .ledger
+                .execute::<Company>(caller.company, caller.power, context, request)
+                .await
+                .map_err(AppError::from);
+            match executed {
+                Err(AppError::VersionMismatch { .. }) if sequence.is_some() => {}
+                Err(error) => return Err(error),
+                Ok(_) => return Ok(()),
+            }
+        }
+        Err(AppError::Contended)
+    }
+
+    async fn member_row(&self, company: CompanyId, id: MemberId) -> Result<MemberRow, AppError> {
+        self.people.member(company, id).await?.ok_or(AppError::NotFound("member"))
+    }
+
+    /// The membership that the company's event of this sequence began, as it was then.
+    async fn added_then(&self, company: CompanyId, sequence: u64) -> Result<MemberRow, AppError> {
+        let stream = company.into();
+        let events = self.store().history(company, stream, sequence.saturating_sub(1), 1).await?;
+        let event = events.first().ok_or(AppError::NotFound("member"))?;
+        match event.decode()? {
+            LedgerEvent::Company(CompanyEvent::MemberAdded { member_id, person_id, role }) => {
+                Ok(MemberRow {
+                    company_id: company,
+                    member_id,
+                    person_id,
+                    role,
+                    added_at: event.recorded_at,
+                    version: event.sequence,
+                    position: event.position,
+                })
+            }
+            _ => Err(StoreError::Corrupt {
+                company,
+                position: event.position,
+                problem: "an idempotency key of a new member names another event".to_owned(),
+            }
+            .into()),
+        }
+    }
+}

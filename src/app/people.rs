@@ -1,0 +1,140 @@
+//! People: their addresses and accounts, and the links by which they come in.
+
+use super::{App, AppError};
+use token_ledger_domain::{CompanyId, Digest, PersonId, Secret};
+use token_ledger_event_store::StoreError;
+use token_ledger_projections::people::{Account, Link, Purpose};
+
+/// The longest e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets).
+const MAX_EMAIL: usize = 254;
+/// How long a link to set a password is good, in seconds: a day.
+pub const PASSWORD_LINK_SECONDS: i64 = 86_400;
+/// How long a link to sign in is good, in seconds: an hour.
+pub const SIGN_IN_LINK_SECONDS: i64 = 3600;
+/// What links' secrets begin with.
+const LINK_PREFIX: &str = "tll_";
+
+/// An e-mail address, in lower case and without white space around it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Email(String);
+
+impl Email {
+    /// The address that the text gives. Whether anybody reads what is sent there is not known.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn new(text: &str) -> Result<Self, &'static str> {
+        const PROBLEM: &str = "must be an e-mail address such as ada@example.com";
+        let text = text.trim().to_lowercase();
+        let strange = |c: char| c.is_control() || c.is_whitespace() || "<>()[],;:\\\"".contains(c);
+        if text.len() > MAX_EMAIL || text.contains(strange) {
+            return Err(PROBLEM);
+        }
+        match text.split_once('@') {
+            Some((local, domain))
+                if !local.is_empty()
+                    && !domain.contains('@')
+                    && !domain.split('.').any(str::is_empty) =>
+            {
+                Ok(Self(text))
+            }
+            _ => Err(PROBLEM),
+        }
+    }
+
+    /// The text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl App {
+    /// The account of this address, made without a password where there is none.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn account_for(
+        &self,
+        email: &Email,
+        name: Option<String>,
+    ) -> Result<Account, StoreError> {
+        if let Some(known) = self.people.account(email.as_str()).await? {
+            return Ok(known);
+        }
+        let account = Account {
+            person_id: PersonId(self.new_id()),
+            email: email.as_str().to_owned(),
+            name,
+            password_hash: None,
+        };
+        self.people.make_account(&account, self.now()).await
+    }
+
+    /// A new link by which a person can set a password. It replaces an older one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn password_link(&self, person_id: PersonId) -> Result<Secret, StoreError> {
+        self.new_link(person_id, Purpose::SetPassword, None, PASSWORD_LINK_SECONDS).await
+    }
+
+    /// A new link by which the person of this address can sign in and enter the company.
+    ///
+    /// # Errors
+    /// When there is no such person, or the store fails.
+    pub async fn sign_in_link(&self, email: &str, opens: CompanyId) -> Result<Secret, AppError> {
+        let account = self.people.account(email).await?.ok_or(AppError::NotFound("person"))?;
+        let (purpose, seconds) = (Purpose::SignIn, SIGN_IN_LINK_SECONDS);
+        Ok(self.new_link(account.person_id, purpose, Some(opens), seconds).await?)
+    }
+
+    async fn new_link(
+        &self,
+        person_id: PersonId,
+        purpose: Purpose,
+        opens: Option<CompanyId>,
+        seconds: i64,
+    ) -> Result<Secret, StoreError> {
+        let secret = Secret::from_random(LINK_PREFIX, self.ledger.entropy().bits256());
+        let now = self.now();
+        let link = Link {
+            person_id,
+            purpose,
+            digest: Digest::of(secret.reveal()),
+            opens,
+            created_at: now,
+            expires_at: now.plus_seconds(seconds),
+        };
+        self.people.put_link(&link).await?;
+        Ok(secret)
+    }
+
+    /// The link of this secret and the account that it is for, while it is good.
+    ///
+    /// # Errors
+    /// [`AppError::LinkSpent`] when it is not, whatever the reason.
+    pub(super) async fn good_link(
+        &self,
+        secret: &str,
+        purpose: Purpose,
+    ) -> Result<(Link, Account), AppError> {
+        let link = self.people.link(Digest::of(secret), purpose).await?;
+        let link = link.filter(|link| link.expires_at > self.now()).ok_or(AppError::LinkSpent)?;
+        let account = self.people.account_of(link.person_id).await?;
+        Ok((link, account.ok_or(AppError::LinkSpent)?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn addresses_are_normalised_and_checked() {
+        assert_eq!(Email::new(" Ada@Example.COM ").unwrap().as_str(), "ada@example.com");
+        for text in ["", "ada", "@example.com", "ada@", "a b@c.d", "ada@x..y", "a@b@c", "a\nb@c"] {
+            assert!(Email::new(text).is_err(), "{text:?}");
+        }
+        assert!(Email::new(&format!("{}@example.com", "a".repeat(250))).is_err());
+    }
+}

@@ -1,0 +1,95 @@
+//! The companies' policies for terms that begin from now on.
+
+use super::input::{self, Check};
+use super::{App, AppError, Caller, Conditions};
+use serde::Serialize;
+use token_ledger_domain::Policy;
+use token_ledger_domain::company::{Company, CompanyCommand};
+use token_ledger_domain::policy::{DEFAULT_MAX_GRACE_SECONDS, DEFAULT_VALIDITY_SECONDS};
+use token_ledger_event_store::Request;
+use token_ledger_projections::companies::CompanyRow;
+use utoipa::ToSchema;
+
+/// What a policy shall be; what is not given is as it is where nobody chose.
+#[derive(Clone, Debug, Default)]
+pub struct NewPolicy {
+    /// The longest term, in seconds.
+    pub max_validity_seconds: Option<i64>,
+    /// The longest grace period, in seconds.
+    pub max_grace_seconds: Option<i64>,
+    /// The scopes that tokens may have; none for all on offer.
+    pub allowed_scopes: Option<Vec<String>>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// A company's policy for terms that begin from now on.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct PolicyView {
+    /// The longest term, in seconds.
+    pub max_validity_seconds: i64,
+    /// The longest that an old secret may live on after a refresh, in seconds.
+    pub max_grace_seconds: i64,
+    /// The scopes that tokens may have, sorted; null for all on offer.
+    pub allowed_scopes: Option<Vec<String>>,
+}
+
+impl From<&Policy> for PolicyView {
+    fn from(policy: &Policy) -> Self {
+        Self {
+            max_validity_seconds: policy.max_validity_seconds,
+            max_grace_seconds: policy.max_grace_seconds,
+            allowed_scopes: policy.allowed_scopes.as_ref().map(super::view::scope_list),
+        }
+    }
+}
+
+/// A policy at the company's version, which is its own for `ETag` and `If-Match`.
+pub type VersionedPolicy = (PolicyView, u64);
+
+impl App {
+    /// The policy of the caller's company.
+    ///
+    /// # Errors
+    /// When there is no such company.
+    pub async fn policy(&self, caller: &Caller) -> Result<VersionedPolicy, AppError> {
+        let CompanyRow { policy, version, .. } = self.existing_company(caller.company).await?;
+        Ok(((&policy).into(), version))
+    }
+
+    /// Replaces the policy of the caller's company. Terms that have begun are left as they are.
+    ///
+    /// # Errors
+    /// When the input is not acceptable, or the company has moved on.
+    pub async fn change_policy(
+        &self,
+        caller: &Caller,
+        input: NewPolicy,
+        conditions: Conditions,
+    ) -> Result<VersionedPolicy, AppError> {
+        let mut check = Check::default();
+        let names = input.allowed_scopes;
+        let allowed_scopes = check.field(
+            "allowed_scopes",
+            names.map(|names| self.choices.catalogue.select(&names)).transpose(),
+        );
+        let reason = check.field("reason", input::reason(input.reason));
+        let (Some(allowed_scopes), Some(reason)) = (allowed_scopes, reason) else {
+            return Err(check.refusal());
+        };
+        let policy = Policy {
+            max_validity_seconds: input.max_validity_seconds.unwrap_or(DEFAULT_VALIDITY_SECONDS),
+            max_grace_seconds: input.max_grace_seconds.unwrap_or(DEFAULT_MAX_GRACE_SECONDS),
+            allowed_scopes,
+        };
+        let request = Request {
+            id: caller.company.0,
+            command: CompanyCommand::ChangePolicy { policy },
+            expected_version: conditions.expected_version,
+            idempotency: conditions.idempotency,
+        };
+        let context = caller.context(reason);
+        self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
+        self.policy(caller).await
+    }
+}

@@ -1,0 +1,269 @@
+//! Sessions of the console: who is signed in, in which company, with what power.
+//!
+//! A session is worth what its membership is worth when it is used: the membership is read with
+//! every request, and a session whose membership is gone or gives less than it did ends there.
+
+use super::{App, AppError, Caller};
+use std::net::IpAddr;
+use token_ledger_domain::{
+    Actor, ActorType, CompanyId, Digest, PersonId, Power, Role, Secret, Timestamp,
+};
+use token_ledger_event_store::StoreError;
+use token_ledger_projections::members::MemberRow;
+use token_ledger_projections::people::{Account, Session, Standing};
+use uuid::Uuid;
+
+/// How long a session lives without being used, in seconds: twelve hours.
+pub const IDLE_SECONDS: i64 = 12 * 3600;
+/// How long a session lives at most, in seconds: a week.
+pub const LIFETIME_SECONDS: i64 = 7 * 86_400;
+/// How long a proof of who one is counts where a secret is about to be shown, in seconds: four
+/// hours.
+pub const RECENT_SECONDS: i64 = 4 * 3600;
+/// How often the use of a session is noted, in seconds.
+const NOTE_SECONDS: i64 = 60;
+/// What sessions' secrets begin with.
+const SESSION_PREFIX: &str = "tls_";
+/// The most companies that an operator is offered at once.
+const OFFERED: usize = 500;
+
+/// Where a request comes from.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    /// The request.
+    pub request_id: Option<String>,
+    /// The address.
+    pub ip: Option<IpAddr>,
+    /// The program, as it calls itself.
+    pub user_agent: Option<String>,
+}
+
+/// A session that has just begun, and what its cookie holds.
+#[derive(Debug)]
+pub struct SessionCookie {
+    /// For the cookie; kept nowhere.
+    pub secret: Secret,
+    /// The session.
+    pub session: Session,
+}
+
+/// Somebody who is signed in.
+#[derive(Clone, Debug)]
+pub struct Visitor {
+    /// The session.
+    pub session: Session,
+    /// Who.
+    pub account: Account,
+    /// The power in the company that the session is in, once one is chosen.
+    pub power: Option<Power>,
+}
+
+/// A company that a person may enter.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Entrance {
+    /// The company.
+    pub company: CompanyId,
+    /// Its name.
+    pub name: String,
+    /// The role there.
+    pub role: Role,
+}
+
+impl Visitor {
+    /// The caller that this person is in the company that the session is in.
+    pub fn caller(&self, origin: &Origin) -> Option<Caller> {
+        let (standing, power) = (self.session.standing?, self.power?);
+        let kind =
+            if power == Power::Operator { ActorType::Operator } else { ActorType::Member };
+        Some(Caller {
+            company: standing.entered,
+            power,
+            actor: Actor { kind, id: standing.member_id.0 },
+            name: Some(self.account.called().to_owned()),
+            credential: format!("member {}", standing.member_id),
+            request_id: origin.request_id.clone(),
+            ip: origin.ip.map(|ip| ip.to_string()),
+            user_agent: origin.user_agent.clone(),
+        })
+    }
+
+    /// Whether the person has to give the password again before a secret is shown.
+    pub fn must_confirm(&self, now: Timestamp) -> bool {
+        self.session.signed_in_at.plus_seconds(RECENT_SECONDS) <= now
+    }
+}
+
+/// Whether a session still lives, as far as time is concerned.
+fn lives(session: &Session, now: Timestamp) -> bool {
+    session.expires_at > now && session.seen_at.plus_seconds(IDLE_SECONDS) > now
+}
+
+/// The standing that a membership gives in its own company.
+fn standing_of(member: &MemberRow) -> Standing {
+    Standing {
+        entered: member.company_id,
+        member_company: member.company_id,
+        member_id: member.member_id,
+        role: member.role,
+    }
+}
+
+fn is_operator(member: &MemberRow) -> bool {
+    member.company_id == CompanyId::PLATFORM && member.role == Role::Operator
+}
+
+impl App {
+    /// Whoever the cookie belongs to, while the session lives.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn visitor(&self, cookie: &str) -> Result<Option<Visitor>, AppError> {
+        let Some(session) = self.people.session(Digest::of(cookie)).await? else {
+            return Ok(None);
+        };
+        let now = self.now();
+        let account = self.people.account_of(session.person_id).await?;
+        let (Some(account), true) = (account, lives(&session, now)) else {
+            self.people.end_session(session.person_id, session.session_id).await?;
+            return Ok(None);
+        };
+        let power = match &session.standing {
+            None => None,
+            Some(standing) => match self.power_by(session.person_id, standing).await? {
+                Some(power) => Some(power),
+                None => {
+                    self.people.end_session(session.person_id, session.session_id).await?;
+                    return Ok(None);
+                }
+            },
+        };
+        if session.seen_at.plus_seconds(NOTE_SECONDS) <= now {
+            self.people.note_session(&session, now).await?;
+        }
+        Ok(Some(Visitor { session, account, power }))
+    }
+
+    /// The power that a standing gives now; none where the membership is gone or was lowered.
+    async fn power_by(
+        &self,
+        person: PersonId,
+        standing: &Standing,
+    ) -> Result<Option<Power>, StoreError> {
+        let member = self.people.member(standing.member_company, standing.member_id).await?;
+        let stands = |member: &MemberRow| {
+            member.person_id == person
+                && member.role >= standing.role
+                && (standing.entered == standing.member_company || is_operator(member))
+        };
+        Ok(member.filter(stands).map(|member| member.role.power()))
+    }
+
+    /// Begins a session, unless the account's password has changed meanwhile.
+    pub(super) async fn begin_session(
+        &self,
+        account: &Account,
+        standing: Option<Standing>,
+        origin: &Origin,
+    ) -> Result<Option<SessionCookie>, AppError> {
+        let secret = Secret::from_random(SESSION_PREFIX, self.ledger.entropy().bits256());
+        let now = self.now();
+        let session = Session {
+            session_id: self.new_id(),
+            person_id: account.person_id,
+            created_at: now,
+            signed_in_at: now,
+            seen_at: now,
+            expires_at: now.plus_seconds(LIFETIME_SECONDS),
+            ip: origin.ip.map(|ip| ip.to_string()),
+            user_agent: origin.user_agent.clone(),
+            standing,
+        };
+        let digest = Digest::of(secret.reveal());
+        let hash = account.password_hash.as_deref();
+        let begun = self.people.begin_session(digest, &session, hash).await?;
+        Ok(begun.then_some(SessionCookie { secret, session }))
+    }
+
+    /// Where a person stands who has nothing to choose: a member of one company, and no operator.
+    pub(super) async fn only_standing(
+        &self,
+        person: PersonId,
+    ) -> Result<Option<Standing>, StoreError> {
+        let memberships = self.people.memberships(person).await?;
+        Ok(match memberships.as_slice() {
+            [only] if !is_operator(only) => Some(standing_of(only)),
+            _ => None,
+        })
+    }
+
+    /// Where a person stands in a company, if anywhere.
+    pub(super) async fn standing_in(
+        &self,
+        person: PersonId,
+        company: CompanyId,
+    ) -> Result<Option<Standing>, StoreError> {
+        let memberships = self.people.memberships(person).await?;
+        // An operator's power is the same everywhere, and the greatest.
+        if let Some(operator) = memberships.iter().find(|member| is_operator(member)) {
+            let known = self.read.company(company).await?.is_some();
+            return Ok(known.then(|| Standing { entered: company, ..standing_of(operator) }));
+        }
+        Ok(memberships.iter().find(|member| member.company_id == company).map(standing_of))
+    }
+
+    /// Takes a session into a company.
+    ///
+    /// # Errors
+    /// When there is no such company for this person.
+    pub async fn enter(&self, visitor: &Visitor, company: CompanyId) -> Result<(), AppError> {
+        let standing = self.standing_in(visitor.account.person_id, company).await?;
+        let standing = standing.ok_or(AppError::NotFound("company"))?;
+        Ok(self.people.place_session(&visitor.session, &standing).await?)
+    }
+
+    /// The companies that a person may enter: an operator every one.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn entrances(&self, person: PersonId) -> Result<Vec<Entrance>, AppError> {
+        let memberships = self.people.memberships(person).await?;
+        if memberships.iter().any(is_operator) {
+            let companies = self.read.companies(None, OFFERED).await?;
+            return Ok(companies
+                .into_iter()
+                .map(|row| Entrance {
+                    company: row.company_id,
+                    name: row.name.to_string(),
+                    role: Role::Operator,
+                })
+                .collect());
+        }
+        let mut entrances = Vec::with_capacity(memberships.len());
+        for member in memberships {
+            if let Some(row) = self.read.company(member.company_id).await? {
+                let (company, role) = (member.company_id, member.role);
+                entrances.push(Entrance { company, name: row.name.to_string(), role });
+            }
+        }
+        Ok(entrances)
+    }
+
+    /// The person's own sessions that live, the newest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn own_sessions(&self, visitor: &Visitor) -> Result<Vec<Session>, AppError> {
+        let now = self.now();
+        let mut sessions = self.people.sessions(visitor.account.person_id).await?;
+        sessions.retain(|session| lives(session, now));
+        Ok(sessions)
+    }
+
+    /// Ends one of the person's own sessions. Nothing happens where there is none such.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end_own_session(&self, visitor: &Visitor, session: Uuid) -> Result<(), AppError> {
+        Ok(self.people.end_session(visitor.account.person_id, session).await?)
+    }
+}

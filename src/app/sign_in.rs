@@ -1,0 +1,229 @@
+//! Signing in, and proving to be oneself again.
+//!
+//! Every proof passes [`App::prove`] or the use of a link, and ends in [`App::proved`] or in
+//! [`App::not_proved`]: the one place for successes and the one place for failures.
+
+use super::passwords::Password;
+use super::people::Email;
+use super::sessions::{Origin, SessionCookie, Visitor};
+use super::throttle::Failed;
+use super::{App, AppError};
+use token_ledger_projections::people::{Account, Purpose};
+use zeroize::Zeroizing;
+
+/// How somebody tried to prove who they are.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Proof {
+    /// E-mail address and password.
+    SignIn,
+    /// A link that is good for one sign-in.
+    SignInLink,
+    /// The password once more, in a session.
+    Confirmation,
+    /// The old password, to change it.
+    PasswordChange,
+    /// A link that is good for setting a password once.
+    PasswordLink,
+}
+
+/// An attempt to prove who one is, without what was typed as the proof.
+#[derive(Clone, Debug)]
+pub struct Attempt<'a> {
+    /// How.
+    pub proof: Proof,
+    /// The address that was named, normalised if it is one, or that is known; none for a link that leads to
+    /// nobody.
+    pub email: Option<&'a str>,
+    /// From where.
+    pub origin: &'a Origin,
+}
+
+impl App {
+    /// Begins a session for whoever knows the password of this address.
+    ///
+    /// # Errors
+    /// [`AppError::BadCredentials`] when nobody does, whether there is such an account or not;
+    /// [`AppError::Throttled`] when that happened too often.
+    pub async fn sign_in(
+        &self,
+        email: &str,
+        password: Zeroizing<String>,
+        origin: &Origin,
+    ) -> Result<SessionCookie, AppError> {
+        // What is no address is nobody's, and takes as long.
+        let named = Email::new(email).ok();
+        let account = match &named {
+            Some(email) => self.people.account(email.as_str()).await?,
+            None => None,
+        };
+        let email = Some(named.as_ref().map_or(email, Email::as_str));
+        let attempt = Attempt { proof: Proof::SignIn, email, origin };
+        let account = self.prove(&attempt, account, password).await?;
+        let standing = self.only_standing(account.person_id).await?;
+        self.begin_session(&account, standing, origin).await?.ok_or(AppError::BadCredentials)
+    }
+
+    /// Begins a session by a link that is good for one.
+    ///
+    /// # Errors
+    /// [`AppError::LinkSpent`] when it isn't.
+    pub async fn sign_in_by_link(
+        &self,
+        secret: &str,
+        origin: &Origin,
+    ) -> Result<SessionCookie, AppError> {
+        let (link, account) = self.used_link(secret, Proof::SignInLink, origin).await?;
+        let attempt = Attempt { proof: Proof::SignInLink, email: Some(&account.email), origin };
+        if !self.people.use_link(&link).await? {
+            return Err(self.not_proved(&attempt, AppError::LinkSpent));
+        }
+        self.proved(&attempt, &account);
+        let standing = match link.opens {
+            Some(company) => self.standing_in(account.person_id, company).await?,
+            None => self.only_standing(account.person_id).await?,
+        };
+        self.begin_session(&account, standing, origin).await?.ok_or(AppError::LinkSpent)
+    }
+
+    /// Whether a link to sign in is good, and for whom.
+    ///
+    /// # Errors
+    /// [`AppError::LinkSpent`] when it isn't.
+    pub async fn check_sign_in_link(&self, secret: &str) -> Result<Account, AppError> {
+        Ok(self.good_link(secret, Purpose::SignIn).await?.1)
+    }
+
+    /// Whether a link to set a password is good, and for whom.
+    ///
+    /// # Errors
+    /// [`AppError::LinkSpent`] when it isn't.
+    pub async fn check_password_link(&self, secret: &str) -> Result<Account, AppError> {
+        Ok(self.good_link(secret, Purpose::SetPassword).await?.1)
+    }
+
+    /// Sets a password by a link that is good for that once. All the person's sessions end.
+    ///
+    /// # Errors
+    /// [`AppError::LinkSpent`] when the link isn't good; when the password is not acceptable, and
+    /// the link stays good then.
+    pub async fn set_password_by_link(
+        &self,
+        secret: &str,
+        password: Zeroizing<String>,
+        origin: &Origin,
+    ) -> Result<(), AppError> {
+        let (link, account) = self.used_link(secret, Proof::PasswordLink, origin).await?;
+        let password = acceptable(password, &account)?;
+        let hash = self.hash_password(password).await?;
+        let attempt = Attempt { proof: Proof::PasswordLink, email: Some(&account.email), origin };
+        if !self.people.redeem_link(&link, &hash).await? {
+            return Err(self.not_proved(&attempt, AppError::LinkSpent));
+        }
+        self.proved(&attempt, &account);
+        Ok(())
+    }
+
+    /// Takes the password of whoever is signed in once more.
+    ///
+    /// # Errors
+    /// [`AppError::BadCredentials`] when it is another.
+    pub async fn confirm(
+        &self,
+        visitor: &Visitor,
+        password: Zeroizing<String>,
+        origin: &Origin,
+    ) -> Result<(), AppError> {
+        let email = Some(visitor.account.email.as_str());
+        let attempt = Attempt { proof: Proof::Confirmation, email, origin };
+        self.prove(&attempt, Some(visitor.account.clone()), password).await?;
+        Ok(self.people.confirm_session(&visitor.session, self.now()).await?)
+    }
+
+    /// Changes the password of whoever is signed in. All the person's sessions end, and a new one
+    /// begins here.
+    ///
+    /// # Errors
+    /// [`AppError::BadCredentials`] when the old one is another; when the new one is not
+    /// acceptable.
+    pub async fn change_password(
+        &self,
+        visitor: &Visitor,
+        old: Zeroizing<String>,
+        new: Zeroizing<String>,
+        origin: &Origin,
+    ) -> Result<SessionCookie, AppError> {
+        let account = &visitor.account;
+        let email = Some(account.email.as_str());
+        let attempt = Attempt { proof: Proof::PasswordChange, email, origin };
+        let password = acceptable(new, account)?;
+        self.prove(&attempt, Some(account.clone()), old).await?;
+        let hash = self.hash_password(password).await?;
+        let before = account.password_hash.as_deref();
+        if !self.people.change_password(account.person_id, before, &hash).await? {
+            return Err(AppError::BadCredentials);
+        }
+        let account = Account { password_hash: Some(hash), ..account.clone() };
+        let standing = visitor.session.standing;
+        self.begin_session(&account, standing, origin).await?.ok_or(AppError::BadCredentials)
+    }
+
+    /// The account, if the password is its own. An account that doesn't exist takes as long.
+    async fn prove(
+        &self,
+        attempt: &Attempt<'_>,
+        account: Option<Account>,
+        password: Zeroizing<String>,
+    ) -> Result<Account, AppError> {
+        let hash = account.as_ref().and_then(|account| account.password_hash.clone());
+        let proved = self.is_password(password, hash).await?;
+        match account.filter(|_| proved) {
+            Some(account) => {
+                self.proved(attempt, &account);
+                Ok(account)
+            }
+            None => Err(self.not_proved(attempt, AppError::BadCredentials)),
+        }
+    }
+
+    async fn used_link(
+        &self,
+        secret: &str,
+        proof: Proof,
+        origin: &Origin,
+    ) -> Result<(token_ledger_projections::people::Link, Account), AppError> {
+        let purpose = match proof {
+            Proof::PasswordLink => Purpose::SetPassword,
+            _ => Purpose::SignIn,
+        };
+        match self.good_link(secret, purpose).await {
+            Err(AppError::LinkSpent) => {
+                let attempt = Attempt { proof, email: None, origin };
+                Err(self.not_proved(&attempt, AppError::LinkSpent))
+            }
+            other => other,
+        }
+    }
+
+    /// What every successful proof passes.
+    #[allow(clippy::unused_self, reason = "whoever keeps records of it needs the application")]
+    fn proved(&self, attempt: &Attempt<'_>, account: &Account) {
+        let person = account.person_id;
+        tracing::info!(proof = ?attempt.proof, %person, "a person proved who they are");
+    }
+
+    /// What every failed proof passes, on its way to the caller.
+    fn not_proved(&self, attempt: &Attempt<'_>, error: AppError) -> AppError {
+        tracing::info!(proof = ?attempt.proof, %error, "somebody did not prove who they are");
+        // Links' secrets can't be guessed, and lead to nobody where they aren't good.
+        let Some(email) = attempt.email else { return error };
+        match self.throttle.failed(Failed::SignIn(email), attempt.origin.ip, self.now()) {
+            Ok(()) => error,
+            Err(throttled) => throttled.into(),
+        }
+    }
+}
+
+fn acceptable(password: Zeroizing<String>, account: &Account) -> Result<Password, AppError> {
+    Password::new(password, &account.email)
+        .map_err(|problem| AppError::invalid("password", problem))
+}

@@ -1,0 +1,210 @@
+//! Who may see what. Every route of the console names its access; there is no way to add one
+//! without.
+
+use super::error::Trouble;
+use super::{cookie, guard, page, paths};
+use crate::app::sessions::{Origin, Visitor};
+use crate::app::view::CompanyView;
+use crate::app::{AppError, Caller};
+use crate::http::problem::Kind;
+use crate::http::routes::MAX_BODY;
+use crate::http::{RequestInfo, Service};
+use axum::body::{Body, to_bytes};
+use axum::extract::{FromRequestParts, Request, State};
+use axum::http::Method;
+use axum::http::request::Parts;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Redirect, Response};
+use std::sync::Arc;
+use token_ledger_domain::Power;
+
+/// What a route asks of its visitor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// Nothing: anybody may see it.
+    Public,
+    /// A link's secret in the path, which the handler checks.
+    Link,
+    /// Being signed in.
+    SignedIn,
+    /// This power in the company that the session is in.
+    Power(Power),
+}
+
+/// Somebody who is signed in, with what a page needs to know of the request.
+#[derive(Clone, Debug)]
+pub struct SignedIn {
+    /// Who, and in which session.
+    pub visitor: Visitor,
+    /// Where the request comes from.
+    pub origin: Origin,
+    /// The company that the session is in, once one is chosen.
+    pub company: Option<CompanyView>,
+    /// What every form has to carry.
+    pub csrf: String,
+}
+
+impl SignedIn {
+    /// Goes on where the person has given the password lately, or else to the page that asks for
+    /// it, and from there to `next`.
+    ///
+    /// # Errors
+    /// The way to that page.
+    pub fn confirmed(&self, service: &Service, next: &str) -> Result<(), Redirect> {
+        if self.visitor.must_confirm(service.app.now()) {
+            return Err(Redirect::to(&paths::with_next(paths::CONFIRM, next)));
+        }
+        Ok(())
+    }
+}
+
+/// Somebody who is signed in and in a company, with a power there.
+#[derive(Clone, Debug)]
+pub struct Inside {
+    /// Who.
+    pub who: SignedIn,
+    /// Who, as use cases want to know it.
+    pub caller: Caller,
+    /// The company.
+    pub company: CompanyView,
+}
+
+/// Lets the request through when its visitor may, with a [`SignedIn`] in its extensions; makes a
+/// page of whatever goes wrong.
+pub(super) async fn admit(
+    State((service, access)): State<(Arc<Service>, Access)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let info = request.extensions().get::<RequestInfo>().cloned().unwrap_or_default();
+    let mut seen = None;
+    let mut response = match checked(&service, access, request, &info, &mut seen).await {
+        Ok(request) => next.run(request).await,
+        Err(response) => response,
+    };
+    if let Some(trouble) = response.extensions_mut().remove::<Trouble>() {
+        return page::trouble(seen.as_ref(), &trouble, &info.request_id);
+    }
+    response
+}
+
+async fn checked(
+    service: &Service,
+    access: Access,
+    request: Request,
+    info: &RequestInfo,
+    seen: &mut Option<SignedIn>,
+) -> Result<Request, Response> {
+    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let own = match access {
+        Access::Link => guard::is_own_or_unnamed(service, request.headers()),
+        _ => guard::is_own(service, request.headers()),
+    };
+    if changes && !own {
+        return Err(forged("The request came from another site."));
+    }
+    if matches!(access, Access::Public | Access::Link) {
+        return Ok(request);
+    }
+    let Some(secret) = cookie::read(service, request.headers()).map(str::to_owned) else {
+        return Err(to_sign_in(&request));
+    };
+    let Some(visitor) = service.app.visitor(&secret).await.map_err(failed)? else {
+        return Err(to_sign_in(&request));
+    };
+    let origin = Origin {
+        request_id: Some(info.request_id.clone()),
+        ip: info.ip,
+        user_agent: info.user_agent.clone(),
+    };
+    let company = match visitor.caller(&origin) {
+        Some(caller) => Some(service.app.company(&caller).await.map_err(failed)?),
+        None => None,
+    };
+    let signed_in = SignedIn { visitor, origin, company, csrf: guard::token(&secret) };
+    let power = signed_in.visitor.power;
+    let csrf = signed_in.csrf.clone();
+    *seen = Some(signed_in.clone());
+    if let Access::Power(needed) = access {
+        if power.is_none() {
+            return Err(Redirect::to(paths::COMPANIES).into_response());
+        }
+        if power < Some(needed) {
+            let detail = match needed {
+                Power::Auditor => "This is for members of the company.",
+                Power::SuperAdmin => "This is for Super Admins. Ask one of your company.",
+                Power::Operator => "This is for operators of the platform.",
+            };
+            return Err(Trouble::new(Kind::Forbidden, detail).into_response());
+        }
+    }
+    let mut request = if changes { guarded(request, &csrf).await? } else { request };
+    request.extensions_mut().insert(signed_in);
+    Ok(request)
+}
+
+/// The request, if it carries the session's token.
+async fn guarded(request: Request, token: &str) -> Result<Request, Response> {
+    let (parts, body) = request.into_parts();
+    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| {
+        Trouble::new(Kind::BodyTooLarge, "The form may have up to 64 KiB.").into_response()
+    })?;
+    if !guard::carries_token(&parts.headers, &bytes, token) {
+        return Err(forged("The form does not belong to this session. Open the page again."));
+    }
+    Ok(Request::from_parts(parts, Body::from(bytes)))
+}
+
+fn forged(detail: &str) -> Response {
+    Trouble::new(Kind::Forbidden, detail).into_response()
+}
+
+fn failed(error: AppError) -> Response {
+    Trouble::from(error).into_response()
+}
+
+/// To the page that signs in, and from there back to a page that was asked for.
+fn to_sign_in(request: &Request) -> Response {
+    let wanted = request.uri().path_and_query().map_or(paths::HOME, |path| path.as_str());
+    match *request.method() {
+        Method::GET if wanted != paths::HOME => {
+            Redirect::to(&paths::with_next(paths::SIGN_IN, wanted)).into_response()
+        }
+        _ => Redirect::to(paths::SIGN_IN).into_response(),
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for SignedIn {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Trouble> {
+        parts
+            .extensions
+            .get::<Self>()
+            .cloned()
+            .ok_or_else(|| Trouble::new(Kind::Internal, "The route declares no access."))
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Inside {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Trouble> {
+        let mut who = SignedIn::from_request_parts(parts, state).await?;
+        let outside = || Trouble::new(Kind::Internal, "The route declares no power.");
+        let caller = who.visitor.caller(&who.origin).ok_or_else(outside)?;
+        let company = who.company.take().ok_or_else(outside)?;
+        who.company = Some(company.clone());
+        Ok(Self { who, caller, company })
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Origin {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Trouble> {
+        let RequestInfo { request_id, ip, user_agent, .. } =
+            parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
+        Ok(Self { request_id: Some(request_id), ip, user_agent })
+    }
+}

@@ -1,0 +1,50 @@
+//! The files that pages refer to, embedded in the binary. Their address holds a hash of what they
+//! hold, so that they can be kept for good.
+
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use sha2::{Digest, Sha256};
+use std::sync::LazyLock;
+
+/// A file.
+pub(super) struct Asset {
+    pub(super) name: &'static str,
+    content_type: &'static str,
+    content: &'static str,
+}
+
+pub(super) static STYLE: Asset = Asset {
+    name: "style.css",
+    content_type: "text/css; charset=utf-8",
+    content: include_str!("style.css"),
+};
+
+static STYLE_ADDRESS: LazyLock<String> = LazyLock::new(|| STYLE.address());
+
+impl Asset {
+    fn address(&self) -> String {
+        let hash = hex::encode(&Sha256::digest(self.content)[..8]);
+        format!("/console/assets/{}?v={hash}", self.name)
+    }
+}
+
+/// Where the stylesheet is.
+pub(super) fn style() -> &'static str {
+    &STYLE_ADDRESS
+}
+
+/// The stylesheet.
+pub(super) async fn get_style() -> Response {
+    serve(&STYLE)
+}
+
+fn serve(asset: &'static Asset) -> Response {
+    let headers = [
+        (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("public, max-age=31536000, immutable"),
+        ),
+    ];
+    (StatusCode::OK, headers, asset.content).into_response()
+}

@@ -1,0 +1,60 @@
+//! What goes wrong on a page.
+
+use crate::app::AppError;
+use crate::http::problem::{Kind, Problem};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+/// What a page's handler answers.
+pub type Shown = Result<Response, Trouble>;
+
+/// Something that keeps a page from being shown. The access check, which knows the person and the
+/// request, makes a page of it.
+#[derive(Clone, Debug)]
+pub struct Trouble {
+    /// The kind.
+    pub kind: Kind,
+    /// What was wrong and what to do.
+    pub detail: String,
+    /// A header that goes with it.
+    pub header: Option<(HeaderName, HeaderValue)>,
+}
+
+impl Trouble {
+    /// Trouble of this kind.
+    pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
+        Self { kind, detail: detail.into(), header: None }
+    }
+
+    /// The kind in a person's words.
+    pub(super) const fn title(&self) -> &'static str {
+        match self.kind {
+            Kind::NotFound => "There is nothing here",
+            Kind::Unauthorized => "Please sign in",
+            Kind::Forbidden | Kind::AboveOwnPower => "You may not do this",
+            Kind::Unavailable => "This can’t be done right now",
+            Kind::Internal => "The service failed",
+            other => other.title(),
+        }
+    }
+
+    /// The status.
+    pub const fn status(&self) -> StatusCode {
+        self.kind.status()
+    }
+}
+
+impl From<AppError> for Trouble {
+    fn from(error: AppError) -> Self {
+        let Problem { kind, detail, header, .. } = error.into();
+        Self { kind, detail: detail.into_owned(), header }
+    }
+}
+
+impl IntoResponse for Trouble {
+    fn into_response(self) -> Response {
+        let mut response = self.status().into_response();
+        response.extensions_mut().insert(self);
+        response
+    }
+}

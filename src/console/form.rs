@@ -1,0 +1,64 @@
+//! Forms: reading and writing them.
+
+use super::access::SignedIn;
+use super::error::Trouble;
+use super::guard::TOKEN_FIELD;
+use crate::http::problem::Kind;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use maud::{Markup, html};
+use serde::de::DeserializeOwned;
+
+/// The fields of a form that was sent.
+#[derive(Debug)]
+pub struct Fields<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Fields<T> {
+    type Rejection = Trouble;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Trouble> {
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
+            if rejection.status() == Kind::BodyTooLarge.status() {
+                Trouble::new(Kind::BodyTooLarge, "The form may have up to 64 KiB.")
+            } else {
+                Trouble::new(Kind::InvalidInput, "The form could not be read.")
+            }
+        })?;
+        // What a field was is not told: it may be a password.
+        serde_html_form::from_bytes(&bytes).map(Self).map_err(|_| {
+            Trouble::new(Kind::InvalidInput, "The form lacks a field. Open the page again.")
+        })
+    }
+}
+
+/// A form that sends its fields to `action`, with the session's CSRF token.
+pub fn post(who: &SignedIn, action: &str, fields: &Markup) -> Markup {
+    html! {
+        form method="post" action=(action) {
+            input type="hidden" name=(TOKEN_FIELD) value=(who.csrf);
+            (fields)
+        }
+    }
+}
+
+/// A field for a password.
+pub fn password(name: &str, label: &str, autocomplete: &str, problem: Option<&str>) -> Markup {
+    field(name, label, problem, &html! {
+        input id=(name) name=(name) type="password" autocomplete=(autocomplete) required
+            aria-invalid=[problem.map(|_| "true")]
+            aria-describedby=[problem.map(|_| format!("{name}-problem"))];
+    })
+}
+
+/// A field with its label, and beside it what is wrong with what was entered.
+pub fn field(name: &str, label: &str, problem: Option<&str>, input: &Markup) -> Markup {
+    html! {
+        div.field {
+            label for=(name) { (label) }
+            (input)
+            @if let Some(problem) = problem {
+                p.problem id={ (name) "-problem" } role="alert" { (problem) }
+            }
+        }
+    }
+}

@@ -1,0 +1,104 @@
+//! The pages that one-time links lead to. Looking at them uses nothing up; sending their form does.
+
+use super::error::{Shown, Trouble};
+use super::form::{self, Fields};
+use super::passwords::in_words;
+use super::{page, paths, sign_in};
+use crate::app::AppError;
+use crate::app::sessions::Origin;
+use crate::http::Service;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::html;
+use serde::Deserialize;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The new password.
+#[derive(Deserialize)]
+pub(super) struct NewPassword {
+    password: Zeroizing<String>,
+}
+
+/// What is wrong with a link, and what to do about it.
+fn spent(error: AppError) -> Trouble {
+    let mut trouble = Trouble::from(error);
+    if trouble.status() == StatusCode::NOT_FOUND {
+        trouble.detail = "This link is no longer good: it was used, replaced by a newer one, or is \
+            too old. Ask whoever gave it to you for a new one."
+            .to_owned();
+    }
+    trouble
+}
+
+fn password_page(status: StatusCode, link: &str, email: &str, problem: Option<&str>) -> Response {
+    let content = html! {
+        p { "For " strong { (email) } ". You sign in with it from now on." }
+        form method="post" action={ (paths::SET_PASSWORD) "/" (link) } {
+            input type="hidden" name="email" value=(email) autocomplete="username";
+            (form::password("password", "New password", "new-password", problem))
+            p.quiet { "At least 12 characters; a few words are fine." }
+            button.main { "Set the password" }
+        }
+    };
+    page::of_link(status, "Set your password", &content)
+}
+
+/// The page that asks for a new password.
+pub(super) async fn ask_password(
+    State(service): State<Arc<Service>>,
+    Path(link): Path<String>,
+) -> Shown {
+    let account = service.app.check_password_link(&link).await.map_err(spent)?;
+    Ok(password_page(StatusCode::OK, &link, &account.email, None))
+}
+
+/// Sets the password.
+pub(super) async fn set_password(
+    State(service): State<Arc<Service>>,
+    origin: Origin,
+    Path(link): Path<String>,
+    Fields(NewPassword { password }): Fields<NewPassword>,
+) -> Shown {
+    match service.app.set_password_by_link(&link, password, &origin).await {
+        Ok(()) => {
+            let content = html! {
+                p { "Your password is set. This link has done its work." }
+                p { a.button href=(paths::SIGN_IN) { "Sign in" } }
+            };
+            Ok(page::of_link(StatusCode::OK, "Done", &content))
+        }
+        Err(AppError::Invalid(problems)) => {
+            let account = service.app.check_password_link(&link).await.map_err(spent)?;
+            let (status, problem) = (StatusCode::UNPROCESSABLE_ENTITY, in_words(&problems));
+            Ok(password_page(status, &link, &account.email, Some(&problem)))
+        }
+        Err(error) => Err(spent(error)),
+    }
+}
+
+/// The page with the button that signs in.
+pub(super) async fn ask_sign_in(
+    State(service): State<Arc<Service>>,
+    Path(link): Path<String>,
+) -> Shown {
+    let account = service.app.check_sign_in_link(&link).await.map_err(spent)?;
+    let content = html! {
+        p { "As " strong { (account.called()) } ". The link is good for this once." }
+        form method="post" action={ (paths::SIGN_IN) "/" (link) } {
+            button.main { "Sign in" }
+        }
+    };
+    Ok(page::of_link(StatusCode::OK, "Sign in", &content))
+}
+
+/// Signs in.
+pub(super) async fn sign_in_by_link(
+    State(service): State<Arc<Service>>,
+    origin: Origin,
+    Path(link): Path<String>,
+) -> Shown {
+    let cookie = service.app.sign_in_by_link(&link, &origin).await.map_err(spent)?;
+    Ok(sign_in::begun(&service, &cookie, paths::HOME))
+}

@@ -1,0 +1,47 @@
+//! The console: pages for people, rendered here and working as plain forms.
+//!
+//! A request passes the envelope of [`crate::http`], then its route's access check
+//! ([`access`]), then its handler. The check looks the session up, refuses what comes from another
+//! site or lacks the session's CSRF token, and only then lets a form's body through: a handler
+//! can't forget it.
+//!
+//! To add a page:
+//!
+//! 1. Write a file for it here, with one function per action. A handler takes
+//!    `State<Arc<Service>>` and [`Inside`] (somebody in a company, with the [`Caller`] that use
+//!    cases ask for) or [`SignedIn`] (somebody who may not have chosen a company yet); a form's
+//!    fields come with [`Fields`]. It calls one use case and answers `Shown`, a page or an
+//!    error: `?` turns an `AppError` into a page with the right status.
+//! 2. Render it with [`page::inside`]: title, breadcrumb and the content, as maud markup. Forms
+//!    are made by [`form::post`], which carries the CSRF token; a script that sends something
+//!    itself puts the token into the header `X-CSRF-Token`.
+//! 3. List it in [`routes`] with the power that it needs, and in [`page::SECTIONS`] if it belongs
+//!    into the navigation.
+//! 4. Where a secret is about to be shown, begin with [`SignedIn::confirmed`], which sends whoever
+//!    signed in hours ago to give the password again.
+//!
+//! Styles go into `style.css`; there are no others, no inline ones, and nothing from another host.
+//! A further file to serve goes into [`assets`].
+//!
+//! [`Caller`]: crate::app::Caller
+
+pub mod access;
+mod assets;
+mod companies;
+mod cookie;
+mod error;
+pub mod form;
+mod guard;
+mod home;
+mod links;
+pub mod page;
+mod passwords;
+pub mod paths;
+mod routes;
+mod sessions;
+mod sign_in;
+
+pub use access::{Access, Inside, SignedIn};
+pub use error::{Shown, Trouble};
+pub use form::Fields;
+pub use routes::{Routes, routes};

@@ -1,0 +1,72 @@
+//! Changing the own password.
+
+use super::access::SignedIn;
+use super::error::Shown;
+use super::form::{self, Fields};
+use super::{page, paths, sign_in};
+use crate::app::AppError;
+use crate::app::error::Invalid;
+use crate::http::Service;
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::response::Response;
+use maud::html;
+use serde::Deserialize;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The old and the new password.
+#[derive(Deserialize)]
+pub(super) struct Change {
+    old: Zeroizing<String>,
+    password: Zeroizing<String>,
+}
+
+fn change_page(
+    status: StatusCode,
+    who: &SignedIn,
+    old: Option<&str>,
+    new: Option<&str>,
+) -> Response {
+    let fields = html! {
+        (form::password("old", "Old password", "current-password", old))
+        (form::password("password", "New password", "new-password", new))
+        p.quiet { "At least 12 characters; a few words are fine." }
+        button.main { "Change the password" }
+    };
+    let content = html! {
+        p { "You will be signed out everywhere else." }
+        (form::post(who, paths::PASSWORD, &fields))
+    };
+    page::inside_with(status, who, "Password", &["Your account"], &content)
+}
+
+/// The page that asks for the old and the new password.
+pub(super) async fn show(who: SignedIn) -> Response {
+    change_page(StatusCode::OK, &who, None, None)
+}
+
+/// Changes the password.
+pub(super) async fn change(
+    State(service): State<Arc<Service>>,
+    who: SignedIn,
+    Fields(Change { old, password }): Fields<Change>,
+) -> Shown {
+    match service.app.change_password(&who.visitor, old, password, &who.origin).await {
+        Ok(cookie) => Ok(sign_in::begun(&service, &cookie, paths::SESSIONS)),
+        Err(AppError::Invalid(problems)) => {
+            let problem = in_words(&problems);
+            Ok(change_page(StatusCode::UNPROCESSABLE_ENTITY, &who, None, Some(&problem)))
+        }
+        Err(AppError::BadCredentials) => {
+            let problem = "This is not your password.";
+            Ok(change_page(StatusCode::UNPROCESSABLE_ENTITY, &who, Some(problem), None))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What is wrong with a new password, as a sentence.
+pub(super) fn in_words(problems: &[Invalid]) -> String {
+    problems.iter().map(|problem| format!("It {}.", problem.detail)).collect()
+}

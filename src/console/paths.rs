@@ -1,0 +1,63 @@
+//! Where the console's pages are.
+
+use token_ledger_domain::Secret;
+
+/// What one sees first.
+pub const HOME: &str = "/console";
+/// Signing in.
+pub const SIGN_IN: &str = "/console/sign-in";
+/// Signing out.
+pub const SIGN_OUT: &str = "/console/sign-out";
+/// Choosing a company.
+pub const COMPANIES: &str = "/console/companies";
+/// The person's own sessions.
+pub const SESSIONS: &str = "/console/sessions";
+/// Changing the own password.
+pub const PASSWORD: &str = "/console/password";
+/// Giving the password again.
+pub const CONFIRM: &str = "/console/confirm";
+/// Setting a password by link.
+pub const SET_PASSWORD: &str = "/console/set-password";
+
+/// The address of a link to set a password.
+pub fn set_password(public_url: &str, link: &Secret) -> String {
+    format!("{public_url}{SET_PASSWORD}/{}", link.reveal())
+}
+
+/// The address of a link to sign in.
+pub fn sign_in(public_url: &str, link: &Secret) -> String {
+    format!("{public_url}{SIGN_IN}/{}", link.reveal())
+}
+
+/// This path with the page to go on to.
+pub fn with_next(path: &str, next: &str) -> String {
+    let next: String = url::form_urlencoded::byte_serialize(next.as_bytes()).collect();
+    format!("{path}?next={next}")
+}
+
+/// The page to go on to: one of the console's, or else the first.
+pub fn local(next: Option<&str>) -> &str {
+    let own = |next: &&str| {
+        let rest = next.strip_prefix(HOME);
+        let below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
+        below && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+    };
+    next.filter(own).unwrap_or(HOME)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_consoles_own_pages_are_gone_on_to() {
+        for next in ["/console", "/console/sessions", "/console/tokens?q=a%20b"] {
+            assert_eq!(local(Some(next)), next);
+        }
+        for next in ["https://evil.example/", "//evil.example/console", "/consoles", "/", "", "x"] {
+            assert_eq!(local(Some(next)), HOME, "{next}");
+        }
+        assert_eq!(local(Some("/console/\\evil")), HOME);
+        assert_eq!(local(None), HOME);
+    }
+}

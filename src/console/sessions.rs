@@ -1,0 +1,72 @@
+//! The person's own sessions.
+
+use super::access::SignedIn;
+use super::error::{Shown, Trouble};
+use super::form;
+use super::{cookie, page, paths};
+use crate::http::Service;
+use crate::http::problem::Kind;
+use axum::extract::{Path, State};
+use axum::http::header;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::html;
+use std::sync::Arc;
+
+/// The sessions that live.
+pub(super) async fn list(State(service): State<Arc<Service>>, who: SignedIn) -> Shown {
+    let sessions = service.app.own_sessions(&who.visitor).await?;
+    let own = who.visitor.session.session_id;
+    let content = html! {
+        p { "Wherever you are signed in. End what you don’t recognise, and change your password." }
+        ul.rows {
+            @for session in &sessions {
+                li {
+                    div {
+                        strong { (session.user_agent.as_deref().unwrap_or("Unknown program")) }
+                        p.quiet {
+                            "From " (session.ip.as_deref().unwrap_or("an unknown address"))
+                            ", signed in " (page::time(session.created_at))
+                            ", last used " (page::time(session.seen_at))
+                        }
+                    }
+                    @if session.session_id == own {
+                        span.quiet { "This session" }
+                    } @else {
+                        (form::post(
+                            &who,
+                            &format!("{}/{}/end", paths::SESSIONS, session.session_id),
+                            &html! { button { "End" } },
+                        ))
+                    }
+                }
+            }
+        }
+    };
+    Ok(page::inside(&who, "Sessions", &["Your account"], &content))
+}
+
+/// Ends one of them.
+pub(super) async fn end(
+    State(service): State<Arc<Service>>,
+    who: SignedIn,
+    Path(session): Path<String>,
+) -> Shown {
+    let nothing = |_| Trouble::new(Kind::NotFound, "There is no such session.");
+    let session = session.parse().map_err(nothing)?;
+    service.app.end_own_session(&who.visitor, session).await?;
+    Ok(Redirect::to(paths::SESSIONS).into_response())
+}
+
+/// Signs out: ends the session and takes its cookie away.
+pub(super) async fn sign_out(State(service): State<Arc<Service>>, who: SignedIn) -> Shown {
+    service.app.end_own_session(&who.visitor, who.visitor.session.session_id).await?;
+    Ok(without_cookie(&service))
+}
+
+fn without_cookie(service: &Service) -> Response {
+    let mut response = Redirect::to(paths::SIGN_IN).into_response();
+    if let Some(cookie) = cookie::end(service) {
+        response.headers_mut().insert(header::SET_COOKIE, cookie);
+    }
+    response
+}

@@ -1,0 +1,137 @@
+//! Signing in with address and password, and giving the password again.
+
+use super::access::SignedIn;
+use super::error::{Shown, Trouble};
+use super::form::{self, Fields};
+use super::{cookie, page, paths};
+use crate::app::AppError;
+use crate::app::sessions::{Origin, SessionCookie};
+use crate::http::Service;
+use crate::http::problem::Kind;
+use axum::extract::{Query, State};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use serde::Deserialize;
+use std::sync::Arc;
+use zeroize::Zeroizing;
+
+/// The page to go on to.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Next {
+    next: Option<String>,
+}
+
+/// Address and password.
+#[derive(Deserialize)]
+pub(super) struct Credentials {
+    email: String,
+    password: Zeroizing<String>,
+    next: Option<String>,
+}
+
+/// The password again.
+#[derive(Deserialize)]
+pub(super) struct Again {
+    password: Zeroizing<String>,
+    next: Option<String>,
+}
+
+fn sign_in_form(email: &str, next: &str, problem: Option<&str>) -> Markup {
+    html! {
+        @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+        form method="post" action=(paths::SIGN_IN) {
+            input type="hidden" name="next" value=(next);
+            (form::field("email", "E-mail address", None, &html! {
+                input id="email" name="email" type="email" autocomplete="username" required
+                    value=(email);
+            }))
+            (form::password("password", "Password", "current-password", None))
+            button.main { "Sign in" }
+        }
+    }
+}
+
+/// The page that asks for address and password.
+pub(super) async fn show(Query(Next { next }): Query<Next>) -> Response {
+    let form = sign_in_form("", paths::local(next.as_deref()), None);
+    page::outside(StatusCode::OK, "Sign in", &form)
+}
+
+/// Signs in.
+pub(super) async fn sign_in(
+    State(service): State<Arc<Service>>,
+    origin: Origin,
+    Fields(credentials): Fields<Credentials>,
+) -> Shown {
+    let Credentials { email, password, next } = credentials;
+    let next = paths::local(next.as_deref());
+    match service.app.sign_in(&email, password, &origin).await {
+        Ok(cookie) => Ok(begun(&service, &cookie, next)),
+        Err(error @ AppError::BadCredentials) => {
+            let form = sign_in_form(&email, next, Some(&sentence(&error)));
+            Ok(refused(page::outside(StatusCode::UNAUTHORIZED, "Sign in", &form)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// To the next page, with the session's cookie.
+pub(super) fn begun(service: &Service, session: &SessionCookie, next: &str) -> Response {
+    let Some(cookie) = cookie::begin(service, session) else {
+        return Trouble::new(Kind::Internal, "The session can’t be begun.").into_response();
+    };
+    let mut response = Redirect::to(next).into_response();
+    response.headers_mut().insert(header::SET_COOKIE, cookie);
+    response
+}
+
+/// A 401 names how to do better (RFC 9110 §15.5.2): with the form, which browsers leave alone.
+fn refused(mut response: Response) -> Response {
+    let challenge = HeaderValue::from_static("Form realm=\"token-ledger\"");
+    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+    response
+}
+
+/// An error as a sentence.
+fn sentence(error: &AppError) -> String {
+    let text = error.to_string();
+    let mut characters = text.chars();
+    let first = characters.next().map(|first| first.to_uppercase().to_string());
+    format!("{}{}.", first.unwrap_or_default(), characters.as_str())
+}
+
+fn confirm_page(status: StatusCode, who: &SignedIn, next: &str, problem: Option<&str>) -> Response {
+    let fields = html! {
+        input type="hidden" name="next" value=(next);
+        (form::password("password", "Password", "current-password", problem))
+        button.main { "Go on" }
+    };
+    let content = html! {
+        p { "You signed in a while ago. Give your password again to go on." }
+        (form::post(who, paths::CONFIRM, &fields))
+    };
+    page::inside_with(status, who, "Is it still you?", &[], &content)
+}
+
+/// The page that asks for the password again.
+pub(super) async fn ask_again(who: SignedIn, Query(Next { next }): Query<Next>) -> Response {
+    confirm_page(StatusCode::OK, &who, paths::local(next.as_deref()), None)
+}
+
+/// Takes the password again.
+pub(super) async fn confirm(
+    State(service): State<Arc<Service>>,
+    who: SignedIn,
+    Fields(Again { password, next }): Fields<Again>,
+) -> Shown {
+    let next = paths::local(next.as_deref());
+    match service.app.confirm(&who.visitor, password, &who.origin).await {
+        Ok(()) => Ok(Redirect::to(next).into_response()),
+        Err(AppError::BadCredentials) => {
+            let problem = Some("This is not your password.");
+            Ok(refused(confirm_page(StatusCode::UNAUTHORIZED, &who, next, problem)))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
