@@ -418,7 +418,8 @@ async fn the_demo_is_there_at_once_and_stays() {
     let mut first = Serving::start(command());
     let line: Value = serde_json::from_str(&first.first_line()).unwrap();
     assert_eq!(line["url"], first.base.as_str());
-    assert_eq!(line["sign_in_url"], Value::Null);
+    let sign_in = line["sign_in_url"].as_str().unwrap();
+    assert!(sign_in.starts_with(&format!("{}/console/sign-in/", first.base)), "{sign_in}");
     let company = line["company_id"].as_str().unwrap().to_owned();
     let key = line["api_key"].as_str().unwrap();
     let list = format!("/v1/companies/{company}/tokens?limit=1000");

@@ -138,8 +138,11 @@ pub trait People: Send + Sync {
     ) -> Result<bool, StoreError>;
 
     /// A membership.
-    async fn member(&self, company: CompanyId, id: MemberId)
-    -> Result<Option<MemberRow>, StoreError>;
+    async fn member(
+        &self,
+        company: CompanyId,
+        id: MemberId,
+    ) -> Result<Option<MemberRow>, StoreError>;
 
     /// A person's memberships in all companies.
     async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError>;

@@ -17,14 +17,14 @@ use token_ledger_domain::event::EVENT_TYPES;
 use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::{Create, Token, TokenCommand};
 use token_ledger_domain::{CompanyId, KeyId, MemberId, PersonId, Power, Role, Timestamp, TokenId};
-use token_ledger_event_store::{RecordedEvent, Request, StoreError};
-use token_ledger_projections::ReadModels;
+use token_ledger_event_store::{RecordedEvent, Request};
+use token_ledger_projections::people::Account;
 use token_ledger_projections::read_models::{
-    Account, AuditFilter, AuditRecord, DueTerm, Operation, TokenFilter, TokenPage, TokenRecord,
-    TokenSort,
+    AuditFilter, AuditRecord, DueTerm, Operation, TokenFilter, TokenPage, TokenRecord, TokenSort,
 };
 use token_ledger_projections::sql::{Sql, Statement};
 use token_ledger_projections::tokens::Status;
+use token_ledger_projections::{People, ReadModels};
 use uuid::Uuid;
 
 on_every_database!(
@@ -39,7 +39,6 @@ on_every_database!(
     members_clients_and_keys_are_paged,
     what_there_is_not_is_not_found,
     operations_come_back_as_they_were_saved,
-    accounts_come_back_as_they_were_saved,
     a_database_that_can_be_written_says_so,
     what_is_required_to_change_something_and_doesn_t_undoes_all,
 );
@@ -615,41 +614,6 @@ async fn operations_come_back_as_they_were_saved<F: Fixture>() {
     assert_eq!(found, Some(done));
 }
 
-async fn accounts_come_back_as_they_were_saved<F: Fixture>() {
-    let given = Given::<F>::nothing().await;
-    let models = given.fixture.models();
-    let account = Account {
-        person_id: PersonId(Uuid::from_u128(1)),
-        email: "ada@example.com".to_owned(),
-        password_hash: None,
-    };
-    models.save_account(&account, at(0)).await.expect("it is saved");
-    let found = models.account("ada@example.com").await.expect("an answer");
-    assert_eq!(found.as_ref(), Some(&account));
-    for unknown in ["Ada@example.com", "ada@example.co", ""] {
-        assert_eq!(models.account(unknown).await.expect("an answer"), None);
-    }
-
-    let hash = Some("$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA".to_owned());
-    let account = Account { password_hash: hash, ..account };
-    models.save_account(&account, at(1)).await.expect("it is saved");
-    let found = models.account("ada@example.com").await.expect("an answer");
-    assert_eq!(found.as_ref(), Some(&account));
-
-    let moved = Account { email: "ada@example.org".to_owned(), ..account.clone() };
-    models.save_account(&moved, at(2)).await.expect("it is saved");
-    assert_eq!(models.account("ada@example.com").await.expect("an answer"), None);
-    let found = models.account("ada@example.org").await.expect("an answer");
-    assert_eq!(found.as_ref(), Some(&moved));
-
-    // An address is one person's.
-    let thief = Account { person_id: PersonId(Uuid::from_u128(2)), ..moved.clone() };
-    let refused = models.save_account(&thief, at(3)).await;
-    assert!(matches!(refused, Err(StoreError::Rejected(_))), "{refused:?}");
-    let found = models.account("ada@example.org").await.expect("an answer");
-    assert_eq!(found, Some(moved));
-}
-
 async fn a_database_that_can_be_written_says_so<F: Fixture>() {
     let given = Given::<F>::a_company().await;
     let models = given.fixture.models();
@@ -664,10 +628,11 @@ async fn what_is_required_to_change_something_and_doesn_t_undoes_all<F: Fixture>
     let account = |number: u128, email: &str| Account {
         person_id: PersonId(Uuid::from_u128(number)),
         email: email.to_owned(),
+        name: None,
         password_hash: None,
     };
     for saved in [account(1, "ada@example.com"), account(2, "bob@example.com")] {
-        models.save_account(&saved, at(0)).await.expect("it is saved");
+        models.make_account(&saved, at(0)).await.expect("it is saved");
     }
     let take = |email: &str| {
         Statement::new("DELETE FROM accounts WHERE company_id = ?1 AND email = ?2")
@@ -678,7 +643,7 @@ async fn what_is_required_to_change_something_and_doesn_t_undoes_all<F: Fixture>
     assert!(models.transact(both.clone()).await.expect("an answer"));
     assert_eq!(models.account("bob@example.com").await.expect("an answer"), None);
 
-    models.save_account(&account(2, "bob@example.com"), at(0)).await.expect("it is saved");
+    models.make_account(&account(2, "bob@example.com"), at(0)).await.expect("it is saved");
     assert!(!models.transact(both).await.expect("an answer"), "it can be taken once");
     let found = models.account("bob@example.com").await.expect("an answer");
     assert_eq!(found, Some(account(2, "bob@example.com")), "nothing was done");

@@ -256,7 +256,7 @@ mod tests {
     use crate::config::DatabaseUrl;
     use std::collections::BTreeSet;
     use tempfile::TempDir;
-    use token_ledger_domain::{Name, Timestamp, TokenId};
+    use token_ledger_domain::{Timestamp, TokenId};
     use token_ledger_event_store::SystemEntropy;
     use token_ledger_event_store::clock::SetClock;
     use token_ledger_event_store::sqlite::Access;
@@ -286,7 +286,11 @@ mod tests {
             .unwrap();
             app.ensure_platform().await.unwrap();
             let operator = Caller::command_line(CompanyId::PLATFORM);
-            let company = app.begin_company(&operator, &Name::new("Acme").unwrap()).await.unwrap();
+            let conditions = Conditions::default();
+            let company = app.register_company(&operator, "Acme".to_owned(), conditions).await;
+            let company = CompanyId(company.unwrap().view.company_id);
+            let caller = Caller { company, ..operator };
+            app.set_oauth_app(&caller, true).await.unwrap();
             Self { dir, app, clock, caller: Caller::command_line(company) }
         }
 

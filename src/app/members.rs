@@ -145,9 +145,7 @@ impl App {
     async fn foresee(&self, caller: &Caller, command: CompanyCommand) -> Result<(), AppError> {
         let (company, _) = self.ledger.state::<Company>(caller.company, caller.company.0).await?;
         let decision = CompanyDecision { command, power: caller.power, now: self.now() };
-        company::decide(&company, &decision)
-            .map(drop)
-            .map_err(super::error::IntoRefusal::into_app)
+        company::decide(&company, &decision).map(drop).map_err(super::error::IntoRefusal::into_app)
     }
 
     /// The members of the caller's company, in the order in which they were added.

@@ -148,17 +148,14 @@ impl App {
         {
             return Ok(Changed::before(operation.into()));
         }
+        let operation_id = begun.unwrap_or_else(|| self.new_id());
+        if begun.is_none() {
+            self.begin(caller, company, operation_id, idempotency).await?;
+        }
         let now = self.now();
         let operation = Operation {
             company_id: company,
-            operation_id: match begun {
-                Some(id) => id,
-                None => {
-                    let id = self.new_id();
-                    self.begin(caller, company, id, idempotency).await?;
-                    id
-                }
-            },
+            operation_id,
             request: order.text()?,
             state: RUNNING.to_owned(),
             matched: self.read.count_tokens(company, &order.filter(now)).await?,

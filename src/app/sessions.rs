@@ -73,8 +73,7 @@ impl Visitor {
     /// The caller that this person is in the company that the session is in.
     pub fn caller(&self, origin: &Origin) -> Option<Caller> {
         let (standing, power) = (self.session.standing?, self.power?);
-        let kind =
-            if power == Power::Operator { ActorType::Operator } else { ActorType::Member };
+        let kind = if power == Power::Operator { ActorType::Operator } else { ActorType::Member };
         Some(Caller {
             company: standing.entered,
             power,
@@ -129,13 +128,14 @@ impl App {
         };
         let power = match &session.standing {
             None => None,
-            Some(standing) => match self.power_by(session.person_id, standing).await? {
-                Some(power) => Some(power),
-                None => {
+            Some(standing) => {
+                let power = self.power_by(session.person_id, standing).await?;
+                if power.is_none() {
                     self.people.end_session(session.person_id, session.session_id).await?;
                     return Ok(None);
                 }
-            },
+                power
+            }
         };
         if session.seen_at.plus_seconds(NOTE_SECONDS) <= now {
             self.people.note_session(&session, now).await?;

@@ -1,13 +1,20 @@
 //! `token-ledger demo`
 
 use super::demo_history;
-use super::demo_script::COMPANY;
-use super::serve::{addresses, check_exposure, limits, listen, tls};
+            .run(|url| {
+                let sign_in_url = &paths::sign_in(url, &link);
+                eprintln!("listening on {url}");
+                if self.json {
+                    let api_key = key.reveal();
+                    answer_json(&Answer { url, sign_in_url, company_id: company, api_key })
+                } else {
+                    answer(&as_text(url, sign_in_url, company, &key, &self.dir))
 use super::server::Server;
 use super::{Failure, answer, answer_json, open};
 use crate::app::jobs::Intervals;
 use crate::app::{App, Caller};
 use crate::config::{DatabaseUrl, Settings};
+use crate::console::paths;
 use clap::Args;
 use serde::Serialize;
 use std::io::ErrorKind;
@@ -49,8 +56,8 @@ pub(super) struct Demo {
 #[derive(Serialize)]
 struct Answer<'a> {
     url: &'a str,
-    /// Null as long as there is no console to sign in to.
-    sign_in_url: Option<&'a str>,
+    /// Opens the console once, within the hour.
+    sign_in_url: &'a str,
     company_id: CompanyId,
     api_key: &'a str,
 }
@@ -79,6 +86,7 @@ impl Demo {
         let app = open(&settings, Access::Write, false).await?;
         let company = demo_company(&app, ledger).await?;
         let key = app.issue_key(&Caller::command_line(company), "Demo", KeyScope::Admin).await?;
+        let link = app.sign_in_link(PEOPLE[0].email, company).await?;
         let listener = match TcpListener::bind(wanted.as_slice()).await {
             Ok(listener) => listener,
             Err(error) if self.listen.is_none() && error.kind() == ErrorKind::AddrInUse => {
@@ -100,12 +108,13 @@ impl Demo {
         };
         server
             .run(|url| {
+                let sign_in_url = &paths::sign_in(url, &link);
                 eprintln!("listening on {url}");
                 if self.json {
                     let api_key = key.reveal();
-                    answer_json(&Answer { url, sign_in_url: None, company_id: company, api_key })
+                    answer_json(&Answer { url, sign_in_url, company_id: company, api_key })
                 } else {
-                    answer(&as_text(url, company, &key, &self.dir))
+                    answer(&as_text(url, sign_in_url, company, &key, &self.dir))
                 }
             })
             .await
@@ -175,13 +184,14 @@ async fn demo_company(app: &App, ledger: &Path) -> Result<CompanyId, Failure> {
     })
 }
 
-fn as_text(url: &str, company: CompanyId, key: &Secret, dir: &Path) -> String {
+fn as_text(url: &str, sign_in: &str, company: CompanyId, key: &Secret, dir: &Path) -> String {
     let key = key.reveal();
     let base = format!("{url}/v1/companies/{company}");
     let bearer = format!("-H 'Authorization: Bearer {key}'");
     format!(
         "The demo of {COMPANY}, kept in {}\n\n\
          URL      {url}\n\
+         Console  {sign_in}\n         (signs in as {}, once, within the hour)\n\
          Company  {company}\n\
          API key  {key}\n\n\
          The company's tokens:\n  curl -s {bearer} '{base}/tokens?limit=5'\n\n\
@@ -189,6 +199,7 @@ fn as_text(url: &str, company: CompanyId, key: &Secret, dir: &Path) -> String {
          -d '{{\"name\":\"My first token\",\"scopes\":[\"positions\"]}}' '{base}/tokens'\n\n\
          What has happened, newest first:\n  curl -s {bearer} '{base}/audit/events?limit=5'\n\n\
          Ctrl-C ends it; started again, it goes on with the same ledger.",
-        dir.display()
+        dir.display(),
+        PEOPLE[0].name,
     )
 }

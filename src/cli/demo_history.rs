@@ -1,7 +1,7 @@
 //! The demo's made-up history: six weeks of a company, lived through by the same use cases as any.
 
 use super::demo_script::{
-    COMPANY, KEYS, Life, PEOPLE, POLICIES, Person, Plan, TOKENS, Token as TokenPlan, When,
+    COMPANY, KEYS, Life, OPERATOR, PEOPLE, POLICIES, Person, Plan, TOKENS, Token as TokenPlan, When,
 };
 use crate::app::keys::{NewKey, Renewal};
 use crate::app::members::NewMember;
@@ -67,7 +67,14 @@ pub(super) async fn make(
     let operator = Caller::command_line(CompanyId::PLATFORM);
     let registered = app.register_company(&operator, name.to_string(), Conditions::default());
     let company = CompanyId(registered.await?.view.company_id);
-    app.set_oauth_app(&Caller { company, ..operator }, true).await?;
+    app.set_oauth_app(&Caller { company, ..operator.clone() }, true).await?;
+    let input = NewMember {
+        email: OPERATOR.1.to_owned(),
+        role: Role::Operator.to_string(),
+        name: Some(OPERATOR.0.to_owned()),
+        reason: None,
+    };
+    app.add_member(&operator, input, Conditions::default()).await?;
     let mut history = History {
         app,
         clock,

@@ -36,6 +36,9 @@ const TOM: &str = "Tom Okafor";
 const ROTATION: &str = "Nightly rotation";
 const ONBOARDING: &str = "Partner onboarding";
 
+/// The platform's operator: name and e-mail address.
+pub(super) const OPERATOR: (&str, &str) = ("Alex Moreau", "alex.moreau@platform.example");
+
 /// The members, the first Super Admin first.
 pub(super) const PEOPLE: &[Person] = &[
     Person {

@@ -41,10 +41,7 @@ pub(super) async fn get_style() -> Response {
 fn serve(asset: &'static Asset) -> Response {
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
-        (
-            header::CACHE_CONTROL,
-            HeaderValue::from_static("public, max-age=31536000, immutable"),
-        ),
+        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
     ];
     (StatusCode::OK, headers, asset.content).into_response()
 }

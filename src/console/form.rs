@@ -43,11 +43,16 @@ pub fn post(who: &SignedIn, action: &str, fields: &Markup) -> Markup {
 
 /// A field for a password.
 pub fn password(name: &str, label: &str, autocomplete: &str, problem: Option<&str>) -> Markup {
-    field(name, label, problem, &html! {
-        input id=(name) name=(name) type="password" autocomplete=(autocomplete) required
-            aria-invalid=[problem.map(|_| "true")]
-            aria-describedby=[problem.map(|_| format!("{name}-problem"))];
-    })
+    field(
+        name,
+        label,
+        problem,
+        &html! {
+            input id=(name) name=(name) type="password" autocomplete=(autocomplete) required
+                aria-invalid=[problem.map(|_| "true")]
+                aria-describedby=[problem.map(|_| format!("{name}-problem"))];
+        },
+    )
 }
 
 /// A field with its label, and beside it what is wrong with what was entered.

@@ -7,6 +7,7 @@ use super::{page, paths, sign_in};
 use crate::app::AppError;
 use crate::app::sessions::Origin;
 use crate::http::Service;
+use crate::http::problem::Kind;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::response::Response;
@@ -23,13 +24,13 @@ pub(super) struct NewPassword {
 
 /// What is wrong with a link, and what to do about it.
 fn spent(error: AppError) -> Trouble {
-    let mut trouble = Trouble::from(error);
-    if trouble.status() == StatusCode::NOT_FOUND {
-        trouble.detail = "This link is no longer good: it was used, replaced by a newer one, or is \
-            too old. Ask whoever gave it to you for a new one."
-            .to_owned();
+    let trouble = Trouble::from(error);
+    if trouble.kind != Kind::NotFound {
+        return trouble;
     }
-    trouble
+    let detail = "This link is no longer good: it was used, replaced by a newer one, or is too \
+        old. Ask whoever gave it to you for a new one.";
+    Trouble::new(trouble.kind, detail)
 }
 
 fn password_page(status: StatusCode, link: &str, email: &str, problem: Option<&str>) -> Response {

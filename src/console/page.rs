@@ -12,11 +12,34 @@ use token_ledger_domain::{Power, Timestamp};
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
     connect-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'";
 
-/// The navigation: a heading, and the pages below it, each with the power that it needs.
-pub const SECTIONS: &[(&str, &[(&str, &str, Option<Power>)])] = &[(
-    "Your account",
-    &[("Sessions", paths::SESSIONS, None), ("Password", paths::PASSWORD, None)],
-)];
+/// A part of the navigation.
+#[derive(Debug)]
+pub struct Section {
+    /// Its heading.
+    pub heading: &'static str,
+    /// The pages below it.
+    pub pages: &'static [Entry],
+}
+
+/// A page in the navigation.
+#[derive(Debug)]
+pub struct Entry {
+    /// The page's title.
+    pub title: &'static str,
+    /// Where it is.
+    pub path: &'static str,
+    /// The power that it needs; none where being signed in is enough.
+    pub needs: Option<Power>,
+}
+
+/// The navigation.
+pub const SECTIONS: &[Section] = &[Section {
+    heading: "Your account",
+    pages: &[
+        Entry { title: "Sessions", path: paths::SESSIONS, needs: None },
+        Entry { title: "Password", path: paths::PASSWORD, needs: None },
+    ],
+}];
 
 /// A page for somebody who is signed in: title, the way to it, and what it shows.
 pub fn inside(who: &SignedIn, title: &str, way: &[&str], content: &Markup) -> Response {
@@ -91,59 +114,74 @@ fn document(title: &str, body: &Markup) -> Markup {
 }
 
 fn unframed(title: &str, content: &Markup) -> Markup {
-    document(title, &html! {
-        main.card {
-            p.brand { "Token Ledger" }
-            h1 { (title) }
-            (content)
-        }
-    })
+    document(
+        title,
+        &html! {
+            main.card {
+                p.brand { "Token Ledger" }
+                h1 { (title) }
+                (content)
+            }
+        },
+    )
 }
 
 fn framed(who: &SignedIn, title: &str, way: &[&str], content: &Markup) -> Markup {
     let account = &who.visitor.account;
-    document(title, &html! {
-        a.skip href="#content" { "Skip to the content" }
-        header.top {
-            p.brand { a href=(paths::HOME) { "Token Ledger" } }
-            div.who {
-                span title=(account.email) { (account.called()) }
-                @if let Some(power) = who.visitor.power {
-                    span.quiet { (role(power)) }
+    document(
+        title,
+        &html! {
+            a.skip href="#content" { "Skip to the content" }
+            header.top {
+                p.brand { a href=(paths::HOME) { "Token Ledger" } }
+                div.who {
+                    span title=(account.email) { (account.called()) }
+                    @if let Some(power) = who.visitor.power {
+                        span.quiet { (role(power)) }
+                    }
+                    (form::post(who, paths::SIGN_OUT, &html! { button.plain { "Sign out" } }))
                 }
-                (form::post(who, paths::SIGN_OUT, &html! { button.plain { "Sign out" } }))
             }
-        }
-        div.columns {
-            nav aria-label="Main" {
-                p.company {
-                    @if let Some(company) = &who.company { (company.name) }
-                    @else { "No company chosen" }
-                    " "
-                    a href=(paths::COMPANIES) { "Change" }
-                }
-                @for (heading, pages) in SECTIONS {
-                    h2 { (heading) }
-                    ul {
-                        @for (label, path, needed) in pages.iter().filter(|page| page.2 <= who.visitor.power) {
-                            @let _ = needed;
-                            li { a href=(path) aria-current=[(*label == title).then_some("page")] { (label) } }
-                        }
+            div.columns {
+                nav aria-label="Main" {
+                    p.company {
+                        @if let Some(company) = &who.company { (company.name) }
+                        @else { "No company chosen" }
+                        " "
+                        a href=(paths::COMPANIES) { "Change" }
+                    }
+                    @for section in SECTIONS {
+                    @if section.pages.iter().any(|entry| entry.needs <= who.visitor.power) {
+                        h2 { (section.heading) }
+                        ul { @for entry in section.pages { (nav_entry(who, title, entry)) } }
                     }
                 }
             }
             main id="content" {
-                @if !way.is_empty() {
-                    ol.way aria-label="Breadcrumb" {
-                        @for step in way { li { (step) } }
-                        li aria-current="page" { (title) }
+                    @if !way.is_empty() {
+                        ol.way aria-label="Breadcrumb" {
+                            @for step in way { li { (step) } }
+                            li aria-current="page" { (title) }
+                        }
                     }
+                    h1 { (title) }
+                    (content)
                 }
-                h1 { (title) }
-                (content)
+            }
+        },
+    )
+}
+
+fn nav_entry(who: &SignedIn, title: &str, entry: &Entry) -> Markup {
+    html! {
+        @if entry.needs <= who.visitor.power {
+            li {
+                a href=(entry.path) aria-current=[(entry.title == title).then_some("page")] {
+                    (entry.title)
+                }
             }
         }
-    })
+    }
 }
 
 /// A power as people call it.

@@ -68,5 +68,7 @@ pub(super) async fn change(
 
 /// What is wrong with a new password, as a sentence.
 pub(super) fn in_words(problems: &[Invalid]) -> String {
-    problems.iter().map(|problem| format!("It {}.", problem.detail)).collect()
+    let sentences: Vec<String> =
+        problems.iter().map(|problem| format!("It {}.", problem.detail)).collect();
+    sentences.join(" ")
 }

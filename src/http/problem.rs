@@ -332,7 +332,7 @@ impl From<AppError> for Problem {
             AppError::Invalid(errors) => return errors.into(),
             AppError::Failed(error) => return error.into(),
             AppError::Throttled(throttled) => return throttled.into(),
-            AppError::NotFound(_) => Kind::NotFound,
+            AppError::NotFound(_) | AppError::LinkSpent => Kind::NotFound,
             AppError::Token(refusal) => return of_token(refusal, detail),
             AppError::Key(refusal) => return of_key(&refusal, detail),
             AppError::Company(refusal) => return of_company(&refusal, detail),
@@ -342,7 +342,6 @@ impl From<AppError> for Problem {
             AppError::KeyReused => Kind::IdempotencyKeyReused,
             AppError::MemberElsewhere => Kind::AboveOwnPower,
             AppError::BadCredentials => Kind::Unauthorized,
-            AppError::LinkSpent => Kind::NotFound,
             AppError::AuditBehind | AppError::Busy => Kind::Unavailable,
         };
         Self::new(kind, detail)

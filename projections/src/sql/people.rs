@@ -74,20 +74,12 @@ fn placed(statement: Statement, standing: Option<&Standing>) -> Statement {
 }
 
 fn use_link(link: &Link) -> Statement {
-    platform(USE_LINK)
-        .with(link.person_id)
-        .with(link.purpose.as_str())
-        .with(link.digest)
-        .required()
+    platform(USE_LINK).with(link.person_id).with(link.purpose.as_str()).with(link.digest).required()
 }
 
 /// A new password ends whatever the old one, or a link to replace it, may have given away.
 fn with_new_password(password: Statement, person: PersonId) -> [Statement; 3] {
-    [
-        password.required(),
-        platform(VOID_LINKS).with(person),
-        platform(END_SESSIONS).with(person),
-    ]
+    [password.required(), platform(VOID_LINKS).with(person), platform(END_SESSIONS).with(person)]
 }
 
 impl FromColumns for Account {

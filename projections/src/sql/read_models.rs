@@ -10,8 +10,8 @@ use crate::companies::CompanyRow;
 use crate::keys::Keys;
 use crate::members::MemberRow;
 use crate::read_models::{
-    AuditFilter, AuditRecord, Checkpoint, DueTerm, KeyRecord, Operation, ReadModels,
-    TokenFilter, TokenPage, TokenRecord,
+    AuditFilter, AuditRecord, Checkpoint, DueTerm, KeyRecord, Operation, ReadModels, TokenFilter,
+    TokenPage, TokenRecord,
 };
 use crate::tokens::Tokens;
 use async_trait::async_trait;

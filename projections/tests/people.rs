@@ -1,0 +1,192 @@
+//! What is kept of people, on every database.
+
+#[allow(dead_code, reason = "every suite uses its part")]
+mod support;
+
+use support::{COMPANY, Fixture, Given, OTHERS, at, digest, name, on_every_database};
+use token_ledger_domain::{CompanyId, MemberId, PersonId, Role};
+use token_ledger_projections::People;
+use token_ledger_projections::people::{Account, Link, Purpose, Session, Standing};
+use uuid::Uuid;
+
+on_every_database!(
+    an_address_is_one_account,
+    a_password_is_changed_from_the_one_before_only,
+    a_link_is_good_once_and_until_it_is_replaced,
+    a_password_set_by_link_ends_sessions_and_other_links,
+    sessions_come_back_and_end,
+    a_session_begins_with_the_password_of_now_only,
+    a_name_is_reserved_once,
+);
+
+const ADA: PersonId = PersonId(Uuid::from_u128(1));
+const BOB: PersonId = PersonId(Uuid::from_u128(2));
+const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
+
+fn account(person_id: PersonId, email: &str) -> Account {
+    Account { person_id, email: email.to_owned(), name: None, password_hash: None }
+}
+
+fn link(person_id: PersonId, purpose: Purpose, number: u8) -> Link {
+    let digest = digest(&format!("link {number}"));
+    Link { person_id, purpose, digest, opens: Some(COMPANY), created_at: at(0), expires_at: at(60) }
+}
+
+fn session(person_id: PersonId, number: u128) -> Session {
+    Session {
+        session_id: Uuid::from_u128(number),
+        person_id,
+        created_at: at(0),
+        signed_in_at: at(0),
+        seen_at: at(0),
+        expires_at: at(600),
+        ip: Some("192.0.2.7".to_owned()),
+        user_agent: None,
+        standing: None,
+    }
+}
+
+async fn an_address_is_one_account<F: Fixture>() {
+    let given = Given::<F>::nothing().await;
+    let models = given.fixture.models();
+    let ada = Account { name: Some("Ada 🔑".to_owned()), ..account(ADA, "ada@example.com") };
+    assert_eq!(models.make_account(&ada, at(0)).await.unwrap(), ada);
+    let other = account(BOB, "ada@example.com");
+    assert_eq!(models.make_account(&other, at(1)).await.unwrap(), ada, "the address is Ada's");
+    assert_eq!(People::account(&*models, "ada@example.com").await.unwrap(), Some(ada.clone()));
+    assert_eq!(models.account_of(ADA).await.unwrap(), Some(ada.clone()));
+    assert_eq!(models.account_of(BOB).await.unwrap(), None);
+    for unknown in ["Ada@example.com", "ada@example.co", ""] {
+        assert_eq!(People::account(&*models, unknown).await.unwrap(), None);
+    }
+    let bob = models.make_account(&account(BOB, "bob@example.com"), at(2)).await.unwrap();
+    let mut both = models.accounts_of(&[BOB, PersonId(Uuid::from_u128(3)), ADA]).await.unwrap();
+    both.sort_by_key(|account| account.person_id);
+    assert_eq!(both, [ada, bob]);
+    assert_eq!(models.accounts_of(&[]).await.unwrap(), []);
+}
+
+async fn a_password_is_changed_from_the_one_before_only<F: Fixture>() {
+    let given = Given::<F>::nothing().await;
+    let models = given.fixture.models();
+    models.make_account(&account(ADA, "ada@example.com"), at(0)).await.unwrap();
+    let hash = async || models.account_of(ADA).await.unwrap().unwrap().password_hash;
+    assert!(!models.change_password(ADA, Some(HASH), "other").await.unwrap());
+    assert_eq!(hash().await, None);
+    assert!(models.change_password(ADA, None, HASH).await.unwrap());
+    assert!(!models.change_password(ADA, None, "other").await.unwrap(), "it has one by now");
+    assert!(models.change_password(ADA, Some(HASH), "other").await.unwrap());
+    assert_eq!(hash().await.as_deref(), Some("other"));
+    assert!(!models.change_password(BOB, None, HASH).await.unwrap());
+}
+
+async fn a_link_is_good_once_and_until_it_is_replaced<F: Fixture>() {
+    let given = Given::<F>::nothing().await;
+    let models = given.fixture.models();
+    let first = link(ADA, Purpose::SetPassword, 1);
+    models.put_link(&first).await.unwrap();
+    assert_eq!(models.link(first.digest, Purpose::SetPassword).await.unwrap(), Some(first));
+    assert_eq!(models.link(first.digest, Purpose::SignIn).await.unwrap(), None);
+    let (second, sign_in) = (link(ADA, Purpose::SetPassword, 2), link(ADA, Purpose::SignIn, 3));
+    let bobs = link(BOB, Purpose::SetPassword, 4);
+    for link in [&second, &sign_in, &bobs] {
+        models.put_link(link).await.unwrap();
+    }
+    assert_eq!(models.link(first.digest, Purpose::SetPassword).await.unwrap(), None);
+    assert!(!models.use_link(&first).await.unwrap(), "it is replaced");
+    assert!(models.use_link(&second).await.unwrap());
+    assert!(!models.use_link(&second).await.unwrap(), "it is used up");
+    assert_eq!(models.link(sign_in.digest, Purpose::SignIn).await.unwrap(), Some(sign_in));
+    models.void_links(ADA).await.unwrap();
+    assert_eq!(models.link(sign_in.digest, Purpose::SignIn).await.unwrap(), None);
+    assert_eq!(models.link(bobs.digest, Purpose::SetPassword).await.unwrap(), Some(bobs));
+}
+
+async fn a_password_set_by_link_ends_sessions_and_other_links<F: Fixture>() {
+    let given = Given::<F>::nothing().await;
+    let models = given.fixture.models();
+    for (person, email) in [(ADA, "ada@example.com"), (BOB, "bob@example.com")] {
+        models.make_account(&account(person, email), at(0)).await.unwrap();
+    }
+    let (set, sign_in) = (link(ADA, Purpose::SetPassword, 1), link(ADA, Purpose::SignIn, 2));
+    models.put_link(&set).await.unwrap();
+    models.put_link(&sign_in).await.unwrap();
+    assert!(models.begin_session(digest("a"), &session(ADA, 1), None).await.unwrap());
+    assert!(models.begin_session(digest("b"), &session(BOB, 2), None).await.unwrap());
+    assert!(models.redeem_link(&set, HASH).await.unwrap());
+    let ada = models.account_of(ADA).await.unwrap().unwrap();
+    assert_eq!(ada.password_hash.as_deref(), Some(HASH));
+    assert_eq!(models.session(digest("a")).await.unwrap(), None);
+    assert!(models.session(digest("b")).await.unwrap().is_some(), "Bob is let be");
+    assert_eq!(models.link(sign_in.digest, Purpose::SignIn).await.unwrap(), None);
+    assert!(!models.redeem_link(&set, "other").await.unwrap(), "it is used up");
+    let ada = models.account_of(ADA).await.unwrap().unwrap();
+    assert_eq!(ada.password_hash.as_deref(), Some(HASH));
+}
+
+async fn sessions_come_back_and_end<F: Fixture>() {
+    let given = Given::<F>::nothing().await;
+    let models = given.fixture.models();
+    models.make_account(&account(ADA, "ada@example.com"), at(0)).await.unwrap();
+    let standing = Standing {
+        entered: COMPANY,
+        member_company: CompanyId::PLATFORM,
+        member_id: MemberId(Uuid::from_u128(9)),
+        role: Role::Operator,
+    };
+    let first = session(ADA, 1);
+    let second = Session { created_at: at(1), standing: Some(standing), ..session(ADA, 2) };
+    assert!(models.begin_session(digest("1"), &first, None).await.unwrap());
+    assert!(models.begin_session(digest("2"), &second, None).await.unwrap());
+    assert_eq!(models.session(digest("1")).await.unwrap(), Some(first.clone()));
+    assert_eq!(models.sessions(ADA).await.unwrap(), [second.clone(), first.clone()]);
+    assert_eq!(models.sessions(BOB).await.unwrap(), []);
+
+    models.note_session(&first, at(5)).await.unwrap();
+    models.confirm_session(&first, at(6)).await.unwrap();
+    models.place_session(&first, &standing).await.unwrap();
+    let now =
+        Session { seen_at: at(5), signed_in_at: at(6), standing: Some(standing), ..first.clone() };
+    assert_eq!(models.session(digest("1")).await.unwrap(), Some(now));
+
+    models.end_session(BOB, second.session_id).await.unwrap();
+    assert!(models.session(digest("2")).await.unwrap().is_some(), "it is not Bob's to end");
+    models.end_session(ADA, second.session_id).await.unwrap();
+    assert_eq!(models.session(digest("2")).await.unwrap(), None);
+    models.end_sessions_by(OTHERS[0], standing.member_id).await.unwrap();
+    assert!(models.session(digest("1")).await.unwrap().is_some());
+    models.end_sessions_by(CompanyId::PLATFORM, standing.member_id).await.unwrap();
+    assert_eq!(models.session(digest("1")).await.unwrap(), None);
+    models.note_session(&first, at(7)).await.unwrap();
+    assert_eq!(models.session(digest("1")).await.unwrap(), None, "an ended one stays ended");
+
+    let over = Session { expires_at: at(10), ..session(ADA, 3) };
+    assert!(models.begin_session(digest("3"), &over, None).await.unwrap());
+    let later = Session { created_at: at(10), ..session(ADA, 4) };
+    assert!(models.begin_session(digest("4"), &later, None).await.unwrap());
+    assert_eq!(models.sessions(ADA).await.unwrap(), [later], "what is over is forgotten");
+}
+
+async fn a_session_begins_with_the_password_of_now_only<F: Fixture>() {
+    let given = Given::<F>::nothing().await;
+    let models = given.fixture.models();
+    models.make_account(&account(ADA, "ada@example.com"), at(0)).await.unwrap();
+    models.change_password(ADA, None, HASH).await.unwrap();
+    for hash in [None, Some("other")] {
+        assert!(!models.begin_session(digest("1"), &session(ADA, 1), hash).await.unwrap());
+    }
+    assert!(!models.begin_session(digest("2"), &session(BOB, 2), None).await.unwrap());
+    assert!(models.begin_session(digest("1"), &session(ADA, 1), Some(HASH)).await.unwrap());
+}
+
+async fn a_name_is_reserved_once<F: Fixture>() {
+    let given = Given::<F>::nothing().await;
+    let models = given.fixture.models();
+    let (one, other) = (OTHERS[0], OTHERS[1]);
+    let acme = name("Acme");
+    let race = tokio::join!(models.reserve_name(&acme, one), models.reserve_name(&acme, other));
+    let winner = race.0.unwrap();
+    assert_eq!(race.1.unwrap(), winner);
+    assert_eq!(models.reserve_name(&acme, COMPANY).await.unwrap(), winner);
+    assert_eq!(models.reserve_name(&name("acme"), COMPANY).await.unwrap(), COMPANY);
+}
