@@ -1,14 +1,8 @@
 //! `token-ledger demo`
 
 use super::demo_history;
-            .run(|url| {
-                let sign_in_url = &paths::sign_in(url, &link);
-                eprintln!("listening on {url}");
-                if self.json {
-                    let api_key = key.reveal();
-                    answer_json(&Answer { url, sign_in_url, company_id: company, api_key })
-                } else {
-                    answer(&as_text(url, sign_in_url, company, &key, &self.dir))
+use super::demo_script::{COMPANY, PEOPLE};
+use super::serve::{addresses, check_exposure, limits, listen, tls};
 use super::server::Server;
 use super::{Failure, answer, answer_json, open};
 use crate::app::jobs::Intervals;
@@ -191,7 +185,8 @@ fn as_text(url: &str, sign_in: &str, company: CompanyId, key: &Secret, dir: &Pat
     format!(
         "The demo of {COMPANY}, kept in {}\n\n\
          URL      {url}\n\
-         Console  {sign_in}\n         (signs in as {}, once, within the hour)\n\
+         Console  {sign_in}\n\
+         \x20        (signs in as {}, once, within the hour)\n\
          Company  {company}\n\
          API key  {key}\n\n\
          The company's tokens:\n  curl -s {bearer} '{base}/tokens?limit=5'\n\n\

@@ -1,0 +1,441 @@
+//! Signing in to the console: passwords, links, sessions, and what other sites can't do.
+
+mod support;
+
+use axum::http::Method;
+use serde_json::{Value, json};
+use support::{Answered, Call, Client, TestApp};
+use token_ledger::app::people::Email;
+use token_ledger_domain::CompanyId;
+
+const PASSWORD: &str = "correct horse battery";
+
+/// A browser: it keeps the cookie, and sends forms with the token of its pages.
+struct Browser {
+    client: Client,
+    cookie: Option<String>,
+}
+
+impl Browser {
+    fn new(app: &TestApp) -> Self {
+        Self { client: app.nobody.clone(), cookie: None }
+    }
+
+    fn call(&self, method: Method, path: &str) -> Call {
+        let call = self.client.call(method, path);
+        match &self.cookie {
+            Some(cookie) => call.header("cookie", &format!("other=1; {cookie}")),
+            None => call,
+        }
+    }
+
+    async fn get(&self, path: &str) -> Answered {
+        self.call(Method::GET, path).await
+    }
+
+    /// Sends a form as it is.
+    async fn send(&mut self, path: &str, fields: &[(&str, &str)]) -> Answered {
+        let body = form(fields);
+        let call = self
+            .call(Method::POST, path)
+            .header("sec-fetch-site", "same-origin")
+            .text("application/x-www-form-urlencoded", &body);
+        let answer = call.await;
+        if let Some(cookie) = answer.header("set-cookie").split(';').next()
+            && cookie.contains('=')
+        {
+            self.cookie = (!cookie.ends_with('=')).then(|| cookie.to_owned());
+        }
+        answer
+    }
+
+    /// Sends a form with the token that the sessions' page holds.
+    async fn post(&mut self, path: &str, fields: &[(&str, &str)]) -> Answered {
+        let token = self.token().await;
+        let mut fields = fields.to_vec();
+        fields.push(("csrf", &token));
+        self.send(path, &fields).await
+    }
+
+    async fn token(&self) -> String {
+        let page = self.get("/console/sessions").await.expect(200);
+        token_in(&page)
+    }
+
+    async fn sign_in(&mut self, email: &str, password: &str) -> Answered {
+        self.send("/console/sign-in", &[("email", email), ("password", password)]).await
+    }
+
+    /// Whether it is signed in.
+    async fn is_in(&self) -> bool {
+        self.get("/console/sessions").await.status == 200
+    }
+}
+
+fn form(fields: &[(&str, &str)]) -> String {
+    let mut form = url::form_urlencoded::Serializer::new(String::new());
+    form.extend_pairs(fields);
+    form.finish()
+}
+
+fn token_in(page: &Answered) -> String {
+    let (_, rest) = page.text.split_once("name=\"csrf\" value=\"").expect("a form with a token");
+    rest.split('"').next().unwrap_or_default().to_owned()
+}
+
+/// The path of a link in an answer.
+fn link_path(answer: &Value) -> String {
+    let url = answer["set_password_url"].as_str().expect("a link");
+    url.strip_prefix("http://localhost:8080").expect("our own address").to_owned()
+}
+
+/// A new member of the company: the answer.
+async fn member(app: &TestApp, email: &str, role: &str) -> Value {
+    let body = json!({"email": email, "role": role});
+    app.admin.post(&app.path("/members")).json(&body).await.expect(201).body
+}
+
+/// A new member who has set a password: the member.
+async fn person(app: &TestApp, email: &str, role: &str) -> Value {
+    let member = member(app, email, role).await;
+    let path = link_path(&member);
+    Browser::new(app).send(&path, &[("password", PASSWORD)]).await.expect(200);
+    member
+}
+
+/// Somebody who is signed in.
+async fn signed_in(app: &TestApp, email: &str) -> Browser {
+    let mut browser = Browser::new(app);
+    browser.sign_in(email, PASSWORD).await.expect(303);
+    assert!(browser.is_in().await);
+    browser
+}
+
+fn member_path(app: &TestApp, member: &Value) -> String {
+    app.path(&format!("/members/{}", member["member_id"].as_str().expect("an id")))
+}
+
+#[tokio::test]
+async fn a_person_sets_a_password_and_signs_in_and_out() {
+    let app = TestApp::new().await;
+    let member = member(&app, "Ada@Example.com", "super_admin").await;
+    let path = link_path(&member);
+    let mut browser = Browser::new(&app);
+
+    let page = browser.get(&path).await.expect(200);
+    assert_eq!(page.header("referrer-policy"), "no-referrer");
+    assert_eq!(page.header("cache-control"), "no-store");
+    assert!(page.header("content-security-policy").contains("script-src 'self'"));
+    assert!(page.text.contains("ada@example.com"), "{}", page.text);
+    // What is not acceptable doesn't use the link up, nor does looking at it.
+    for password in ["too short", "ADA@example.com", &"a".repeat(1025)] {
+        browser.send(&path, &[("password", password)]).await.expect(422);
+    }
+    browser.send(&path, &[("password", PASSWORD)]).await.expect(200);
+    browser.send(&path, &[("password", PASSWORD)]).await.expect(404);
+    browser.get(&path).await.expect(404);
+    assert!(!browser.is_in().await, "a link to set a password signs nobody in");
+
+    let answer = browser.sign_in(" ADA@example.com ", PASSWORD).await.expect(303);
+    assert_eq!(answer.header("location"), "/console");
+    let cookie = answer.header("set-cookie");
+    for part in ["HttpOnly", "SameSite=Strict", "Path=/;"] {
+        assert!(cookie.contains(part), "{cookie}");
+    }
+    assert!(!cookie.contains("Secure"), "on this machine: {cookie}");
+    let home = browser.get("/console").await.expect(200);
+    assert!(home.text.contains("Acme") && home.text.contains("Super Admin"), "{}", home.text);
+    let kept = browser.cookie.clone();
+    browser.post("/console/sign-out", &[]).await.expect(303);
+    assert_eq!(browser.cookie, None);
+    browser.cookie = kept;
+    assert!(!browser.is_in().await, "the session has ended, not only its cookie");
+}
+
+#[tokio::test]
+async fn unknown_addresses_and_wrong_passwords_look_alike() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    member(&app, "new@example.com", "auditor").await;
+    let mut answers = Vec::new();
+    for email in ["ada@example.com", "new@example.com", "nobody@example.com"] {
+        let answer = Browser::new(&app).sign_in(email, "wrong horse battery").await.expect(401);
+        assert_eq!(answer.header("set-cookie"), "");
+        assert!(answer.text.contains(email));
+        answers.push(answer.text.replace(email, "…"));
+    }
+    assert_eq!(answers[0], answers[1]);
+    assert_eq!(answers[0], answers[2]);
+    Browser::new(&app).sign_in("no address", "wrong horse battery").await.expect(401);
+}
+
+#[tokio::test]
+async fn whoever_tries_passwords_out_is_slowed_and_the_right_one_still_works() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let mut slowed = None;
+    for _ in 0..12 {
+        let answer = Browser::new(&app).sign_in("ada@example.com", "wrong horse battery").await;
+        if answer.status == 429 {
+            slowed = Some(answer);
+            break;
+        }
+        answer.expect(401);
+    }
+    let slowed = slowed.expect("it is slowed down within a dozen attempts");
+    assert!(slowed.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
+    signed_in(&app, "ada@example.com").await;
+}
+
+#[tokio::test]
+async fn nothing_is_shown_to_who_is_not_signed_in() {
+    let app = TestApp::new().await;
+    let service = std::sync::Arc::clone(&app.service);
+    for (method, path, access) in token_ledger::console::routes(service).list() {
+        use token_ledger::console::Access;
+        if matches!(access, Access::Public | Access::Link) {
+            continue;
+        }
+        let mut browser = Browser::new(&app);
+        for cookie in [None, Some("token-ledger=tls_nothing".to_owned())] {
+            browser.cookie = cookie;
+            let answer = browser.call(method.clone(), path).await.expect(303);
+            assert!(answer.header("location").starts_with("/console/sign-in"), "{path}");
+        }
+    }
+    // An API key opens no page, and a session no API.
+    app.admin.get("/console/sessions").await.expect(303);
+    person(&app, "ada@example.com", "super_admin").await;
+    let ada = signed_in(&app, "ada@example.com").await;
+    ada.get(&app.path("/tokens")).await.expect(401);
+}
+
+#[tokio::test]
+async fn forged_forms_change_nothing() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "super_admin").await;
+    person(&app, "bob@example.com", "super_admin").await;
+    let mut ada = signed_in(&app, "ada@example.com").await;
+    let bob = signed_in(&app, "bob@example.com").await;
+
+    let others = bob.token().await;
+    for token in ["", "x", &others] {
+        ada.send("/console/sign-out", &[("csrf", token)]).await.expect(403);
+    }
+    ada.send("/console/sign-out", &[]).await.expect(403);
+    let own = ada.token().await;
+    let body = form(&[("csrf", &own)]);
+    let forged = [
+        ("sec-fetch-site", "cross-site"),
+        ("sec-fetch-site", "same-site"),
+        ("sec-fetch-site", "none"),
+        ("origin", "https://evil.example"),
+        ("origin", "null"),
+    ];
+    for (name, value) in forged {
+        let call = ada.call(Method::POST, "/console/sign-out").header(name, value);
+        call.text("application/x-www-form-urlencoded", &body).await.expect(403);
+        let credentials = form(&[("email", "ada@example.com"), ("password", PASSWORD)]);
+        let call = Browser::new(&app).call(Method::POST, "/console/sign-in").header(name, value);
+        let answer = call.text("application/x-www-form-urlencoded", &credentials).await;
+        assert_eq!(answer.expect(403).header("set-cookie"), "");
+    }
+    assert!(ada.is_in().await);
+    // The token may also come in the header, and our own origin is named by browsers without more.
+    let call = ada.call(Method::POST, "/console/sign-out").header("x-csrf-token", &own);
+    call.header("origin", "http://localhost:8080").await.expect(303);
+    assert!(!ada.is_in().await);
+}
+
+#[tokio::test]
+async fn a_session_ends_when_unused_and_after_a_week() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let hour = 3600;
+    let ada = signed_in(&app, "ada@example.com").await;
+    app.after(13 * hour);
+    assert!(!ada.is_in().await, "unused for half a day");
+    let ada = signed_in(&app, "ada@example.com").await;
+    for used in (13..13 + 7 * 24).step_by(6) {
+        app.after(used * hour);
+        assert!(ada.is_in().await, "after {used} hours");
+    }
+    app.after((13 + 7 * 24) * hour);
+    assert!(!ada.is_in().await, "after a week");
+}
+
+#[tokio::test]
+async fn a_person_sees_and_ends_their_own_sessions_only() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    person(&app, "bob@example.com", "auditor").await;
+    let mut laptop = signed_in(&app, "ada@example.com").await;
+    let phone = signed_in(&app, "ada@example.com").await;
+    let mut bob = signed_in(&app, "bob@example.com").await;
+    let page = laptop.get("/console/sessions").await.expect(200);
+    assert_eq!(page.text.matches("/end\"").count(), 1, "{}", page.text);
+    let (_, rest) = page.text.split_once("action=\"/console/sessions/").expect("a form");
+    let end = format!("/console/sessions/{}", rest.split('"').next().unwrap_or_default());
+    bob.post(&end, &[]).await.expect(303);
+    assert!(phone.is_in().await, "Bob can't end it");
+    laptop.post(&end, &[]).await.expect(303);
+    assert!(!phone.is_in().await);
+    assert!(laptop.is_in().await && bob.is_in().await);
+}
+
+#[tokio::test]
+async fn a_new_password_ends_every_other_session() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let mut laptop = signed_in(&app, "ada@example.com").await;
+    let phone = signed_in(&app, "ada@example.com").await;
+    let fields = |old, new| [("old", old), ("password", new)];
+    let new = "another horse battery";
+    laptop.post("/console/password", &fields("wrong horse battery", new)).await.expect(422);
+    laptop.post("/console/password", &fields(PASSWORD, "short")).await.expect(422);
+    assert!(phone.is_in().await);
+    let before = laptop.cookie.clone();
+    laptop.post("/console/password", &fields(PASSWORD, new)).await.expect(303);
+    assert!(laptop.is_in().await && laptop.cookie != before);
+    assert!(!phone.is_in().await);
+    Browser::new(&app).sign_in("ada@example.com", PASSWORD).await.expect(401);
+    Browser::new(&app).sign_in("ada@example.com", new).await.expect(303);
+}
+
+#[tokio::test]
+async fn the_password_is_asked_again_after_hours() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let mut ada = signed_in(&app, "ada@example.com").await;
+    let must = async |browser: &Browser| {
+        let cookie = browser.cookie.as_deref().and_then(|cookie| cookie.split_once('='));
+        let visitor = app.app.visitor(cookie.expect("a cookie").1).await.expect("an answer");
+        visitor.expect("a session").must_confirm(app.app.now())
+    };
+    assert!(!must(&ada).await);
+    app.after(5 * 3600);
+    assert!(must(&ada).await);
+    let again = [("password", PASSWORD), ("next", "https://evil.example/")];
+    ada.post("/console/confirm", &[("password", "wrong horse battery")]).await.expect(401);
+    assert!(must(&ada).await);
+    let answer = ada.post("/console/confirm", &again).await.expect(303);
+    assert_eq!(answer.header("location"), "/console", "nobody is sent elsewhere");
+    assert!(!must(&ada).await);
+}
+
+#[tokio::test]
+async fn a_link_signs_in_once_and_within_the_hour() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "super_admin").await;
+    let path = async || {
+        let link = app.app.sign_in_link("ada@example.com", app.company).await.expect("a link");
+        format!("/console/sign-in/{}", link.reveal())
+    };
+    let first = path().await;
+    let mut ada = Browser::new(&app);
+    ada.get(&first).await.expect(200);
+    assert!(!ada.is_in().await, "looking at it does nothing");
+    let second = path().await;
+    ada.get(&first).await.expect(404);
+    ada.send(&first, &[]).await.expect(404);
+    ada.send(&second, &[]).await.expect(303);
+    assert!(ada.get("/console").await.expect(200).text.contains("Acme"));
+    Browser::new(&app).send(&second, &[]).await.expect(404);
+    let late = path().await;
+    app.after(3600);
+    Browser::new(&app).send(&late, &[]).await.expect(404);
+}
+
+#[tokio::test]
+async fn a_session_ends_with_the_membership_or_when_it_is_lowered() {
+    let app = TestApp::new().await;
+    person(&app, "boss@example.com", "super_admin").await;
+    let ada = person(&app, "ada@example.com", "super_admin").await;
+    let browser = signed_in(&app, "ada@example.com").await;
+    let lower = json!({"role": "auditor"});
+    app.admin.patch(&member_path(&app, &ada)).json(&lower).await.expect(200);
+    assert!(!browser.is_in().await, "lowered");
+    let browser = signed_in(&app, "ada@example.com").await;
+    assert!(browser.get("/console").await.expect(200).text.contains("Auditor"));
+    let raise = json!({"role": "super_admin"});
+    app.admin.patch(&member_path(&app, &ada)).json(&raise).await.expect(200);
+    assert!(browser.get("/console").await.expect(200).text.contains("Super Admin"), "raised");
+    app.admin.delete(&member_path(&app, &ada)).await.expect(204);
+    assert!(!browser.is_in().await, "removed");
+    // Who is in no company can sign in, and has nowhere to go.
+    let browser = signed_in(&app, "ada@example.com").await;
+    let page = browser.get("/console/companies").await.expect(200);
+    assert!(page.text.contains("member of no company"), "{}", page.text);
+    browser.get("/console").await.expect(303);
+}
+
+#[tokio::test]
+async fn who_is_in_several_companies_chooses_one() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let (globex, admin) = app.another_company("Globex").await;
+    let (initech, _) = app.another_company("Initech").await;
+    let body = json!({"email": "ada@example.com", "role": "super_admin"});
+    let path = format!("/v1/companies/{globex}/members");
+    let there = admin.post(&path).json(&body).await.expect(201).body;
+    assert_eq!(there["set_password_url"], Value::Null, "she has an account");
+
+    let mut ada = signed_in(&app, "ada@example.com").await;
+    assert_eq!(ada.get("/console").await.expect(303).header("location"), "/console/companies");
+    let choice = ada.get("/console/companies").await.expect(200);
+    assert!(choice.text.contains("Acme") && choice.text.contains("Globex"));
+    assert!(!choice.text.contains("Initech"));
+    let enter = |company: CompanyId| company.to_string();
+    ada.post("/console/companies", &[("company_id", &enter(initech))]).await.expect(404);
+    ada.post("/console/companies", &[("company_id", &enter(globex))]).await.expect(303);
+    assert!(ada.get("/console").await.expect(200).text.contains("Super Admin"));
+    // Removal from where she is not leaves the session alone; from where she is, it ends it.
+    let here = app.admin.get(&app.path("/members")).await.expect(200).body;
+    let acme = app.path(&format!("/members/{}", here["items"][0]["member_id"].as_str().unwrap()));
+    let boss = json!({"email": "boss@example.com", "role": "super_admin"});
+    admin.post(&path).json(&boss).await.expect(201);
+    app.admin.delete(&acme).await.expect(204);
+    assert!(ada.is_in().await);
+    let globex_member = format!("{path}/{}", there["member_id"].as_str().unwrap());
+    admin.delete(&globex_member).await.expect(204);
+    assert!(!ada.is_in().await);
+}
+
+#[tokio::test]
+async fn an_operator_enters_every_company_and_acts_as_operator() {
+    let app = TestApp::new().await;
+    let body = json!({"email": "op@example.com", "role": "operator"});
+    let platform = format!("/v1/companies/{}/members", CompanyId::PLATFORM);
+    app.admin.post(&app.path("/members")).json(&body).await.invalid(&["role"]);
+    let member = app.operator.post(&platform).json(&body).await.expect(201).body;
+    let mut browser = Browser::new(&app);
+    browser.send(&link_path(&member), &[("password", PASSWORD)]).await.expect(200);
+    let mut browser = signed_in(&app, "op@example.com").await;
+    browser
+        .post("/console/companies", &[("company_id", &app.company.to_string())])
+        .await
+        .expect(303);
+    let home = browser.get("/console").await.expect(200);
+    assert!(home.text.contains("Operator") && home.text.contains("Acme"), "{}", home.text);
+    let cookie = browser.cookie.as_deref().and_then(|cookie| cookie.split_once('=')).unwrap().1;
+    let visitor = app.app.visitor(cookie).await.expect("an answer").expect("a session");
+    let caller = visitor.caller(&token_ledger::app::sessions::Origin::default()).expect("a power");
+    assert_eq!(caller.company, app.company);
+    assert_eq!(caller.actor.kind.as_str(), "operator");
+    assert_eq!(caller.actor.id.to_string(), member["member_id"].as_str().unwrap());
+    assert_eq!(caller.name.as_deref(), Some("op@example.com"));
+}
+
+#[tokio::test]
+async fn what_setup_prints_signs_in() {
+    let app = TestApp::new().await;
+    let email = Email::new("first@example.com").unwrap();
+    let name = token_ledger_domain::Name::new("Hooli").unwrap();
+    let made = app.app.set_up(&name, &email).await.expect("it is set up");
+    let password = made.password.expect("a password");
+    let mut browser = Browser::new(&app);
+    browser.sign_in("first@example.com", &password).await.expect(303);
+    assert!(browser.get("/console").await.expect(200).text.contains("Hooli"));
+    let twice = app.app.set_up(&name, &email).await;
+    assert!(matches!(twice, Err(token_ledger::app::AppError::NameTaken(_))), "{twice:?}");
+}
