@@ -71,6 +71,30 @@ pub enum PolicyViolation {
 }
 
 impl PolicyViolation {
+    /// The rule's name.
+    pub const fn rule(&self) -> &'static str {
+        match self {
+            Self::MaxValidity { .. } => "max_validity_seconds",
+            Self::MinValidity { .. } => "min_validity_seconds",
+            Self::MaxGrace { .. } => "max_grace_seconds",
+            Self::AllowedScopes { .. } => "allowed_scopes",
+        }
+    }
+
+    /// Whether the rule is the company's own; others hold for everybody.
+    pub const fn is_companys_own(&self) -> bool {
+        !matches!(self, Self::MinValidity { .. })
+    }
+
+    /// The rule's bound, in seconds, where it has one.
+    pub const fn limit(&self) -> Option<i64> {
+        match self {
+            Self::MaxValidity { max, .. } | Self::MaxGrace { max, .. } => Some(*max),
+            Self::MinValidity { .. } => Some(MIN_VALIDITY_SECONDS),
+            Self::AllowedScopes { .. } => None,
+        }
+    }
+
     /// The request field that went against the rule.
     pub const fn field(&self) -> &'static str {
         match self {

@@ -4,12 +4,14 @@ use crate::app::AppError;
 use crate::app::error::Invalid;
 use crate::app::streams::{NoPlace, PER_CREDENTIAL};
 use crate::app::throttle::Throttled;
+use crate::app::view::scope_list;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::borrow::Cow;
 use token_ledger_domain::company::CompanyRefusal;
 use token_ledger_domain::key::KeyRefusal;
+use token_ledger_domain::policy::PolicyViolation;
 use token_ledger_domain::token::TokenRefusal;
 use token_ledger_event_store::StoreError;
 use utoipa::ToSchema;
@@ -221,7 +223,8 @@ impl Kind {
                  can be created or refreshed. An operator can turn it on."
             }
             Self::PolicyViolation => {
-                "The company's token policy does not allow it. `detail` says which rule; a Super \
+                "The company's token policy does not allow it. `rule` says which rule, whose it is \
+                 and its bound; a Super \
                  Admin can change the policy for terms that begin from then on."
             }
             Self::AboveOwnPower => "Nobody grants, refreshes or takes away more than they have.",
@@ -263,6 +266,36 @@ pub struct FieldProblem {
     pub detail: String,
 }
 
+/// The rule that a request went against.
+#[derive(Clone, Debug, Serialize, ToSchema)]
+pub struct RuleProblem {
+    /// `max_validity_seconds`, `min_validity_seconds`, `max_grace_seconds` or `allowed_scopes`.
+    pub name: &'static str,
+    /// Whose rule it is: `company` or `service`.
+    pub set_by: &'static str,
+    /// The bound in seconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub limit: Option<i64>,
+    /// The scopes that are not allowed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Vec<String>>,
+}
+
+impl From<&PolicyViolation> for RuleProblem {
+    fn from(violation: &PolicyViolation) -> Self {
+        let refused = match violation {
+            PolicyViolation::AllowedScopes { scopes } => Some(scope_list(scopes)),
+            _ => None,
+        };
+        Self {
+            name: violation.rule(),
+            set_by: if violation.is_companys_own() { "company" } else { "service" },
+            limit: violation.limit(),
+            refused,
+        }
+    }
+}
+
 /// A problem (RFC 9457).
 #[derive(Clone, Debug, Serialize, ToSchema)]
 pub struct ProblemBody {
@@ -278,6 +311,9 @@ pub struct ProblemBody {
     /// What was wrong with each field.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub errors: Option<Vec<FieldProblem>>,
+    /// The rule that a policy violation went against.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rule: Option<RuleProblem>,
     /// Where to look in the log; with statuses of 500 and above.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
@@ -292,6 +328,8 @@ pub struct Problem {
     pub detail: Cow<'static, str>,
     /// What was wrong with each field.
     pub errors: Vec<Invalid>,
+    /// The rule that it went against.
+    pub rule: Option<RuleProblem>,
     /// A header that goes with it.
     pub header: Option<(HeaderName, HeaderValue)>,
 }
@@ -302,7 +340,7 @@ pub type Answer<T> = Result<T, Problem>;
 impl Problem {
     /// A problem of this kind.
     pub fn new(kind: Kind, detail: impl Into<Cow<'static, str>>) -> Self {
-        Self { kind, detail: detail.into(), errors: Vec::new(), header: None }
+        Self { kind, detail: detail.into(), errors: Vec::new(), rule: None, header: None }
     }
 
     /// One field that is not acceptable.
@@ -387,6 +425,7 @@ fn of_token(refusal: TokenRefusal, detail: String) -> Problem {
         TokenRefusal::OauthAppDisabled => Problem::new(Kind::OauthAppDisabled, detail),
         TokenRefusal::Policy(violation) => Problem {
             errors: vec![Invalid::new(violation.field(), detail.clone())],
+            rule: Some((&violation).into()),
             ..Problem::new(Kind::PolicyViolation, detail)
         },
     }
@@ -473,6 +512,7 @@ impl Problem {
                     })
                     .collect()
             }),
+            rule: self.rule.clone(),
             request_id: status.is_server_error().then(|| request_id.to_owned()),
         }
     }
