@@ -3,12 +3,15 @@
 //! Every proof passes [`App::prove`] or the use of a link, and ends in [`App::proved`] or in
 //! [`App::not_proved`]: the one place for successes and the one place for failures.
 
+use super::attempts::Seen;
 use super::passwords::Password;
 use super::people::Email;
 use super::sessions::{Origin, SessionCookie, Visitor};
 use super::throttle::Failed;
 use super::{App, AppError};
-use token_ledger_projections::people::{Account, Purpose};
+use token_ledger_domain::{Actor, ActorType};
+use token_ledger_projections::attempts::AttemptKind;
+use token_ledger_projections::people::{Account, Purpose, Standing};
 use zeroize::Zeroizing;
 
 /// How somebody tried to prove who they are.
@@ -60,7 +63,10 @@ impl App {
         let attempt = Attempt { proof: Proof::SignIn, email, origin };
         let account = self.prove(&attempt, account, password).await?;
         let standing = self.only_standing(account.person_id).await?;
-        self.begin_session(&account, standing, origin).await?.ok_or(AppError::BadCredentials)
+        let session = self.begin_session(&account, standing, origin).await?;
+        let session = session.ok_or(AppError::BadCredentials)?;
+        self.note_sign_in(&attempt, &session);
+        Ok(session)
     }
 
     /// Begins a session by a link that is good for one.
@@ -82,7 +88,10 @@ impl App {
             Some(company) => self.standing_in(account.person_id, company).await?,
             None => self.only_standing(account.person_id).await?,
         };
-        self.begin_session(&account, standing, origin).await?.ok_or(AppError::LinkSpent)
+        let session = self.begin_session(&account, standing, origin).await?;
+        let session = session.ok_or(AppError::LinkSpent)?;
+        self.note_sign_in(&attempt, &session);
+        Ok(session)
     }
 
     /// Whether a link to sign in is good, and for whom.
@@ -202,6 +211,29 @@ impl App {
             }
             other => other,
         }
+    }
+
+    /// Keeps a sign-in for the auditor: of the company that it led into, or of the platform.
+    fn note_sign_in(&self, attempt: &Attempt<'_>, cookie: &SessionCookie) {
+        let standing = cookie.session.standing;
+        let member =
+            |standing: Standing| Actor { kind: ActorType::Member, id: standing.member_id.0 };
+        let route = match attempt.proof {
+            Proof::SignInLink => "/console/sign-in/{link}",
+            _ => "/console/sign-in",
+        };
+        self.note(Seen {
+            kind: AttemptKind::SignIn,
+            company: standing.map(|standing| standing.entered),
+            actor: standing.map(member),
+            method: "POST".to_owned(),
+            route: route.to_owned(),
+            status: 303,
+            problem: None,
+            request_id: attempt.origin.request_id.clone(),
+            ip: attempt.origin.ip,
+            user_agent: attempt.origin.user_agent.clone(),
+        });
     }
 
     /// What every successful proof passes.

@@ -5,9 +5,8 @@ use super::access::{Access, authorize};
 use super::envelope::envelope;
 use super::problem::{Kind, Problem};
 use super::{
-    audit, audit_stream, companies, denials, docs_page, html, incidents, keys, members, openapi, ops,
-    policy,
-    problems_page, projections, tokens, verify,
+    audit, audit_stream, companies, denials, docs_page, html, incidents, keys, members, openapi,
+    ops, policy, problems_page, projections, tokens, verify,
 };
 use crate::console;
 use axum::Router;

@@ -1,8 +1,8 @@
 //! The read models' questions, on whichever database runs statements.
 
 use super::{
-    Sql, attempts, audit, checkpoints, clients, companies, keys, members, operations,
-    tokens, tokens_query, uses,
+    Sql, attempts, audit, checkpoints, clients, companies, keys, members, operations, tokens,
+    tokens_query, uses,
 };
 use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
 use crate::clients::ClientRow;
