@@ -10,6 +10,7 @@ use crate::record::StreamId;
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use token_ledger_domain::{CompanyId, Timestamp};
+use uuid::Uuid;
 
 /// What an entry says.
 #[derive(Clone, Copy, Debug)]
@@ -41,25 +42,26 @@ impl Entry<'_> {
     /// RFC 8785 wants it.
     pub fn text(&self) -> String {
         let mut text = String::with_capacity(640);
-        let optional = |hash: Option<[u8; 32]>| {
-            hash.map_or_else(|| "null".to_owned(), |hash| format!("\"{}\"", hex::encode(hash)))
-        };
+        let id = &mut Uuid::encode_buffer();
+        text.push_str(r#"{"aggregate_id":""#);
+        text.push_str(self.stream.id.hyphenated().encode_lower(id));
+        text.push_str(r#"","aggregate_type":""#);
+        text.push_str(self.stream.kind.as_str());
+        text.push_str(r#"","company_id":""#);
+        text.push_str(self.company.0.hyphenated().encode_lower(id));
+        text.push_str(r#"","content":"#);
+        push_hash(&mut text, Some(self.content));
+        text.push_str(r#","event_type":""#);
+        text.push_str(self.event_type);
+        text.push_str(r#"","event_version":""#);
+        text.push_str(self.event_version);
         // Writing to a String can't fail.
-        let _ = write!(
-            text,
-            r#"{{"aggregate_id":"{}","aggregate_type":"{}","company_id":"{}","content":"{}","event_type":"{}","event_version":"{}","position":{},"previous":{},"private":{},"recorded_at":"{}","sequence":{}}}"#,
-            self.stream.id,
-            self.stream.kind,
-            self.company,
-            hex::encode(self.content),
-            self.event_type,
-            self.event_version,
-            self.position,
-            optional(self.previous),
-            optional(self.private),
-            self.recorded_at,
-            self.sequence,
-        );
+        let _ = write!(text, r#"","position":{},"previous":"#, self.position);
+        push_hash(&mut text, self.previous);
+        text.push_str(r#","private":"#);
+        push_hash(&mut text, self.private);
+        let (time, sequence) = (self.recorded_at, self.sequence);
+        let _ = write!(text, r#","recorded_at":"{time}","sequence":{sequence}}}"#);
         text
     }
 
@@ -70,6 +72,21 @@ impl Entry<'_> {
         hasher.update(self.text().as_bytes());
         hasher.finalize().into()
     }
+}
+
+/// Writes a hash as a JSON string, or `null`.
+fn push_hash(text: &mut String, hash: Option<[u8; 32]>) {
+    const DIGITS: &[u8; 16] = b"0123456789abcdef";
+    let Some(hash) = hash else {
+        text.push_str("null");
+        return;
+    };
+    text.push('"');
+    for byte in hash {
+        text.push(char::from(DIGITS[usize::from(byte >> 4)]));
+        text.push(char::from(DIGITS[usize::from(byte & 15)]));
+    }
+    text.push('"');
 }
 
 /// The commitment to an event's payload and metadata. A line break, which neither text holds,

@@ -286,6 +286,33 @@ async fn only_the_writing_connection_moves_the_log_into_the_file() {
     drop(directory);
 }
 
+#[tokio::test]
+async fn a_writer_that_rests_moves_the_log_into_the_file() {
+    const JOBS: usize = 300;
+    let fixture = SqliteFixture::fresh().await;
+    let path = fixture.path();
+    let mut commits = Vec::new();
+    for _ in 0..JOBS {
+        commits.push(commit(COMPANY, new_token(), 0, [created("in the log")]));
+    }
+    for answer in fixture.store().append(commits).await {
+        answer.expect("it is appended");
+    }
+    let before = size(&path);
+    for _ in 0..JOBS {
+        fixture.database().write(|_| Ok(())).await.expect("a job");
+    }
+    let moved = async {
+        while size(&path) <= before {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    in_time(moved).await;
+    // Nothing is lost by it, and the writer goes on.
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("behind it")])).await;
+    assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), JOBS + 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropping_the_database_finishes_what_waits() {
     const WAITING: usize = 50;

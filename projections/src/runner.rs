@@ -9,8 +9,9 @@ use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{Store, StoreError};
 use tokio::sync::{Notify, watch};
 
-/// Events that are taken into the rows in one transaction.
-pub const BATCH: usize = 2000;
+/// Events that are taken into the rows in one transaction: few enough that a command that comes
+/// meanwhile waits no longer than for another command's.
+pub const BATCH: usize = 250;
 /// How long after a failed run it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long events are gathered when nobody waits for them: a transaction for each commit would

@@ -8,7 +8,9 @@ use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::record::{Head, StreamId};
 use crate::store::Replay;
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params,
+};
 use std::collections::HashMap;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
@@ -65,6 +67,7 @@ pub(super) fn append(
     appended: &mut Vec<Appended>,
 ) -> Result<Vec<Result<Recorded, AppendError>>, StoreError> {
     let mut heads: HashMap<CompanyId, Head> = HashMap::new();
+    let mut inserts = Inserts::prepare(transaction)?;
     let mut answers = Vec::with_capacity(commits.len());
     for commit in commits {
         let head = match heads.get_mut(&commit.company) {
@@ -78,7 +81,7 @@ pub(super) fn append(
                 }),
             ),
         };
-        answers.push(append_one(transaction, commit, head, appended)?);
+        answers.push(append_one(transaction, &mut inserts, commit, head, appended)?);
     }
     let mut statement = transaction.prepare_cached(UPSERT_HEAD).map_err(failed)?;
     for head in heads.values().filter(|head| head.position > 0) {
@@ -104,6 +107,7 @@ struct Last {
 
 fn append_one(
     transaction: &Transaction<'_>,
+    inserts: &mut Inserts<'_>,
     commit: &Commit,
     head: &mut Head,
     appended: &mut Vec<Appended>,
@@ -143,7 +147,7 @@ fn append_one(
             sequence: commit.expected_sequence + index as u64 + 1,
             recorded_at,
         };
-        previous = match insert_event(transaction, commit, index, place, previous)? {
+        previous = match inserts.event(commit, index, place, previous)? {
             Some(hash) => Some(hash),
             None => return taken(transaction, commit),
         };
@@ -218,68 +222,81 @@ fn last_of_stream(
         .map_err(failed)
 }
 
-/// Inserts an event and its private part; `None`, and nothing inserted, where its place in its
-/// stream is taken.
-fn insert_event(
-    transaction: &Transaction<'_>,
-    commit: &Commit,
-    index: usize,
-    place: Place,
-    previous: Option<[u8; 32]>,
-) -> Result<Option<[u8; 32]>, StoreError> {
-    let sealed = &commit.events[index];
-    let event_type = sealed.event.type_name();
-    let event_version = sealed.event.version().to_string();
-    let hash = Entry {
-        company: commit.company,
-        position: place.position,
-        stream: commit.stream,
-        sequence: place.sequence,
-        event_type,
-        event_version: &event_version,
-        recorded_at: place.recorded_at,
-        content: sealed.commitment,
-        private: sealed.private.as_ref().map(|private| private.commitment),
-        previous,
+/// The statements that every event goes through.
+struct Inserts<'t> {
+    event: CachedStatement<'t>,
+    private: CachedStatement<'t>,
+}
+
+impl<'t> Inserts<'t> {
+    fn prepare(transaction: &'t Transaction<'_>) -> Result<Self, StoreError> {
+        Ok(Self {
+            event: transaction.prepare_cached(INSERT_EVENT).map_err(failed)?,
+            private: transaction.prepare_cached(INSERT_PRIVATE).map_err(failed)?,
+        })
     }
-    .hash();
-    let inserted = transaction.prepare_cached(INSERT_EVENT).map_err(failed)?.execute(params![
-        commit.company.0.as_bytes(),
-        commit.stream.kind.as_str(),
-        commit.stream.id.to_string(),
-        place.sequence,
-        event_type,
-        event_version,
-        sealed.payload,
-        commit.metadata,
-        place.position,
-        place.recorded_at.as_micros(),
-        commit.commit_id.as_bytes(),
-        sealed.salt,
-        sealed.private.as_ref().map(|private| private.commitment),
-        hash,
-    ]);
-    match inserted {
-        Err(rusqlite::Error::SqliteFailure(error, _))
-            if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY =>
-        {
-            return Ok(None);
+
+    /// Inserts an event and its private part; `None`, and nothing inserted, where its place in its
+    /// stream is taken.
+    fn event(
+        &mut self,
+        commit: &Commit,
+        index: usize,
+        place: Place,
+        previous: Option<[u8; 32]>,
+    ) -> Result<Option<[u8; 32]>, StoreError> {
+        let sealed = &commit.events[index];
+        let event_type = sealed.event.type_name();
+        let event_version = sealed.event.version().to_string();
+        let hash = Entry {
+            company: commit.company,
+            position: place.position,
+            stream: commit.stream,
+            sequence: place.sequence,
+            event_type,
+            event_version: &event_version,
+            recorded_at: place.recorded_at,
+            content: sealed.commitment,
+            private: sealed.private.as_ref().map(|private| private.commitment),
+            previous,
         }
-        other => other.map_err(failed)?,
-    };
-    if let Some(private) = &sealed.private {
-        transaction
-            .prepare_cached(INSERT_PRIVATE)
-            .map_err(failed)?
-            .execute(params![
-                commit.company.0.as_bytes(),
-                place.position,
-                private.salt,
-                private.data
-            ])
-            .map_err(failed)?;
+        .hash();
+        let inserted = self.event.execute(params![
+            commit.company.0.as_bytes(),
+            commit.stream.kind.as_str(),
+            &*commit.stream.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
+            place.sequence,
+            event_type,
+            event_version,
+            sealed.payload,
+            commit.metadata,
+            place.position,
+            place.recorded_at.as_micros(),
+            commit.commit_id.as_bytes(),
+            sealed.salt,
+            sealed.private.as_ref().map(|private| private.commitment),
+            hash,
+        ]);
+        match inserted {
+            Err(rusqlite::Error::SqliteFailure(error, _))
+                if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY =>
+            {
+                return Ok(None);
+            }
+            other => other.map_err(failed)?,
+        };
+        if let Some(private) = &sealed.private {
+            self.private
+                .execute(params![
+                    commit.company.0.as_bytes(),
+                    place.position,
+                    private.salt,
+                    private.data
+                ])
+                .map_err(failed)?;
+        }
+        Ok(Some(hash))
     }
-    Ok(Some(hash))
 }
 
 /// Writes what goes with the events but is not of the log.

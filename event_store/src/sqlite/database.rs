@@ -24,8 +24,11 @@ const READERS: usize = 4;
 const READER_CACHE: i32 = -4096;
 /// Jobs that wait for the writing connection; more callers than that wait before they may wait.
 const WAITING_JOBS: usize = 4096;
-/// Pages that a write-ahead log may hold before the writer moves them into the file: 32 MiB.
-const CHECKPOINT_PAGES: u32 = 8192;
+/// The same for the writing connection: what a batch touches, and the right edges of all indexes.
+const WRITER_CACHE: i32 = -16_384;
+/// Pages that a write-ahead log may hold before the next commit moves them into the file, when the
+/// writer was not idle before ([`writer`]): 64 MiB.
+const CHECKPOINT_PAGES: u32 = 16_384;
 
 /// An SQLite file.
 pub struct Database {
@@ -267,7 +270,7 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| opening(path, &error))?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
-    connection.pragma_update(None, "cache_size", -65_536).map_err(failed)?;
+    connection.pragma_update(None, "cache_size", WRITER_CACHE).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)

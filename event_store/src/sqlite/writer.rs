@@ -6,10 +6,17 @@ use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use rusqlite::Connection;
 use std::thread::JoinHandle;
+use std::time::Duration;
+use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commits in one transaction. More would make the first wait for the last.
 const MAX_BATCH: usize = 256;
+
+/// How long nothing must be asked of the writer before it moves the log into the file.
+const IDLE: Duration = Duration::from_millis(250);
+/// Jobs after which that is worth the while.
+const IDLE_CHECKPOINT_JOBS: u32 = 256;
 
 /// What the writing connection is asked to do.
 pub(super) enum Job {
@@ -36,33 +43,70 @@ struct Waiting {
 /// Starts the thread. It ends when all senders are gone and everything that waited is done.
 pub(super) fn spawn(
     mut connection: Connection,
-    mut jobs: mpsc::Receiver<Job>,
+    jobs: mpsc::Receiver<Job>,
     mut inline: Box<dyn InlineProjections>,
     changes: watch::Sender<u64>,
 ) -> std::io::Result<JoinHandle<()>> {
+    let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
+    let mut inbox = Inbox { jobs, timer, since_checkpoint: 0 };
     std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || {
-        let mut next = jobs.blocking_recv();
+        let mut next = inbox.wait(&connection);
         while let Some(job) = next {
-            next = match job {
+            let other = match job {
                 Job::Write(write) => {
                     write(&mut connection);
                     None
                 }
                 Job::Append { commits, answer } => {
                     let first = Waiting { commits, answer };
-                    let (batch, other) = gather(first, &mut jobs);
+                    let (batch, other) = gather(first, &mut inbox.jobs);
                     append_batch(&mut connection, batch, inline.as_mut());
                     changes.send_modify(|count| *count = count.wrapping_add(1));
                     other
                 }
-            }
-            .or_else(|| jobs.blocking_recv());
+            };
+            inbox.since_checkpoint += 1;
+            next = other.or_else(|| inbox.wait(&connection));
         }
-        if let Err(error) = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
-        {
-            tracing::warn!(%error, "the write-ahead log stays beside the ledger");
-        }
+        checkpoint(&connection, "TRUNCATE");
     })
+}
+
+/// Where jobs come in, and what the pauses between them are used for.
+struct Inbox {
+    jobs: mpsc::Receiver<Job>,
+    timer: tokio::runtime::Runtime,
+    since_checkpoint: u32,
+}
+
+impl Inbox {
+    /// Waits for the next job. When none comes for a while, the log is moved into the file, so that
+    /// no commit has to do it; who comes meanwhile waits for it.
+    fn wait(&mut self, connection: &Connection) -> Option<Job> {
+        if self.since_checkpoint >= IDLE_CHECKPOINT_JOBS {
+            match self.jobs.try_recv() {
+                Ok(job) => return Some(job),
+                Err(TryRecvError::Disconnected) => return None,
+                Err(TryRecvError::Empty) => {}
+            }
+            let Self { jobs, timer, .. } = self;
+            let waited = timer.block_on(async { tokio::time::timeout(IDLE, jobs.recv()).await });
+            if let Ok(job) = waited {
+                return job;
+            }
+            checkpoint(connection, "PASSIVE");
+            self.since_checkpoint = 0;
+        }
+        self.jobs.blocking_recv()
+    }
+}
+
+/// Moves the log into the file, as far as readers let it.
+fn checkpoint(connection: &Connection, mode: &str) {
+    let moved = connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_| Ok(()));
+    if let Err(error) = moved {
+        tracing::warn!(%error, "the write-ahead log stays beside the ledger");
+    }
 }
 
 /// Takes whatever waits, up to the bound. Callers who were just answered are about to ask again:
