@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use token_ledger_domain::event::AggregateType;
-use token_ledger_domain::{Actor, CompanyId, KeyId, LedgerEvent, Timestamp, TokenId};
+use token_ledger_domain::{Actor, ActorType, CompanyId, KeyId, LedgerEvent, Timestamp, TokenId};
 use uuid::Uuid;
 
 /// An aggregate's stream of events within a company's ledger.
@@ -110,15 +110,18 @@ impl RecordedEvent {
     /// # Errors
     /// [`StoreError::Corrupt`] when it is not known to this release.
     pub fn appended(&self) -> Result<Appended, StoreError> {
-        Ok(Appended {
+        Stored {
             company: self.company,
             position: self.position,
             stream: self.stream,
             sequence: self.sequence,
             recorded_at: self.recorded_at,
-            actor: self.metadata()?.actor,
-            event: self.decode()?,
-        })
+            event_type: &self.event_type,
+            event_version: &self.event_version,
+            payload: &self.payload,
+            metadata: &self.metadata,
+        }
+        .appended()
     }
 
     /// The event, decoded.
@@ -135,19 +138,52 @@ impl RecordedEvent {
     /// # Errors
     /// [`StoreError::Corrupt`] when it is not what this service writes.
     pub fn metadata(&self) -> Result<Metadata, StoreError> {
-        let corrupt = |problem: String| StoreError::Corrupt {
-            company: self.company,
-            position: self.position,
-            problem: format!("metadata: {problem}"),
-        };
-        let text: MetadataText<'_> =
-            serde_json::from_str(&self.metadata).map_err(|error| corrupt(error.to_string()))?;
-        let kind = FromStr::from_str(&text.actor_type).map_err(
-            |error: token_ledger_domain::actor::UnknownActorType| corrupt(error.to_string()),
-        )?;
-        let id = Uuid::from_str(&text.actor_id).map_err(|error| corrupt(error.to_string()))?;
-        let request_id = text.request_id.map(std::borrow::Cow::into_owned);
-        Ok(Metadata { actor: Actor { kind, id }, request_id })
+        MetadataText::parse(&self.metadata)
+            .and_then(|text| {
+                let request_id = text.request_id.as_deref().map(str::to_owned);
+                Ok(Metadata { actor: text.actor()?, request_id })
+            })
+            .map_err(|problem| unreadable_metadata(self.company, self.position, &problem))
+    }
+}
+
+fn unreadable_metadata(company: CompanyId, position: u64, problem: &str) -> StoreError {
+    StoreError::Corrupt { company, position, problem: format!("metadata: {problem}") }
+}
+
+/// An event's texts as they stand in the ledger, and where.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Stored<'a> {
+    pub(crate) company: CompanyId,
+    pub(crate) position: u64,
+    pub(crate) stream: StreamId,
+    pub(crate) sequence: u64,
+    pub(crate) recorded_at: Timestamp,
+    pub(crate) event_type: &'a str,
+    pub(crate) event_version: &'a str,
+    pub(crate) payload: &'a str,
+    pub(crate) metadata: &'a str,
+}
+
+impl Stored<'_> {
+    /// The event, decoded, at its place.
+    ///
+    /// # Errors
+    /// As for [`RecordedEvent::appended`].
+    pub(crate) fn appended(&self) -> Result<Appended, StoreError> {
+        let Self { company, position, .. } = *self;
+        Ok(Appended {
+            company,
+            position,
+            stream: self.stream,
+            sequence: self.sequence,
+            recorded_at: self.recorded_at,
+            actor: MetadataText::parse(self.metadata)
+                .and_then(|text| text.actor())
+                .map_err(|problem| unreadable_metadata(company, position, &problem))?,
+            event: LedgerEvent::decode(self.event_type, self.event_version, self.payload)
+                .map_err(|error| StoreError::undecodable(company, position, &error))?,
+        })
     }
 }
 
@@ -169,6 +205,18 @@ struct MetadataText<'a> {
     actor_id: std::borrow::Cow<'a, str>,
     #[serde(default, skip_serializing_if = "Option::is_none", borrow)]
     request_id: Option<std::borrow::Cow<'a, str>>,
+}
+
+impl<'a> MetadataText<'a> {
+    fn parse(text: &'a str) -> Result<Self, String> {
+        serde_json::from_str(text).map_err(|error| error.to_string())
+    }
+
+    fn actor(&self) -> Result<Actor, String> {
+        let kind = ActorType::from_str(&self.actor_type).map_err(|error| error.to_string())?;
+        let id = Uuid::from_str(&self.actor_id).map_err(|error| error.to_string())?;
+        Ok(Actor { kind, id })
+    }
 }
 
 impl Metadata {

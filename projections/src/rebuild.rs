@@ -12,7 +12,7 @@ use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
 /// Events that are read and folded at a time.
-pub const PAGE: usize = 10_000;
+pub const PAGE: usize = 8_000;
 /// Rows that are compared or merged in one transaction.
 pub const RANGE: usize = 2_000;
 

@@ -169,4 +169,4 @@ impl Store for SqliteStore {
     }
 }
 
-pub use read::{EVENT_COLUMNS, event_from_row, page as read_page};
+pub use read::{EVENT_COLUMNS, decoded_page, event_from_row};

@@ -3,7 +3,7 @@
 use super::database::failed;
 use crate::commit::{IDEMPOTENCY_SECONDS, Idempotency};
 use crate::error::StoreError;
-use crate::record::{Head, RecordedEvent, StreamId};
+use crate::record::{Appended, Head, RecordedEvent, Stored, StreamId};
 use crate::store::{LoadedStream, Replay, StoredPrivate, StoredSnapshot};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use std::str::FromStr;
@@ -19,6 +19,9 @@ pub const EVENT_COLUMNS: &str = "company_id, position, aggregate_type, aggregate
 const PAGE: &str = "SELECT company_id, position, aggregate_type, aggregate_id, sequence, \
     event_type, event_version, payload, metadata, recorded_at, commit_id, salt, \
     private_commitment, entry_hash FROM events \
+    WHERE company_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
+const DECODED_PAGE: &str = "SELECT position, aggregate_type, aggregate_id, sequence, event_type, \
+    event_version, payload, metadata, recorded_at FROM events \
     WHERE company_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
 const STREAM: &str = "SELECT company_id, position, aggregate_type, aggregate_id, sequence, \
     event_type, event_version, payload, metadata, recorded_at, commit_id, salt, \
@@ -93,6 +96,44 @@ pub fn page(
         .query_map(params![company.0.as_bytes(), after, limit], event_from_row)
         .map_err(failed)?;
     rows.collect::<Result<_, _>>().map_err(failed)
+}
+
+/// The events of a company after a position, decoded as projections want them, up to the first
+/// that can't be; why it can't is answered beside those before it.
+///
+/// # Errors
+/// When the database fails.
+pub fn decoded_page(
+    connection: &Connection,
+    company: CompanyId,
+    after: u64,
+    limit: usize,
+) -> Result<(Vec<Appended>, Option<StoreError>), StoreError> {
+    let mut statement = connection.prepare_cached(DECODED_PAGE).map_err(failed)?;
+    let mut rows = statement.query(params![company.0.as_bytes(), after, limit]).map_err(failed)?;
+    let mut page = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        match stored(row, company).map_err(failed)?.appended() {
+            Ok(event) => page.push(event),
+            Err(error) => return Ok((page, Some(error))),
+        }
+    }
+    Ok((page, None))
+}
+
+/// An event's texts, in the database's own memory.
+fn stored<'r>(row: &'r Row<'_>, company: CompanyId) -> rusqlite::Result<Stored<'r>> {
+    Ok(Stored {
+        company,
+        position: row.get(0)?,
+        stream: stream_from_columns(row, 1, 2)?,
+        sequence: row.get(3)?,
+        event_type: row.get_ref(4)?.as_str()?,
+        event_version: row.get_ref(5)?.as_str()?,
+        payload: row.get_ref(6)?.as_str()?,
+        metadata: row.get_ref(7)?.as_str()?,
+        recorded_at: Timestamp::from_micros(row.get(8)?),
+    })
 }
 
 pub(super) fn stream(

@@ -9,8 +9,8 @@ use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::sqlite::{Database, read_page};
-use token_ledger_event_store::{Appended, StoreError};
+use token_ledger_event_store::StoreError;
+use token_ledger_event_store::sqlite::{Database, decoded_page};
 
 /// A projection behind the log.
 #[derive(Debug)]
@@ -56,16 +56,12 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
             .database
             .read(move |connection| {
                 let position = checkpoint::<P>(connection, company)?;
-                let mut events: Vec<Appended> = Vec::new();
-                for event in read_page(connection, company, position, BATCH)? {
-                    match event.appended() {
-                        Ok(event) => events.push(event),
-                        Err(error) if events.is_empty() => return Err(error),
-                        // What comes before it is taken in; the next run stops at it.
-                        Err(_) => break,
-                    }
+                match decoded_page(connection, company, position, BATCH)? {
+                    (events, Some(error)) if events.is_empty() => Err(error),
+                    // What comes before an event that can't be understood is taken in; the next
+                    // run stops at it.
+                    (events, _) => Ok((position, events)),
                 }
-                Ok((position, events))
             })
             .await?;
         let Some(last) = events.last().map(|event| event.position) else { return Ok(position) };

@@ -57,7 +57,10 @@ impl<P: SqliteTable> Touched<P> {
     /// # Errors
     /// When the database fails.
     pub(super) fn write(&self, connection: &Connection) -> Result<(), StoreError> {
-        for ((company, key), touched) in &self.rows {
+        // In the order of the keys, neighbours share pages.
+        let mut rows: Vec<_> = self.rows.iter().collect();
+        rows.sort_unstable_by_key(|(place, _)| **place);
+        for ((company, key), touched) in rows {
             match touched {
                 TouchedRow { row: Some(row), is_new: true } => P::insert(connection, row)?,
                 TouchedRow { row: Some(row), is_new: false } => P::put(connection, row)?,

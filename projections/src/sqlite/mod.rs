@@ -1,6 +1,7 @@
 //! The read models in SQLite.
 
 mod behind;
+mod compare;
 mod fill;
 mod inline;
 mod queries;

@@ -1,17 +1,15 @@
 //! Staging rows in a scratch file, and holding them against the live ones.
 
-use super::behind::checkpoint;
+use super::compare::{Direct, Stage, Staged};
 use super::failed;
-use super::inline::Touched;
 use super::queries::SqliteReadModels;
-use super::tables::{Keyed, Readable, SqliteTable};
+use super::tables::SqliteTable;
 use crate::audit::AuditTrail;
 use crate::clients::Clients;
 use crate::companies::Companies;
-use crate::index::VerificationIndex;
 use crate::keys::Keys;
 use crate::members::Members;
-use crate::rebuild::{Difference, OnProgress, Outcome, PAGE, Plan, RANGE, RebuildError, Rebuilder};
+use crate::rebuild::{OnProgress, Outcome, PAGE, Plan, RANGE, RebuildError, Rebuilder};
 use crate::sql::Table;
 use crate::tokens::{TokenRow, Tokens};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -19,152 +17,15 @@ use std::collections::BTreeSet;
 use std::path::PathBuf;
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Timestamp};
-use token_ledger_event_store::sqlite::{Database, SqliteStore, read_page};
-use token_ledger_event_store::{Appended, RecordedEvent, Store, StoreError};
+use token_ledger_event_store::sqlite::{Database, SqliteStore, decoded_page};
+use token_ledger_event_store::{Appended, Store, StoreError};
 use uuid::Uuid;
 
+/// Memory that the scratch file's pages may take, in negative KiB as SQLite wants it.
+const CACHE: i32 = -24_576;
 /// The tables of the read models. Staging rows are put in the order of their keys, mostly, and
 /// need no other index.
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0002_projections.sql");
-
-/// One projection that is being rebuilt.
-trait Staged: Send {
-    /// Takes events into the staging rows.
-    fn stage(&mut self, staging: &Connection, events: &[Appended]) -> Result<(), StoreError>;
-
-    /// The companies that have live rows.
-    fn companies(&self, live: &Connection) -> Result<Vec<CompanyId>, StoreError>;
-
-    /// Holds the next range of a company's rows against the live ones; whether there may be more.
-    fn compare(
-        &mut self,
-        staging: &Connection,
-        live: &Connection,
-        company: CompanyId,
-        merge: bool,
-        outcome: &mut Outcome,
-    ) -> Result<bool, StoreError>;
-
-    /// Tells the verification index of the rows that were put right, once that is durable.
-    fn merged(&mut self, index: &VerificationIndex);
-}
-
-struct Stage<P: SqliteTable> {
-    after: P::Key,
-    merged: Vec<(P::Key, Option<P::Row>)>,
-}
-
-impl<P: SqliteTable> Stage<P> {
-    fn boxed() -> Box<dyn Staged> {
-        Box::new(Self { after: P::FIRST, merged: Vec::new() })
-    }
-}
-
-impl<P: SqliteTable> Staged for Stage<P> {
-    fn stage(&mut self, staging: &Connection, events: &[Appended]) -> Result<(), StoreError> {
-        let mut touched = Touched::<P>::default();
-        for event in events {
-            touched.apply(staging, event)?;
-        }
-        touched.write(staging)
-    }
-
-    fn companies(&self, live: &Connection) -> Result<Vec<CompanyId>, StoreError> {
-        P::companies(live)
-    }
-
-    fn compare(
-        &mut self,
-        staging: &Connection,
-        live: &Connection,
-        company: CompanyId,
-        merge: bool,
-        outcome: &mut Outcome,
-    ) -> Result<bool, StoreError> {
-        let live_position = if P::BEHIND { checkpoint::<P>(live, company)? } else { u64::MAX };
-        let rebuilt = P::range(staging, company, self.after, RANGE)?;
-        let mut rebuilt: Vec<_> = rebuilt.into_iter().map(|row| (P::row_key(&row), row)).collect();
-        let mut served = P::readable_range(live, company, self.after, RANGE)?;
-        // Both sides up to the same key: what lies beyond belongs to the next range.
-        let end = last_of_full(&rebuilt).into_iter().chain(last_of_full(&served)).min();
-        if let Some(end) = end {
-            rebuilt.retain(|(key, _)| *key <= end);
-            served.retain(|(key, _)| *key <= end);
-        }
-        outcome.rows += rebuilt.len() as u64;
-        for (key, rebuilt, served) in pair(rebuilt, served) {
-            // A projection behind the log has no rows yet of what it has not come to.
-            let rebuilt = rebuilt.filter(|row| P::row_position(row) <= live_position);
-            let same = match (&rebuilt, &served) {
-                (None, None) => true,
-                (Some(rebuilt), Some(Ok(served))) => rebuilt == served,
-                _ => false,
-            };
-            if !same {
-                if merge {
-                    self.merged.push((key, rebuilt.clone()));
-                }
-                settle::<P>(live, company, (key, rebuilt, served), merge, outcome)?;
-            }
-        }
-        self.after = end.unwrap_or(P::FIRST);
-        Ok(end.is_some())
-    }
-
-    fn merged(&mut self, index: &VerificationIndex) {
-        for (key, row) in self.merged.drain(..) {
-            P::refresh(index, key, row.as_ref());
-        }
-    }
-}
-
-/// The last key of a range that is full, so that there may be more behind it.
-fn last_of_full<K: Copy, T>(rows: &[Keyed<K, T>]) -> Option<K> {
-    (rows.len() == RANGE).then(|| rows.last().map(|(key, _)| *key)).flatten()
-}
-
-/// What two lists have under the same key.
-type Pair<K, A, B> = (K, Option<A>, Option<B>);
-
-/// What has the same key side by side; both lists are in the order of their keys.
-fn pair<K: Copy + Ord, A, B>(
-    ones: Vec<Keyed<K, A>>,
-    others: Vec<Keyed<K, B>>,
-) -> Vec<Pair<K, A, B>> {
-    let mut pairs = Vec::with_capacity(ones.len().max(others.len()));
-    let mut ones = ones.into_iter().peekable();
-    let mut others = others.into_iter().peekable();
-    loop {
-        let next = [ones.peek().map(|(key, _)| *key), others.peek().map(|(key, _)| *key)];
-        let Some(key) = next.into_iter().flatten().min() else { return pairs };
-        let one = ones.next_if(|(own, _)| *own == key).map(|(_, one)| one);
-        let other = others.next_if(|(own, _)| *own == key).map(|(_, other)| other);
-        pairs.push((key, one, other));
-    }
-}
-
-fn settle<P: SqliteTable>(
-    live: &Connection,
-    company: CompanyId,
-    (key, rebuilt, served): Pair<P::Key, P::Row, Readable<P::Row>>,
-    merge: bool,
-    outcome: &mut Outcome,
-) -> Result<(), StoreError> {
-    if merge {
-        match &rebuilt {
-            Some(row) => P::put(live, row)?,
-            None => P::remove(live, company, key)?,
-        }
-    }
-    outcome.differs(Difference {
-        projection: P::NAME,
-        company,
-        key: format!("{key:?}"),
-        live: served.map(|row| row.map_or_else(|error| error, |row| format!("{row:?}"))),
-        rebuilt: rebuilt.map(|row| format!("{row:?}")),
-    });
-    Ok(())
-}
 
 fn staged(name: &str) -> Result<Box<dyn Staged>, RebuildError> {
     match name {
@@ -173,7 +34,7 @@ fn staged(name: &str) -> Result<Box<dyn Staged>, RebuildError> {
         "clients" => Ok(Stage::<Clients>::boxed()),
         "keys" => Ok(Stage::<Keys>::boxed()),
         "tokens" => Ok(Stage::<Tokens>::boxed()),
-        "audit" => Ok(Stage::<AuditTrail>::boxed()),
+        "audit" => Ok(Direct::<AuditTrail>::boxed()),
         other => Err(RebuildError::Unknown(other.to_owned())),
     }
 }
@@ -214,7 +75,8 @@ impl Staging {
         let connection = &staging.connection;
         connection.query_row("PRAGMA journal_mode = OFF", [], |_| Ok(())).map_err(trouble)?;
         connection.pragma_update(None, "synchronous", "OFF").map_err(trouble)?;
-        connection.pragma_update(None, "cache_size", -65_536).map_err(trouble)?;
+        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(trouble)?;
+        connection.pragma_update(None, "cache_size", CACHE).map_err(trouble)?;
         let schema = SCHEMA
             .split_inclusive(';')
             .filter(|statement| !statement.contains("CREATE INDEX"))
@@ -242,15 +104,37 @@ impl Staging {
     /// Folds a page of events into the staging rows.
     ///
     /// # Errors
-    /// When an event can't be understood or the scratch file can't be written.
-    fn stage(&mut self, page: &[RecordedEvent]) -> Result<(), StoreError> {
-        let events: Vec<Appended> =
-            page.iter().map(RecordedEvent::appended).collect::<Result<_, _>>()?;
+    /// When an event doesn't fit its row or the scratch file can't be written.
+    fn stage(
+        &mut self,
+        live: &Connection,
+        company: CompanyId,
+        events: &[Appended],
+    ) -> Result<(), StoreError> {
         let transaction = self.connection.unchecked_transaction().map_err(failed)?;
         for projection in &mut self.projections {
-            projection.stage(&transaction, &events)?;
+            projection.stage(&transaction, live, company, events)?;
         }
         transaction.commit().map_err(failed)
+    }
+
+    /// Folds a page of events, off the async threads.
+    ///
+    /// # Errors
+    /// As for [`Self::stage`].
+    async fn staged(
+        mut self,
+        live: &Database,
+        company: CompanyId,
+        events: Page,
+    ) -> Result<Self, StoreError> {
+        live.read(move |connection| {
+            let snapshot = connection.unchecked_transaction().map_err(failed)?;
+            self.stage(&snapshot, company, &events)?;
+            snapshot.commit().map_err(failed)?;
+            Ok(self)
+        })
+        .await
     }
 
     /// Takes in what was appended behind `position`, as this connection sees the ledger; answers
@@ -262,10 +146,10 @@ impl Staging {
         mut position: u64,
     ) -> Result<u64, StoreError> {
         loop {
-            let page = read_page(ledger, company, position, PAGE)?;
+            let page = whole_page(ledger, company, position)?;
             let Some(last) = page.last() else { return Ok(position) };
             position = last.position;
-            self.stage(&page)?;
+            self.stage(ledger, company, &page)?;
         }
     }
 
@@ -280,7 +164,9 @@ impl Staging {
         which: usize,
         outcome: &mut Outcome,
     ) -> Result<(u64, bool), StoreError> {
-        let position = self.catch_up(live, company, position)?;
+        let before = position;
+        let position = self.catch_up(live, company, before)?;
+        outcome.events += position - before;
         let Self { connection, projections, .. } = self;
         let more = match projections.get_mut(which) {
             Some(projection) => projection.compare(connection, live, company, merge, outcome)?,
@@ -313,12 +199,16 @@ impl Rebuilder for SqliteReadModels {
             heads.iter().map(|head| head.company).chain(with_rows).filter(wanted).collect();
         for company in companies {
             let mut position = 0;
-            loop {
-                let (back, last) = stage_page(staging, &store, company, position, None).await?;
-                staging = back;
-                let Some(last) = last else { break };
+            let mut page = read(database, company, 0).await?;
+            while let Some(last) = page.last().map(|event| event.position) {
                 outcome.events += last - position;
                 position = last;
+                // The next page is read and decoded while this one is folded.
+                let (back, next) = tokio::join!(
+                    staging.staged(database, company, page),
+                    read(database, company, last)
+                );
+                (staging, page) = (back?, next?);
                 progress(outcome.events, total);
             }
             for which in 0..plan.projections.len() {
@@ -347,9 +237,10 @@ impl Rebuilder for SqliteReadModels {
         let mut staging = Staging::new(&["tokens"], id)?;
         let mut position = 0;
         loop {
-            let (back, last) = stage_page(staging, &store, company, position, Some(until)).await?;
-            staging = back;
-            let Some(last) = last else { break };
+            let mut page = read(self.database(), company, position).await?;
+            page.retain(|event| event.recorded_at <= until);
+            let Some(last) = page.last().map(|event| event.position) else { break };
+            staging = staging.staged(self.database(), company, page).await?;
             position = last;
             progress(position, total);
         }
@@ -362,6 +253,9 @@ impl Rebuilder for SqliteReadModels {
         }
     }
 }
+
+/// A page of events, decoded.
+type Page = Vec<Appended>;
 
 /// One range of one projection.
 struct Step {
@@ -424,25 +318,14 @@ impl Step {
     }
 }
 
-/// Reads and stages the next page of a company, off the async threads; answers the last position
-/// of it, or `None` at the end.
-async fn stage_page(
-    mut staging: Staging,
-    store: &SqliteStore,
-    company: CompanyId,
-    position: u64,
-    until: Option<Timestamp>,
-) -> Result<(Staging, Option<u64>), StoreError> {
-    store
-        .database()
-        .read(move |connection| {
-            let mut page = read_page(connection, company, position, PAGE)?;
-            page.retain(|event| until.is_none_or(|until| event.recorded_at <= until));
-            let Some(last) = page.last().map(|event| event.position) else {
-                return Ok((staging, None));
-            };
-            staging.stage(&page)?;
-            Ok((staging, Some(last)))
-        })
-        .await
+/// The next page of a company's events, read and decoded off the async threads.
+async fn read(database: &Database, company: CompanyId, after: u64) -> Result<Page, StoreError> {
+    database.read(move |connection| whole_page(connection, company, after)).await
+}
+
+fn whole_page(connection: &Connection, company: CompanyId, after: u64) -> Result<Page, StoreError> {
+    match decoded_page(connection, company, after, PAGE)? {
+        (events, None) => Ok(events),
+        (_, Some(error)) => Err(error),
+    }
 }

@@ -1,0 +1,362 @@
+//! Holding rebuilt rows against the live ones.
+
+use super::behind::checkpoint;
+use super::failed;
+use super::inline::Touched;
+use super::run::bind;
+use super::tables::{Keyed, Readable, SqliteTable};
+use crate::index::VerificationIndex;
+use crate::rebuild::{Difference, Outcome, RANGE};
+use crate::sql::{FromColumns, Key};
+use rusqlite::types::{ToSqlOutput, ValueRef};
+use rusqlite::{Connection, Row, ToSql};
+use std::collections::VecDeque;
+use token_ledger_domain::CompanyId;
+use token_ledger_event_store::sqlite::decoded_page;
+use token_ledger_event_store::{Appended, StoreError};
+
+/// One projection that is being rebuilt.
+pub(super) trait Staged: Send {
+    /// Takes a company's next events into the staging rows.
+    fn stage(
+        &mut self,
+        staging: &Connection,
+        live: &Connection,
+        company: CompanyId,
+        events: &[Appended],
+    ) -> Result<(), StoreError>;
+
+    /// The companies that have live rows.
+    fn companies(&self, live: &Connection) -> Result<Vec<CompanyId>, StoreError>;
+
+    /// Holds the next range of a company's rows against the live ones; whether there may be more.
+    fn compare(
+        &mut self,
+        staging: &Connection,
+        live: &Connection,
+        company: CompanyId,
+        merge: bool,
+        outcome: &mut Outcome,
+    ) -> Result<bool, StoreError>;
+
+    /// Tells the verification index of the rows that were put right, once that is durable.
+    fn merged(&mut self, index: &VerificationIndex);
+}
+
+/// A rebuilt row and the live one of the same key.
+type Pair<P> = (
+    <P as crate::Projection>::Key,
+    Option<<P as crate::Projection>::Row>,
+    Option<Readable<<P as crate::Projection>::Row>>,
+);
+
+/// The pairs of a range that differ, and the last key of the range where there may be more.
+type Differing<P> = (Vec<Pair<P>>, Option<<P as crate::Projection>::Key>);
+
+/// A projection that runs with the log: its rows are staged, since many events lead to one.
+pub(super) struct Stage<P: SqliteTable> {
+    after: P::Key,
+    merged: Vec<Keyed<P::Key, Option<P::Row>>>,
+}
+
+impl<P: SqliteTable> Stage<P> {
+    pub(super) fn boxed() -> Box<dyn Staged> {
+        Box::new(Self { after: P::FIRST, merged: Vec::new() })
+    }
+
+    /// The rows of the next range that are not the same on both sides, and the last key of the
+    /// range where there may be more behind it. Rows are compared as they are stored; only those
+    /// that differ are read.
+    fn differing(
+        &self,
+        staging: &Connection,
+        live: &Connection,
+        company: CompanyId,
+        outcome: &mut Outcome,
+    ) -> Result<Differing<P>, StoreError> {
+        let range = &P::statements().range;
+        let mut ours = staging.prepare_cached(range).map_err(failed)?;
+        let mut theirs = live.prepare_cached(range).map_err(failed)?;
+        for statement in [&mut ours, &mut theirs] {
+            bind(statement, [company.into(), self.after.value(), RANGE.into()])?;
+        }
+        let (mut ours, mut theirs) = (ours.raw_query(), theirs.raw_query());
+        let mut rebuilt = ours.next().map_err(failed)?;
+        let mut served = theirs.next().map_err(failed)?;
+        let (mut rebuilt_left, mut served_left) = (RANGE, RANGE);
+        let mut differing = Vec::new();
+        let mut last = None;
+        // Both sides up to the same key: what lies beyond the end of a full one belongs to the
+        // next range.
+        while rebuilt_left > 0 && served_left > 0 {
+            let rebuilt_key = rebuilt.map(P::key_of).transpose()?;
+            let served_key = served.map(P::key_of).transpose()?;
+            let Some(key) = rebuilt_key.into_iter().chain(served_key).min() else {
+                return Ok((differing, None));
+            };
+            last = Some(key);
+            let one = rebuilt.filter(|_| rebuilt_key == Some(key));
+            let other = served.filter(|_| served_key == Some(key));
+            let same = match (one, other) {
+                (Some(one), Some(other)) => same_columns(one, other, P::COLUMNS.len())?,
+                _ => false,
+            };
+            if !same {
+                let one = one.map(P::Row::from_columns).transpose()?;
+                differing.extend(pair::<P>(key, one, other));
+            }
+            if rebuilt_key == Some(key) {
+                outcome.rows += 1;
+                rebuilt_left -= 1;
+                rebuilt = ours.next().map_err(failed)?;
+            }
+            if served_key == Some(key) {
+                served_left -= 1;
+                served = theirs.next().map_err(failed)?;
+            }
+        }
+        Ok((differing, last))
+    }
+}
+
+/// What both sides have under a key, if they don't mean the same.
+fn pair<P: SqliteTable>(
+    key: P::Key,
+    rebuilt: Option<P::Row>,
+    served: Option<&Row<'_>>,
+) -> Option<Pair<P>> {
+    let served = served.map(|row| P::Row::from_columns(row).map_err(|error| error.to_string()));
+    let same = match (&rebuilt, &served) {
+        (None, None) => true,
+        (Some(rebuilt), Some(Ok(served))) => rebuilt == served,
+        _ => false,
+    };
+    (!same).then_some((key, rebuilt, served))
+}
+
+fn same_columns(one: &Row<'_>, other: &Row<'_>, count: usize) -> Result<bool, StoreError> {
+    for column in 0..count {
+        if one.get_ref(column).map_err(failed)? != other.get_ref(column).map_err(failed)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
+impl<P: SqliteTable> Staged for Stage<P> {
+    fn stage(
+        &mut self,
+        staging: &Connection,
+        _live: &Connection,
+        _company: CompanyId,
+        events: &[Appended],
+    ) -> Result<(), StoreError> {
+        let mut touched = Touched::<P>::default();
+        for event in events {
+            touched.apply(staging, event)?;
+        }
+        touched.write(staging)
+    }
+
+    fn companies(&self, live: &Connection) -> Result<Vec<CompanyId>, StoreError> {
+        P::companies(live)
+    }
+
+    fn compare(
+        &mut self,
+        staging: &Connection,
+        live: &Connection,
+        company: CompanyId,
+        merge: bool,
+        outcome: &mut Outcome,
+    ) -> Result<bool, StoreError> {
+        let (differing, end) = self.differing(staging, live, company, outcome)?;
+        for pair in differing {
+            if merge {
+                self.merged.push((pair.0, pair.1.clone()));
+            }
+            settle::<P>(live, company, pair, merge, outcome)?;
+        }
+        self.after = end.unwrap_or(P::FIRST);
+        Ok(end.is_some())
+    }
+
+    fn merged(&mut self, index: &VerificationIndex) {
+        for (key, row) in self.merged.drain(..) {
+            P::refresh(index, key, row.as_ref());
+        }
+    }
+}
+
+/// A projection behind the log of which each event gives one row, by its position. The rows are
+/// held against the live ones as the events are read, and none is staged; what differs is looked
+/// at again when ranges are compared.
+pub(super) struct Direct<P> {
+    position: u64,
+    rows: u64,
+    suspect: VecDeque<(u64, u64)>,
+    beyond: u64,
+    projection: std::marker::PhantomData<P>,
+}
+
+impl<P: SqliteTable<Key = u64>> Direct<P> {
+    pub(super) fn boxed() -> Box<dyn Staged> {
+        Box::new(Self::new())
+    }
+
+    const fn new() -> Self {
+        Self {
+            position: 0,
+            rows: 0,
+            suspect: VecDeque::new(),
+            beyond: 0,
+            projection: std::marker::PhantomData,
+        }
+    }
+
+    /// The rows up to a position that are not what the events behind `after` say.
+    fn differing(
+        live: &Connection,
+        company: CompanyId,
+        after: u64,
+        until: u64,
+        events: &[Appended],
+    ) -> Result<Vec<Pair<P>>, StoreError> {
+        let reached = checkpoint::<P>(live, company)?;
+        let mut statement = live.prepare_cached(&P::statements().range).map_err(failed)?;
+        bind(&mut statement, [company.into(), after.into(), RANGE.into()])?;
+        let mut rows = statement.raw_query();
+        let mut served = rows.next().map_err(failed)?;
+        let mut events = events.iter().peekable();
+        let mut differing = Vec::new();
+        loop {
+            let served_key = served.map(P::key_of).transpose()?;
+            let served_key = served_key.filter(|key| *key <= until);
+            let event_key = events.peek().map(|event| event.position);
+            let Some(key) = served_key.into_iter().chain(event_key).min() else {
+                return Ok(differing);
+            };
+            let rebuilt = match events.next_if(|event| event.position == key) {
+                // The projection has no rows yet of what it has not come to.
+                Some(event) if event.position <= reached => {
+                    P::apply(None, event).map_err(|misfit| misfit.at(event))?
+                }
+                _ => None,
+            };
+            let served_row = served.filter(|_| served_key == Some(key));
+            let same = match (&rebuilt, served_row) {
+                (Some(rebuilt), Some(served)) => same_values::<P>(rebuilt, served)?,
+                _ => false,
+            };
+            if !same {
+                differing.extend(pair::<P>(key, rebuilt, served_row));
+            }
+            if served_key == Some(key) {
+                served = rows.next().map_err(failed)?;
+            }
+        }
+    }
+}
+
+/// Whether a row's columns hold just what this row would be stored as.
+fn same_values<P: SqliteTable>(rebuilt: &P::Row, served: &Row<'_>) -> Result<bool, StoreError> {
+    let mut column = 0;
+    let mut same = Ok(true);
+    P::values(rebuilt, &mut |value| {
+        if matches!(same, Ok(true)) {
+            same = served.get_ref(column).and_then(|served| Ok(is(&value.to_sql()?, served)));
+        }
+        column += 1;
+    });
+    same.map_err(failed)
+}
+
+fn is(value: &ToSqlOutput<'_>, stored: ValueRef<'_>) -> bool {
+    match value {
+        ToSqlOutput::Borrowed(value) => *value == stored,
+        ToSqlOutput::Owned(value) => ValueRef::from(value) == stored,
+        _ => false,
+    }
+}
+
+impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
+    fn stage(
+        &mut self,
+        _staging: &Connection,
+        live: &Connection,
+        company: CompanyId,
+        events: &[Appended],
+    ) -> Result<(), StoreError> {
+        for events in events.chunks(RANGE) {
+            let Some(last) = events.last().map(|event| event.position) else { continue };
+            if !Self::differing(live, company, self.position, last, events)?.is_empty() {
+                self.suspect.push_back((self.position, last));
+            }
+            self.position = last;
+            self.rows += events.len() as u64;
+        }
+        Ok(())
+    }
+
+    fn companies(&self, live: &Connection) -> Result<Vec<CompanyId>, StoreError> {
+        P::companies(live)
+    }
+
+    fn compare(
+        &mut self,
+        _staging: &Connection,
+        live: &Connection,
+        company: CompanyId,
+        merge: bool,
+        outcome: &mut Outcome,
+    ) -> Result<bool, StoreError> {
+        let (events, after, until) = match self.suspect.pop_front() {
+            Some((after, until)) => match decoded_page(live, company, after, RANGE)? {
+                (_, Some(error)) => return Err(error),
+                (mut events, None) => {
+                    events.retain(|event| event.position <= until);
+                    (events, after, until)
+                }
+            },
+            // Behind the last event there should be no row.
+            None => (Vec::new(), self.position.max(self.beyond), u64::MAX),
+        };
+        let differing = Self::differing(live, company, after, until, &events)?;
+        let is_last = until == u64::MAX && differing.len() < RANGE;
+        self.beyond = differing.last().map_or(self.beyond, |(key, ..)| *key);
+        for pair in differing {
+            settle::<P>(live, company, pair, merge, outcome)?;
+        }
+        if is_last {
+            outcome.rows += self.rows;
+            *self = Self::new();
+        }
+        Ok(!is_last)
+    }
+
+    fn merged(&mut self, _index: &VerificationIndex) {}
+}
+
+/// Counts a difference, and puts the live row right where that is wanted.
+fn settle<P: SqliteTable>(
+    live: &Connection,
+    company: CompanyId,
+    (key, rebuilt, served): Pair<P>,
+    merge: bool,
+    outcome: &mut Outcome,
+) -> Result<(), StoreError> {
+    if merge {
+        match &rebuilt {
+            Some(row) => P::put(live, row)?,
+            None => P::remove(live, company, key)?,
+        }
+    }
+    outcome.differs(Difference {
+        projection: P::NAME,
+        company,
+        key: format!("{key:?}"),
+        live: served.map(|row| row.map_or_else(|error| error, |row| format!("{row:?}"))),
+        rebuilt: rebuilt.map(|row| format!("{row:?}")),
+    });
+    Ok(())
+}
