@@ -14,6 +14,8 @@ use token_ledger_projections::runner::Behind;
 use token_ledger_projections::sqlite::SqliteBehind;
 
 const EVENTS: usize = 1_000_000;
+/// Events of one token with a long history: more than a hundred pages.
+const TOKEN_EVENTS: usize = 6000;
 const PAGE: usize = 50;
 const ROUNDS: usize = 201;
 
@@ -27,12 +29,7 @@ fn main() {
     let (company, token, head) = runtime.block_on(async {
         let company = bench.company().await;
         bench.mixed(company, EVENTS).await;
-        // One token with a long history of its own.
-        let id = bench.create(company, 1).await[0];
-        for _ in 0..6000 {
-            let refresh = token_ledger_event_store::Request::new(id, support::refreshing());
-            bench.execute(company, &[refresh]).await;
-        }
+        let id = bench.long_lived(company, TOKEN_EVENTS).await;
         let head = bench.store.head(company).await.expect("a head").expect("a head").position;
         let behind = SqliteBehind::<AuditTrail>::new(Arc::clone(&bench.database));
         while behind.advance(company).await.expect("the audit trail moves") < head {}

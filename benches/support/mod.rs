@@ -5,11 +5,12 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::company::{Company, CompanyCommand};
-use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
-use token_ledger_domain::{Actor, Catalogue, CompanyId, Name, Power, Secret};
+use token_ledger_domain::token::{self, Create, Refresh, Token, TokenCommand, TokenDecision};
+use token_ledger_domain::{Actor, Catalogue, CompanyId, LedgerEvent, Name, Power, Secret, TokenId};
 use token_ledger_event_store::sqlite::{Access, Database, SqliteStore};
 use token_ledger_event_store::{
-    Clock, Context, Entropy, Ledger, PrivatePart, Request, SystemClock, SystemEntropy,
+    Clock, Commit, Context, Entropy, Ledger, PrivatePart, Request, Store, StreamId, SystemClock,
+    SystemEntropy,
 };
 use token_ledger_projections::VerificationIndex;
 use token_ledger_projections::sqlite::{Inline, SqliteReadModels};
@@ -60,6 +61,30 @@ impl Bench {
             self.execute(company, &requests).await;
         }
         ids
+    }
+
+    /// Creates a token and refreshes it until it has so many events. Decided here and appended
+    /// together, since a command at a time would take longer than the benchmark.
+    pub async fn long_lived(&self, company: CompanyId, events: usize) -> Uuid {
+        let id = new_id();
+        let (rules, _) = self.ledger.state::<Company>(company, company.0).await.expect("a company");
+        let (mut token, mut decided) = (Token::default(), Vec::with_capacity(events));
+        while decided.len() < events {
+            let command = if decided.is_empty() { creation() } else { refreshing() };
+            let now = SystemClock.now();
+            let decision = TokenDecision { command, rules: rules.token_rules(), now };
+            for event in token::decide(&token, &decision).expect("the command is acceptable") {
+                token = token::evolve(token, event.clone());
+                decided.push(LedgerEvent::Token(event));
+            }
+        }
+        let stream = StreamId::from(TokenId(id));
+        let commit =
+            Commit::new(company, stream, 0, decided, &context(), SystemClock.now(), &SystemEntropy)
+                .expect("a commit");
+        let answer = self.store.append(vec![commit]).await.pop().expect("an answer");
+        answer.expect("the events are appended");
+        id
     }
 
     /// Carries out commands in bulk.

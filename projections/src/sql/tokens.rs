@@ -145,15 +145,29 @@ pub(super) fn of_live_secret(company: CompanyId, digest: Digest) -> Statement {
     .with(digest)
 }
 
-/// The token that a secret ever belonged to, as a text: the log knows.
-pub(super) fn of_any_secret(company: CompanyId, digest: Digest) -> Statement {
+/// The token that a secret ever belonged to, as a text, by a part of the log: the positions behind
+/// `after`, up to `last`.
+pub(super) fn of_secret_between(
+    company: CompanyId,
+    digest: Digest,
+    after: u64,
+    last: u64,
+) -> Statement {
     Statement::new(
-        "SELECT aggregate_id FROM events WHERE company_id = ?1 AND aggregate_type = 'token' \
+        "SELECT aggregate_id FROM events \
+         WHERE company_id = ?1 AND position > ?3 AND position <= ?4 \
          AND event_type IN ('token.created', 'token.refreshed') \
          AND payload -> 'secret' ->> 'digest' = ?2 LIMIT 1",
     )
     .with(company)
     .with(digest.to_string())
+    .with(after)
+    .with(last)
+}
+
+/// The last position of a company's ledger.
+pub(super) fn head(company: CompanyId) -> Statement {
+    Statement::new("SELECT last_position FROM company_heads WHERE company_id = ?1").with(company)
 }
 
 /// The terms in a table that ended by `now` without that being recorded, the longest due first.
