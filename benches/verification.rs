@@ -117,6 +117,7 @@ async fn prepare() -> Prepared {
         app,
         proxies: Proxies::default(),
         public_url: "http://localhost".to_owned(),
+        no_query_credentials: false,
         stopping,
     });
     let address = serve(router(service)).await;

@@ -127,6 +127,8 @@ pub struct Settings {
     pub insecure_http: bool,
     /// Whether missing migrations are left alone.
     pub no_migrate: bool,
+    /// Whether the published API takes no parameters, and so no credentials, in the query.
+    pub no_query_credentials: bool,
     /// What tokens' secrets begin with.
     pub token_prefix: String,
     /// What API keys begin with.
@@ -156,6 +158,7 @@ impl Default for Settings {
             log_format: LogFormat::default(),
             insecure_http: false,
             no_migrate: false,
+            no_query_credentials: false,
             token_prefix: SecretKind::Token.default_prefix().to_owned(),
             key_prefix: SecretKind::Key.default_prefix().to_owned(),
             client_prefix: SecretKind::Client.default_prefix().to_owned(),

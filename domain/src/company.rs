@@ -7,9 +7,9 @@ use crate::power::{Power, Role};
 use crate::scope::ScopeSet;
 use crate::secret::StoredSecret;
 use crate::time::Timestamp;
-use crate::token::TokenRules;
+use crate::token::{TokenCommand, TokenRules};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// A company's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -289,9 +289,27 @@ impl Company {
         self.name.is_some()
     }
 
-    /// What it says to its tokens' commands.
-    pub fn token_rules(&self) -> TokenRules {
-        TokenRules { oauth_app_enabled: self.oauth_app_enabled, policy: self.policy.clone() }
+    /// What it says to a token's command.
+    pub fn token_rules(&self, command: &TokenCommand) -> TokenRules {
+        TokenRules {
+            oauth_app_enabled: self.oauth_app_enabled,
+            policy: self.policy.clone(),
+            clients: self.clients_for(command),
+        }
+    }
+
+    /// The clients that a command's decision may ask for, and no more: there may be many.
+    fn clients_for(&self, command: &TokenCommand) -> BTreeSet<ClientId> {
+        match command {
+            TokenCommand::Create(create) => {
+                create.client_id.filter(|id| self.clients.contains_key(id)).into_iter().collect()
+            }
+            TokenCommand::Refresh(_) => self.clients.keys().copied().collect(),
+            TokenCommand::EndGrace
+            | TokenCommand::ChangeScopes { .. }
+            | TokenCommand::Delete
+            | TokenCommand::Expire { .. } => BTreeSet::new(),
+        }
     }
 
     fn member(&self, id: MemberId) -> Result<&Member, CompanyRefusal> {

@@ -8,6 +8,7 @@ use crate::secret::StoredSecret;
 use crate::term::Term;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
 
 /// A token's state.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -94,6 +95,18 @@ pub struct TokenRules {
     pub oauth_app_enabled: bool,
     /// The policy for terms that begin now.
     pub policy: Policy,
+    /// Those of its OAuth clients that a new term may begin for.
+    pub clients: BTreeSet<ClientId>,
+}
+
+impl TokenRules {
+    /// A client that is deleted gets no token any more, and none of its tokens a new term.
+    fn client(&self, client: Option<ClientId>) -> Result<(), TokenRefusal> {
+        match client {
+            Some(client) if !self.clients.contains(&client) => Err(TokenRefusal::ClientDeleted),
+            _ => Ok(()),
+        }
+    }
 }
 
 /// A command with all that its decision depends on besides the token.
@@ -177,6 +190,9 @@ pub enum TokenRefusal {
     /// The company's OAuth App module is off.
     #[error("the company's OAuth App module is off; an operator can turn it on")]
     OauthAppDisabled,
+    /// The OAuth client that the token is for was deleted.
+    #[error("the OAuth client that the token is for is deleted")]
+    ClientDeleted,
     /// The company's policy is against it.
     #[error(transparent)]
     Policy(#[from] PolicyViolation),
@@ -256,6 +272,7 @@ fn decide_create(
     if !rules.oauth_app_enabled {
         return Err(TokenRefusal::OauthAppDisabled);
     }
+    rules.client(create.client_id)?;
     rules.policy.scopes(&create.scopes)?;
     let validity = rules.policy.validity(create.validity_seconds)?;
     Ok(vec![TokenEvent::Created {
@@ -277,6 +294,7 @@ fn decide_refresh(
     if !rules.oauth_app_enabled {
         return Err(TokenRefusal::OauthAppDisabled);
     }
+    rules.client(grant.client_id)?;
     rules.policy.scopes(&grant.scopes)?;
     let validity = rules.policy.validity(refresh.validity_seconds)?;
     let grace = rules.policy.grace(refresh.grace_seconds)?;

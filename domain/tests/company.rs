@@ -4,10 +4,12 @@ mod given;
 
 use given::{Given, Rules, at, name, secret};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use token_ledger_domain::company::{
     self, Company, CompanyCommand, CompanyDecision, CompanyEvent, CompanyRefusal,
 };
 use token_ledger_domain::policy::Policy;
+use token_ledger_domain::token::{Create, Refresh, TokenCommand};
 use token_ledger_domain::{ClientId, MemberId, PersonId, Power, Role, ScopeSet};
 use uuid::Uuid;
 
@@ -163,8 +165,8 @@ mod register {
         let state = given([]).when(register().by(Power::Operator)).then([registered()]);
         assert!(state.exists());
         assert_eq!(state.name, Some(name("Acme")));
-        assert!(!state.token_rules().oauth_app_enabled);
-        assert_eq!(state.token_rules().policy, Policy::default());
+        assert!(!state.token_rules(&TokenCommand::Delete).oauth_app_enabled);
+        assert_eq!(state.token_rules(&TokenCommand::Delete).policy, Policy::default());
         assert!(state.members.is_empty() && state.clients.is_empty());
     }
 
@@ -202,10 +204,10 @@ mod oauth_app {
     #[test]
     fn turns_on_and_off_again() {
         let state = given([registered()]).when(TURN_ON.by(Power::Operator)).then([ENABLED]);
-        assert!(state.token_rules().oauth_app_enabled);
+        assert!(state.token_rules(&TokenCommand::Delete).oauth_app_enabled);
         let state =
             given([registered(), ENABLED]).when(TURN_OFF.by(Power::Operator)).then([DISABLED]);
-        assert!(!state.token_rules().oauth_app_enabled);
+        assert!(!state.token_rules(&TokenCommand::Delete).oauth_app_enabled);
     }
 
     #[test]
@@ -232,7 +234,7 @@ mod policy {
         let state = given([registered()])
             .when(change_policy(&strict()).asked())
             .then([policy_changed(&strict())]);
-        assert_eq!(state.token_rules().policy, strict());
+        assert_eq!(state.token_rules(&TokenCommand::Delete).policy, strict());
     }
 
     #[test]
@@ -549,6 +551,33 @@ mod clients {
         given([registered(), client_created(), CLIENT_DELETED])
             .when(delete_client().asked())
             .then_refused(CompanyRefusal::ClientNotFound);
+    }
+
+    #[test]
+    fn that_are_deleted_are_named_to_no_command_of_a_token() {
+        let create = |client_id| {
+            TokenCommand::Create(Create {
+                name: name("HR portal"),
+                scopes: scopes("employees"),
+                secret: secret(9),
+                validity_seconds: None,
+                client_id,
+            })
+        };
+        let refresh = TokenCommand::Refresh(Refresh {
+            secret: secret(9),
+            validity_seconds: None,
+            grace_seconds: 0,
+        });
+        let state =
+            [registered(), client_created()].into_iter().fold(Company::default(), company::evolve);
+        let known = BTreeSet::from([CLIENT]);
+        assert_eq!(state.token_rules(&create(Some(CLIENT))).clients, known);
+        assert_eq!(state.token_rules(&refresh).clients, known);
+        assert!(state.token_rules(&create(None)).clients.is_empty());
+        let state = company::evolve(state, CLIENT_DELETED);
+        assert!(state.token_rules(&create(Some(CLIENT))).clients.is_empty());
+        assert!(state.token_rules(&refresh).clients.is_empty());
     }
 
     #[test]

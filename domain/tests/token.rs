@@ -4,6 +4,7 @@ mod given;
 
 use given::{Given, Rules, at, name, secret};
 use proptest::prelude::*;
+use std::collections::BTreeSet;
 use token_ledger_domain::policy::{Policy, PolicyViolation};
 use token_ledger_domain::token::{
     self, Create, Refresh, Token, TokenCommand, TokenDecision, TokenEvent, TokenRefusal, TokenRules,
@@ -26,11 +27,19 @@ fn scopes(text: &str) -> ScopeSet {
 }
 
 fn rules() -> TokenRules {
-    TokenRules { oauth_app_enabled: true, policy: Policy::default() }
+    TokenRules {
+        oauth_app_enabled: true,
+        policy: Policy::default(),
+        clients: BTreeSet::from([CLIENT]),
+    }
 }
 
 fn module_off() -> TokenRules {
     TokenRules { oauth_app_enabled: false, ..rules() }
+}
+
+fn no_client() -> TokenRules {
+    TokenRules { clients: BTreeSet::new(), ..rules() }
 }
 
 fn policy(policy: Policy) -> TokenRules {
@@ -185,6 +194,12 @@ mod create {
     }
 
     #[test]
+    fn is_refused_for_a_client_that_is_deleted() {
+        let create = TokenCommand::Create(Create { client_id: Some(CLIENT), ..create() });
+        given([]).when(create.under(no_client())).then_refused(TokenRefusal::ClientDeleted);
+    }
+
+    #[test]
     fn refuses_a_term_beyond_the_policy() {
         given([])
             .when(create_for(WEEK + 1).at(0))
@@ -248,6 +263,18 @@ mod refresh {
         assert_eq!(grant.name, name("Payroll sync"));
         assert_eq!(grant.scopes, scopes("employees positions"));
         assert_eq!(grant.client_id, Some(CLIENT));
+    }
+
+    #[test]
+    fn is_refused_when_the_client_that_got_the_token_is_deleted() {
+        given([created_by_client()])
+            .when(refresh_with_grace(2, 0).under(no_client()))
+            .then_refused(TokenRefusal::ClientDeleted);
+        given([created()]).when(refresh_with_grace(2, 0).under(no_client())).then([refreshed(
+            2,
+            MINUTE + WEEK,
+            None,
+        )]);
     }
 
     #[test]
@@ -645,6 +672,7 @@ mod any_history {
             |(oauth_app_enabled, allowed_scopes, max_grace_seconds)| TokenRules {
                 oauth_app_enabled,
                 policy: Policy { allowed_scopes, max_grace_seconds, ..Policy::default() },
+                clients: BTreeSet::new(),
             },
         )
     }

@@ -71,7 +71,7 @@ impl Decidable for Token {
         _power: Power,
         now: Timestamp,
     ) -> TokenDecision {
-        TokenDecision { command: command.clone(), rules: company.token_rules(), now }
+        TokenDecision { command: command.clone(), rules: company.token_rules(command), now }
     }
 
     fn relies_on_company(command: &TokenCommand) -> bool {

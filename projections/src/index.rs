@@ -4,11 +4,16 @@
 //! OAuth App module by a flag beside the secrets. The one process that writes a change applies it
 //! here before the caller is answered.
 
+mod clients;
 mod shard;
 
+pub use clients::ActiveClient;
+
+use crate::clients::ClientRow;
 use crate::companies::CompanyRow;
 use crate::keys::KeyRow;
 use crate::tokens::{Status, TokenRow};
+use clients::ClientTable;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 use shard::{SLOT_BITS, SLOT_MASK, Shard, Slot, hash_of};
@@ -50,6 +55,17 @@ impl ActiveToken {
     pub fn has_scope(&self, scope: &str) -> bool {
         self.scopes.split(' ').any(|own| own == scope)
     }
+}
+
+/// What holds a token's secret.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct SecretHolder {
+    /// The token.
+    pub token_id: TokenId,
+    /// Its company.
+    pub company_id: CompanyId,
+    /// The client that got it over OAuth.
+    pub client_id: Option<ClientId>,
 }
 
 /// A key whose secret is good.
@@ -167,6 +183,7 @@ pub struct VerificationIndex {
     scopes: RwLock<Interned<Arc<str>>>,
     clients: RwLock<Interned<Uuid>>,
     keys: RwLock<KeyTable>,
+    oauth_clients: ClientTable,
     uses: Mutex<Vec<Use>>,
     hasher: RandomState,
 }
@@ -186,6 +203,7 @@ impl Default for VerificationIndex {
             scopes: RwLock::default(),
             clients: RwLock::default(),
             keys: RwLock::default(),
+            oauth_clients: ClientTable::default(),
             uses: Mutex::default(),
             hasher: RandomState::new(),
         }
@@ -226,20 +244,57 @@ impl VerificationIndex {
             }
             company.id
         };
+        let client_id = self.client_of(slot);
+        if client_id.is_some_and(|client| self.oauth_clients.is_deleted(client)) {
+            return None;
+        }
         let token_id = TokenId(Uuid::from_bytes(slot.token_id));
         self.note_use(slot, company_id, token_id, now);
         Some(ActiveToken {
             token_id,
             company_id,
             scopes: Arc::clone(self.scopes.read().value(slot.scopes)?),
-            client_id: if slot.client == NO_CLIENT {
-                None
-            } else {
-                self.clients.read().value(slot.client).copied().map(ClientId)
-            },
+            client_id,
             issued_at: slot.issued_at,
             expires_at: Timestamp::from_micros(slot.expires_at),
         })
+    }
+
+    /// The token that this secret is one of, whether or not it is good right now; none once its end
+    /// was recorded.
+    pub fn holder(&self, digest: &Digest) -> Option<SecretHolder> {
+        let shard = self.shards[shard_of(digest)].read();
+        let slot = *shard.by_digest.find(hash_of(digest), |slot| {
+            shard.slots.get(*slot as usize).is_some_and(|slot| slot.digest == digest.0)
+        })?;
+        let slot = shard.slots.get(slot as usize)?;
+        Some(SecretHolder {
+            token_id: TokenId(Uuid::from_bytes(slot.token_id)),
+            company_id: self.companies.read().flags.get(slot.company as usize)?.id,
+            client_id: self.client_of(slot),
+        })
+    }
+
+    /// An OAuth client that is not deleted.
+    pub fn client(&self, id: ClientId) -> Option<ActiveClient> {
+        self.oauth_clients.get(id)
+    }
+
+    /// Takes over an OAuth client's row, unless a later one was taken over before.
+    pub fn apply_client(&self, row: &ClientRow) {
+        self.oauth_clients.apply(row);
+    }
+
+    /// Forgets an OAuth client altogether.
+    pub fn forget_client(&self, id: ClientId) {
+        self.oauth_clients.forget(id);
+    }
+
+    fn client_of(&self, slot: &Slot) -> Option<ClientId> {
+        if slot.client == NO_CLIENT {
+            return None;
+        }
+        self.clients.read().value(slot.client).copied().map(ClientId)
     }
 
     /// The key of this secret, if it is good right now.

@@ -202,6 +202,15 @@ pub trait ReadModels: Send + Sync {
         digest: Digest,
     ) -> Result<Option<TokenId>, StoreError>;
 
+    /// The token that a client got over OAuth and whose current or previous secret this is,
+    /// whatever became of it.
+    async fn client_token_of_secret(
+        &self,
+        company: CompanyId,
+        client: ClientId,
+        digest: Digest,
+    ) -> Result<Option<TokenId>, StoreError>;
+
     /// A key.
     async fn key(&self, company: CompanyId, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
@@ -233,6 +242,13 @@ pub trait ReadModels: Send + Sync {
         after: Option<Uuid>,
         limit: usize,
     ) -> Result<Vec<MemberRow>, StoreError>;
+
+    /// A client, deleted or not.
+    async fn client(
+        &self,
+        company: CompanyId,
+        id: ClientId,
+    ) -> Result<Option<ClientRow>, StoreError>;
 
     /// A company's clients, in the order of their identifiers, behind the one given.
     async fn clients(

@@ -39,6 +39,9 @@ pub enum AppError {
     /// A company's rules say no.
     #[error(transparent)]
     Company(CompanyRefusal),
+    /// The OAuth client is deleted.
+    #[error("the client is deleted and can't be changed; create a new one")]
+    ClientDeleted,
     /// A company of this name exists.
     #[error("a company named {0:?} exists already")]
     NameTaken(String),

@@ -299,6 +299,7 @@ mod tests {
                 name: "t".to_owned(),
                 scopes: vec!["positions".to_owned()],
                 expires_in_seconds: Some(seconds),
+                client_id: None,
                 reason: None,
             };
             let token = self.app.create_token(&self.caller, input, Conditions::default()).await;

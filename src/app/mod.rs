@@ -2,12 +2,14 @@
 
 pub mod attempts;
 pub mod audit;
+pub mod clients;
 pub mod companies;
 pub mod error;
 pub mod input;
 pub mod jobs;
 pub mod keys;
 pub mod members;
+pub mod oauth;
 mod once;
 pub mod operations;
 pub mod outcome;

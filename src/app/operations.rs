@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::token::{Token, TokenCommand};
-use token_ledger_domain::{Actor, ClientId, Power, Scope, Timestamp};
+use token_ledger_domain::{Actor, ClientId, Name, Power, Scope, Timestamp};
 use token_ledger_event_store::{
     Context, ExecuteError, Idempotency, PrivatePart, Request, StoreError,
 };
@@ -29,6 +29,10 @@ const BATCH: usize = 500;
 const RETRY: Duration = Duration::from_secs(1);
 /// The longest rest after failures, each of which doubles it.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
+
+/// A client that is not deleted this long after its deletion was about to begin won't be, in
+/// seconds.
+const ABANDONED_SECONDS: i64 = 60;
 
 const RUNNING: &str = "running";
 const DONE: &str = "done";
@@ -95,6 +99,9 @@ struct Order {
     last_position: u64,
     /// When the event at that position was recorded.
     last_recorded_at: Timestamp,
+    /// Whether it follows from the deletion of the client, without which there is nothing to do.
+    #[serde(default)]
+    client_is_deleted: bool,
 }
 
 impl Order {
@@ -120,6 +127,11 @@ impl Order {
 
     fn means(&self, record: &TokenRecord) -> bool {
         record.row.created_position <= self.last_position
+    }
+
+    fn of(operation: &Operation) -> Result<Self, StoreError> {
+        serde_json::from_str(&operation.request)
+            .map_err(|error| StoreError::Rejected(format!("an operation's request: {error}")))
     }
 
     fn text(&self) -> Result<String, StoreError> {
@@ -204,6 +216,7 @@ impl App {
             private,
             last_position: head.position,
             last_recorded_at: head.recorded_at,
+            client_is_deleted: false,
         })
     }
 
@@ -212,10 +225,60 @@ impl App {
         self.stalled.read().clone()
     }
 
-    fn carry_on(self: &Arc<Self>, mut operation: Operation) -> JoinHandle<()> {
+    /// Stores that a client's tokens shall be deleted once the client is. No token can be created
+    /// for it after that, so that all of them are meant, whenever they were created.
+    pub(super) async fn plan_sweep(
+        &self,
+        caller: &Caller,
+        client: ClientId,
+        name: &Name,
+        reason: Option<&str>,
+    ) -> Result<Operation, AppError> {
+        let why = match reason {
+            None => format!("the OAuth client {name} was deleted"),
+            Some(reason) => format!("the OAuth client {name} was deleted: {reason}"),
+        };
+        let why = why.chars().take(input::MAX_REASON).collect();
+        let Context { actor, request_id, private } = caller.context(Some(why));
+        let order = Order {
+            client_id: Some(client),
+            scope: None,
+            created_by: None,
+            actor,
+            request_id,
+            private,
+            last_position: u64::MAX,
+            last_recorded_at: Timestamp::from_micros(i64::MAX),
+            client_is_deleted: true,
+        };
+        let now = self.now();
+        let operation = Operation {
+            company_id: caller.company,
+            operation_id: self.new_id(),
+            request: order.text()?,
+            state: RUNNING.to_owned(),
+            matched: self.read.count_tokens(caller.company, &order.filter(now)).await?,
+            done: 0,
+            started_at: now,
+            finished_at: None,
+        };
+        self.read.save_operation(&operation).await?;
+        Ok(operation)
+    }
+
+    /// Ends an operation that has nothing to do after all. Where that can't be stored, whoever
+    /// goes on with it finds so too.
+    pub(super) async fn call_off(&self, mut operation: Operation) {
+        if let Err(error) = self.finish(&mut operation).await {
+            let operation = operation.operation_id;
+            tracing::warn!(%operation, %error, "an operation could not be called off");
+        }
+    }
+
+    pub(super) fn carry_on(self: &Arc<Self>, mut operation: Operation) -> JoinHandle<()> {
         let app = Arc::clone(self);
         tokio::spawn(async move {
-            let order: Order = match serde_json::from_str(&operation.request) {
+            let order: Order = match Order::of(&operation) {
                 Ok(order) => order,
                 // Trying again would change nothing.
                 Err(error) => {
@@ -227,7 +290,7 @@ impl App {
             };
             let mut rest = RETRY;
             loop {
-                match app.carry_out(&mut operation, order.clone()).await {
+                match app.carry_out(&mut operation, &order).await {
                     Ok(()) | Err(StoreError::Closed) => return,
                     Err(error) => {
                         let operation = operation.operation_id;
@@ -240,17 +303,38 @@ impl App {
         })
     }
 
-    async fn carry_out(
-        &self,
-        operation: &mut Operation,
-        mut order: Order,
-    ) -> Result<(), StoreError> {
+    async fn carry_out(&self, operation: &mut Operation, order: &Order) -> Result<(), StoreError> {
+        if order.client_is_deleted && !self.is_swept_for(operation, order).await? {
+            return self.finish(operation).await;
+        }
         // A process that ended may have deleted more than it had noted.
         let open = self.read.count_tokens(operation.company_id, &order.filter(self.now())).await?;
         operation.done = operation.done.max(operation.matched.saturating_sub(open));
-        while self.delete_once_over(operation, &order).await? {
+        while self.delete_once_over(operation, order).await? {
             tokio::time::sleep(RETRY).await;
         }
+        self.finish(operation).await
+    }
+
+    /// Whether the operation's client was deleted, which its request was about to do when the
+    /// operation was stored. Another process may still be about to.
+    async fn is_swept_for(&self, operation: &Operation, order: &Order) -> Result<bool, StoreError> {
+        let Some(client) = order.client_id else { return Ok(false) };
+        loop {
+            let row = self.read.client(operation.company_id, client).await?;
+            if row.is_none_or(|row| row.deleted_at.is_some()) {
+                return Ok(true);
+            }
+            let age = self.now().as_seconds() - operation.started_at.as_seconds();
+            if age >= ABANDONED_SECONDS {
+                return Ok(false);
+            }
+            tokio::time::sleep(RETRY).await;
+        }
+    }
+
+    async fn finish(&self, operation: &mut Operation) -> Result<(), StoreError> {
+        let mut order = Order::of(operation)?;
         order.private = PrivatePart::default();
         DONE.clone_into(&mut operation.state);
         operation.request = order.text()?;

@@ -1,11 +1,12 @@
 //! Things as they were: what their events up to some point make of them.
 
 use super::App;
-use token_ledger_domain::{CompanyId, KeyId, Timestamp, TokenId};
-use token_ledger_event_store::{RecordedEvent, StoreError, StreamId};
+use token_ledger_domain::{ClientId, CompanyId, KeyId, Timestamp, TokenId};
+use token_ledger_event_store::{Appended, RecordedEvent, StoreError, StreamId};
+use token_ledger_projections::clients::ClientRow;
 use token_ledger_projections::companies::CompanyRow;
 use token_ledger_projections::read_models::{KeyRecord, TokenRecord};
-use token_ledger_projections::{Companies, Keys, Projection, Tokens};
+use token_ledger_projections::{Clients, Companies, Keys, Projection, Tokens};
 
 /// Events that are read at a time.
 const PAGE: usize = 500;
@@ -66,11 +67,47 @@ impl App {
         self.fold::<Companies>(id, id.into(), until).await
     }
 
+    /// The client that the event at this sequence of its company's stream is about, as it was right
+    /// after it; `None` where the event is about no client.
+    pub(super) async fn client_after(
+        &self,
+        company: CompanyId,
+        sequence: u64,
+    ) -> Result<Option<ClientRow>, StoreError> {
+        let before = sequence.saturating_sub(1);
+        let mut events = self.store().history(company, company.into(), before, 1).await?;
+        let Some(event) = events.pop() else { return Ok(None) };
+        let Some(id) = Clients::key(&event.appended()?) else { return Ok(None) };
+        self.client_then(company, ClientId(id), Until::Sequence(sequence)).await
+    }
+
+    /// A client as it was; `None` before it existed.
+    async fn client_then(
+        &self,
+        company: CompanyId,
+        id: ClientId,
+        until: Until,
+    ) -> Result<Option<ClientRow>, StoreError> {
+        let about = |event: &Appended| Clients::key(event) == Some(id.0);
+        self.fold_those::<Clients>(company, company.into(), until, about).await
+    }
+
     async fn fold<P: Projection>(
         &self,
         company: CompanyId,
         stream: StreamId,
         until: Until,
+    ) -> Result<Option<P::Row>, StoreError> {
+        self.fold_those::<P>(company, stream, until, |_| true).await
+    }
+
+    /// The row that those events of a stream make which are about it.
+    async fn fold_those<P: Projection>(
+        &self,
+        company: CompanyId,
+        stream: StreamId,
+        until: Until,
+        about: impl Fn(&Appended) -> bool + Send,
     ) -> Result<Option<P::Row>, StoreError> {
         let mut row = None;
         let mut sequence = 0;
@@ -81,7 +118,9 @@ impl App {
                     return Ok(row);
                 }
                 let appended = event.appended()?;
-                row = P::apply(row, &appended).map_err(|misfit| misfit.at(&appended))?;
+                if about(&appended) {
+                    row = P::apply(row, &appended).map_err(|misfit| misfit.at(&appended))?;
+                }
                 sequence = event.sequence;
             }
             if page.len() < PAGE {

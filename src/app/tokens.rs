@@ -8,7 +8,7 @@ use super::view::TokenView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
-use token_ledger_domain::{Digest, Name, Secret, Timestamp, TokenId};
+use token_ledger_domain::{ClientId, Digest, Name, Secret, Timestamp, TokenId};
 use token_ledger_event_store::{Executed, Request, StoreError};
 use token_ledger_projections::read_models::{
     After, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
@@ -23,6 +23,8 @@ pub struct NewToken {
     pub scopes: Vec<String>,
     /// Length of its first term, in seconds.
     pub expires_in_seconds: Option<i64>,
+    /// The client that gets it over OAuth.
+    pub client_id: Option<ClientId>,
     /// Why.
     pub reason: Option<String>,
 }
@@ -51,7 +53,7 @@ impl App {
             scopes,
             secret: secret.stored(),
             validity_seconds: input.expires_in_seconds,
-            client_id: None,
+            client_id: input.client_id,
         });
         let id = TokenId(self.new_id());
         let executed = self.execute_token(caller, id, command, conditions, reason).await?;

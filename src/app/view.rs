@@ -4,6 +4,7 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use token_ledger_domain::{Actor, ScopeSet, Timestamp};
 use token_ledger_event_store::{RecordedEvent, StoreError};
+use token_ledger_projections::clients::ClientRow;
 use token_ledger_projections::companies::CompanyRow;
 use token_ledger_projections::read_models::{AuditRecord, KeyRecord, TokenRecord};
 use utoipa::ToSchema;
@@ -63,6 +64,8 @@ pub struct TokenView {
     pub last_used_at: Option<Timestamp>,
     /// Who created it.
     pub created_by: ActorView,
+    /// The client that got it over OAuth.
+    pub client_id: Option<Uuid>,
     /// The sequence of its last event; also its `ETag`.
     pub version: u64,
 }
@@ -89,6 +92,7 @@ impl TokenView {
             deleted_at: row.deleted_at,
             last_used_at,
             created_by: ActorView::new(row.created_by, created_by_name),
+            client_id: row.client_id.map(|client| client.0),
             version: row.version,
         }
     }
@@ -150,6 +154,58 @@ impl KeyView {
             }),
             deleted_at: row.deleted_at,
             created_by: ActorView::new(row.created_by, created_by_name),
+            version: row.version,
+        }
+    }
+}
+
+/// An OAuth client.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct ClientView {
+    /// The client; what it names itself by.
+    pub client_id: Uuid,
+    /// Its company.
+    pub company_id: Uuid,
+    /// Its name.
+    pub name: String,
+    /// The data accesses that it may ask for, sorted.
+    pub scopes: Vec<String>,
+    /// `active` or `deleted`.
+    pub status: &'static str,
+    /// Prefix and last four characters of the current secret.
+    pub secret_hint: String,
+    /// When it was created.
+    #[schema(value_type = String, format = DateTime)]
+    pub created_at: Timestamp,
+    /// When it last got a new secret.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub rotated_at: Option<Timestamp>,
+    /// When the secret before the last rotation stops.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub previous_secret_expires_at: Option<Timestamp>,
+    /// When it was deleted.
+    #[schema(value_type = Option<String>, format = DateTime)]
+    pub deleted_at: Option<Timestamp>,
+    /// Rises with every change; also its `ETag`.
+    pub version: u64,
+}
+
+impl ClientView {
+    /// The client as it is at `now`: an old secret that has stopped is no longer named.
+    pub fn new(row: ClientRow, now: Timestamp) -> Self {
+        let deleted = row.deleted_at.is_some();
+        let previous = row.previous.map(|(_, end)| end);
+        Self {
+            client_id: row.client_id.0,
+            company_id: row.company_id.0,
+            name: row.name.to_string(),
+            scopes: scope_list(&row.scopes),
+            status: if deleted { "deleted" } else { "active" },
+            secret_hint: row.hint,
+            created_at: row.created_at,
+            rotated_at: row.rotated_at,
+            previous_secret_expires_at: previous.filter(|end| !deleted && *end > now),
+            deleted_at: row.deleted_at,
             version: row.version,
         }
     }

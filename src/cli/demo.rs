@@ -95,6 +95,7 @@ impl Demo {
             proxies: settings.proxies(),
             public_url: None,
             limits: limits(&settings),
+            no_query_credentials: settings.no_query_credentials,
             intervals: Intervals {
                 expiry: settings.expiry_interval(),
                 use_flush: settings.use_flush_interval(),

@@ -217,6 +217,7 @@ impl History<'_> {
             name: plan.name.to_owned(),
             scopes: words(plan.scopes),
             expires_in_seconds: plan.days.map(|days| days * DAY),
+            client_id: None,
             reason: None,
         };
         let caller = self.caller(plan.by)?;

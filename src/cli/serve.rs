@@ -64,6 +64,10 @@ pub(super) struct Serve {
     #[arg(long)]
     #[serde(skip_serializing_if = "is_false")]
     no_migrate: bool,
+    /// Take no credentials in the query, also where the published API has them there
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    no_query_credentials: bool,
     /// What tokens' secrets begin with
     #[arg(long, value_name = "PREFIX")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,6 +136,7 @@ impl Serve {
             proxies: settings.proxies(),
             public_url: settings.checked_public_url()?,
             limits: limits(&settings),
+            no_query_credentials: settings.no_query_credentials,
             intervals: Intervals {
                 expiry: settings.expiry_interval(),
                 use_flush: settings.use_flush_interval(),

@@ -26,6 +26,8 @@ pub(super) struct Server {
     /// The URL that the service is reached at; where none is set, the address it listens on.
     pub(super) public_url: Option<String>,
     pub(super) limits: Limits,
+    /// Whether the published API takes no parameters in the query.
+    pub(super) no_query_credentials: bool,
     pub(super) intervals: Intervals,
 }
 
@@ -61,7 +63,16 @@ impl Server {
         self,
         ready: impl FnOnce(&str) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
-        let Self { app, listener, tls, proxies, public_url, limits, intervals } = self;
+        let Self {
+            app,
+            listener,
+            tls,
+            proxies,
+            public_url,
+            no_query_credentials,
+            limits,
+            intervals,
+        } = self;
         let mut signals = Signals::listen()?;
         let address = listener.local_addr()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
@@ -83,6 +94,7 @@ impl Server {
             app: Arc::clone(&app),
             proxies: proxies.clone(),
             public_url: public_url.unwrap_or_else(|| base.clone()),
+            no_query_credentials,
             stopping: is_stopping.clone(),
         });
         let entrance = Entrance {

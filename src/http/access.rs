@@ -21,6 +21,8 @@ use token_ledger_projections::index::ActiveKey;
 pub enum Access {
     /// Nothing: anybody may call it.
     Public,
+    /// An OAuth client's credentials, which the handler checks: they may stand in the body.
+    Client,
     /// A good API key of whatever power.
     Key,
     /// This power in the company that the path names; on the platform where it names none.
@@ -98,7 +100,7 @@ fn admit(
     headers: &HeaderMap,
     ip: Option<IpAddr>,
 ) -> Result<Option<Authenticated>, Refused> {
-    if access == Access::Public {
+    if matches!(access, Access::Public | Access::Client) {
         return Ok(None);
     }
     let credential = bearer(headers).ok_or_else(|| {

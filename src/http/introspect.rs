@@ -2,26 +2,26 @@
 
 use super::denials::Denied;
 use super::envelope::{REQUEST_ID, user_agent};
+use super::oauth::client_auth::{self, Basic, Credentials};
+use super::oauth::params::Params;
 use super::verify::{Verification, credential, guarded};
 use crate::app::attempts::Seen;
-use crate::app::throttle::Failed;
+use crate::app::throttle::{Failed, Throttled};
 use axum::body::{Bytes, to_bytes};
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use http_body_util::LengthLimitError;
 use serde::Serialize;
 use std::fmt::Write;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, KeyScope};
+use token_ledger_domain::{Actor, ActorType, ClientId, CompanyId, Digest, KeyScope};
 use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::index::{ActiveKey, ActiveToken};
 use utoipa::ToSchema;
 use uuid::Uuid;
-use zeroize::Zeroizing;
 
 /// How long a caller may take to send the form.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
@@ -70,15 +70,15 @@ pub(super) struct OauthError {
     error_description: &'static str,
 }
 
-/// Whether a token is active, and what it may do, for a resource server with an API key: as Bearer
-/// or as the password of Basic, with any user name.
+/// Whether a token is active, and what it may do: for a resource server with an API key, as Bearer
+/// or as the password of Basic with any user name, and for an OAuth client about its own tokens.
 #[utoipa::path(
     post,
     path = "/oauth/introspect",
     operation_id = "introspect",
     tag = "verification",
     request_body(content = IntrospectionForm, content_type = "application/x-www-form-urlencoded"),
-    security(("key" = []), ("key_as_password" = [])),
+    security(("key" = []), ("key_as_password" = []), ("client" = []), ()),
     responses(
         (status = 200, description = "What there is to say", body = Introspection),
         (status = 400, description = "The form is not acceptable", body = OauthError),
@@ -96,23 +96,17 @@ pub(super) async fn introspect(
 }
 
 async fn answered(verification: &Verification, request: Request) -> Response {
-    let caller = match admit(verification, request.headers()) {
-        Ok(caller) => caller,
-        Err(refusal) => return turn_away(verification, &request, refusal),
-    };
-    let form = match read_form(request).await {
-        Ok(form) => form,
-        Err(refusal) => return refusal.answer(verification),
+    let (caller, form) = match read(verification, request).await {
+        Ok(read) => read,
+        Err(response) => return response,
     };
     let secret = match the_token(&form) {
         Ok(secret) => secret,
         Err(refusal) => return refusal.answer(verification),
     };
     let app = &verification.service.app;
-    let token = app
-        .index
-        .token(&Digest::of(&secret), app.now())
-        .filter(|token| caller.is_none_or(|company| company == token.company_id));
+    let token =
+        app.index.token(&Digest::of(&secret), app.now()).filter(|token| caller.may_see(token));
     let body = if let Some(token) = token {
         verification.introspected_active.increment(1);
         active(&token).into()
@@ -141,8 +135,18 @@ struct Refusal {
     description: &'static str,
     /// The caller, where it is known.
     caller: Denied,
+    /// What was bad about it, where a credential was.
+    bad: Option<Bad>,
     /// How many seconds to wait before the next attempt.
     retry_after: Option<u64>,
+}
+
+/// A bad credential.
+#[derive(Clone, Copy, Debug)]
+enum Bad {
+    Key,
+    /// An OAuth client's, whose failure is counted already.
+    Client(Option<Throttled>),
 }
 
 impl Refusal {
@@ -153,6 +157,7 @@ impl Refusal {
         error: "invalid_request",
         description: "",
         caller: Denied { company: None, actor: None },
+        bad: None,
         retry_after: None,
     };
 
@@ -179,13 +184,33 @@ impl Refusal {
 const INVALID_METHOD: Refusal =
     Refusal::invalid_request(StatusCode::METHOD_NOT_ALLOWED, "Introspection takes POST only.");
 
-/// Refuses a caller: counts a bad credential, and notes the refusal for the auditor.
-fn turn_away(verification: &Verification, request: &Request, refusal: Refusal) -> Response {
-    let (app, headers) = (&verification.service.app, request.headers());
-    let ip = verification.service.proxies.origin(request.extensions(), headers).ip;
-    let is_bad =
-        refusal.status == StatusCode::UNAUTHORIZED && headers.contains_key(header::AUTHORIZATION);
-    let counted = if is_bad { app.throttle.failed(Failed::Key, ip, app.now()) } else { Ok(()) };
+/// What is noted of a request that was turned away.
+struct Asking {
+    method: String,
+    ip: Option<IpAddr>,
+    user_agent: Option<String>,
+}
+
+impl Asking {
+    fn of(verification: &Verification, request: &Request) -> Self {
+        let headers = request.headers();
+        Self {
+            method: request.method().to_string(),
+            ip: verification.service.proxies.origin(request.extensions(), headers).ip,
+            user_agent: user_agent(headers),
+        }
+    }
+}
+
+/// Refuses a caller: counts a bad key, and notes the refusal for the auditor.
+fn turn_away(verification: &Verification, asking: Asking, refusal: Refusal) -> Response {
+    let app = &verification.service.app;
+    let Asking { method, ip, user_agent } = asking;
+    let counted = match refusal.bad {
+        None => Ok(()),
+        Some(Bad::Key) => app.throttle.failed(Failed::Key, ip, app.now()),
+        Some(Bad::Client(throttled)) => throttled.map_or(Ok(()), Err),
+    };
     let refusal = match counted {
         Ok(()) => refusal,
         Err(throttled) => Refusal {
@@ -203,34 +228,100 @@ fn turn_away(verification: &Verification, request: &Request, refusal: Refusal) -
         kind: AttemptKind::Denied,
         company: refusal.caller.company,
         actor: refusal.caller.actor,
-        method: request.method().to_string(),
+        method,
         route: "/oauth/introspect".to_owned(),
         status: refusal.status.as_u16(),
         problem: None,
         request_id: id.map(str::to_owned),
         ip,
-        user_agent: user_agent(headers),
+        user_agent,
     });
     response
 }
 
-/// The company whose tokens the caller may introspect; `None` for every company's.
-fn admit(verification: &Verification, headers: &HeaderMap) -> Result<Option<CompanyId>, Refusal> {
-    let basic = basic_password(headers);
-    let unknown = Refusal {
-        status: StatusCode::UNAUTHORIZED,
-        challenge: Some(if basic.is_some() { BASIC_CHALLENGE } else { BEARER_CHALLENGE }),
-        error: "invalid_client",
-        description: "Send a good API key with ledger.introspect, as Bearer or as the password of \
-            Basic.",
-        ..Refusal::NONE
+const UNKNOWN: Refusal = Refusal {
+    status: StatusCode::UNAUTHORIZED,
+    challenge: Some(BEARER_CHALLENGE),
+    error: "invalid_client",
+    description: "Send a good API key with ledger.introspect, as Bearer or as the password of \
+        Basic, or an OAuth client's credentials.",
+    ..Refusal::NONE
+};
+
+/// Whose tokens a caller may introspect.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Whose {
+    Everybodys,
+    Company(CompanyId),
+    Client(ClientId),
+}
+
+impl Whose {
+    fn may_see(self, token: &ActiveToken) -> bool {
+        match self {
+            Self::Everybodys => true,
+            Self::Company(company) => company == token.company_id,
+            Self::Client(client) => Some(client) == token.client_id,
+        }
+    }
+}
+
+/// Whose tokens the caller may introspect, and the form; the answer to a caller that may not or
+/// sent none.
+async fn read(verification: &Verification, request: Request) -> Result<(Whose, Bytes), Response> {
+    if !request.headers().contains_key(header::AUTHORIZATION) {
+        return read_from_body(verification, request).await;
+    }
+    let caller = admit(verification, &request)
+        .map_err(|refusal| turn_away(verification, Asking::of(verification, &request), refusal))?;
+    let form = read_form(request).await.map_err(|refusal| refusal.answer(verification))?;
+    Ok((caller, form))
+}
+
+/// As [`read`], for a client whose credentials stand in the form.
+async fn read_from_body(
+    verification: &Verification,
+    request: Request,
+) -> Result<(Whose, Bytes), Response> {
+    let asking = Asking::of(verification, &request);
+    let admitted = async {
+        let form = read_form(request).await.map_err(|_| UNKNOWN)?;
+        let mut params = Params::default();
+        params.add_form(&form).map_err(|_| UNKNOWN)?;
+        let given = Credentials::of(&HeaderMap::new(), &params).map_err(|_| UNKNOWN)?;
+        if given.client_id.is_empty() && given.secret.is_empty() {
+            return Err(UNKNOWN);
+        }
+        let client = client_auth::check(&verification.service, &given, asking.ip);
+        Ok((Whose::Client(client.map_err(bad_client)?.client_id), form))
     };
+    match admitted.await {
+        Ok(admitted) => Ok(admitted),
+        Err(refusal) => Err(turn_away(verification, asking, refusal)),
+    }
+}
+
+/// The refusal of a client that did not prove who it is.
+fn bad_client(throttled: Option<Throttled>) -> Refusal {
+    Refusal { challenge: Some(BASIC_CHALLENGE), bad: Some(Bad::Client(throttled)), ..UNKNOWN }
+}
+
+/// Whose tokens the caller may introspect, by the `Authorization` header.
+fn admit(verification: &Verification, request: &Request) -> Result<Whose, Refusal> {
+    let bad_key = Refusal { bad: Some(Bad::Key), ..UNKNOWN };
+    let headers = request.headers();
+    let basic = basic(headers);
     let key = match &basic {
-        Some(password) => password.as_str(),
-        None => credential(headers).ok_or(unknown)?,
+        Some(basic) => basic.password.as_str(),
+        None => credential(headers).ok_or(bad_key)?,
     };
     let app = &verification.service.app;
-    let key = app.index.key(&Digest::of(key), app.now()).ok_or(unknown)?;
+    let Some(key) = app.index.key(&Digest::of(key), app.now()) else {
+        let basic = basic.ok_or(bad_key)?;
+        let ip = verification.service.proxies.origin(request.extensions(), headers).ip;
+        let client = client_auth::check(&verification.service, &basic.credentials(), ip);
+        return Ok(Whose::Client(client.map_err(bad_client)?.client_id));
+    };
     scope_of(&key).ok_or(Refusal {
         status: StatusCode::FORBIDDEN,
         challenge: Some(
@@ -247,30 +338,21 @@ fn admit(verification: &Verification, headers: &HeaderMap) -> Result<Option<Comp
     })
 }
 
-/// What the key may introspect: nothing, one company (`Some(Some)`) or everything (`Some(None)`).
-#[expect(clippy::option_option, reason = "the inner one is the company of `admit`")]
-fn scope_of(key: &ActiveKey) -> Option<Option<CompanyId>> {
+/// Whose tokens the key may introspect; `None` for nobody's.
+fn scope_of(key: &ActiveKey) -> Option<Whose> {
     let introspects = key.scopes.contains(&KeyScope::Introspect);
     if key.company_id == CompanyId::PLATFORM {
         let all = introspects || key.scopes.contains(&KeyScope::Operator);
-        return all.then_some(None);
+        return all.then_some(Whose::Everybodys);
     }
-    introspects.then_some(Some(key.company_id))
+    introspects.then_some(Whose::Company(key.company_id))
 }
 
-/// The password of `Authorization: Basic` (RFC 7617), if that is what was sent.
-fn basic_password(headers: &HeaderMap) -> Option<Zeroizing<String>> {
+/// The one credential of the request, if it is Basic.
+fn basic(headers: &HeaderMap) -> Option<Basic> {
     let mut values = headers.get_all(header::AUTHORIZATION).iter();
     let only = values.next().filter(|_| values.next().is_none())?;
-    let (scheme, encoded) = only.to_str().ok()?.split_once(' ')?;
-    if !scheme.eq_ignore_ascii_case("basic") {
-        return None;
-    }
-    // What can't be read is a credential that is not good.
-    let decoded = Zeroizing::new(STANDARD.decode(encoded.trim()).unwrap_or_default());
-    let text = std::str::from_utf8(&decoded).unwrap_or_default();
-    let password = text.split_once(':').map_or("", |(_, password)| password);
-    Some(Zeroizing::new(password.to_owned()))
+    Basic::of(only.to_str().ok()?)
 }
 
 async fn read_form(request: Request) -> Result<Bytes, Refusal> {

@@ -7,6 +7,7 @@
 pub mod access;
 pub mod audit;
 pub mod audit_stream;
+pub mod clients;
 pub mod companies;
 pub mod denials;
 pub mod docs_page;
@@ -17,6 +18,7 @@ pub mod incidents;
 pub mod introspect;
 pub mod keys;
 pub mod members;
+mod oauth;
 pub mod openapi;
 pub mod ops;
 pub mod page;
@@ -47,6 +49,8 @@ pub struct Service {
     pub proxies: Proxies,
     /// The URL that the service is reached at, without a slash at the end.
     pub public_url: String,
+    /// Whether the published API takes no parameters in the query.
+    pub no_query_credentials: bool,
     /// Turns true when the service is about to stop: streams end then, and `/readyz` says so.
     pub stopping: tokio::sync::watch::Receiver<bool>,
 }

@@ -4,8 +4,8 @@
 //! holds this list against the routes.
 
 use super::{
-    audit, audit_stream, companies, denials, docs_page, html, incidents, introspect, keys, members,
-    ops, policy, problems_page, projections, tokens, verify,
+    audit, audit_stream, clients, companies, denials, docs_page, html, incidents, introspect, keys,
+    members, oauth, ops, policy, problems_page, projections, tokens, verify,
 };
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -22,11 +22,14 @@ use utoipa::{Modify, OpenApi};
     servers((url = "/", description = "This service")),
     tags(
         (name = "verification", description = "Is this token good, here and now?"),
+        (name = "oauth", description = "OAuth 2.0, for programs that get their tokens themselves"),
+        (name = "published", description = "The published API of the product that this replaces"),
         (name = "companies", description = "The owners of ledgers"),
         (name = "policy", description = "What terms that begin from now on may be"),
         (name = "members", description = "People, and what they may do"),
         (name = "tokens", description = "Creating, refreshing, changing and deleting tokens"),
         (name = "keys", description = "API keys, for programs that manage or audit"),
+        (name = "clients", description = "OAuth clients: programs that get their tokens themselves"),
         (name = "audit", description = "What happened: lists, exports, a live stream"),
         (name = "operations", description = "Running the service"),
         (name = "documentation", description = "What you are reading"),
@@ -35,6 +38,13 @@ use utoipa::{Modify, OpenApi};
         verify::verify,
         verify::verify_below,
         introspect::introspect,
+        oauth::token::token,
+        oauth::revoke::revoke,
+        oauth::metadata::metadata,
+        oauth::metadata::metadata_below,
+        oauth::published::create,
+        oauth::published::refresh,
+        oauth::published::revoke,
         companies::list,
         companies::create,
         companies::get,
@@ -54,6 +64,11 @@ use utoipa::{Modify, OpenApi};
         keys::get,
         keys::refresh,
         keys::delete,
+        clients::list,
+        clients::create,
+        clients::get,
+        clients::rotate,
+        clients::delete,
         tokens::list,
         tokens::create,
         tokens::find,
@@ -84,6 +99,7 @@ use utoipa::{Modify, OpenApi};
         docs_page::docs,
         html::style,
     ),
+    components(schemas(oauth::published::BadClient)),
     security(("key" = [])),
     modifiers(&Schemes)
 )]
@@ -105,6 +121,10 @@ impl Modify for Schemes {
             (
                 "token",
                 http(HttpAuthScheme::Bearer, "An access token (`tlk_…`): the one asked about"),
+            ),
+            (
+                "client",
+                http(HttpAuthScheme::Basic, "An OAuth client's identifier and secret (`tlc_…`)"),
             ),
             ("key_as_password", http(HttpAuthScheme::Basic, "An API key as the password")),
         ];

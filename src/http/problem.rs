@@ -39,6 +39,8 @@ pub enum Kind {
     TokenDeleted,
     /// The key is deleted.
     KeyDeleted,
+    /// The OAuth client is deleted.
+    ClientDeleted,
     /// The OAuth App module is off.
     OauthAppDisabled,
     /// The company's policy is against it.
@@ -82,6 +84,7 @@ impl Kind {
         Self::MethodNotAllowed,
         Self::TokenDeleted,
         Self::KeyDeleted,
+        Self::ClientDeleted,
         Self::OauthAppDisabled,
         Self::PolicyViolation,
         Self::AboveOwnPower,
@@ -111,6 +114,7 @@ impl Kind {
             Self::MethodNotAllowed => "method-not-allowed",
             Self::TokenDeleted => "token-deleted",
             Self::KeyDeleted => "key-deleted",
+            Self::ClientDeleted => "client-deleted",
             Self::OauthAppDisabled => "oauth-app-disabled",
             Self::PolicyViolation => "policy-violation",
             Self::AboveOwnPower => "above-own-power",
@@ -142,6 +146,7 @@ impl Kind {
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::TokenDeleted
             | Self::KeyDeleted
+            | Self::ClientDeleted
             | Self::OauthAppDisabled
             | Self::LastSuperAdmin
             | Self::AlreadyExists
@@ -169,6 +174,7 @@ impl Kind {
             Self::MethodNotAllowed => "The path does not take this method",
             Self::TokenDeleted => "The token is deleted",
             Self::KeyDeleted => "The API key is deleted",
+            Self::ClientDeleted => "The OAuth client is deleted",
             Self::OauthAppDisabled => "The OAuth App module is off",
             Self::PolicyViolation => "The company's policy is against it",
             Self::AboveOwnPower => "More than you may grant",
@@ -218,6 +224,10 @@ impl Kind {
                  read, with its history. Create a new one."
             }
             Self::KeyDeleted => "A deleted API key can't be changed. Create a new one.",
+            Self::ClientDeleted => {
+                "A deleted OAuth client can't be changed or deleted again, and gets no token; the \
+                 tokens that it got are deleted with it. Create a new one."
+            }
             Self::OauthAppDisabled => {
                 "While the company's OAuth App module is off, no token of it is active and none \
                  can be created or refreshed. An operator can turn it on."
@@ -374,6 +384,7 @@ impl From<AppError> for Problem {
             AppError::Token(refusal) => return of_token(refusal, detail),
             AppError::Key(refusal) => return of_key(&refusal, detail),
             AppError::Company(refusal) => return of_company(&refusal, detail),
+            AppError::ClientDeleted => Kind::ClientDeleted,
             AppError::NameTaken(_) => Kind::AlreadyExists,
             AppError::VersionMismatch { .. } => Kind::VersionMismatch,
             AppError::Contended => Kind::Contended,
@@ -422,6 +433,7 @@ fn of_token(refusal: TokenRefusal, detail: String) -> Problem {
         TokenRefusal::NotFound => Problem::new(Kind::NotFound, detail),
         TokenRefusal::Exists => Problem::new(Kind::AlreadyExists, detail),
         TokenRefusal::Deleted => Problem::new(Kind::TokenDeleted, detail),
+        TokenRefusal::ClientDeleted => Problem::new(Kind::ClientDeleted, detail),
         TokenRefusal::OauthAppDisabled => Problem::new(Kind::OauthAppDisabled, detail),
         TokenRefusal::Policy(violation) => Problem {
             errors: vec![Invalid::new(violation.field(), detail.clone())],

@@ -3,10 +3,11 @@
 use super::Service;
 use super::access::{Access, authorize};
 use super::envelope::envelope;
+use super::oauth::{metadata, published, revoke, token};
 use super::problem::{Kind, Problem};
 use super::{
-    audit, audit_stream, companies, denials, docs_page, html, incidents, keys, members, openapi,
-    ops, policy, problems_page, projections, tokens, verify,
+    audit, audit_stream, clients, companies, denials, docs_page, html, incidents, keys, members,
+    openapi, ops, policy, problems_page, projections, tokens, verify,
 };
 use crate::console;
 use axum::Router;
@@ -107,7 +108,7 @@ impl Routes {
 
 /// All routes of the service.
 pub fn routes(service: Arc<Service>) -> Routes {
-    use Access::{Key, Power, Public};
+    use Access::{Client, Key, Power, Public};
     Routes::new(service)
         .get("/v1/whoami", Key, companies::whoami)
         .get("/v1/scopes", Key, companies::scopes)
@@ -136,6 +137,19 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/v1/companies/{company_id}/keys/{key_id}", Power(Auditor), keys::get)
         .delete("/v1/companies/{company_id}/keys/{key_id}", Power(SuperAdmin), keys::delete)
         .post("/v1/companies/{company_id}/keys/{key_id}/refresh", Power(SuperAdmin), keys::refresh)
+        .get("/v1/companies/{company_id}/clients", Power(Auditor), clients::list)
+        .post("/v1/companies/{company_id}/clients", Power(SuperAdmin), clients::create)
+        .get("/v1/companies/{company_id}/clients/{client_id}", Power(Auditor), clients::get)
+        .delete(
+            "/v1/companies/{company_id}/clients/{client_id}",
+            Power(SuperAdmin),
+            clients::delete,
+        )
+        .post(
+            "/v1/companies/{company_id}/clients/{client_id}/rotate",
+            Power(SuperAdmin),
+            clients::rotate,
+        )
         .get("/v1/companies/{company_id}/tokens", Power(Auditor), tokens::list)
         .post("/v1/companies/{company_id}/tokens", Power(SuperAdmin), tokens::create)
         .post("/v1/companies/{company_id}/tokens/find", Power(SuperAdmin), tokens::find)
@@ -169,6 +183,13 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/v1/projections", Power(Operator), projections::list)
         .get("/v1/projections/{name}/rebuild", Power(Operator), projections::progress)
         .post("/v1/projections/{name}/rebuild", Power(Operator), projections::rebuild)
+        .post("/oauth/token", Client, token::token)
+        .post("/oauth/revoke", Client, revoke::revoke)
+        .get("/.well-known/oauth-authorization-server", Public, metadata::metadata)
+        .get("/.well-known/oauth-authorization-server/{*path}", Public, metadata::metadata_below)
+        .post("/tokens", Client, published::create)
+        .post("/tokens/refresh_token", Client, published::refresh)
+        .post("/revoke", Client, published::revoke)
         .get("/healthz", Public, ops::healthz)
         .get("/readyz", Public, ops::readyz)
         .get("/metrics", Public, ops::metrics)

@@ -156,7 +156,7 @@ pub async fn create(
     let idempotency = key.of(&caller.credential, body.hash);
     let conditions = Conditions { expected_version: None, idempotency };
     let NewTokenRequest { name, scopes, expires_in_seconds, reason } = body.value;
-    let input = NewToken { name, scopes, expires_in_seconds, reason };
+    let input = NewToken { name, scopes, expires_in_seconds, client_id: None, reason };
     let changed = service.app.create_token(&caller, input, conditions).await?;
     let path = format!("/v1/companies/{}/tokens/{}", caller.company, changed.view.token_id);
     Ok(with_secret(StatusCode::CREATED, &changed).location(&path))

@@ -414,6 +414,7 @@ mod tests {
         Arc::new(Service {
             app: app.unwrap(),
             proxies: Proxies::default(),
+            no_query_credentials: false,
             public_url: String::new(),
             stopping: tokio::sync::watch::channel(false).1,
         })

@@ -152,6 +152,18 @@ impl TestApp {
         events.iter().filter(|event| event.event_type == event_type).count()
     }
 
+    /// Nobody, at the same service set to take no credentials in a query.
+    pub fn without_query_credentials(&self) -> Client {
+        let service = Service {
+            app: Arc::clone(&self.app),
+            proxies: Proxies::default(),
+            public_url: self.service.public_url.clone(),
+            no_query_credentials: true,
+            stopping: self.service.stopping.clone(),
+        };
+        Client { router: router(Arc::new(service)), key: None }
+    }
+
     /// Stops everything that runs, and hands out the database.
     pub async fn stopped(self) -> (Storage, Arc<SetClock>) {
         let Self { storage, clock, stop, tasks, .. } = self;
@@ -169,6 +181,7 @@ pub fn service(app: &Arc<App>, stopping: watch::Receiver<bool>) -> Arc<Service> 
         app: Arc::clone(app),
         proxies: Proxies::default(),
         public_url: "http://localhost:8080".to_owned(),
+        no_query_credentials: false,
         stopping,
     })
 }

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore, QueryReplay};
 use cqrs_es::{AggregateError, CqrsFramework, EventEnvelope, EventStore, Query};
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use token_ledger_domain::policy::Policy;
 use token_ledger_domain::token::{Token, TokenCommand, TokenDecision, TokenEvent, TokenRules};
@@ -29,7 +29,8 @@ fn repository<F: Fixture>(given: &Given<F>) -> F::Repository {
 }
 
 fn decision(command: TokenCommand, now: Timestamp) -> TokenDecision {
-    let rules = TokenRules { oauth_app_enabled: true, policy: Policy::default() };
+    let rules =
+        TokenRules { oauth_app_enabled: true, policy: Policy::default(), clients: BTreeSet::new() };
     TokenDecision { command, rules, now }
 }
 

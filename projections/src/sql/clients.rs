@@ -3,6 +3,7 @@
 use super::table::table;
 use super::{Columns, FromColumns, Statement, Table, Unreadable};
 use crate::clients::{ClientRow, Clients};
+use crate::index::VerificationIndex;
 use token_ledger_domain::{ClientId, CompanyId};
 use uuid::Uuid;
 
@@ -40,7 +41,13 @@ table!(
         row.deleted_at,
         row.version,
         row.position,
-    ]
+    ],
+    refresh |index: &VerificationIndex, key, row: Option<&ClientRow>| {
+        index.forget_client(ClientId(key));
+        if let Some(row) = row {
+            index.apply_client(row);
+        }
+    }
 );
 
 impl FromColumns for ClientRow {
@@ -60,6 +67,11 @@ impl FromColumns for ClientRow {
             position: row.number(12)?,
         })
     }
+}
+
+/// A client.
+pub(super) fn one(company: CompanyId, id: ClientId) -> Statement {
+    Statement::new(Clients::statements().one.as_str()).with(company).with(id.0)
 }
 
 /// A company's clients, in the order of their identifiers, behind the one given.

@@ -76,6 +76,17 @@ impl<S: Sql> ReadModels for S {
         Ok(None)
     }
 
+    async fn client_token_of_secret(
+        &self,
+        company: CompanyId,
+        client: ClientId,
+        digest: Digest,
+    ) -> Result<Option<TokenId>, StoreError> {
+        let id: Option<Uuid> =
+            self.fetch_one(tokens::of_clients_secret(company, client, digest)).await?;
+        Ok(id.map(TokenId))
+    }
+
     async fn key(&self, company: CompanyId, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
         self.fetch_one(keys::one(company, id)).await
     }
@@ -112,6 +123,14 @@ impl<S: Sql> ReadModels for S {
         limit: usize,
     ) -> Result<Vec<MemberRow>, StoreError> {
         self.fetch(members::page(company, after, limit)).await
+    }
+
+    async fn client(
+        &self,
+        company: CompanyId,
+        id: ClientId,
+    ) -> Result<Option<ClientRow>, StoreError> {
+        self.fetch_one(clients::one(company, id)).await
     }
 
     async fn clients(

@@ -145,6 +145,18 @@ pub(super) fn of_live_secret(company: CompanyId, digest: Digest) -> Statement {
     .with(digest)
 }
 
+/// The token that a client got and whose current or previous secret this is.
+pub(super) fn of_clients_secret(company: CompanyId, client: ClientId, digest: Digest) -> Statement {
+    Statement::new(
+        "SELECT token_id FROM tokens \
+         WHERE company_id = ?1 AND client_id = ?2 AND (digest = ?3 OR previous_digest = ?3) \
+         LIMIT 1",
+    )
+    .with(company)
+    .with(client.0)
+    .with(digest)
+}
+
 /// The token that a secret ever belonged to, as a text, by a part of the log: the positions behind
 /// `after`, up to `last`.
 pub(super) fn of_secret_between(

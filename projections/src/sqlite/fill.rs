@@ -4,6 +4,7 @@ use super::SqliteReadModels;
 use super::failed;
 use super::run::bind;
 use super::tables::SqliteTable;
+use crate::clients::Clients;
 use crate::companies::Companies;
 use crate::index::{LiveToken, VerificationIndex};
 use crate::keys::Keys;
@@ -43,6 +44,10 @@ impl SqliteReadModels {
                     let keys = Keys::range(connection, id, Keys::FIRST, usize::MAX >> 1)?;
                     for row in &keys {
                         index.apply_key(row);
+                    }
+                    let clients = Clients::range(connection, id, Clients::FIRST, usize::MAX >> 1)?;
+                    for row in &clients {
+                        index.apply_client(row);
                     }
                 }
                 Ok(())

@@ -123,6 +123,7 @@ impl InlineProjections for Inline {
     fn committed(&mut self) {
         self.companies.rows().for_each(|row| self.index.apply_company(row));
         self.keys.rows().for_each(|row| self.index.apply_key(row));
+        self.clients.rows().for_each(|row| self.index.apply_client(row));
         self.tokens.rows().for_each(|row| self.index.apply_token(row));
         self.rolled_back();
     }

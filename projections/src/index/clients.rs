@@ -1,0 +1,71 @@
+//! The OAuth clients in memory: what comes from outside with a client's identifier finds the company
+//! and the digests of the secrets here, without a query.
+//!
+//! A deleted client stays, marked as such: its tokens are good no more from the moment of the
+//! deletion on, whenever their own deletion is recorded.
+
+use crate::clients::ClientRow;
+use parking_lot::RwLock;
+use std::collections::HashMap;
+use token_ledger_domain::{ClientId, CompanyId, Digest, Name, ScopeSet, Timestamp};
+
+/// A client that is not deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ActiveClient {
+    /// The client.
+    pub client_id: ClientId,
+    /// Its company.
+    pub company_id: CompanyId,
+    /// Its name.
+    pub name: Name,
+    /// The scopes that it may ask for.
+    pub scopes: ScopeSet,
+    /// The SHA-256 of its secret.
+    pub digest: Digest,
+    /// The secret before and when it stops, while a grace period was given.
+    pub previous: Option<(Digest, Timestamp)>,
+}
+
+/// A client, and how far its company's ledger had come when it was taken over.
+struct Entry {
+    position: u64,
+    /// None once it is deleted.
+    client: Option<ActiveClient>,
+}
+
+/// All clients.
+#[derive(Default)]
+pub(super) struct ClientTable(RwLock<HashMap<ClientId, Entry>>);
+
+impl ClientTable {
+    /// The client, unless it is unknown or deleted.
+    pub(super) fn get(&self, id: ClientId) -> Option<ActiveClient> {
+        self.0.read().get(&id)?.client.clone()
+    }
+
+    /// Whether the client was deleted.
+    pub(super) fn is_deleted(&self, id: ClientId) -> bool {
+        self.0.read().get(&id).is_some_and(|entry| entry.client.is_none())
+    }
+
+    /// Takes over a client's row, unless a later one was taken over before.
+    pub(super) fn apply(&self, row: &ClientRow) {
+        let client = row.deleted_at.is_none().then(|| ActiveClient {
+            client_id: row.client_id,
+            company_id: row.company_id,
+            name: row.name.clone(),
+            scopes: row.scopes.clone(),
+            digest: row.digest,
+            previous: row.previous,
+        });
+        let mut clients = self.0.write();
+        if clients.get(&row.client_id).is_none_or(|known| known.position <= row.position) {
+            clients.insert(row.client_id, Entry { position: row.position, client });
+        }
+    }
+
+    /// Forgets a client altogether.
+    pub(super) fn forget(&self, id: ClientId) {
+        self.0.write().remove(&id);
+    }
+}

@@ -1,0 +1,273 @@
+//! OAuth clients.
+
+use super::input::{self, Check};
+use super::outcome::{Changed, Listed};
+use super::view::ClientView;
+use super::{App, AppError, Caller, Conditions};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::company::{Company, CompanyCommand};
+use token_ledger_domain::{ClientId, CompanyId, Name, Secret};
+use token_ledger_event_store::{ExecuteError, Executed, Request, StoreError};
+use token_ledger_projections::clients::ClientRow;
+
+/// How often a change is tried again when the company, though not the client, has changed.
+const MAX_ATTEMPTS: usize = 20;
+/// How long the answer to a deletion waits for the client's tokens to be deleted too. What is left
+/// then goes on without it; none of those tokens is good in the meantime.
+const SETTLE: Duration = Duration::from_secs(5);
+/// Rows that are read at a time for a list.
+const PAGE: usize = 200;
+
+/// What a new client shall be.
+#[derive(Clone, Debug, Default)]
+pub struct NewClient {
+    /// Its name.
+    pub name: String,
+    /// The scopes that it may ask for.
+    pub scopes: Vec<String>,
+    /// Why.
+    pub reason: Option<String>,
+}
+
+/// Whether a client is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClientStatus {
+    /// It is not.
+    Active,
+    /// It is.
+    Deleted,
+}
+
+impl ClientStatus {
+    const fn of(row: &ClientRow) -> Self {
+        if row.deleted_at.is_some() { Self::Deleted } else { Self::Active }
+    }
+}
+
+impl App {
+    /// Creates a client in the caller's company.
+    ///
+    /// # Errors
+    /// When the input is not acceptable.
+    pub async fn create_client(
+        &self,
+        caller: &Caller,
+        input: NewClient,
+        conditions: Conditions,
+    ) -> Result<Changed<ClientView>, AppError> {
+        let mut check = Check::default();
+        let name = check.field("name", Name::new(input.name));
+        let scopes = check.field("scopes", self.choices.catalogue.select(&input.scopes));
+        let reason = check.field("reason", input::reason(input.reason));
+        let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {
+            return Err(check.refusal());
+        };
+        let secret = self.client_secret();
+        let client_id = ClientId(self.new_id());
+        let stored = secret.stored();
+        let command = CompanyCommand::CreateClient { client_id, name, scopes, secret: stored };
+        let executed = self.execute_client(caller, client_id, command, conditions, reason).await?;
+        self.changed_client(caller, client_id, executed, secret).await
+    }
+
+    /// Gives a client a new secret; the old one lives on for the grace period.
+    ///
+    /// # Errors
+    /// When the client is deleted, or the grace period is more than the company's policy allows.
+    pub async fn rotate_client(
+        &self,
+        caller: &Caller,
+        client_id: ClientId,
+        grace_period_seconds: i64,
+        reason: Option<String>,
+        conditions: Conditions,
+    ) -> Result<Changed<ClientView>, AppError> {
+        let reason = input::checked_reason(reason)?;
+        let secret = self.client_secret();
+        let command = CompanyCommand::RotateClient {
+            client_id,
+            secret: secret.stored(),
+            grace_seconds: grace_period_seconds,
+        };
+        let executed = self.execute_client(caller, client_id, command, conditions, reason).await?;
+        self.changed_client(caller, client_id, executed, secret).await
+    }
+
+    /// Deletes a client, and its tokens with it. None of them is good from the moment on that the
+    /// client is deleted; that they are deleted is recorded token by token after that, even if the
+    /// process ends in between.
+    ///
+    /// # Errors
+    /// When the client is deleted already.
+    pub async fn delete_client(
+        self: &Arc<Self>,
+        caller: &Caller,
+        client_id: ClientId,
+        reason: Option<String>,
+        conditions: Conditions,
+    ) -> Result<(), AppError> {
+        let reason = input::checked_reason(reason)?;
+        let row = self.existing_client(caller.company, client_id).await?;
+        // Stored before the client is deleted, so that what follows from that can't be forgotten.
+        let sweep = self.plan_sweep(caller, client_id, &row.name, reason.as_deref()).await?;
+        let command = CompanyCommand::DeleteClient { client_id };
+        if let Err(error) =
+            self.execute_client(caller, client_id, command, conditions, reason).await
+        {
+            self.call_off(sweep).await;
+            return Err(error);
+        }
+        let sweep = self.carry_on(sweep);
+        if tokio::time::timeout(SETTLE, sweep).await.is_err() {
+            tracing::info!(client = %client_id, "the client's tokens are still being deleted");
+        }
+        Ok(())
+    }
+
+    /// A client of the caller's company, deleted or not.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn client(&self, caller: &Caller, id: ClientId) -> Result<ClientView, AppError> {
+        let row = self.read.client(caller.company, id).await?;
+        Ok(ClientView::new(row.ok_or(AppError::NotFound("client"))?, self.now()))
+    }
+
+    /// The clients of the caller's company that have one of these statuses, oldest first.
+    ///
+    /// # Errors
+    /// When there is no such company.
+    pub async fn clients(
+        &self,
+        caller: &Caller,
+        statuses: &BTreeSet<ClientStatus>,
+        mut after: Option<ClientId>,
+        limit: usize,
+    ) -> Result<Listed<ClientView, ClientId>, AppError> {
+        self.existing_company(caller.company).await?;
+        let mut rows = Vec::new();
+        while rows.len() <= limit {
+            let page = self.read.clients(caller.company, after, PAGE).await?;
+            let is_end = page.len() < PAGE;
+            after = page.last().map(|row| row.client_id);
+            rows.extend(page.into_iter().filter(|row| statuses.contains(&ClientStatus::of(row))));
+            if is_end {
+                break;
+            }
+        }
+        rows.truncate(limit + 1);
+        let now = self.now();
+        let view = |row| ClientView::new(row, now);
+        Ok(Listed::cut(rows, limit, |row| row.client_id, view))
+    }
+
+    /// The client, which must neither be absent nor deleted.
+    async fn existing_client(
+        &self,
+        company: CompanyId,
+        id: ClientId,
+    ) -> Result<ClientRow, AppError> {
+        let row = self.read.client(company, id).await?.ok_or(AppError::NotFound("client"))?;
+        if row.deleted_at.is_some() {
+            return Err(AppError::ClientDeleted);
+        }
+        Ok(row)
+    }
+
+    /// Executes a command about a client. The version that the caller expects is the client's,
+    /// while the stream is the company's, in which much else happens.
+    async fn execute_client(
+        &self,
+        caller: &Caller,
+        id: ClientId,
+        command: CompanyCommand,
+        conditions: Conditions,
+        reason: Option<String>,
+    ) -> Result<Executed<Company>, AppError> {
+        let Conditions { expected_version, idempotency } = conditions;
+        let company = caller.company;
+        let context = caller.context(reason);
+        // A repeat is answered as the first time, however far the client has moved on since.
+        let expected = match self.begun(company, idempotency.as_ref()).await? {
+            Some(_) => None,
+            None => expected_version,
+        };
+        for _ in 0..MAX_ATTEMPTS {
+            let request = Request {
+                id: company.0,
+                command: command.clone(),
+                expected_version: self.company_at(company, id, expected).await?,
+                idempotency: idempotency.clone(),
+            };
+            let relies = request.expected_version.is_some();
+            match self.ledger.execute::<Company>(company, caller.power, &context, request).await {
+                Err(ExecuteError::VersionMismatch { .. }) if relies => {}
+                Err(error) => return Err(self.client_refusal(company, id, error.into()).await),
+                Ok(executed) => return Ok(executed),
+            }
+        }
+        Err(AppError::Contended)
+    }
+
+    /// The company's version at which the client is at the version expected.
+    async fn company_at(
+        &self,
+        company: CompanyId,
+        id: ClientId,
+        expected: Option<u64>,
+    ) -> Result<Option<u64>, AppError> {
+        let Some(expected) = expected else { return Ok(None) };
+        // In this order: a client that changes in between is noticed by the company's version.
+        let version = self.existing_company(company).await?.version;
+        let actual = self.existing_client(company, id).await?.version;
+        if actual == expected {
+            Ok(Some(version))
+        } else {
+            Err(AppError::VersionMismatch { actual })
+        }
+    }
+
+    /// The company no longer knows a deleted client; callers do.
+    async fn client_refusal(&self, company: CompanyId, id: ClientId, error: AppError) -> AppError {
+        match error {
+            AppError::NotFound("client") => {
+                self.existing_client(company, id).await.err().unwrap_or(error)
+            }
+            other => other,
+        }
+    }
+
+    /// What the command led to: the client right after it, whatever happened to it since.
+    async fn changed_client(
+        &self,
+        caller: &Caller,
+        id: ClientId,
+        executed: Executed<Company>,
+        secret: Secret,
+    ) -> Result<Changed<ClientView>, AppError> {
+        let company = caller.company;
+        let (row, at, repeated) = match executed {
+            Executed::Done { sequence, recorded_at, .. } => {
+                let current = self.read.client(company, id).await?;
+                let row = match current.filter(|row| row.version == sequence) {
+                    Some(row) => Some(row),
+                    None => self.client_after(company, sequence).await?,
+                };
+                (row, recorded_at, false)
+            }
+            Executed::Repeated(replay) => {
+                let row = self.client_after(company, replay.sequence).await?;
+                (row, replay.recorded_at, true)
+            }
+        };
+        let row = row.ok_or_else(|| StoreError::Rejected("no row of a client".to_owned()))?;
+        let secret = Some(secret).filter(|_| !repeated);
+        Ok(Changed { view: ClientView::new(row, at), secret, repeated })
+    }
+
+    fn client_secret(&self) -> Secret {
+        Secret::from_random(&self.choices.client_prefix, self.ledger.entropy().bits256())
+    }
+}

@@ -1,0 +1,156 @@
+//! How a client proves who it is (RFC 6749 §2.3.1): by Basic or in the body, not both.
+
+use super::error::OauthError;
+use super::params::{Params, decoded};
+use crate::app::Caller;
+use crate::app::throttle::{Failed, Throttled};
+use crate::http::{RequestInfo, Service};
+use axum::http::{HeaderMap, header};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use std::net::IpAddr;
+use token_ledger_domain::{Actor, ActorType, Power};
+use token_ledger_projections::index::ActiveClient;
+use zeroize::Zeroizing;
+
+/// User name and password of `Authorization: Basic` (RFC 7617), as they were sent.
+pub(in crate::http) struct Basic {
+    pub(in crate::http) user: Zeroizing<String>,
+    pub(in crate::http) password: Zeroizing<String>,
+}
+
+impl Basic {
+    /// What a header's value holds; `None` where it is of another scheme. What can't be read is a
+    /// credential that is not good.
+    pub(in crate::http) fn of(value: &str) -> Option<Self> {
+        let (scheme, encoded) = value.split_once(' ').unwrap_or((value, ""));
+        if !scheme.eq_ignore_ascii_case("basic") {
+            return None;
+        }
+        let decoded = Zeroizing::new(STANDARD.decode(encoded.trim()).unwrap_or_default());
+        let text = std::str::from_utf8(&decoded).unwrap_or_default();
+        let (user, password) = text.split_once(':').unwrap_or_default();
+        Some(Self {
+            user: Zeroizing::new(user.to_owned()),
+            password: Zeroizing::new(password.to_owned()),
+        })
+    }
+
+    /// User name and password as a client's, whose percent-encoding is undone.
+    pub(in crate::http) fn credentials(&self) -> Credentials {
+        let part = |text: &str| decoded(text.as_bytes()).unwrap_or_default();
+        Credentials { client_id: part(&self.user), secret: part(&self.password) }
+    }
+}
+
+/// What a client shows.
+pub(in crate::http) struct Credentials {
+    pub(in crate::http) client_id: Zeroizing<String>,
+    pub(in crate::http) secret: Zeroizing<String>,
+}
+
+impl Credentials {
+    /// The credentials of a request.
+    ///
+    /// # Errors
+    /// When there are none, or more than one.
+    pub(in crate::http) fn of(headers: &HeaderMap, params: &Params) -> Result<Self, OauthError> {
+        let (id, secret) = (params.one("client_id")?, params.one("client_secret")?);
+        let mut values = headers.get_all(header::AUTHORIZATION).iter();
+        let Some(value) = values.next() else {
+            let owned = |text: Option<&str>| Zeroizing::new(text.unwrap_or_default().to_owned());
+            return Ok(Self { client_id: owned(id), secret: owned(secret) });
+        };
+        if values.next().is_some() || secret.is_some() {
+            return Err(OauthError::invalid_request(
+                "Send the client's credentials once: by Basic or in the body.",
+            ));
+        }
+        let basic = Basic::of(value.to_str().unwrap_or_default());
+        let credentials = basic.ok_or_else(OauthError::invalid_client)?.credentials();
+        if id.is_some_and(|id| *id != **credentials.client_id) {
+            return Err(OauthError::invalid_request(
+                "The parameter client_id names another client than the credentials.",
+            ));
+        }
+        Ok(credentials)
+    }
+}
+
+/// The client that a request comes from, and what its commands are done as.
+///
+/// # Errors
+/// When it does not prove who it is.
+pub(super) fn authenticate(
+    service: &Service,
+    info: RequestInfo,
+    headers: &HeaderMap,
+    params: &Params,
+) -> Result<(ActiveClient, Caller), OauthError> {
+    let credentials = Credentials::of(headers, params)?;
+    let client = match check(service, &credentials, info.ip) {
+        Ok(client) => client,
+        Err(None) => return Err(OauthError::invalid_client()),
+        Err(Some(throttled)) => return Err(OauthError::Failed(Box::new(throttled.into()))),
+    };
+    let caller = Caller {
+        company: client.company_id,
+        // What a client may do is decided by whose token it is, not by a power.
+        power: Power::Auditor,
+        actor: Actor { kind: ActorType::Client, id: client.client_id.0 },
+        name: Some(client.name.to_string()),
+        credential: client.client_id.to_string(),
+        request_id: Some(info.request_id),
+        ip: info.ip.map(|ip| ip.to_string()),
+        user_agent: info.user_agent,
+    };
+    Ok((client, caller))
+}
+
+/// The client with these credentials. Every client that proves who it is, and every one that
+/// fails to, passes here.
+///
+/// # Errors
+/// When there is none; with a [`Throttled`] when that happened too often.
+pub(in crate::http) fn check(
+    service: &Service,
+    given: &Credentials,
+    ip: Option<IpAddr>,
+) -> Result<ActiveClient, Option<Throttled>> {
+    let app = &service.app;
+    app.authenticate_client(&given.client_id, &given.secret)
+        .ok_or_else(|| app.throttle.failed(Failed::Client(&given.client_id), ip, app.now()).err())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(text: &str) -> Option<(String, String)> {
+        let credentials = Basic::of(text)?.credentials();
+        Some((credentials.client_id.to_string(), credentials.secret.to_string()))
+    }
+
+    fn basic(text: &str) -> String {
+        format!("Basic {}", STANDARD.encode(text))
+    }
+
+    #[test]
+    fn basic_is_decoded_twice() {
+        let pair = |a: &str, b: &str| Some((a.to_owned(), b.to_owned()));
+        assert_eq!(of(&basic("a%2Db:c+d%3A")), pair("a-b", "c d:"));
+        assert_eq!(of(&basic("a:b:c")), pair("a", "b:c"));
+        assert_eq!(of(&basic("a:b").replace("Basic", "bAsIc")), pair("a", "b"));
+    }
+
+    #[test]
+    fn what_can_not_be_read_is_no_good_credential() {
+        let nothing = Some((String::new(), String::new()));
+        for text in ["Basic", "Basic ", "Basic !!", &basic("no colon"), &basic("")] {
+            assert_eq!(of(text), nothing, "{text}");
+        }
+        assert_eq!(of(&basic("%ff:b")), Some((String::new(), "b".to_owned())));
+        assert_eq!(of("Bearer x"), None);
+        assert_eq!(of(""), None);
+    }
+}

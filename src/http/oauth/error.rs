@@ -1,0 +1,154 @@
+//! What goes wrong, in the words of OAuth (RFC 6749 §5.2, RFC 7009 §2.2.1).
+
+use crate::app::oauth::GrantRefusal;
+use crate::http::problem::{Kind, Problem};
+use axum::Json;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::borrow::Cow;
+use utoipa::{IntoResponses, ToSchema};
+
+/// How a client may prove who it is.
+pub(in crate::http) const BASIC_CHALLENGE: &str = "Basic realm=\"token-ledger\", charset=\"UTF-8\"";
+
+/// The codes that answers carry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(in crate::http) enum Code {
+    InvalidRequest,
+    InvalidClient,
+    InvalidGrant,
+    UnauthorizedClient,
+    UnsupportedGrantType,
+    InvalidScope,
+}
+
+impl Code {
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::InvalidRequest => "invalid_request",
+            Self::InvalidClient => "invalid_client",
+            Self::InvalidGrant => "invalid_grant",
+            Self::UnauthorizedClient => "unauthorized_client",
+            Self::UnsupportedGrantType => "unsupported_grant_type",
+            Self::InvalidScope => "invalid_scope",
+        }
+    }
+}
+
+/// Why a client's request was not carried out.
+#[derive(Debug)]
+pub(in crate::http) enum OauthError {
+    /// The client's doing.
+    Refused {
+        /// The status.
+        status: StatusCode,
+        /// The code.
+        code: Code,
+        /// What was wrong and what to do. Never what was sent: that may be a secret.
+        description: Cow<'static, str>,
+    },
+    /// The service's: the envelope fills in the request's identifier.
+    Failed(Box<Problem>),
+}
+
+impl OauthError {
+    /// A refusal with the usual status.
+    pub(in crate::http) fn new(code: Code, description: impl Into<Cow<'static, str>>) -> Self {
+        let status = match code {
+            Code::InvalidClient => StatusCode::UNAUTHORIZED,
+            _ => StatusCode::BAD_REQUEST,
+        };
+        Self::Refused { status, code, description: description.into() }
+    }
+
+    /// A request that is not built as it should be.
+    pub(in crate::http) fn invalid_request(description: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Code::InvalidRequest, description)
+    }
+
+    /// A client that did not prove who it is.
+    pub(in crate::http) fn invalid_client() -> Self {
+        Self::new(
+            Code::InvalidClient,
+            "The client is unknown, its secret is wrong, or none was sent.",
+        )
+    }
+}
+
+impl From<GrantRefusal> for OauthError {
+    fn from(refusal: GrantRefusal) -> Self {
+        let description = refusal.to_string();
+        match refusal {
+            GrantRefusal::Scope(_) => Self::new(Code::InvalidScope, description),
+            GrantRefusal::Name(_) => Self::invalid_request(description),
+            GrantRefusal::ModuleOff | GrantRefusal::NotOwn => {
+                Self::new(Code::UnauthorizedClient, description)
+            }
+            GrantRefusal::ClientDeleted => Self::invalid_client(),
+            GrantRefusal::NoSuchToken => Self::new(Code::InvalidGrant, description),
+            GrantRefusal::Contended => Self::Failed(Box::new(Problem::new(
+                Kind::Unavailable,
+                "Others keep changing the same thing; try again.",
+            ))),
+            GrantRefusal::Failed(error) => Self::Failed(Box::new(error.into())),
+        }
+    }
+}
+
+/// An error (RFC 6749 §5.2).
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct OauthErrorBody {
+    /// The error's code.
+    pub(in crate::http) error: &'static str,
+    /// What was wrong and what to do.
+    pub(in crate::http) error_description: String,
+}
+
+impl OauthErrorBody {
+    /// The body, with nothing in the description that RFC 6749 §5.2 does not allow.
+    pub(in crate::http) fn new(code: Code, description: &str) -> Self {
+        let allowed = |c: &char| matches!(*c, ' '..='!' | '#'..='[' | ']'..='~');
+        Self {
+            error: code.as_str(),
+            error_description: description.chars().filter(allowed).collect(),
+        }
+    }
+}
+
+impl IntoResponse for OauthError {
+    fn into_response(self) -> Response {
+        let mut response = match self {
+            Self::Refused { status, code, description } => {
+                let body = Json(OauthErrorBody::new(code, &description));
+                let mut response = (status, body).into_response();
+                if status == StatusCode::UNAUTHORIZED {
+                    let challenge = HeaderValue::from_static(BASIC_CHALLENGE);
+                    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+                }
+                response
+            }
+            Self::Failed(problem) => problem.into_response(),
+        };
+        super::never_cached(response.headers_mut());
+        response
+    }
+}
+
+/// How a client's request may be refused.
+#[derive(Debug, IntoResponses)]
+#[expect(dead_code, reason = "documents the answers")]
+pub(in crate::http) enum RefusedClient {
+    /// The request is not built as it should be, or asks for more than it may.
+    #[response(status = 400)]
+    Invalid(OauthErrorBody),
+    /// The client is unknown or its secret is wrong.
+    #[response(status = 401)]
+    Unauthorized(OauthErrorBody),
+    /// The body has more than 64 KiB.
+    #[response(status = 413)]
+    BodyTooLarge(OauthErrorBody),
+    /// The service can't do it right now.
+    #[response(status = 503, content_type = "application/problem+json")]
+    Unavailable(crate::http::problem::ProblemBody),
+}

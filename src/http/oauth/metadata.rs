@@ -1,0 +1,84 @@
+//! What the service can do as an authorization server (RFC 8414).
+
+use super::token::CLIENT_CREDENTIALS;
+use crate::http::Service;
+use crate::http::problem::{Answer, Kind, Problem};
+use axum::Json;
+use axum::extract::{OriginalUri, State};
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+
+/// Where the metadata stand (RFC 8414 §3): the issuer's own path, if it has one, comes behind.
+const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
+/// How clients may prove who they are.
+const METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
+
+/// The metadata.
+#[derive(Debug, Serialize, ToSchema)]
+pub(in crate::http) struct Metadata {
+    issuer: String,
+    token_endpoint: String,
+    revocation_endpoint: String,
+    introspection_endpoint: String,
+    grant_types_supported: [&'static str; 1],
+    response_types_supported: [&'static str; 0],
+    scopes_supported: Vec<String>,
+    token_endpoint_auth_methods_supported: [&'static str; 2],
+    revocation_endpoint_auth_methods_supported: [&'static str; 2],
+    introspection_endpoint_auth_methods_supported: [&'static str; 2],
+    service_documentation: String,
+}
+
+/// Describes the authorization server.
+#[utoipa::path(
+    get, path = "/.well-known/oauth-authorization-server", operation_id = "oauth_metadata",
+    tag = "oauth",
+    security(()),
+    responses((status = 200, description = "The metadata", body = Metadata)),
+)]
+pub(in crate::http) async fn metadata(State(service): State<Arc<Service>>) -> Json<Metadata> {
+    Json(of(&service))
+}
+
+/// Describes the authorization server whose URL has this path.
+#[utoipa::path(
+    get, path = "/.well-known/oauth-authorization-server/{path}",
+    operation_id = "oauth_metadata_below", tag = "oauth",
+    params(("path" = String, Path, description = "The path of the service's public URL")),
+    security(()),
+    responses(
+        (status = 200, description = "The metadata", body = Metadata),
+        (status = 404, description = "The service's public URL has another path",
+            body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
+    ),
+)]
+pub(in crate::http) async fn metadata_below(
+    State(service): State<Arc<Service>>,
+    OriginalUri(uri): OriginalUri,
+) -> Answer<Json<Metadata>> {
+    let own = url::Url::parse(&service.public_url).ok();
+    let own = own.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
+    if uri.path().strip_prefix(WELL_KNOWN) == Some(own) {
+        return Ok(Json(of(&service)));
+    }
+    Err(Problem::new(Kind::NotFound, "There is no authorization server of this path."))
+}
+
+fn of(service: &Service) -> Metadata {
+    let issuer = &service.public_url;
+    let catalogue = &service.app.choices.catalogue;
+    Metadata {
+        token_endpoint: format!("{issuer}/oauth/token"),
+        revocation_endpoint: format!("{issuer}/oauth/revoke"),
+        introspection_endpoint: format!("{issuer}/oauth/introspect"),
+        service_documentation: format!("{issuer}/docs"),
+        issuer: issuer.clone(),
+        grant_types_supported: [CLIENT_CREDENTIALS],
+        response_types_supported: [],
+        scopes_supported: catalogue.iter().map(|(scope, _)| scope.to_string()).collect(),
+        token_endpoint_auth_methods_supported: METHODS,
+        revocation_endpoint_auth_methods_supported: METHODS,
+        introspection_endpoint_auth_methods_supported: METHODS,
+    }
+}

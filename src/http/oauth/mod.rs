@@ -1,0 +1,22 @@
+//! OAuth 2.0, for programs that get their tokens themselves: the endpoints of the standards, and
+//! the published API of the product that this service replaces.
+//!
+//! Parameters are read by [`params`], the client proves who it is in [`client_auth`], and what goes
+//! wrong is an [`error::OauthError`] on the standards' endpoints and its translation in
+//! [`published`] on the others.
+
+pub(super) mod client_auth;
+pub(super) mod error;
+pub(super) mod metadata;
+pub(super) mod params;
+pub(super) mod published;
+pub(super) mod revoke;
+pub(super) mod token;
+
+use axum::http::{HeaderMap, HeaderValue, header};
+
+/// What says that an answer is kept by nobody (RFC 6749 §5.1).
+fn never_cached(headers: &mut HeaderMap) {
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
+}
