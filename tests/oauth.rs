@@ -165,7 +165,10 @@ async fn a_client_proves_itself_by_basic_or_in_the_body_but_not_both() {
     ask("").header("authorization", &program.basic()).await.expect(200);
     ask(&format!("client_id={id}")).header("authorization", &program.basic()).await.expect(200);
     // RFC 6749 §2.3.1: both parts are percent-encoded, and may be so wholly.
-    let encoded: String = secret.bytes().map(|byte| format!("%{byte:02X}")).collect();
+    let encoded =
+        hex::encode_upper(secret).as_bytes().chunks(2).fold(String::new(), |all, pair| {
+            all + "%" + std::str::from_utf8(pair).expect("hexadecimal")
+        });
     let lower = program.basic().replace("Basic", "basic");
     for header in [&basic(&id.replace('-', "%2D"), &encoded), &lower] {
         ask("").header("authorization", header).await.expect(200);

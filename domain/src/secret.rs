@@ -6,6 +6,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use sha2::{Digest as _, Sha256};
+use std::borrow::Cow;
 use std::fmt;
 use std::str::FromStr;
 use zeroize::{Zeroize, Zeroizing};
@@ -88,6 +89,30 @@ pub fn is_well_formed(text: &str) -> bool {
     };
     let (body, sum) = bytes[start..].split_at(RANDOM_CHARS);
     body.iter().all(u8::is_ascii_alphanumeric) && checksum(body) == sum
+}
+
+/// The text with every run of letters, digits, `_` and `-` left out that holds a secret: for what
+/// callers are told about what they sent, and for what is kept of it.
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let is_run = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    if !text.split(|c| !is_run(c)).any(holds_secret) {
+        return Cow::Borrowed(text);
+    }
+    let mut kept = String::new();
+    for piece in text.split_inclusive(|c| !is_run(c)) {
+        let run = piece.trim_end_matches(|c| !is_run(c));
+        kept.push_str(if holds_secret(run) { "…" } else { run });
+        kept.push_str(&piece[run.len()..]);
+    }
+    Cow::Owned(kept)
+}
+
+/// Whether a secret stands anywhere in a run of letters, digits, `_` and `-`.
+fn holds_secret(run: &str) -> bool {
+    run.as_bytes().windows(RANDOM_CHARS + CHECKSUM_CHARS).any(|window| {
+        let (body, sum) = window.split_at(RANDOM_CHARS);
+        body.iter().all(u8::is_ascii_alphanumeric) && checksum(body) == sum
+    })
 }
 
 fn checksum(body: &[u8]) -> [u8; CHECKSUM_CHARS] {
@@ -215,6 +240,17 @@ mod tests {
         }
         assert!(!is_well_formed(""));
         assert!(!is_well_formed("ключ-ключ-ключ-ключ-ключ-ключ-ключ-ключ-ключ-ключ"));
+    }
+
+    #[test]
+    fn secrets_are_left_out_of_what_is_told() {
+        let secret = Secret::from_random("tlk_", [5; 32]);
+        let text = secret.reveal();
+        assert_eq!(without_secrets(&format!("leaked: {text}, 🔑{text}x!")), "leaked: …, 🔑…!");
+        assert_eq!(without_secrets(text), "…");
+        for plain in ["", "no secret — at all", "tlk_", &text[5..], &"a".repeat(200)] {
+            assert!(matches!(without_secrets(plain), Cow::Borrowed(kept) if kept == plain));
+        }
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::company::{Company, CompanyCommand};
-use token_ledger_domain::{ClientId, CompanyId, Name, Secret};
+use token_ledger_domain::{ClientId, CompanyId, Secret};
 use token_ledger_event_store::{ExecuteError, Executed, Request, StoreError};
 use token_ledger_projections::clients::ClientRow;
 
@@ -58,7 +58,7 @@ impl App {
         conditions: Conditions,
     ) -> Result<Changed<ClientView>, AppError> {
         let mut check = Check::default();
-        let name = check.field("name", Name::new(input.name));
+        let name = check.field("name", input::name(input.name));
         let scopes = check.field("scopes", self.choices.catalogue.select(&input.scopes));
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {

@@ -2,7 +2,12 @@
 
 use super::AppError;
 use super::error::Invalid;
+use std::borrow::Cow;
 use std::fmt::Display;
+use token_ledger_domain::Name;
+use token_ledger_domain::secret::without_secrets;
+
+const HOLDS_SECRET: &str = "must not hold a secret; name it by its last four characters";
 
 /// The longest reason, in characters.
 pub const MAX_REASON: usize = 500;
@@ -44,7 +49,21 @@ pub fn reason(text: Option<String>) -> Result<Option<String>, String> {
             u32::from(control)
         ));
     }
+    if matches!(without_secrets(&text), Cow::Owned(_)) {
+        return Err(HOLDS_SECRET.to_owned());
+    }
     Ok(Some(text).filter(|text| !text.trim().is_empty()))
+}
+
+/// A name of a token, key or client.
+///
+/// # Errors
+/// When the text can't be a name, or holds a secret, which would be kept and shown then.
+pub fn name(text: String) -> Result<Name, String> {
+    if matches!(without_secrets(&text), Cow::Owned(_)) {
+        return Err(HOLDS_SECRET.to_owned());
+    }
+    Name::new(text).map_err(|error| error.to_string())
 }
 
 /// A reason that must be given.
@@ -74,6 +93,15 @@ mod tests {
         assert_eq!(reason(Some("🔑".repeat(500))), Ok(Some("🔑".repeat(500))));
         assert_eq!(reason(Some(" ".to_owned())), Ok(None));
         assert_eq!(reason(None), Ok(None));
+    }
+
+    #[test]
+    fn a_secret_is_neither_reason_nor_name() {
+        let secret = token_ledger_domain::Secret::from_random("tlk_", [1; 32]);
+        let text = format!("leaked {}", secret.reveal());
+        assert!(reason(Some(text.clone())).is_err());
+        assert!(name(text).is_err());
+        assert!(name("leaked".to_owned()).is_ok());
     }
 
     #[test]

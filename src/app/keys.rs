@@ -7,7 +7,7 @@ use super::view::KeyView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::power::KeyScopes;
-use token_ledger_domain::{CompanyId, KeyId, KeyScope, Name, Secret};
+use token_ledger_domain::{CompanyId, KeyId, KeyScope, Secret};
 use token_ledger_event_store::{Executed, Request};
 
 /// What a new key shall be.
@@ -46,7 +46,7 @@ impl App {
         conditions: Conditions,
     ) -> Result<Changed<KeyView>, AppError> {
         let mut check = Check::default();
-        let name = check.field("name", Name::new(input.name));
+        let name = check.field("name", input::name(input.name));
         let scopes = check.field("scopes", key_scopes(&input.scopes));
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {

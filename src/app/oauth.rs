@@ -130,7 +130,7 @@ impl App {
     ) -> Result<Granted, GrantRefusal> {
         let input = NewToken {
             name: asked.name.unwrap_or_else(|| client.name.to_string()),
-            scopes: self.scopes_for(client, asked.scopes)?,
+            scopes: self.scopes_for(client, asked.scopes.as_deref())?,
             client_id: Some(client.client_id),
             ..NewToken::default()
         };
@@ -223,7 +223,7 @@ impl App {
     fn scopes_for(
         &self,
         client: &ActiveClient,
-        asked: Option<Vec<String>>,
+        asked: Option<&[String]>,
     ) -> Result<Vec<String>, GrantRefusal> {
         let offered: BTreeSet<&str> =
             self.choices.catalogue.iter().map(|(scope, _)| scope.as_str()).collect();
@@ -236,7 +236,7 @@ impl App {
         let names = |scopes: &BTreeSet<&str>| -> Vec<String> {
             scopes.iter().map(|scope| (*scope).to_owned()).collect()
         };
-        let chosen = match &asked {
+        let chosen = match asked {
             None => own.clone(),
             Some(asked) => asked.iter().map(String::as_str).collect(),
         };

@@ -8,7 +8,7 @@ use super::view::TokenView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
-use token_ledger_domain::{ClientId, Digest, Name, Secret, Timestamp, TokenId};
+use token_ledger_domain::{ClientId, Digest, Secret, Timestamp, TokenId};
 use token_ledger_event_store::{Executed, Request, StoreError};
 use token_ledger_projections::read_models::{
     After, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
@@ -41,7 +41,7 @@ impl App {
         conditions: Conditions,
     ) -> Result<Changed<TokenView>, AppError> {
         let mut check = Check::default();
-        let name = check.field("name", Name::new(input.name));
+        let name = check.field("name", input::name(input.name));
         let scopes = check.field("scopes", self.choices.catalogue.select(&input.scopes));
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {

@@ -34,7 +34,7 @@ pub struct Denied {
 pub(super) fn note(
     app: &App,
     info: &RequestInfo,
-    method: &Method,
+    method: &'static str,
     route: &str,
     response: &Response,
     problem: Option<Kind>,

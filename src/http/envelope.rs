@@ -3,12 +3,13 @@
 use super::problem::{Kind, Problem};
 use super::{Service, denials};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use token_ledger_domain::secret::without_secrets;
 use tracing::Instrument;
 
 /// How long a request may take before it is given up.
@@ -46,12 +47,12 @@ pub(super) async fn envelope(
         secure: origin.secure,
         user_agent: user_agent(request.headers()),
     };
-    let method = request.method().clone();
+    let method = method_name(request.method());
     let route = request
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", %request_id, %method, route);
+    let span = tracing::info_span!("request", %request_id, method, route);
     request.extensions_mut().insert(info.clone());
     let started = Instant::now();
     let mut response = async {
@@ -65,7 +66,7 @@ pub(super) async fn envelope(
     .await;
     let problem = response.extensions_mut().remove::<Problem>();
     let kind = problem.as_ref().map(|problem| problem.kind);
-    denials::note(&service.app, &info, &method, &route, &response, kind);
+    denials::note(&service.app, &info, method, &route, &response, kind);
     if let Some(problem) = problem {
         fill(&mut response, &problem, &request_id);
     }
@@ -104,7 +105,21 @@ fn finish(headers: &mut HeaderMap, request_id: &str) {
     }
 }
 
+/// The method for log and metrics: one that nobody knows may be anything, a secret too.
+pub(super) fn method_name(method: &Method) -> &'static str {
+    match *method {
+        Method::GET => "GET",
+        Method::HEAD => "HEAD",
+        Method::POST => "POST",
+        Method::PUT => "PUT",
+        Method::PATCH => "PATCH",
+        Method::DELETE => "DELETE",
+        Method::OPTIONS => "OPTIONS",
+        _ => "other",
+    }
+}
+
 pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
     let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
-    Some(text.chars().take(MAX_USER_AGENT).collect())
+    Some(without_secrets(text).chars().take(MAX_USER_AGENT).collect())
 }

@@ -1,7 +1,7 @@
 //! Token introspection (RFC 7662), for resource servers.
 
 use super::denials::Denied;
-use super::envelope::{REQUEST_ID, user_agent};
+use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::client_auth::{self, Basic, Credentials};
 use super::oauth::params::Params;
 use super::verify::{Verification, credential, guarded};
@@ -195,7 +195,7 @@ impl Asking {
     fn of(verification: &Verification, request: &Request) -> Self {
         let headers = request.headers();
         Self {
-            method: request.method().to_string(),
+            method: method_name(request.method()).to_owned(),
             ip: verification.service.proxies.origin(request.extensions(), headers).ip,
             user_agent: user_agent(headers),
         }

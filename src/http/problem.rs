@@ -12,6 +12,7 @@ use std::borrow::Cow;
 use token_ledger_domain::company::CompanyRefusal;
 use token_ledger_domain::key::KeyRefusal;
 use token_ledger_domain::policy::PolicyViolation;
+use token_ledger_domain::secret::without_secrets;
 use token_ledger_domain::token::TokenRefusal;
 use token_ledger_event_store::StoreError;
 use utoipa::ToSchema;
@@ -73,7 +74,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 25] = [
         Self::InvalidInput,
         Self::MalformedBody,
         Self::Unauthorized,
@@ -514,13 +515,14 @@ impl Problem {
             kind: format!("/problems/{}", self.kind.slug()),
             title: self.kind.title().to_owned(),
             status: status.as_u16(),
-            detail: self.detail.clone().into_owned(),
+            // What was sent may hold a secret that does not belong there.
+            detail: without_secrets(&self.detail).into_owned(),
             errors: (!self.errors.is_empty()).then(|| {
                 self.errors
                     .iter()
                     .map(|error| FieldProblem {
-                        field: error.field.clone(),
-                        detail: error.detail.clone(),
+                        field: without_secrets(&error.field).into_owned(),
+                        detail: without_secrets(&error.detail).into_owned(),
                     })
                     .collect()
             }),

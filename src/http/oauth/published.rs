@@ -23,6 +23,8 @@ use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 /// The published code of a client that is unknown or whose secret is wrong.
 const BAD_CLIENT: u32 = 13_401;
+/// What such a client is told.
+const MESSAGE: &str = "The client is unknown, its secret is wrong, or none was sent.";
 
 /// What all three take; in the query, a form or a JSON body.
 #[derive(Debug, IntoParams, ToSchema)]
@@ -261,13 +263,13 @@ impl IntoResponse for Published {
         let Self(OauthError::Refused { status, code: Code::InvalidClient, .. }) = self else {
             return self.0.into_response();
         };
-        const MESSAGE: &str = "The client is unknown, its secret is wrong, or none was sent.";
         let problem = ProblemBody {
             kind: "/problems/unauthorized".to_owned(),
             title: "Bad client credentials".to_owned(),
             status: status.as_u16(),
             detail: MESSAGE.to_owned(),
             errors: None,
+            rule: None,
             request_id: None,
         };
         let body = BadClient { error_code: BAD_CLIENT, message: MESSAGE, problem };
