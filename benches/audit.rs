@@ -32,7 +32,7 @@ fn main() {
         let id = bench.long_lived(company, TOKEN_EVENTS).await;
         let head = bench.store.head(company).await.expect("a head").expect("a head").position;
         let behind = SqliteBehind::<AuditTrail>::new(Arc::clone(&bench.database));
-        while behind.advance(company).await.expect("the audit trail moves") < head {}
+        while behind.advance(company).await.expect("the audit trail moves") < Some(head) {}
         (company, TokenId(id), head)
     });
     let reader = Connection::open(&path).expect("the ledger opens");

@@ -27,7 +27,7 @@ fn main() {
         bench.mixed(company, EVENTS).await;
         let head = bench.store.head(company).await.expect("a head").expect("a head").position;
         let behind = SqliteBehind::<AuditTrail>::new(Arc::clone(&bench.database));
-        while behind.advance(company).await.expect("the audit trail moves") < head {}
+        while behind.advance(company).await.expect("the audit trail moves") < Some(head) {}
         head
     });
     let before = memory().0;

@@ -2,18 +2,22 @@
 //!
 //! An answer costs a look-up and no query. Expiry is decided by the clock on every answer, and the
 //! OAuth App module by a flag beside the secrets. The one process that writes a change applies it
-//! here before the caller is answered.
+//! here before the caller is answered. Where there are other processes, they follow, and whether
+//! they are close enough to the ledgers to say "active" is [`Freshness`]'s to tell.
 
 mod clients;
+mod following;
 mod shard;
 
 pub use clients::ActiveClient;
 
 use crate::clients::ClientRow;
 use crate::companies::CompanyRow;
+use crate::freshness::Freshness;
 use crate::keys::KeyRow;
 use crate::tokens::{Status, TokenRow};
 use clients::ClientTable;
+use following::Following;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
 use shard::{SLOT_BITS, SLOT_MASK, Shard, Slot, hash_of};
@@ -22,9 +26,12 @@ use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::time::Duration;
 use token_ledger_domain::power::KeyScopes;
 use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Name, Timestamp, TokenId};
 use uuid::Uuid;
+
+pub use following::Round;
 
 /// Shards of the secrets, so that a growing table holds up only a few readers. A power of two.
 const SHARDS: usize = 64;
@@ -145,6 +152,7 @@ impl<T: Clone + Eq + Hash> Interned<T> {
 struct CompanyFlag {
     id: CompanyId,
     enabled: AtomicBool,
+    version: u64,
 }
 
 #[derive(Default)]
@@ -159,7 +167,7 @@ impl CompanyFlags {
             return *number;
         }
         let number = u32::try_from(self.flags.len()).unwrap_or(u32::MAX);
-        self.flags.push(CompanyFlag { id, enabled: AtomicBool::new(false) });
+        self.flags.push(CompanyFlag { id, enabled: AtomicBool::new(false), version: 0 });
         self.numbers.insert(id, number);
         number
     }
@@ -168,7 +176,14 @@ impl CompanyFlags {
 #[derive(Default)]
 struct KeyTable {
     by_digest: HashMap<Digest, ActiveKey>,
-    digests: HashMap<KeyId, Vec<Digest>>,
+    known: HashMap<KeyId, KnownKey>,
+}
+
+/// What was taken over of a key; kept when nothing of it is live any more.
+#[derive(Default)]
+struct KnownKey {
+    version: u64,
+    digests: Vec<Digest>,
 }
 
 /// A token that was seen to be used.
@@ -186,6 +201,8 @@ pub struct VerificationIndex {
     oauth_clients: ClientTable,
     uses: Mutex<Vec<Use>>,
     hasher: RandomState,
+    following: Following,
+    freshness: Freshness,
 }
 
 impl std::fmt::Debug for VerificationIndex {
@@ -206,6 +223,8 @@ impl Default for VerificationIndex {
             oauth_clients: ClientTable::default(),
             uses: Mutex::default(),
             hasher: RandomState::new(),
+            following: Following::default(),
+            freshness: Freshness::default(),
         }
     }
 }
@@ -331,9 +350,13 @@ impl VerificationIndex {
             .filter(|place| self.belongs(*place, token.token_id))
             .collect();
         let version = u32::try_from(token.version).unwrap_or(u32::MAX);
-        if held.iter().any(|place| self.version(*place) > version) {
+        if held.iter().any(|place| self.version(*place) > version)
+            || self.following.is_buried(token.token_id, version)
+        {
             return;
         }
+        let is_live = token.secrets.iter().any(Option::is_some);
+        self.following.bury(token.token_id, version, is_live);
         for (digest, expires_at, issued_at) in token.secrets.iter().flatten() {
             let slot = Slot {
                 digest: digest.0,
@@ -376,6 +399,7 @@ impl VerificationIndex {
     /// Forgets a token altogether.
     pub fn forget_token(&self, token_id: TokenId) {
         let mut places = self.places.lock();
+        self.following.forget(token_id);
         let token = self.hasher.hash_one(token_id);
         while let Ok(entry) = places.find_entry(token, |place| self.belongs(*place, token_id)) {
             let place = entry.remove().0;
@@ -386,12 +410,12 @@ impl VerificationIndex {
     /// Forgets a key altogether.
     pub fn forget_key(&self, key_id: KeyId) {
         let mut keys = self.keys.write();
-        for digest in keys.digests.remove(&key_id).unwrap_or_default() {
+        for digest in keys.known.remove(&key_id).unwrap_or_default().digests {
             keys.by_digest.remove(&digest);
         }
     }
 
-    /// Takes over a key's row.
+    /// Takes over a key's row, unless a later one was taken over before.
     pub fn apply_key(&self, row: &KeyRow) {
         let mut live = Vec::new();
         if row.status == Status::Active {
@@ -399,9 +423,14 @@ impl VerificationIndex {
             live.extend(row.previous);
         }
         let mut keys = self.keys.write();
-        let kept: Vec<Digest> = live.iter().map(|(digest, _)| *digest).collect();
-        for old in keys.digests.remove(&row.key_id).unwrap_or_default() {
-            if !kept.contains(&old) {
+        if keys.known.get(&row.key_id).is_some_and(|known| known.version > row.version) {
+            return;
+        }
+        let digests: Vec<Digest> = live.iter().map(|(digest, _)| *digest).collect();
+        let known = KnownKey { version: row.version, digests: digests.clone() };
+        let before = keys.known.insert(row.key_id, known).unwrap_or_default();
+        for old in before.digests {
+            if !digests.contains(&old) {
                 keys.by_digest.remove(&old);
             }
         }
@@ -415,18 +444,71 @@ impl VerificationIndex {
             };
             keys.by_digest.insert(digest, key);
         }
-        if !kept.is_empty() {
-            keys.digests.insert(row.key_id, kept);
-        }
     }
 
-    /// Takes over a company's row.
+    /// Takes over a company's row, unless a later one was taken over before.
     pub fn apply_company(&self, row: &CompanyRow) {
         let mut companies = self.companies.write();
         let number = companies.number(row.company_id);
-        if let Some(company) = companies.flags.get(number as usize) {
+        if let Some(company) = companies.flags.get_mut(number as usize)
+            && company.version <= row.version
+        {
+            company.version = row.version;
             company.enabled.store(row.oauth_app_enabled, Ordering::Release);
         }
+    }
+
+    /// Takes a company's module for off until a row of it is taken over.
+    pub fn forget_company(&self, id: CompanyId) {
+        let mut companies = self.companies.write();
+        let number = companies.number(id);
+        if let Some(company) = companies.flags.get_mut(number as usize) {
+            company.version = 0;
+            company.enabled.store(false, Ordering::Release);
+        }
+    }
+
+    /// Whether what is known is recent enough to say "active" by it.
+    pub const fn freshness(&self) -> &Freshness {
+        &self.freshness
+    }
+
+    /// From now on other processes change the ledgers too: knowledge gets old after the bound, and
+    /// late news change nothing that later ones have.
+    pub fn follow(&self, bound: Duration) {
+        self.following.begin();
+        self.freshness.limit(bound);
+    }
+
+    /// Begins to read what others have changed.
+    pub fn begin_round(&self) -> Round {
+        self.following.begin_round()
+    }
+
+    /// Ends it: all that was read has been taken over.
+    pub fn end_round(&self, round: Round) {
+        self.following.end_round(round);
+    }
+
+    /// How many tokens are remembered only so that nothing old brings them back.
+    pub fn tombstones(&self) -> usize {
+        self.following.tombstones()
+    }
+
+    /// The position up to which a company's rows have been taken over.
+    pub fn cursor(&self, company: CompanyId) -> u64 {
+        self.following.cursor(company)
+    }
+
+    /// A company's rows have been taken over up to there.
+    pub fn reached(&self, company: CompanyId, position: u64) {
+        self.following.reached(company, position);
+    }
+
+    /// The rows that these positions changed have been taken over, whatever is known of those
+    /// before.
+    pub fn took_over(&self, company: CompanyId, first: u64, last: u64) {
+        self.following.took_over(company, first, last);
     }
 
     /// The uses noted since the last call.

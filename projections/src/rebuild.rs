@@ -5,6 +5,7 @@
 //! transaction, so that neither readers nor writers wait for long and no difference is an accident
 //! of timing.
 
+use crate::projection::Projection;
 use crate::tokens::TokenRow;
 use std::fmt;
 use token_ledger_domain::{CompanyId, Timestamp};
@@ -146,4 +147,73 @@ pub fn named(name: &str) -> Result<Vec<&'static str>, RebuildError> {
         .find(|known| **known == name)
         .map(|known| vec![*known])
         .ok_or_else(|| RebuildError::Unknown(name.to_owned()))
+}
+
+/// Something with its key.
+pub(crate) type Keyed<K, T> = (K, T);
+/// A row, or why it can't be read.
+pub(crate) type Readable<R> = Result<R, String>;
+
+impl Difference {
+    /// What a row is, and what it should be.
+    pub(crate) fn of<P: Projection>(
+        company: CompanyId,
+        key: P::Key,
+        live: Option<Readable<P::Row>>,
+        rebuilt: Option<P::Row>,
+    ) -> Self {
+        Self {
+            projection: P::NAME,
+            company,
+            key: format!("{key:?}"),
+            live: live.map(|row| row.map_or_else(|error| error, |row| format!("{row:?}"))),
+            rebuilt: rebuilt.map(|row| format!("{row:?}")),
+        }
+    }
+}
+
+/// Whether the row that is served is the one that the events give.
+pub(crate) fn is_same<R: PartialEq>(rebuilt: Option<&R>, served: Option<&Readable<R>>) -> bool {
+    match (rebuilt, served) {
+        (None, None) => true,
+        (Some(rebuilt), Some(Ok(served))) => rebuilt == served,
+        _ => false,
+    }
+}
+
+/// Cuts two ranges off behind the same key, since what lies beyond belongs to the next ranges;
+/// answers that key where there may be more behind it.
+pub(crate) fn cut<K: Copy + Ord, A, B>(
+    ones: &mut Vec<Keyed<K, A>>,
+    others: &mut Vec<Keyed<K, B>>,
+) -> Option<K> {
+    let end = last_of_full(ones).into_iter().chain(last_of_full(others)).min()?;
+    ones.retain(|(key, _)| *key <= end);
+    others.retain(|(key, _)| *key <= end);
+    Some(end)
+}
+
+/// The last key of a range that is full, so that there may be more behind it.
+fn last_of_full<K: Copy, T>(rows: &[Keyed<K, T>]) -> Option<K> {
+    (rows.len() == RANGE).then(|| rows.last().map(|(key, _)| *key)).flatten()
+}
+
+/// What two lists have under the same key.
+pub(crate) type Pair<K, A, B> = (K, Option<A>, Option<B>);
+
+/// What has the same key side by side; both lists are in the order of their keys.
+pub(crate) fn pair<K: Copy + Ord, A, B>(
+    ones: Vec<Keyed<K, A>>,
+    others: Vec<Keyed<K, B>>,
+) -> Vec<Pair<K, A, B>> {
+    let mut pairs = Vec::with_capacity(ones.len().max(others.len()));
+    let mut ones = ones.into_iter().peekable();
+    let mut others = others.into_iter().peekable();
+    loop {
+        let next = [ones.peek().map(|(key, _)| *key), others.peek().map(|(key, _)| *key)];
+        let Some(key) = next.into_iter().flatten().min() else { return pairs };
+        let one = ones.next_if(|(own, _)| *own == key).map(|(_, one)| one);
+        let other = others.next_if(|(own, _)| *own == key).map(|(_, other)| other);
+        pairs.push((key, one, other));
+    }
 }

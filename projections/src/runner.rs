@@ -14,6 +14,8 @@ use tokio::sync::{Notify, watch};
 pub const BATCH: usize = 250;
 /// How long after a failed run it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long after another process was found at a company's projection it is looked after again.
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 /// How long events are gathered when nobody waits for them: a transaction for each commit would
 /// cost the writers more than the commits themselves.
 const GATHER: Duration = Duration::from_millis(100);
@@ -33,11 +35,11 @@ pub trait Behind: Send + Sync {
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError>;
 
     /// Takes the next events into the rows and moves the checkpoint with them; answers the new
-    /// checkpoint.
+    /// checkpoint, or `None` while another process is at it.
     ///
     /// # Errors
     /// When the database fails or an event can't be projected; nothing has moved then.
-    async fn advance(&self, company: CompanyId) -> Result<u64, StoreError>;
+    async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError>;
 }
 
 /// How a projection that runs behind is doing.
@@ -111,18 +113,17 @@ pub fn spawn(
         let mut appended = store.watch();
         while !*stop.borrow() {
             appended.mark_unchanged();
-            let behind = match run_once(&*projection, &*store, &progress, &moved).await {
-                Ok(behind) => behind,
+            let ended = match run_once(&*projection, &*store, &progress, &moved).await {
+                Ok(ended) => ended,
                 Err(error) => {
                     tracing::error!(projection = projection.name(), %error, "can't read the heads");
-                    true
+                    Ended::Behind
                 }
             };
             let retry = async {
-                if behind {
-                    tokio::time::sleep(RETRY).await;
-                } else {
-                    std::future::pending::<()>().await;
+                match ended.pause() {
+                    Some(pause) => tokio::time::sleep(pause).await,
+                    None => std::future::pending::<()>().await,
                 }
             };
             tokio::select! {
@@ -153,14 +154,36 @@ pub fn spawn(
     (handle, task)
 }
 
-/// Brings every company up to its head; answers whether some are still behind.
+/// How a run ended, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Ended {
+    /// Every company is at the head that it had.
+    AtHeads,
+    /// Another process was at some company.
+    Elsewhere,
+    /// Some company's projection stands still, or the database failed.
+    Behind,
+}
+
+impl Ended {
+    /// How long after it the next run begins where nothing is appended.
+    const fn pause(self) -> Option<Duration> {
+        match self {
+            Self::AtHeads => None,
+            Self::Elsewhere => Some(LOOK_AGAIN),
+            Self::Behind => Some(RETRY),
+        }
+    }
+}
+
+/// Brings every company up to its head.
 async fn run_once(
     projection: &dyn Behind,
     store: &dyn Store,
     progress: &Progress,
     moved: &watch::Sender<u64>,
-) -> Result<bool, StoreError> {
-    let mut behind = false;
+) -> Result<Ended, StoreError> {
+    let mut ended = Ended::AtHeads;
     for head in store.heads().await? {
         let company = head.company;
         let known = progress.positions.read().get(&company).copied();
@@ -173,9 +196,15 @@ async fn run_once(
         };
         while position < head.position {
             let next = match projection.advance(company).await {
-                Ok(next) if next > position => Ok(next),
-                Ok(_) => {
+                Ok(Some(next)) if next > position => Ok(next),
+                Ok(Some(_)) => {
                     Err(format!("the ledger's head is {}, but no event follows", head.position))
+                }
+                Ok(None) => {
+                    // What it has done so far counts here too.
+                    position = position.max(projection.checkpoint(company).await?);
+                    ended = ended.max(Ended::Elsewhere);
+                    break;
                 }
                 Err(error) => Err(error.to_string()),
             };
@@ -192,7 +221,7 @@ async fn run_once(
                             "the projection of this company stands still"
                         );
                     }
-                    behind = true;
+                    ended = Ended::Behind;
                     break;
                 }
             }
@@ -201,7 +230,7 @@ async fn run_once(
         }
         note(progress, moved, company, position);
     }
-    Ok(behind)
+    Ok(ended)
 }
 
 fn note(progress: &Progress, moved: &watch::Sender<u64>, company: CompanyId, position: u64) {

@@ -25,7 +25,7 @@ const STEPS: usize = 80;
 
 async fn inline_and_behind_and_rebuild_and_fold_agree<F: Fixture>() {
     let values = (histories(STEPS), any::<[u16; 2]>());
-    for_all(CASES, &values, async |(steps, moments)| hold::<F>(steps, moments).await);
+    for_all(CASES / F::COST, &values, async |(steps, moments)| hold::<F>(steps, moments).await);
 }
 
 async fn hold<F: Fixture>(steps: Vec<Step>, moments: [u16; 2]) {

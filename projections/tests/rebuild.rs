@@ -123,7 +123,7 @@ fn one_row<F: Fixture>(given: &Given<F>, projection: &str) -> String {
     let (name, key) = (table.name, table.key);
     format!(
         "company_id = {company} AND {key} = \
-         (SELECT min({key}) FROM {name} WHERE company_id = {company})"
+         (SELECT {key} FROM {name} WHERE company_id = {company} ORDER BY {key} LIMIT 1)"
     )
 }
 
@@ -390,7 +390,7 @@ async fn a_trail_that_is_behind_does_not_differ<F: Fixture>() {
     assert!(whole_trail(&*models, COMPANY).await.is_empty());
 
     let audit = given.fixture.audit();
-    let half = audit.advance(COMPANY).await.expect("it advances");
+    let half = audit.advance(COMPANY).await.expect("it advances").expect("nobody else is at it");
     assert!(half > 0 && half < given.head(COMPANY).await, "{half} is on the way");
     for merge in [false, true] {
         assert_eq!(given.rebuild(&["audit"], merge).await.differences, 0, "half was run");

@@ -60,9 +60,10 @@ impl Behind for Noting {
         self.inner.checkpoint(company).await
     }
 
-    async fn advance(&self, company: CompanyId) -> Result<u64, StoreError> {
+    async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
         let position = self.inner.advance(company).await?;
-        self.advanced.lock().expect("a note").push((company, position));
+        let moves = position.map(|position| (company, position));
+        self.advanced.lock().expect("a note").extend(moves);
         Ok(position)
     }
 }

@@ -31,7 +31,8 @@ table!(
         row.version,
         row.position,
     ],
-    refresh |index: &VerificationIndex, _, row: Option<&CompanyRow>| {
+    refresh |index: &VerificationIndex, key, row: Option<&CompanyRow>| {
+        index.forget_company(CompanyId(key));
         if let Some(row) = row {
             index.apply_company(row);
         }

@@ -12,6 +12,7 @@ pub mod clients;
 mod columns;
 pub mod companies;
 pub mod keys;
+pub(crate) mod live;
 pub mod members;
 pub mod operations;
 mod people;

@@ -105,7 +105,7 @@ impl Statements {
                 "SELECT {list} FROM {table} WHERE company_id = ?1 AND {key} > ?2 \
                  ORDER BY {key} LIMIT ?3"
             ),
-            put: format!("{insert} {}", on_conflict(key, columns)),
+            put: format!("{insert} {}", Self::on_conflict(key, columns)),
             insert,
             remove: format!("DELETE FROM {table} WHERE company_id = ?1 AND {key} = ?2"),
             companies: format!(
@@ -117,17 +117,18 @@ impl Statements {
             ),
         }
     }
-}
 
-/// What makes an insertion put its row in place of the one that is there.
-pub(crate) fn on_conflict(key: &str, columns: &[&str]) -> String {
-    let target = if key == "company_id" { key.to_owned() } else { format!("company_id, {key}") };
-    let set: Vec<String> = columns
-        .iter()
-        .filter(|column| **column != "company_id" && **column != key)
-        .map(|column| format!("{column} = excluded.{column}"))
-        .collect();
-    format!("ON CONFLICT ({target}) DO UPDATE SET {}", set.join(", "))
+    /// What makes an insertion put its row in place of the one that is there.
+    pub fn on_conflict(key: &str, columns: &[&str]) -> String {
+        let target =
+            if key == "company_id" { key.to_owned() } else { format!("company_id, {key}") };
+        let set: Vec<String> = columns
+            .iter()
+            .filter(|column| **column != "company_id" && **column != key)
+            .map(|column| format!("{column} = excluded.{column}"))
+            .collect();
+        format!("ON CONFLICT ({target}) DO UPDATE SET {}", set.join(", "))
+    }
 }
 
 /// Describes the table of a projection: its columns with what they hold, and the values of a row.

@@ -1,10 +1,10 @@
 //! A projection that runs behind the log, with its rows and checkpoint in SQLite.
 
 use super::failed;
-use super::inline::Touched;
 use super::tables::SqliteTable;
 use crate::runner::{BATCH, Behind};
 use crate::sql::checkpoints;
+use crate::touched::Touched;
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 use std::marker::PhantomData;
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
         self.database.read(move |connection| checkpoint::<P>(connection, company)).await
     }
 
-    async fn advance(&self, company: CompanyId) -> Result<u64, StoreError> {
+    async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
         let (position, events) = self
             .database
             .read(move |connection| {
@@ -64,7 +64,9 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
                 }
             })
             .await?;
-        let Some(last) = events.last().map(|event| event.position) else { return Ok(position) };
+        let Some(last) = events.last().map(|event| event.position) else {
+            return Ok(Some(position));
+        };
         self.database
             .write(move |connection| {
                 let transaction = connection
@@ -90,7 +92,7 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
                     .execute(params![company.0.as_bytes(), P::NAME, P::VERSION, last])
                     .map_err(failed)?;
                 transaction.commit().map_err(failed)?;
-                Ok(last)
+                Ok(Some(last))
             })
             .await
     }

@@ -2,12 +2,12 @@
 
 use super::behind::checkpoint;
 use super::failed;
-use super::inline::Touched;
 use super::run::bind;
-use super::tables::{Keyed, Readable, SqliteTable};
+use super::tables::SqliteTable;
 use crate::index::VerificationIndex;
-use crate::rebuild::{Difference, Outcome, RANGE};
+use crate::rebuild::{Difference, Keyed, Outcome, RANGE, Readable};
 use crate::sql::{FromColumns, Key};
+use crate::touched::Touched;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, ToSql};
 use std::collections::VecDeque;

@@ -6,12 +6,13 @@ use super::run::bind;
 use super::tables::SqliteTable;
 use crate::clients::Clients;
 use crate::companies::Companies;
-use crate::index::{LiveToken, VerificationIndex};
+use crate::index::VerificationIndex;
 use crate::keys::Keys;
-use crate::sql::{Columns, Table, Unreadable};
+use crate::sql::Table;
+use crate::sql::live::{LIVE_COLUMNS, live};
 use rusqlite::Connection;
 use std::sync::Arc;
-use token_ledger_domain::{ClientId, CompanyId, TokenId};
+use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
@@ -19,10 +20,6 @@ use uuid::Uuid;
 const PAGE: usize = 10_000;
 
 const ACTIVE: &str = "SELECT count(*) FROM tokens WHERE status = 'active'";
-/// What the index needs of a token and nothing else, straight from the row.
-const LIVE: &str = "SELECT token_id, scopes, client_id, version, digest, expires_at, issued_at, \
-    previous_digest, previous_expires_at, previous_issued_at FROM tokens \
-    WHERE company_id = ?1 AND token_id > ?2 AND status = 'active' ORDER BY token_id LIMIT ?3";
 
 impl SqliteReadModels {
     /// Fills the verification index with everything that is active.
@@ -61,7 +58,12 @@ fn fill_tokens(
     index: &VerificationIndex,
     company: CompanyId,
 ) -> Result<(), StoreError> {
-    let mut statement = connection.prepare_cached(LIVE).map_err(failed)?;
+    let mut statement = connection
+        .prepare_cached(&format!(
+            "SELECT {LIVE_COLUMNS} FROM tokens WHERE company_id = ?1 AND token_id > ?2 \
+             AND status = 'active' ORDER BY token_id LIMIT ?3"
+        ))
+        .map_err(failed)?;
     let mut after = Uuid::nil();
     loop {
         bind(&mut statement, [company.into(), after.into(), PAGE.into()])?;
@@ -77,19 +79,4 @@ fn fill_tokens(
             return Ok(());
         }
     }
-}
-
-fn live<C: Columns>(row: &C, company: CompanyId) -> Result<LiveToken<'_>, Unreadable> {
-    let previous = match (row.optional_digest(7)?, row.optional_time(8)?, row.optional_time(9)?) {
-        (Some(digest), Some(expires_at), Some(issued_at)) => Some((digest, expires_at, issued_at)),
-        _ => None,
-    };
-    Ok(LiveToken {
-        company_id: company,
-        token_id: TokenId(row.uuid(0)?),
-        scopes: row.text(1)?,
-        client_id: row.optional_uuid(2)?.map(ClientId),
-        version: row.number(3)?,
-        secrets: [Some((row.digest(4)?, row.time(5)?, row.time(6)?)), previous],
-    })
 }

@@ -7,58 +7,32 @@ use crate::index::VerificationIndex;
 use crate::keys::Keys;
 use crate::members::Members;
 use crate::tokens::Tokens;
+use crate::touched::{Touched, TouchedRow};
 use rusqlite::Connection;
-use std::collections::HashMap;
 use std::sync::Arc;
-use token_ledger_domain::CompanyId;
 use token_ledger_event_store::sqlite::InlineProjections;
 use token_ledger_event_store::{Appended, StoreError};
-
-/// The rows of one projection that a transaction touches.
-pub(super) struct Touched<P: SqliteTable> {
-    rows: HashMap<(CompanyId, P::Key), TouchedRow<P::Row>>,
-}
-
-struct TouchedRow<R> {
-    row: Option<R>,
-    is_new: bool,
-}
-
-impl<P: SqliteTable> Default for Touched<P> {
-    fn default() -> Self {
-        Self { rows: HashMap::new() }
-    }
-}
 
 impl<P: SqliteTable> Touched<P> {
     /// Applies an event to its row, which is read first where the event doesn't begin it.
     ///
     /// # Errors
     /// When the row can't be read, or the event doesn't fit it.
-    pub(super) fn apply(
+    pub(crate) fn apply(
         &mut self,
         connection: &Connection,
         event: &Appended,
     ) -> Result<(), StoreError> {
-        let Some(key) = P::key(event) else { return Ok(()) };
-        let place = (event.company, key);
-        let TouchedRow { row, is_new } = match self.rows.remove(&place) {
-            Some(touched) => touched,
-            None if P::begins(event) => TouchedRow { row: None, is_new: true },
-            None => TouchedRow { row: P::one(connection, event.company, key)?, is_new: false },
-        };
-        let row = P::apply(row, event).map_err(|misfit| misfit.at(event))?;
-        self.rows.insert(place, TouchedRow { row, is_new });
-        Ok(())
+        self.take(event, |company, key| P::one(connection, company, key))
     }
 
     /// Writes all rows.
     ///
     /// # Errors
     /// When the database fails.
-    pub(super) fn write(&self, connection: &Connection) -> Result<(), StoreError> {
+    pub(crate) fn write(&self, connection: &Connection) -> Result<(), StoreError> {
         // In the order of the keys, neighbours share pages.
-        let mut rows: Vec<_> = self.rows.iter().collect();
+        let mut rows: Vec<_> = self.iter().collect();
         rows.sort_unstable_by_key(|(place, _)| **place);
         for ((company, key), touched) in rows {
             match touched {
@@ -68,15 +42,6 @@ impl<P: SqliteTable> Touched<P> {
             }
         }
         Ok(())
-    }
-
-    /// Forgets all rows.
-    pub(super) fn clear(&mut self) {
-        self.rows.clear();
-    }
-
-    fn rows(&self) -> impl Iterator<Item = &P::Row> {
-        self.rows.values().filter_map(|touched| touched.row.as_ref())
     }
 }
 

@@ -7,6 +7,7 @@ mod inline;
 mod queries;
 mod rebuild;
 mod run;
+pub(crate) mod scratch;
 mod tables;
 
 pub use behind::SqliteBehind;

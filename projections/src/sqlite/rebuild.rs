@@ -3,6 +3,7 @@
 use super::compare::{Direct, Stage, Staged};
 use super::failed;
 use super::queries::SqliteReadModels;
+use super::scratch::Scratch;
 use super::tables::SqliteTable;
 use crate::audit::AuditTrail;
 use crate::clients::Clients;
@@ -14,18 +15,11 @@ use crate::sql::Table;
 use crate::tokens::{TokenRow, Tokens};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
 use std::collections::BTreeSet;
-use std::path::PathBuf;
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::sqlite::{Database, SqliteStore, decoded_page};
 use token_ledger_event_store::{Appended, Store, StoreError};
 use uuid::Uuid;
-
-/// Memory that the scratch file's pages may take, in negative KiB as SQLite wants it.
-const CACHE: i32 = -24_576;
-/// The tables of the read models. Staging rows are put in the order of their keys, mostly, and
-/// need no other index.
-const SCHEMA: &str = include_str!("../../../migrations/sqlite/0002_projections.sql");
 
 fn staged(name: &str) -> Result<Box<dyn Staged>, RebuildError> {
     match name {
@@ -39,25 +33,10 @@ fn staged(name: &str) -> Result<Box<dyn Staged>, RebuildError> {
     }
 }
 
-/// Staging rows, in a scratch file that goes away with them.
+/// Staging rows of these projections, in a scratch file.
 struct Staging {
-    connection: Connection,
-    path: PathBuf,
+    scratch: Scratch,
     projections: Vec<Box<dyn Staged>>,
-}
-
-impl std::fmt::Debug for Staging {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Staging").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Staging {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "a scratch file stays");
-        }
-    }
 }
 
 impl Staging {
@@ -66,24 +45,9 @@ impl Staging {
     /// # Errors
     /// When the scratch file can't be made or a projection doesn't exist.
     fn new(projections: &[&'static str], id: Uuid) -> Result<Self, RebuildError> {
-        let trouble = |error: rusqlite::Error| RebuildError::Staging(error.to_string());
         // Before there is a file that would stay.
         let projections = projections.iter().map(|name| staged(name)).collect::<Result<_, _>>()?;
-        let path = std::env::temp_dir().join(format!("token-ledger-staging-{id}.db"));
-        let connection = Connection::open(&path).map_err(trouble)?;
-        let staging = Self { connection, path, projections };
-        let connection = &staging.connection;
-        connection.query_row("PRAGMA journal_mode = OFF", [], |_| Ok(())).map_err(trouble)?;
-        connection.pragma_update(None, "synchronous", "OFF").map_err(trouble)?;
-        connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(trouble)?;
-        connection.pragma_update(None, "cache_size", CACHE).map_err(trouble)?;
-        let schema = SCHEMA
-            .split_inclusive(';')
-            .filter(|statement| !statement.contains("CREATE INDEX"))
-            .collect::<String>();
-        connection.execute_batch(&schema).map_err(trouble)?;
-        connection.set_prepared_statement_cache_capacity(64);
-        Ok(staging)
+        Ok(Self { scratch: Scratch::new(id)?, projections })
     }
 
     /// The companies that have live rows of these projections.
@@ -111,11 +75,12 @@ impl Staging {
         company: CompanyId,
         events: &[Appended],
     ) -> Result<(), StoreError> {
-        let transaction = self.connection.unchecked_transaction().map_err(failed)?;
-        for projection in &mut self.projections {
-            projection.stage(&transaction, live, company, events)?;
-        }
-        transaction.commit().map_err(failed)
+        let Self { scratch, projections } = self;
+        scratch.transact(|staging| {
+            projections
+                .iter_mut()
+                .try_for_each(|projection| projection.stage(staging, live, company, events))
+        })
     }
 
     /// Folds a page of events, off the async threads.
@@ -167,9 +132,11 @@ impl Staging {
         let before = position;
         let position = self.catch_up(live, company, before)?;
         outcome.events += position - before;
-        let Self { connection, projections, .. } = self;
+        let Self { scratch, projections } = self;
         let more = match projections.get_mut(which) {
-            Some(projection) => projection.compare(connection, live, company, merge, outcome)?,
+            Some(projection) => {
+                projection.compare(scratch.connection(), live, company, merge, outcome)?
+            }
             None => false,
         };
         Ok((position, more))
@@ -246,7 +213,7 @@ impl Rebuilder for SqliteReadModels {
         }
         let mut after = Tokens::FIRST;
         loop {
-            let page = Tokens::range(&staging.connection, company, after, RANGE)?;
+            let page = Tokens::range(staging.scratch.connection(), company, after, RANGE)?;
             let Some(last) = page.last() else { return Ok(()) };
             after = last.token_id.0;
             take(page)?;

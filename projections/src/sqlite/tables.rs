@@ -3,16 +3,13 @@
 use super::failed;
 use super::run::{bind, collect, read_one};
 use crate::projection::Projection;
+use crate::rebuild::{Keyed, Readable};
 use crate::sql::{FromColumns, Key, Table};
 use rusqlite::{Connection, Statement};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
-/// Something with its key.
-pub(super) type Keyed<K, T> = (K, T);
-/// A row, or why it can't be read.
-pub(super) type Readable<R> = Result<R, String>;
 /// Rows as they are found, with their keys.
 type Found<P> = Vec<Keyed<<P as Projection>::Key, Readable<<P as Projection>::Row>>>;
 

@@ -5,6 +5,7 @@
 
 pub mod fold;
 pub mod history;
+pub mod postgres;
 pub mod sqlite;
 
 use fold::Folded;
@@ -52,6 +53,9 @@ pub trait Fixture: Sized {
     /// The read models, which can be rebuilt.
     type Models: Sql + Rebuilder + 'static;
 
+    /// How many times as long as the cheapest one it takes to make one.
+    const COST: u32;
+
     /// An empty one.
     async fn fresh() -> Self;
 
@@ -95,6 +99,7 @@ pub struct Table {
 }
 
 /// Makes a test of each of these functions, for every database.
+#[allow(unused_macros, reason = "a suite may be about one database")]
 macro_rules! on_every_database {
     ($($test:ident),* $(,)?) => {
         mod sqlite {
@@ -108,8 +113,21 @@ macro_rules! on_every_database {
                 }
             )*
         }
+
+        mod postgres {
+            $(
+                #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+                async fn $test() {
+                    $crate::support::in_time(
+                        super::$test::<$crate::support::postgres::PgFixture>()
+                    )
+                    .await;
+                }
+            )*
+        }
     };
 }
+#[allow(unused_imports, reason = "a suite may be about one database")]
 pub(crate) use on_every_database;
 
 /// Fails a test that waits for what never comes.
@@ -235,7 +253,8 @@ impl<F: Fixture> Given<F> {
         given
     }
 
-    fn with(fixture: F, clock: Arc<SetClock>, entropy: Arc<Sequence>) -> Self {
+    /// With this database, clock and randomness.
+    pub fn with(fixture: F, clock: Arc<SetClock>, entropy: Arc<Sequence>) -> Self {
         let ledger = Ledger::new(
             fixture.store(),
             Arc::<SetClock>::clone(&clock),
@@ -354,7 +373,7 @@ impl<F: Fixture> Given<F> {
         let audit = self.fixture.audit();
         for company in self.companies().await {
             let head = self.head(company).await;
-            while audit.advance(company).await.expect("it advances") < head {}
+            while audit.advance(company).await.expect("it advances") < Some(head) {}
         }
     }
 

@@ -45,6 +45,8 @@ fn table<P: sql::Table>() -> Table {
 impl Fixture for SqliteFixture {
     type Models = SqliteReadModels;
 
+    const COST: u32 = 1;
+
     async fn fresh() -> Self {
         Self::open(tempfile::tempdir().expect("a directory")).await
     }

@@ -6,6 +6,9 @@
 //! programs can share it.
 
 mod cluster;
+mod proxy;
+
+pub use proxy::Proxy;
 
 use sqlx::{Connection, Executor, PgConnection};
 use std::sync::atomic::{AtomicU64, Ordering};

@@ -1,0 +1,104 @@
+//! How recent knowledge is, and whether that is recent enough.
+//!
+//! One process on one database always knows everything. With more than one, a process follows the
+//! others: it knows everything that was committed before some moment. Once that moment is longer ago
+//! than the bound, it no longer says that anything is active before it has caught up.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+use tokio::sync::{Notify, watch};
+
+/// How old knowledge may be where nothing else is set.
+pub const DEFAULT_BOUND: Duration = Duration::from_secs(1);
+/// How long a request waits for knowledge that is recent enough.
+const PATIENCE: Duration = Duration::from_secs(1);
+/// The moment that never gets old.
+const ALWAYS: u64 = u64::MAX;
+
+/// How recent knowledge is.
+#[derive(Debug)]
+pub struct Freshness {
+    /// Nanoseconds after `origin` up to which knowledge may be used; [`ALWAYS`] without a limit.
+    good_until: AtomicU64,
+    bound: AtomicU64,
+    origin: Instant,
+    moved: watch::Sender<u64>,
+    wanted: Notify,
+}
+
+impl Default for Freshness {
+    /// Always recent enough.
+    fn default() -> Self {
+        Self {
+            good_until: AtomicU64::new(ALWAYS),
+            bound: AtomicU64::new(0),
+            origin: Instant::now(),
+            moved: watch::channel(0).0,
+            wanted: Notify::new(),
+        }
+    }
+}
+
+impl Freshness {
+    /// From now on knowledge gets too old after the bound; there is none yet.
+    pub fn limit(&self, bound: Duration) {
+        self.bound.store(nanos(bound), Ordering::SeqCst);
+        self.good_until.store(0, Ordering::SeqCst);
+    }
+
+    /// Everything that was committed before this moment is known.
+    pub fn known_until(&self, moment: Instant) {
+        let age = nanos(moment.saturating_duration_since(self.origin));
+        let until = age.saturating_add(self.bound.load(Ordering::SeqCst)).min(ALWAYS - 1);
+        // Where there is no limit, there is nothing to move.
+        let moved = self.good_until.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| {
+            (before != ALWAYS && before < until).then_some(until)
+        });
+        if moved.is_ok() {
+            self.moved.send_modify(|count| *count = count.wrapping_add(1));
+        }
+    }
+
+    /// Whether knowledge is recent enough.
+    pub fn is_fresh(&self) -> bool {
+        let until = self.good_until.load(Ordering::Acquire);
+        until == ALWAYS || nanos(self.origin.elapsed()) <= until
+    }
+
+    /// Waits until knowledge is recent enough, all who wait for the same catching up. `false` when
+    /// that takes longer than a second.
+    pub async fn reached(&self) -> bool {
+        if self.is_fresh() {
+            return true;
+        }
+        let mut moved = self.moved.subscribe();
+        let arrival = async {
+            while !self.is_fresh() {
+                self.wanted.notify_one();
+                if moved.changed().await.is_err() {
+                    return;
+                }
+            }
+        };
+        // Whichever comes first: what counts is how recent knowledge is then.
+        let _ = tokio::time::timeout(PATIENCE, arrival).await;
+        self.is_fresh()
+    }
+
+    /// Returns when somebody waits.
+    pub async fn wanted(&self) {
+        self.wanted.notified().await;
+    }
+
+    /// How long ago the moment is up to which everything is known; none without a limit.
+    pub fn age(&self) -> Option<Duration> {
+        let until = self.good_until.load(Ordering::Acquire);
+        let known = until.saturating_sub(self.bound.load(Ordering::SeqCst));
+        let age = nanos(self.origin.elapsed()).saturating_sub(known);
+        (until != ALWAYS).then(|| Duration::from_nanos(age))
+    }
+}
+
+fn nanos(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(ALWAYS - 1)
+}

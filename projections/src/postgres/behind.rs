@@ -1,0 +1,138 @@
+//! A projection that runs behind the log, with its rows and checkpoint in PostgreSQL.
+
+use super::rows::PgTable;
+use super::run::{arguments, execute, fetch, numbered};
+use crate::runner::{BATCH, Behind};
+use crate::sql::{Columns, FromColumns, Statement, Unreadable, checkpoints};
+use crate::touched::Touched;
+use sqlx::PgConnection;
+use std::marker::PhantomData;
+use std::sync::Arc;
+use token_ledger_domain::CompanyId;
+use token_ledger_event_store::postgres::{Database, failed, read_page};
+use token_ledger_event_store::{Appended, StoreError};
+
+/// The first checkpoint, so that there is a row to lock.
+const BEGIN: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
+    VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING";
+
+/// A projection behind the log.
+#[derive(Debug)]
+pub struct PgBehind<P> {
+    database: Arc<Database>,
+    projection: PhantomData<P>,
+}
+
+impl<P: PgTable> PgBehind<P> {
+    /// The projection, kept in this database.
+    pub const fn new(database: Arc<Database>) -> Self {
+        Self { database, projection: PhantomData }
+    }
+}
+
+/// A stored checkpoint.
+struct Stored {
+    position: u64,
+    version: u32,
+}
+
+impl FromColumns for Stored {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self { position: row.number(0)?, version: row.number(1)? })
+    }
+}
+
+impl Stored {
+    /// 0 where another version of the projection wrote it, so that all rows are written again.
+    const fn position_of<P: PgTable>(&self) -> u64 {
+        if self.version == P::VERSION { self.position } else { 0 }
+    }
+}
+
+fn query<P: PgTable>(text: String, company: CompanyId) -> Statement {
+    Statement::new(text).with(company).with(P::NAME.to_owned())
+}
+
+/// The checkpoint of a projection; 0 where it has none or another version of it wrote it.
+pub(super) async fn checkpoint<P: PgTable>(
+    connection: &mut PgConnection,
+    company: CompanyId,
+) -> Result<u64, StoreError> {
+    let query = query::<P>(checkpoints::ONE.to_owned(), company);
+    let stored: Vec<Stored> = fetch(connection, &query).await?;
+    Ok(stored.first().map_or(0, Stored::position_of::<P>))
+}
+
+/// Locks the checkpoint for this transaction: the right to run the projection of the company.
+/// `None` while another process has it; one that dies lets go of it.
+async fn claim<P: PgTable>(
+    connection: &mut PgConnection,
+    company: CompanyId,
+) -> Result<Option<u64>, StoreError> {
+    let claim = query::<P>(format!("{} FOR UPDATE SKIP LOCKED", checkpoints::ONE), company);
+    let position = |claimed: Vec<Stored>| claimed.first().map(Stored::position_of::<P>);
+    if let Some(position) = position(fetch(connection, &claim).await?) {
+        return Ok(Some(position));
+    }
+    let begin = Statement::new(BEGIN).with(company).with(P::NAME.to_owned()).with(P::VERSION);
+    if execute(connection, &begin).await? == 0 {
+        return Ok(None);
+    }
+    Ok(position(fetch(connection, &claim).await?))
+}
+
+/// The events behind a position that can be understood. An error where the first one can't; another
+/// is left for the next time, when it is the first.
+async fn events(
+    connection: &mut PgConnection,
+    company: CompanyId,
+    position: u64,
+) -> Result<Vec<Appended>, StoreError> {
+    let mut events: Vec<Appended> = Vec::new();
+    for event in read_page(connection, company, position, BATCH).await? {
+        match event.appended() {
+            Ok(event) => events.push(event),
+            Err(error) if events.is_empty() => return Err(error),
+            Err(_) => break,
+        }
+    }
+    Ok(events)
+}
+
+#[async_trait::async_trait]
+impl<P: PgTable> Behind for PgBehind<P> {
+    fn name(&self) -> &'static str {
+        P::NAME
+    }
+
+    async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
+        let mut connection = self.database.pool().acquire().await.map_err(failed)?;
+        checkpoint::<P>(&mut connection, company).await
+    }
+
+    async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
+        let mut transaction = self.database.pool().begin().await.map_err(failed)?;
+        let Some(position) = claim::<P>(&mut transaction, company).await? else {
+            return Ok(None);
+        };
+        let events = events(&mut transaction, company, position).await?;
+        let Some(last) = events.last().map(|event| event.position) else {
+            return Ok(Some(position));
+        };
+        if position == 0 {
+            // Another version of the projection may have left rows.
+            let text = format!("DELETE FROM {} WHERE company_id = ?1", P::TABLE);
+            execute(&mut transaction, &Statement::new(text).with(company)).await?;
+        }
+        let mut touched = Touched::<P>::default();
+        touched.apply_all(&mut transaction, &events).await?;
+        touched.write_all(&mut transaction).await?;
+        let values = [company.into(), P::NAME.into(), P::VERSION.into(), last.into()];
+        sqlx::query_with(&numbered(checkpoints::MOVE), arguments(values)?)
+            .execute(&mut *transaction)
+            .await
+            .map_err(failed)?;
+        transaction.commit().await.map_err(failed)?;
+        Ok(Some(last))
+    }
+}

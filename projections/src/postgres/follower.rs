@@ -1,0 +1,274 @@
+//! Keeping the verification index close to what all processes commit.
+//!
+//! The store's listener tells which ledgers have moved on. The follower reads the rows that changed
+//! behind each company's cursor and moves the cursor; what this process commits itself is in the
+//! index already, and its cursor with it. When something may have been missed, all heads are compared
+//! with the cursors.
+
+use super::PgReadModels;
+use super::fill::fill;
+use super::rows::PgTable;
+use crate::index::VerificationIndex;
+use crate::projection::Projection;
+use crate::sql::live::{CHANGED_COLUMNS, changed};
+use crate::sql::{Columns, FromColumns, Table};
+use crate::{Clients, Companies, Keys, Tokens};
+use sqlx::postgres::PgRow;
+use sqlx::{Connection, PgConnection};
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+use token_ledger_domain::CompanyId;
+use token_ledger_event_store::StoreError;
+use token_ledger_event_store::postgres::{Change, Database, failed};
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use uuid::Uuid;
+
+const HEADS: &str = "SELECT company_id, last_position FROM company_heads";
+/// Companies whose rows one query reads.
+const COMPANIES_AT_ONCE: usize = 500;
+/// Rows of a company that one query reads.
+const PAGE: i64 = 5_000;
+/// How long one query, or connecting, may take before the connection is given up.
+const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// The pause before a round that failed is tried again.
+const PAUSE: Duration = Duration::from_millis(100);
+
+impl PgReadModels {
+    /// Fills the verification index and keeps it up to date until `stop` turns true. Knowledge that
+    /// is older than the bound no longer counts ([`crate::Freshness`]).
+    ///
+    /// # Errors
+    /// When the database fails before the index is filled.
+    pub async fn follow(
+        &self,
+        bound: Duration,
+        stop: watch::Receiver<bool>,
+    ) -> Result<JoinHandle<()>, StoreError> {
+        let index = Arc::clone(self.index());
+        index.follow(bound);
+        // From here on nothing is missed; what was before is read.
+        let changes = self.database().changes();
+        let mut follower = Follower {
+            database: Arc::clone(self.database()),
+            index,
+            connection: None,
+            news: News::default(),
+        };
+        follower.start().await?;
+        Ok(tokio::spawn(follower.run(changes, stop)))
+    }
+}
+
+/// What was told and has not been followed yet.
+#[derive(Default)]
+struct News {
+    /// How far these ledgers have come.
+    advanced: BTreeMap<CompanyId, u64>,
+    /// Everything that was committed before this moment is among it.
+    current: Option<Instant>,
+    /// Something may have been missed.
+    missed: bool,
+}
+
+impl News {
+    fn take(&mut self, change: Change, index: &VerificationIndex) {
+        match change {
+            Change::Advanced { company, position } if index.cursor(company) < position => {
+                let known = self.advanced.entry(company).or_insert(position);
+                *known = (*known).max(position);
+            }
+            Change::Advanced { .. } => {}
+            Change::Current(moment) => self.current = Some(moment.into_std()),
+            Change::Resync => self.missed = true,
+        }
+    }
+}
+
+struct Follower {
+    database: Arc<Database>,
+    index: Arc<VerificationIndex>,
+    connection: Option<PgConnection>,
+    news: News,
+}
+
+impl Follower {
+    async fn start(&mut self) -> Result<(), StoreError> {
+        let round = self.index.begin_round();
+        let began = Instant::now();
+        let mut connection = self.connection().await?;
+        let heads = in_time(read_heads(&mut connection)).await?;
+        fill(&mut connection, &self.index).await?;
+        self.connection = Some(connection);
+        for (company, position) in heads {
+            self.index.reached(company, position);
+        }
+        self.index.end_round(round);
+        self.index.freshness().known_until(began);
+        Ok(())
+    }
+
+    async fn run(mut self, mut changes: Receiver<Change>, mut stop: watch::Receiver<bool>) {
+        let index = Arc::clone(&self.index);
+        let mut failed = false;
+        loop {
+            tokio::select! {
+                change = changes.recv(), if !failed => match change {
+                    Ok(change) => self.news.take(change, &index),
+                    Err(RecvError::Lagged(_)) => self.news.missed = true,
+                    Err(RecvError::Closed) => return,
+                },
+                () = index.freshness().wanted() => self.news.missed = true,
+                () = tokio::time::sleep(PAUSE), if failed => {}
+                _ = stop.changed() => return,
+            }
+            loop {
+                match changes.try_recv() {
+                    Ok(change) => self.news.take(change, &index),
+                    Err(TryRecvError::Lagged(_)) => self.news.missed = true,
+                    Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+                }
+            }
+            failed = match self.round().await {
+                Ok(()) => false,
+                Err(error) => {
+                    tracing::warn!(%error, "the verification index can't follow the ledgers");
+                    // What was told is not forgotten: the heads tell it again.
+                    self.news.missed = true;
+                    true
+                }
+            };
+        }
+    }
+
+    /// Follows what was told.
+    async fn round(&mut self) -> Result<(), StoreError> {
+        let news = std::mem::take(&mut self.news);
+        let round = self.index.begin_round();
+        let (advanced, known_until) = if news.missed {
+            let began = Instant::now();
+            let mut connection = self.connection().await?;
+            let heads = in_time(read_heads(&mut connection)).await?;
+            self.connection = Some(connection);
+            let behind = heads
+                .into_iter()
+                .filter(|(company, position)| self.index.cursor(*company) < *position);
+            (behind.collect(), Some(began))
+        } else {
+            (news.advanced, news.current)
+        };
+        let companies: Vec<(CompanyId, u64)> = advanced.into_iter().collect();
+        let at_once = if self.database.is_sharded() { 1 } else { COMPANIES_AT_ONCE };
+        for companies in companies.chunks(at_once) {
+            let mut connection = self.connection().await?;
+            read_behind(&mut connection, &self.index, companies).await?;
+            self.connection = Some(connection);
+            for (company, position) in companies {
+                self.index.reached(*company, *position);
+            }
+        }
+        self.index.end_round(round);
+        if let Some(moment) = known_until {
+            self.index.freshness().known_until(moment);
+        }
+        Ok(())
+    }
+
+    /// A connection of its own, which is dropped whenever something went wrong with it: whoever
+    /// takes it gives it back when it is still good.
+    async fn connection(&mut self) -> Result<PgConnection, StoreError> {
+        if let Some(connection) = self.connection.take() {
+            return Ok(connection);
+        }
+        let options = self.database.pool().connect_options();
+        in_time(async { PgConnection::connect_with(&options).await.map_err(failed) }).await
+    }
+}
+
+async fn read_heads(connection: &mut PgConnection) -> Result<Vec<(CompanyId, u64)>, StoreError> {
+    let rows = sqlx::query(HEADS).fetch_all(connection).await.map_err(failed)?;
+    rows.iter().map(|row| Ok((row.company(0)?, row.number(1)?))).collect()
+}
+
+/// What is answered in time, or an error.
+async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(QUERY_TIMEOUT, answer)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer in time".to_owned())))
+}
+
+/// Takes over every row of these companies that changed behind its cursor.
+async fn read_behind(
+    connection: &mut PgConnection,
+    index: &VerificationIndex,
+    companies: &[(CompanyId, u64)],
+) -> Result<(), StoreError> {
+    let cursors: BTreeMap<CompanyId, u64> =
+        companies.iter().map(|(company, _)| (*company, index.cursor(*company))).collect();
+    take_over::<Companies>(connection, &Companies::COLUMNS.join(", "), cursors.clone(), |row| {
+        let row = <Companies as Projection>::Row::from_columns(row)?;
+        index.apply_company(&row);
+        Ok((row.company_id, row.position))
+    })
+    .await?;
+    take_over::<Keys>(connection, &Keys::COLUMNS.join(", "), cursors.clone(), |row| {
+        let row = <Keys as Projection>::Row::from_columns(row)?;
+        index.apply_key(&row);
+        Ok((row.company_id, row.position))
+    })
+    .await?;
+    take_over::<Clients>(connection, &Clients::COLUMNS.join(", "), cursors.clone(), |row| {
+        let row = <Clients as Projection>::Row::from_columns(row)?;
+        index.apply_client(&row);
+        Ok((row.company_id, row.position))
+    })
+    .await?;
+    take_over::<Tokens>(connection, CHANGED_COLUMNS, cursors, |row| {
+        let (token, position) = changed(row)?;
+        index.apply(&token);
+        Ok((token.company_id, position))
+    })
+    .await
+}
+
+/// Hands over the rows of a table that changed behind the cursors, in the order of their positions,
+/// page by page; `take` answers whose a row is and its position.
+async fn take_over<P: PgTable>(
+    connection: &mut PgConnection,
+    columns: &str,
+    mut cursors: BTreeMap<CompanyId, u64>,
+    mut take: impl FnMut(&PgRow) -> Result<(CompanyId, u64), StoreError>,
+) -> Result<(), StoreError> {
+    let sql = format!(
+        "SELECT changed.* FROM unnest($1::uuid[], $2::bigint[]) AS cursors (company, position) \
+         CROSS JOIN LATERAL (SELECT {columns} FROM {} WHERE company_id = ANY($1) \
+         AND company_id = cursors.company AND position > cursors.position \
+         ORDER BY position LIMIT $3) AS changed",
+        P::TABLE
+    );
+    while !cursors.is_empty() {
+        let companies: Vec<Uuid> = cursors.keys().map(|company| company.0).collect();
+        let positions: Vec<i64> =
+            cursors.values().map(|position| i64::try_from(*position).unwrap_or(i64::MAX)).collect();
+        let query = sqlx::query(&sql).bind(companies).bind(positions).bind(PAGE);
+        let reading = async { query.fetch_all(&mut *connection).await.map_err(failed) };
+        let rows = in_time(reading).await?;
+        let mut pages: BTreeMap<CompanyId, (i64, u64)> = BTreeMap::new();
+        for row in &rows {
+            let (company, position) = take(row)?;
+            let (count, last) = pages.entry(company).or_default();
+            *count += 1;
+            *last = position.max(*last);
+        }
+        // Where a page was full, there may be more.
+        cursors = pages
+            .into_iter()
+            .filter(|(_, (count, _))| *count == PAGE)
+            .map(|(company, (_, last))| (company, last))
+            .collect();
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! The projections that run in the append transaction.
+
+use crate::clients::Clients;
+use crate::companies::Companies;
+use crate::index::VerificationIndex;
+use crate::keys::Keys;
+use crate::members::Members;
+use crate::tokens::Tokens;
+use crate::touched::Touched;
+use async_trait::async_trait;
+use sqlx::PgConnection;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use token_ledger_domain::CompanyId;
+use token_ledger_domain::event::AggregateType;
+use token_ledger_event_store::postgres::InlineProjections;
+use token_ledger_event_store::{Appended, StoreError};
+
+/// Tokens, keys, companies, members and clients, and the verification index with them.
+#[derive(Default)]
+pub struct Inline {
+    index: Arc<VerificationIndex>,
+    tokens: Touched<Tokens>,
+    keys: Touched<Keys>,
+    companies: Touched<Companies>,
+    members: Touched<Members>,
+    clients: Touched<Clients>,
+    /// The first and the last position of each company's events.
+    appended: BTreeMap<CompanyId, (u64, u64)>,
+}
+
+impl std::fmt::Debug for Inline {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Inline").field("index", &self.index).finish_non_exhaustive()
+    }
+}
+
+impl Inline {
+    /// The inline projections, which keep this index up to date.
+    pub fn new(index: Arc<VerificationIndex>) -> Self {
+        Self { index, ..Self::default() }
+    }
+}
+
+#[async_trait]
+impl InlineProjections for Inline {
+    async fn project(
+        &mut self,
+        transaction: &mut PgConnection,
+        events: &[Appended],
+    ) -> Result<(), StoreError> {
+        for event in events {
+            let position = event.position;
+            let (_, last) = self.appended.entry(event.company).or_insert((position, position));
+            *last = position;
+        }
+        let about = |kind| events.iter().any(|event| event.stream.kind == kind);
+        if about(AggregateType::Token) {
+            self.tokens.apply_all(transaction, events).await?;
+            self.tokens.write_all(transaction).await?;
+        }
+        if about(AggregateType::Key) {
+            self.keys.apply_all(transaction, events).await?;
+            self.keys.write_all(transaction).await?;
+        }
+        if about(AggregateType::Company) {
+            self.companies.apply_all(transaction, events).await?;
+            self.companies.write_all(transaction).await?;
+            self.members.apply_all(transaction, events).await?;
+            self.members.write_all(transaction).await?;
+            self.clients.apply_all(transaction, events).await?;
+            self.clients.write_all(transaction).await?;
+        }
+        Ok(())
+    }
+
+    fn committed(&mut self) {
+        self.companies.rows().for_each(|row| self.index.apply_company(row));
+        self.clients.rows().for_each(|row| self.index.apply_client(row));
+        self.keys.rows().for_each(|row| self.index.apply_key(row));
+        self.tokens.rows().for_each(|row| self.index.apply_token(row));
+        for (company, (first, last)) in &self.appended {
+            self.index.took_over(*company, *first, *last);
+        }
+        self.rolled_back();
+    }
+
+    fn rolled_back(&mut self) {
+        self.tokens.clear();
+        self.keys.clear();
+        self.companies.clear();
+        self.members.clear();
+        self.clients.clear();
+        self.appended.clear();
+    }
+}

@@ -1,0 +1,338 @@
+//! Rebuilding projections: rows are staged in a scratch file and held against the live ones range by
+//! range.
+//!
+//! A merge holds a company's head while it puts one range right, so that no commit comes in between;
+//! a check sees ledger and rows in one snapshot.
+
+use super::PgReadModels;
+use super::behind::checkpoint;
+use super::rows::{PgTable, put, range, remove};
+use super::run::numbered;
+use crate::index::VerificationIndex;
+use crate::rebuild::{
+    Difference, Keyed, OnProgress, Outcome, PAGE, Plan, RANGE, Readable, RebuildError, Rebuilder,
+    cut, is_same, pair,
+};
+use crate::sql::{FromColumns, Table, checkpoints};
+use crate::sqlite::SqliteTable;
+use crate::sqlite::scratch::Scratch;
+use crate::tokens::TokenRow;
+use crate::touched::{Place, Touched};
+use crate::{AuditTrail, Clients, Companies, Keys, Members, Tokens};
+use async_trait::async_trait;
+use rusqlite::Connection;
+use sqlx::PgConnection;
+use std::collections::BTreeSet;
+use token_ledger_domain::{CompanyId, Timestamp};
+use token_ledger_event_store::postgres::{failed, read_page};
+use token_ledger_event_store::{Appended, RecordedEvent, StoreError};
+use uuid::Uuid;
+
+/// The lock that orders the company's ledger: no commit comes in between.
+const HOLD_HEAD: &str = "SELECT 1 FROM company_heads WHERE company_id = $1 FOR UPDATE";
+const HEADS: &str = "SELECT company_id, last_position FROM company_heads ORDER BY company_id";
+const SNAPSHOT: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ READ ONLY";
+
+/// One projection that is being rebuilt.
+#[async_trait]
+trait Staged: Send + Sync {
+    /// Takes events into the staging rows.
+    fn stage(&self, staging: &Connection, events: &[Appended]) -> Result<(), StoreError>;
+
+    /// The companies that have live rows.
+    async fn companies(&self, live: &mut PgConnection) -> Result<Vec<CompanyId>, StoreError>;
+
+    /// Keeps others from changing the company's live rows for this transaction; its head is held.
+    async fn hold(&self, live: &mut PgConnection, company: CompanyId) -> Result<(), StoreError>;
+
+    /// Holds the next range of a company's rows against the live ones, which are put right where
+    /// that is wanted; whether there may be more.
+    async fn compare(
+        &mut self,
+        staging: &mut Scratch,
+        live: &mut PgConnection,
+        company: CompanyId,
+        merge: bool,
+        outcome: &mut Outcome,
+    ) -> Result<bool, StoreError>;
+
+    /// Tells the verification index of the rows that were put right.
+    fn merged(&mut self, index: &VerificationIndex);
+}
+
+struct Stage<P: PgTable> {
+    after: P::Key,
+    merged: Vec<(P::Key, Option<P::Row>)>,
+}
+
+impl<P: PgTable> Stage<P> {
+    fn boxed() -> Box<dyn Staged> {
+        Box::new(Self { after: P::FIRST, merged: Vec::new() })
+    }
+}
+
+#[async_trait]
+impl<P: PgTable> Staged for Stage<P> {
+    fn stage(&self, staging: &Connection, events: &[Appended]) -> Result<(), StoreError> {
+        let mut touched = Touched::<P>::default();
+        for event in events {
+            touched.apply(staging, event)?;
+        }
+        touched.write(staging)
+    }
+
+    async fn companies(&self, live: &mut PgConnection) -> Result<Vec<CompanyId>, StoreError> {
+        let rows = sqlx::query(&P::statements().companies).fetch_all(live).await.map_err(failed)?;
+        rows.iter().map(|row| Ok(CompanyId(Uuid::from_columns(row)?))).collect()
+    }
+
+    async fn hold(&self, live: &mut PgConnection, company: CompanyId) -> Result<(), StoreError> {
+        if P::BEHIND {
+            sqlx::query(&format!("{} FOR UPDATE", numbered(checkpoints::ONE)))
+                .bind(company.0)
+                .bind(P::NAME)
+                .execute(live)
+                .await
+                .map_err(failed)?;
+        }
+        Ok(())
+    }
+
+    async fn compare(
+        &mut self,
+        staging: &mut Scratch,
+        live: &mut PgConnection,
+        company: CompanyId,
+        merge: bool,
+        outcome: &mut Outcome,
+    ) -> Result<bool, StoreError> {
+        let live_position =
+            if P::BEHIND { checkpoint::<P>(live, company).await? } else { u64::MAX };
+        let rebuilt = <P as SqliteTable>::range(staging.connection(), company, self.after, RANGE);
+        let mut rebuilt: Vec<Keyed<P::Key, P::Row>> =
+            rebuilt?.into_iter().map(|row| (P::row_key(&row), row)).collect();
+        let rows = range::<P>(live, company, self.after, RANGE).await?;
+        let mut served: Vec<Keyed<P::Key, Readable<P::Row>>> = Vec::with_capacity(rows.len());
+        for row in &rows {
+            let read = P::Row::from_columns(row).map_err(|error| error.to_string());
+            served.push((P::key_of(row)?, read));
+        }
+        let end = cut(&mut rebuilt, &mut served);
+        outcome.rows += rebuilt.len() as u64;
+        let already = self.merged.len();
+        for (key, rebuilt, served) in pair(rebuilt, served) {
+            // A projection behind the log has no rows yet of what it has not come to.
+            let rebuilt = rebuilt.filter(|row| P::row_position(row) <= live_position);
+            if !is_same(rebuilt.as_ref(), served.as_ref()) {
+                if merge {
+                    self.merged.push((key, rebuilt.clone()));
+                }
+                outcome.differs(Difference::of::<P>(company, key, served, rebuilt));
+            }
+        }
+        settle::<P>(live, company, &self.merged[already..]).await?;
+        self.after = end.unwrap_or(P::FIRST);
+        Ok(end.is_some())
+    }
+
+    fn merged(&mut self, index: &VerificationIndex) {
+        for (key, row) in self.merged.drain(..) {
+            P::refresh(index, key, row.as_ref());
+        }
+    }
+}
+
+/// Puts rows right.
+async fn settle<P: PgTable>(
+    live: &mut PgConnection,
+    company: CompanyId,
+    merged: &[(P::Key, Option<P::Row>)],
+) -> Result<(), StoreError> {
+    let rows: Vec<&P::Row> = merged.iter().filter_map(|(_, row)| row.as_ref()).collect();
+    let gone: Vec<Place<P>> =
+        merged.iter().filter(|(_, row)| row.is_none()).map(|(key, _)| (company, *key)).collect();
+    if !rows.is_empty() {
+        put::<P>(live, rows.into_iter()).await?;
+    }
+    if !gone.is_empty() {
+        remove::<P>(live, gone.iter()).await?;
+    }
+    Ok(())
+}
+
+fn staged(name: &str) -> Result<Box<dyn Staged>, RebuildError> {
+    match name {
+        "companies" => Ok(Stage::<Companies>::boxed()),
+        "members" => Ok(Stage::<Members>::boxed()),
+        "clients" => Ok(Stage::<Clients>::boxed()),
+        "keys" => Ok(Stage::<Keys>::boxed()),
+        "tokens" => Ok(Stage::<Tokens>::boxed()),
+        "audit" => Ok(Stage::<AuditTrail>::boxed()),
+        other => Err(RebuildError::Unknown(other.to_owned())),
+    }
+}
+
+/// Staging rows of these projections, in a scratch file.
+struct Staging {
+    scratch: Scratch,
+    projections: Vec<Box<dyn Staged>>,
+}
+
+impl Staging {
+    fn new(projections: &[&'static str], id: Uuid) -> Result<Self, RebuildError> {
+        // Before there is a file that would stay.
+        let projections = projections.iter().map(|name| staged(name)).collect::<Result<_, _>>()?;
+        Ok(Self { scratch: Scratch::new(id)?, projections })
+    }
+
+    /// Folds a page of events into the staging rows, off the async threads.
+    async fn stage(mut self, page: Vec<RecordedEvent>) -> Result<Self, StoreError> {
+        tokio::task::spawn_blocking(move || {
+            let events: Vec<Appended> =
+                page.iter().map(RecordedEvent::appended).collect::<Result<_, _>>()?;
+            let Self { scratch, projections } = &mut self;
+            scratch.transact(|connection| {
+                projections.iter().try_for_each(|projection| projection.stage(connection, &events))
+            })?;
+            Ok(self)
+        })
+        .await
+        .map_err(|error| StoreError::Rejected(error.to_string()))?
+    }
+
+    /// Takes in what follows a position, as this connection sees the ledger; answers the position
+    /// reached. `taken` is told of each page.
+    async fn catch_up(
+        mut self,
+        ledger: &mut PgConnection,
+        company: CompanyId,
+        mut position: u64,
+        until: Option<Timestamp>,
+        taken: &mut (dyn FnMut(u64) + Send),
+    ) -> Result<(Self, u64), StoreError> {
+        loop {
+            let mut page = read_page(&mut *ledger, company, position, PAGE).await?;
+            page.retain(|event| until.is_none_or(|until| event.recorded_at <= until));
+            let Some(last) = page.last().map(|event| event.position) else {
+                return Ok((self, position));
+            };
+            self = self.stage(page).await?;
+            taken(last - position);
+            position = last;
+        }
+    }
+}
+
+impl PgReadModels {
+    /// Holds one range of one projection against the live rows, in one transaction.
+    #[allow(clippy::too_many_arguments, reason = "the state of a rebuild, step by step")]
+    async fn step(
+        &self,
+        staging: Staging,
+        which: usize,
+        company: CompanyId,
+        position: u64,
+        merge: bool,
+        outcome: &mut Outcome,
+    ) -> Result<(Staging, u64, bool), StoreError> {
+        let mut live = self.database().pool().begin().await.map_err(failed)?;
+        if merge {
+            let hold = sqlx::query(HOLD_HEAD).bind(company.0);
+            hold.execute(&mut *live).await.map_err(failed)?;
+            staging.projections[which].hold(&mut live, company).await?;
+        } else {
+            sqlx::query(SNAPSHOT).execute(&mut *live).await.map_err(failed)?;
+        }
+        let (mut staging, position) =
+            staging.catch_up(&mut live, company, position, None, &mut |_| {}).await?;
+        let Staging { scratch, projections } = &mut staging;
+        let projection = &mut projections[which];
+        let more = projection.compare(scratch, &mut live, company, merge, outcome).await?;
+        // While the head is still held, so that no later change is taken back.
+        projection.merged(self.index());
+        live.commit().await.map_err(failed)?;
+        Ok((staging, position, more))
+    }
+}
+
+#[async_trait]
+impl Rebuilder for PgReadModels {
+    async fn rebuild(
+        &self,
+        plan: &Plan,
+        id: Uuid,
+        progress: &OnProgress<'_>,
+    ) -> Result<Outcome, RebuildError> {
+        let mut staging = Staging::new(&plan.projections, id)?;
+        let mut connection = self.database().pool().acquire().await.map_err(failed)?;
+        let heads: Vec<(Uuid, i64)> =
+            sqlx::query_as(HEADS).fetch_all(&mut *connection).await.map_err(failed)?;
+        let wanted = |company: &CompanyId| plan.company.is_none_or(|only| only == *company);
+        let mut companies = BTreeSet::new();
+        let mut total = 0;
+        for (company, position) in heads {
+            if wanted(&CompanyId(company)) {
+                companies.insert(CompanyId(company));
+                total += u64::try_from(position).unwrap_or(0);
+            }
+        }
+        // Rows of a company that has no ledger should not exist.
+        for projection in &staging.projections {
+            companies.extend(projection.companies(&mut connection).await?);
+        }
+        let mut outcome = Outcome::default();
+        for company in companies.into_iter().filter(wanted) {
+            let mut events = outcome.events;
+            let mut taken = |count: u64| {
+                events += count;
+                progress(events, total);
+            };
+            let caught_up = staging.catch_up(&mut connection, company, 0, None, &mut taken).await?;
+            let mut position;
+            (staging, position) = caught_up;
+            outcome.events = events;
+            for which in 0..plan.projections.len() {
+                let mut more = true;
+                while more {
+                    (staging, position, more) = self
+                        .step(staging, which, company, position, plan.merge, &mut outcome)
+                        .await?;
+                }
+            }
+        }
+        Ok(outcome)
+    }
+
+    async fn tokens_until(
+        &self,
+        company: CompanyId,
+        until: Timestamp,
+        id: Uuid,
+        progress: &OnProgress<'_>,
+        take: &mut (dyn FnMut(Vec<TokenRow>) -> std::io::Result<()> + Send),
+    ) -> Result<(), RebuildError> {
+        let staging = Staging::new(&["tokens"], id)?;
+        let mut connection = self.database().pool().acquire().await.map_err(failed)?;
+        let head: Option<i64> =
+            sqlx::query_scalar("SELECT last_position FROM company_heads WHERE company_id = $1")
+                .bind(company.0)
+                .fetch_optional(&mut *connection)
+                .await
+                .map_err(failed)?;
+        let total = head.and_then(|head| u64::try_from(head).ok()).unwrap_or(0);
+        let mut read = 0;
+        let mut taken = |count: u64| {
+            read += count;
+            progress(read, total);
+        };
+        let (staging, _) =
+            staging.catch_up(&mut connection, company, 0, Some(until), &mut taken).await?;
+        let mut after = Tokens::FIRST;
+        loop {
+            let page = Tokens::range(staging.scratch.connection(), company, after, RANGE)?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.token_id.0;
+            take(page)?;
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! Running the statements that both databases share.
+
+use super::PgReadModels;
+use crate::sql::{Columns, Dialect, FromColumns, Sql, Statement, Unreadable, Value};
+use sqlx::postgres::{PgArguments, PgRow};
+use sqlx::{Arguments, Column, PgConnection, Row, ValueRef};
+use std::fmt::Display;
+use token_ledger_event_store::postgres::{EVENT_COLUMNS, event_from_row, failed};
+use token_ledger_event_store::{RecordedEvent, StoreError};
+use uuid::Uuid;
+
+impl Columns for PgRow {
+    fn column_name(&self, column: usize) -> String {
+        self.try_column(column).map_or_else(|_| column.to_string(), |found| found.name().to_owned())
+    }
+
+    fn optional_uuid(&self, column: usize) -> Result<Option<Uuid>, Unreadable> {
+        self.try_get(column).map_err(|error| self.unreadable(column, error))
+    }
+
+    fn optional_int(&self, column: usize) -> Result<Option<i64>, Unreadable> {
+        self.try_get(column).map_err(|error| self.unreadable(column, error))
+    }
+
+    /// Also of a column that holds JSON, whose exact text it is.
+    fn optional_text(&self, column: usize) -> Result<Option<&str>, Unreadable> {
+        let wrong = |error: &dyn Display| self.unreadable(column, error);
+        let value = self.try_get_raw(column).map_err(|error| wrong(&error))?;
+        if value.is_null() {
+            return Ok(None);
+        }
+        value.as_str().map(Some).map_err(|error| wrong(&error))
+    }
+
+    fn optional_bytes(&self, column: usize) -> Result<Option<&[u8]>, Unreadable> {
+        self.try_get(column).map_err(|error| self.unreadable(column, error))
+    }
+
+    fn event(&self) -> Result<RecordedEvent, Unreadable> {
+        event_from_row(self).map_err(|error| Unreadable {
+            column: "of an event".to_owned(),
+            problem: error.to_string(),
+        })
+    }
+}
+
+/// A shared statement's text with PostgreSQL's places.
+pub(super) fn numbered(text: &str) -> String {
+    text.replace('?', "$")
+}
+
+/// The parameters in the driver's form.
+///
+/// # Errors
+/// When one can't be sent.
+pub(super) fn arguments<'v>(
+    parameters: impl IntoIterator<Item = Value<'v>>,
+) -> Result<PgArguments, StoreError> {
+    let mut arguments = PgArguments::default();
+    for value in parameters {
+        match value {
+            Value::Uuid(id) => arguments.add(id),
+            Value::Int(number) => arguments.add(number),
+            Value::Text(text) => arguments.add(text.as_deref()),
+            Value::Bytes(bytes) => arguments.add(bytes.as_deref()),
+        }
+        .map_err(|error| StoreError::Rejected(error.to_string()))?;
+    }
+    Ok(arguments)
+}
+
+/// Runs a shared statement; answers how many rows it changed.
+pub(super) async fn execute(
+    connection: &mut PgConnection,
+    statement: &Statement,
+) -> Result<u64, StoreError> {
+    let arguments = arguments(statement.parameters.iter().cloned())?;
+    let text = numbered(&statement.text);
+    let done = sqlx::query_with(&text, arguments).execute(connection).await.map_err(failed)?;
+    Ok(done.rows_affected())
+}
+
+/// The rows that a shared query answers.
+pub(super) async fn fetch<T: FromColumns>(
+    connection: &mut PgConnection,
+    query: &Statement,
+) -> Result<Vec<T>, StoreError> {
+    let arguments = arguments(query.parameters.iter().cloned())?;
+    let text = numbered(&query.text);
+    let rows = sqlx::query_with(&text, arguments).fetch_all(connection).await.map_err(failed)?;
+    rows.iter().map(|row| Ok(T::from_columns(row)?)).collect()
+}
+
+impl Sql for PgReadModels {
+    const DIALECT: Dialect = Dialect { position: "strpos", event_columns: EVENT_COLUMNS };
+
+    async fn fetch<T: FromColumns + Send + 'static>(
+        &self,
+        query: Statement,
+    ) -> Result<Vec<T>, StoreError> {
+        let mut connection = self.database().pool().acquire().await.map_err(failed)?;
+        fetch(&mut connection, &query).await
+    }
+
+    async fn transact(&self, statements: Vec<Statement>) -> Result<bool, StoreError> {
+        if statements.is_empty() {
+            return Ok(true);
+        }
+        let mut transaction = self.database().pool().begin().await.map_err(failed)?;
+        for statement in &statements {
+            let changed = execute(&mut transaction, statement).await?;
+            if statement.required && changed == 0 {
+                transaction.rollback().await.map_err(failed)?;
+                return Ok(false);
+            }
+        }
+        transaction.commit().await.map_err(failed)?;
+        Ok(true)
+    }
+
+    async fn try_writing(&self) -> Result<(), StoreError> {
+        let read_only: String =
+            sqlx::query_scalar("SELECT current_setting('transaction_read_only')")
+                .fetch_one(self.database().pool())
+                .await
+                .map_err(failed)?;
+        if read_only == "off" {
+            Ok(())
+        } else {
+            Err(StoreError::Unavailable("it takes no writes: a standby, perhaps".to_owned()))
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Several processes on one database: each learns of the others' changes, nothing old comes back, and
+//! one at a time runs a projection.
+
+#[allow(dead_code, reason = "every suite uses its part")]
+mod support;
+
+use sqlx::Executor;
+use std::sync::Arc;
+use std::time::Duration;
+use support::postgres::PgFixture;
+use support::{COMPANY, Fixture, Given, OTHERS, at, create, digest, in_time, refresh};
+use token_ledger_domain::company::CompanyCommand;
+use token_ledger_domain::key::KeyCommand;
+use token_ledger_domain::token::TokenCommand;
+use token_ledger_event_store::clock::SetClock;
+use token_ledger_projections::runner;
+use token_ledger_projections::{ReadModels, VerificationIndex};
+use tokio::sync::watch;
+use tokio::time::Instant;
+
+/// How long anything may take that will come at all.
+const LONG: Duration = Duration::from_secs(60);
+const BOUND: Duration = Duration::from_secs(1);
+
+/// Another process on the same database.
+async fn another(given: &Given<PgFixture>) -> Given<PgFixture> {
+    let fixture = given.fixture.another().await;
+    let clock = Arc::new(SetClock::at(at(0)));
+    Given::with(fixture, clock, Arc::clone(&given.entropy))
+}
+
+/// Waits until this holds.
+async fn until(what: &str, holds: impl Fn() -> bool) {
+    let began = Instant::now();
+    while !holds() {
+        assert!(began.elapsed() < LONG, "{what}");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+}
+
+fn is_good(index: &VerificationIndex, secret: &str) -> bool {
+    index.token(&digest(secret), at(1)).is_some()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_learns_of_the_others_changes() {
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        let kept = one.token(COMPANY, create("before")).await;
+        let other = another(&one).await;
+        let _following = [one.fixture.follow(BOUND).await, other.fixture.follow(BOUND).await];
+        let (here, there) = (one.fixture.index(), other.fixture.index());
+        assert!(is_good(there, "before"), "what was there before is there at once");
+
+        let token = one.token(COMPANY, create("new")).await;
+        assert!(is_good(here, "new"), "the one that commits it knows at once");
+        until("a creation", || is_good(there, "new")).await;
+        other.tell_token(COMPANY, token, refresh("newer", 0)).await;
+        assert!(is_good(there, "newer") && !is_good(there, "new"));
+        until("a refresh", || is_good(here, "newer") && !is_good(here, "new")).await;
+        one.tell_token(COMPANY, kept, TokenCommand::Delete).await;
+        until("a deletion", || !is_good(there, "before")).await;
+
+        let key = other.key(COMPANY, "key").await;
+        until("a key", || here.key(&digest("key"), at(1)).is_some()).await;
+        one.tell_key(COMPANY, key, KeyCommand::Delete).await;
+        until("a key's deletion", || there.key(&digest("key"), at(1)).is_none()).await;
+
+        other.tell_company(COMPANY, CompanyCommand::SetOauthApp { enabled: false }).await;
+        until("the module off", || !is_good(here, "newer")).await;
+        one.tell_company(COMPANY, CompanyCommand::SetOauthApp { enabled: true }).await;
+        until("the module on", || is_good(there, "newer")).await;
+
+        one.register(OTHERS[0]).await;
+        one.tokens(OTHERS[0], 0..500).await;
+        until("many at once", || (0..500).all(|n| is_good(there, &format!("token {n}")))).await;
+        assert_eq!(here.len(), there.len());
+        for company in [COMPANY, OTHERS[0]] {
+            let head = one.head(company).await;
+            until("the cursors", || here.cursor(company) == head && there.cursor(company) == head)
+                .await;
+        }
+    })
+    .await;
+}
+
+/// A page of rows that was read before a deletion is taken over after it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_read_before_a_deletion_brings_nothing_back() {
+    in_time(async {
+        let given = Given::<PgFixture>::a_company().await;
+        let token = given.token(COMPANY, create("deleted")).await;
+        let key = given.key(COMPANY, "deleted key").await;
+        let index = given.fixture.index();
+        index.follow(BOUND);
+        let models = given.fixture.models();
+        let row = |record: Option<_>| record.expect("it is there");
+        let read = row(models.token(COMPANY, token).await.expect("an answer")).row;
+        let read_key = models.key(COMPANY, key).await.expect("an answer").expect("it is there").row;
+        let round = index.begin_round();
+        given.tell_token(COMPANY, token, TokenCommand::Delete).await;
+        given.tell_key(COMPANY, key, KeyCommand::Delete).await;
+        index.apply_token(&read);
+        index.apply_key(&read_key);
+        assert!(!is_good(index, "deleted"), "an old row doesn't bring it back");
+        assert_eq!(index.key(&digest("deleted key"), at(1)), None);
+        assert_eq!(index.tombstones(), 1);
+        index.end_round(round);
+        assert_eq!(index.tombstones(), 1, "rows that this round read may still be on their way");
+        let round = index.begin_round();
+        index.end_round(round);
+        assert_eq!(index.tombstones(), 0);
+    })
+    .await;
+}
+
+/// A process that hears nothing stops trusting what it knows, and trusts it again once it has caught
+/// up, without being started again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_hears_nothing_knows_that_it_does_not_know() {
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        let token = one.token(COMPANY, create("kept")).await;
+        let (other, network) = one.fixture.another_by_proxy().await;
+        let bound = Duration::from_millis(500);
+        let _following = other.follow(bound).await;
+        let there = other.index();
+        assert!(there.freshness().reached().await);
+        assert!(there.freshness().age().is_some_and(|age| age <= bound));
+
+        network.cut();
+        let cut = Instant::now();
+        one.tell_token(COMPANY, token, TokenCommand::Delete).await;
+        until("it knows that it doesn't know", || !there.freshness().is_fresh()).await;
+        assert!(cut.elapsed() < bound + Duration::from_millis(500), "{:?}", cut.elapsed());
+        assert!(is_good(there, "kept"), "it hasn't heard of it");
+        assert!(!there.freshness().reached().await, "nor does it while it is cut off");
+        network.mend();
+        until("it has caught up", || there.freshness().is_fresh()).await;
+        assert!(!is_good(there, "kept"), "fresh means that it knows");
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn one_at_a_time_runs_a_projection_and_another_takes_over() {
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        one.tokens(COMPANY, 0..10).await;
+        let other = another(&one).await;
+        let head = one.head(COMPANY).await;
+        assert_eq!(one.fixture.audit().advance(COMPANY).await.expect("it advances"), Some(head));
+        one.tokens(COMPANY, 10..20).await;
+        // The one that is at it, and doesn't come to an end.
+        let mut holder = one.fixture.alone().await;
+        holder
+            .execute("BEGIN; SELECT 1 FROM checkpoints FOR UPDATE")
+            .await
+            .expect("the checkpoint is held");
+        let (stop, stopped) = watch::channel(false);
+        let (trail, task) = runner::spawn(other.fixture.audit(), other.fixture.store(), stopped);
+        assert_eq!(other.fixture.audit().advance(COMPANY).await.expect("an answer"), None);
+        assert!(!trail.reached(COMPANY, head + 1, Duration::from_millis(300)).await);
+        assert!(trail.stopped().is_empty(), "somebody else is at it: nothing is wrong");
+        drop(holder);
+        let head = one.head(COMPANY).await;
+        assert!(trail.reached(COMPANY, head, Duration::from_secs(10)).await);
+        one.catch_up().await;
+        let trail_rows = support::whole_trail(&*one.fixture.models(), COMPANY).await;
+        let shown: Vec<u64> = trail_rows.iter().map(|record| record.event.position).collect();
+        assert_eq!(shown, (1..=head).collect::<Vec<_>>(), "each event once");
+        stop.send(true).expect("the runner listens");
+        task.await.expect("the runner ends");
+    })
+    .await;
+}
