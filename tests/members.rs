@@ -133,17 +133,17 @@ async fn the_last_super_admin_stays() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn of_two_last_super_admins_removed_at_once_one_stays() {
     let app = TestApp::new().await;
-    let mut last = add(&app, "first@example.com", "super_admin").await;
+    let mut newest = add(&app, "first@example.com", "super_admin").await;
     for round in 0..10 {
         let other = add(&app, &format!("other{round}@example.com"), "super_admin").await;
         let remove =
             |member: &Value| tokio::spawn(app.admin.delete(&path_of(&app, member)).into_future());
-        let (one, two) = (remove(&last), remove(&other));
+        let (one, two) = (remove(&newest), remove(&other));
         let statuses = [one.await.unwrap().status.as_u16(), two.await.unwrap().status.as_u16()];
         assert!(statuses == [204, 409] || statuses == [409, 204], "{statuses:?}");
         let list = app.admin.get(&members(&app)).await.expect(200).body;
         assert_eq!(list["items"].as_array().map(Vec::len), Some(1), "{list}");
-        last = list["items"][0].clone();
+        newest = list["items"][0].clone();
     }
 }
 
