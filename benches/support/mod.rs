@@ -72,7 +72,8 @@ impl Bench {
         while decided.len() < events {
             let command = if decided.is_empty() { creation() } else { refreshing() };
             let now = SystemClock.now();
-            let decision = TokenDecision { command, rules: rules.token_rules(), now };
+            let rules = rules.token_rules(&command);
+            let decision = TokenDecision { command, rules, now };
             for event in token::decide(&token, &decision).expect("the command is acceptable") {
                 token = token::evolve(token, event.clone());
                 decided.push(LedgerEvent::Token(event));
