@@ -1,15 +1,17 @@
 //! What an operator can set: in a file, in the environment, on the command line, the later
 //! winning over the earlier.
 
-use crate::app::Choices;
+mod database_url;
+
+pub use database_url::{DatabaseUrl, PostgresUrl};
+
+use crate::app::{Choices, PostgresChoices};
 use crate::http::{ForwardedHeader, Proxies};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
-use std::fmt;
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::Duration;
 use token_ledger_domain::{Catalogue, Scope, SecretKind};
 
@@ -18,63 +20,6 @@ pub const ENVIRONMENT: &str = "TOKEN_LEDGER_";
 
 /// The longest prefix of a secret, in characters.
 const MAX_PREFIX: usize = 20;
-
-/// Where the ledger is kept.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
-pub enum DatabaseUrl {
-    /// An SQLite file: `sqlite://PATH`.
-    Sqlite(PathBuf),
-}
-
-impl DatabaseUrl {
-    /// The file that the ledger is kept in.
-    pub fn path(&self) -> &Path {
-        let Self::Sqlite(path) = self;
-        path
-    }
-}
-
-impl Default for DatabaseUrl {
-    fn default() -> Self {
-        Self::Sqlite("token-ledger.db".into())
-    }
-}
-
-impl FromStr for DatabaseUrl {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match text.split_once("://") {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            Some(("sqlite", _)) => Err("names no file; write sqlite://PATH".to_owned()),
-            Some(("postgres" | "postgresql", _)) => {
-                Err("this release keeps ledgers in SQLite only; write sqlite://PATH".to_owned())
-            }
-            _ => Err("is no database URL; write sqlite://PATH".to_owned()),
-        }
-    }
-}
-
-impl TryFrom<String> for DatabaseUrl {
-    type Error = String;
-
-    fn try_from(text: String) -> Result<Self, Self::Error> {
-        text.parse()
-    }
-}
-
-impl From<DatabaseUrl> for String {
-    fn from(url: DatabaseUrl) -> Self {
-        url.to_string()
-    }
-}
-
-impl fmt::Display for DatabaseUrl {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "sqlite://{}", self.path().display())
-    }
-}
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -104,6 +49,14 @@ pub struct ScopeSetting {
 pub struct Settings {
     /// Where the ledger is kept.
     pub database_url: DatabaseUrl,
+    /// PostgreSQL: where notifications are listened to, if not there; a server itself, or a pooler
+    /// that keeps sessions.
+    pub database_listen_url: Option<PostgresUrl>,
+    /// PostgreSQL: connections of this process, besides a few that append and listen.
+    pub database_connections: u32,
+    /// PostgreSQL: how old knowledge of what other processes did may be for an answer at
+    /// verification, in milliseconds.
+    pub freshness_bound_milliseconds: u64,
     /// The address to listen on.
     pub listen: String,
     /// The URL that the service is reached at; where none is given, the address that it listens on.
@@ -147,6 +100,9 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             database_url: DatabaseUrl::default(),
+            database_listen_url: None,
+            database_connections: 16,
+            freshness_bound_milliseconds: 1000,
             listen: "127.0.0.1:8080".to_owned(),
             public_url: None,
             tls_cert: None,
@@ -260,6 +216,13 @@ impl Settings {
             }
             (Some(_), Some(_)) | (None, None) => {}
         }
+        if !(1..=1000).contains(&self.database_connections) {
+            return Err(InvalidSettings::of("database_connections", "must be 1 to 1000"));
+        }
+        if !(500..=60_000).contains(&self.freshness_bound_milliseconds) {
+            let problem = "must be 500 to 60000";
+            return Err(InvalidSettings::of("freshness_bound_milliseconds", problem));
+        }
         let mut names: Vec<&Scope> = self.scopes.iter().map(|scope| &scope.name).collect();
         names.sort();
         let count = names.len();
@@ -314,6 +277,12 @@ impl Settings {
             token_prefix: self.token_prefix.clone(),
             key_prefix: self.key_prefix.clone(),
             client_prefix: self.client_prefix.clone(),
+            postgres: PostgresChoices {
+                listen_url: self.database_listen_url.as_ref().map(|url| url.reveal().to_owned()),
+                connections: self.database_connections,
+                freshness_bound: Duration::from_millis(self.freshness_bound_milliseconds),
+                ..PostgresChoices::default()
+            },
         }
     }
 
@@ -388,7 +357,10 @@ mod tests {
         for (text, named) in [
             ("listne = \"127.0.0.1:1\"", "listne"),
             ("database_url = \"mysql://x\"", "database URL"),
-            ("database_url = \"postgres://x\"", "SQLite only"),
+            ("database_url = \"postgres://\"", "names no database"),
+            ("database_listen_url = \"sqlite://x\"", "postgres://"),
+            ("database_connections = 0", "database_connections"),
+            ("freshness_bound_milliseconds = 100", "freshness_bound_milliseconds"),
             ("trusted_proxies = [\"proxy\"]", "proxy"),
             ("key_prefix = \"tlk_\"", "key_prefix"),
             ("token_prefix = \"a b\"", "token_prefix"),

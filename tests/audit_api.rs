@@ -418,14 +418,7 @@ async fn an_export_goes_page_by_page_and_ends_where_the_ledger_ended() {
 async fn a_failure_in_the_middle_cuts_the_export() {
     let app = TestApp::new().await;
     fill(&app, 1500).await;
-    let support::Storage::Sqlite(folder) = &app.storage;
-    let database = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
-    database
-        .execute_batch(
-            "DROP TRIGGER events_are_never_changed;
-             UPDATE events SET metadata = 'damaged' WHERE position = 1200;",
-        )
-        .unwrap();
+    app.storage.tamper("UPDATE events SET metadata = '{}' WHERE position = 1200");
     for format in ["ndjson", "csv"] {
         let path = app.path(&format!("/audit/export?format={format}"));
         let response = open(router(app.service.clone()), &app.auditor, &path).await;

@@ -86,7 +86,7 @@ fn a_company_is_set_up_once_and_a_person_keeps_the_password() {
 
 #[tokio::test]
 async fn one_process_writes_and_others_read_beside_it() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let company = place.setup("Acme");
     let serving = place.serve(&[]);
     create(&serving, &company, "one").await;
@@ -274,7 +274,7 @@ async fn keys_are_created_from_the_command_line() {
 
 #[test]
 fn wrong_usage_is_told_from_failure() {
-    let place = Place::new();
+    let place = Place::sqlite();
     for args in [
         &[][..],
         &["frobnicate"],
@@ -349,7 +349,7 @@ fn settings_come_from_file_environment_and_command_line() {
 
 #[test]
 fn the_schema_is_brought_up_to_date_when_asked() {
-    let place = Place::new();
+    let place = Place::sqlite();
     assert!(place.run(&["migrate"]).done().contains("applied"));
     let said = place.run(&["migrate"]).done();
     assert!(said.contains("is up to date\n"), "{said}");
@@ -369,7 +369,7 @@ fn what_is_no_ledger_is_left_alone() {
         &["migrate"],
         &["setup", "--company", "A", "--admin-email", "a@b.c"],
     ];
-    let place = Place::new();
+    let place = Place::sqlite();
     std::fs::write(place.ledger(), "these are my notes, not a database at all\n".repeat(100))
         .unwrap();
     let before = std::fs::read(place.ledger()).unwrap();
@@ -379,14 +379,14 @@ fn what_is_no_ledger_is_left_alone() {
     }
     assert_eq!(std::fs::read(place.ledger()).unwrap(), before);
 
-    let place = Place::new();
+    let place = Place::sqlite();
     place.tamper("CREATE TABLE notes (text TEXT)");
     for args in commands {
         let said = place.run(args).refused(1);
         assert!(said.contains("not a token ledger"), "{args:?}: {said}");
     }
 
-    let place = Place::new();
+    let place = Place::sqlite();
     place.setup("Acme");
     place.tamper("PRAGMA user_version = 999");
     for args in commands {
@@ -397,7 +397,7 @@ fn what_is_no_ledger_is_left_alone() {
 
 #[test]
 fn a_file_that_may_not_be_written_is_not_served() {
-    let place = Place::new();
+    let place = Place::sqlite();
     place.setup("Acme");
     let mut permissions = std::fs::metadata(place.ledger()).unwrap().permissions();
     permissions.set_readonly(true);
@@ -413,7 +413,7 @@ fn a_file_that_may_not_be_written_is_not_served() {
 
 #[tokio::test]
 async fn the_demo_is_there_at_once_and_stays() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let command = || place.command(&["demo", "--json", "--listen", "127.0.0.1:0"]);
     let mut first = Serving::start(command());
     let line: Value = serde_json::from_str(&first.first_line()).unwrap();

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
-use support::{Client, Storage, TestApp, service};
+use support::{Client, TestApp, service};
 use token_ledger::app::AppError;
 use token_ledger::http::access::Access;
 use token_ledger::http::openapi::document;
@@ -47,33 +47,21 @@ async fn a_service_that_stops_is_not_ready() {
     assert_eq!(body, json!({"ready": false, "reasons": ["the service is stopping"]}));
 }
 
-/// Damages an event, so that what reads it stands still. Only the log's own file knows how.
+/// Damages an event, so that what reads it stands still.
 fn damage(app: &TestApp, position: u64) {
-    let Storage::Sqlite(folder) = &app.storage;
-    let database = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
-    database.execute_batch("DROP TRIGGER IF EXISTS events_are_never_changed").unwrap();
-    let company = app.company.0.as_bytes().to_vec();
-    let changed = database
-        .execute(
-            "UPDATE events SET payload = '{}' WHERE company_id = ?1 AND position = ?2",
-            rusqlite::params![company, position],
-        )
-        .unwrap();
-    assert_eq!(changed, 1);
+    let company = "(SELECT company_id FROM companies WHERE name = 'Acme')";
+    let damaged = "UPDATE events SET payload = '{}'";
+    app.storage
+        .tamper(&format!("{damaged} WHERE company_id = {company} AND position = {position}"));
 }
 
 #[tokio::test]
 async fn a_projection_that_stands_still_is_told() {
-    let storage = Storage::new();
-    let app = TestApp::over(storage).await;
+    let app = TestApp::new().await;
     // The trail is begun anew from a damaged log.
-    let Storage::Sqlite(folder) = &app.storage;
-    let path = folder.path().join("ledger.db");
     app.auditor.get(&app.path("/audit/events")).await.expect(200);
     damage(&app, 2);
-    let database = rusqlite::Connection::open(path).unwrap();
-    database.execute("DELETE FROM checkpoints", []).unwrap();
-    drop(database);
+    app.storage.tamper("DELETE FROM checkpoints");
 
     let (stop, stopping) = watch::channel(false);
     let tasks = app.app.start(&stopping);
@@ -287,10 +275,7 @@ async fn finished(operator: &Client, name: &str) -> Value {
 async fn a_rebuild_puts_right_what_differs() {
     let app = TestApp::new().await;
     let token = app.token("reader").await;
-    let Storage::Sqlite(folder) = &app.storage;
-    let database = rusqlite::Connection::open(folder.path().join("ledger.db")).unwrap();
-    database.execute("UPDATE tokens SET name = 'other'", []).unwrap();
-    drop(database);
+    app.storage.tamper("UPDATE tokens SET name = 'other'");
     let path = app.token_path(&token);
     assert_eq!(app.auditor.get(&path).await.expect(200).body["name"], "other");
 

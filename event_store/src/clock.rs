@@ -10,6 +10,12 @@ use uuid::{Builder, Uuid};
 pub trait Clock: Debug + Send + Sync {
     /// Now.
     fn now(&self) -> Timestamp;
+
+    /// Whether it shows the present, so that a database's clock may stand in for it. One that is
+    /// set stays what it is.
+    fn is_real(&self) -> bool {
+        false
+    }
 }
 
 /// The machine's clock.
@@ -20,6 +26,10 @@ impl Clock for SystemClock {
     #[allow(clippy::disallowed_methods)]
     fn now(&self) -> Timestamp {
         chrono::Utc::now().into()
+    }
+
+    fn is_real(&self) -> bool {
+        true
     }
 }
 
@@ -44,6 +54,10 @@ impl CorrectedClock {
 impl Clock for CorrectedClock {
     fn now(&self) -> Timestamp {
         Timestamp::from_micros(SystemClock.now().as_micros() + self.offset_micros())
+    }
+
+    fn is_real(&self) -> bool {
+        true
     }
 }
 

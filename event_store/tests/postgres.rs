@@ -125,14 +125,7 @@ impl Fixture for PgFixture {
 async fn ledger() -> TestDatabase {
     let place = TestDatabase::fresh().await;
     Database::connect(Config::new(place.url())).await.expect("a ledger");
-    let mut owner = PgConnection::connect(&place.url()).await.expect("a connection");
-    let role = format!(
-        "DO $$ BEGIN CREATE ROLE {SERVICE} LOGIN; \
-         EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$; \
-         DO $$ BEGIN GRANT token_ledger_service TO {SERVICE}; \
-         EXCEPTION WHEN unique_violation OR internal_error THEN NULL; END $$"
-    );
-    owner.execute(role.as_str()).await.expect("a role");
+    place.let_in(SERVICE, "token_ledger_service").await;
     place
 }
 
@@ -491,6 +484,13 @@ async fn events_are_recorded_at_the_databases_time() {
     // Whatever the clock said by which it was decided.
     let recorded = append(&store, commit(COMPANY, new_token(), 0, [created("x")])).await;
     assert!(before < recorded.recorded_at && recorded.recorded_at < clock.now().plus_seconds(1));
+    // A decision of this moment keeps its time, so that terms are as long as they were decided.
+    let now = clock.now();
+    let decided = contract::given::commit_at(now, COMPANY, new_token(), 0, [created("y")]);
+    assert_eq!(append(&store, decided).await.recorded_at, now.max(recorded.recorded_at));
+    let ahead = clock.now().plus_seconds(60);
+    let decided = contract::given::commit_at(ahead, COMPANY, new_token(), 0, [created("z")]);
+    assert!(append(&store, decided).await.recorded_at < clock.now().plus_seconds(1));
     assert!(clock.offset_micros().abs() < 1_000_000, "it is the same machine");
     store.close().await;
 }

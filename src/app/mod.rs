@@ -11,6 +11,7 @@ pub mod keys;
 pub mod members;
 pub mod oauth;
 mod once;
+mod opened;
 pub mod operations;
 pub mod outcome;
 pub mod passwords;
@@ -27,6 +28,8 @@ pub mod tokens;
 pub mod view;
 
 pub use error::AppError;
+pub use opened::PostgresChoices;
+use opened::{Following, Opened};
 
 use crate::config::DatabaseUrl;
 use parking_lot::RwLock;
@@ -34,14 +37,12 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::{Actor, Catalogue, CompanyId, Power, SecretKind};
-use token_ledger_event_store::sqlite::{Access, Database, SqliteStore};
 use token_ledger_event_store::{
-    Clock, Context, Entropy, Idempotency, Ledger, PrivatePart, Store, StoreError,
+    Access, Clock, Context, Entropy, Idempotency, Ledger, PrivatePart, Store, StoreError,
 };
 use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::{self, Behind, RunnerHandle};
-use token_ledger_projections::sqlite::{Inline, SqliteBehind, SqliteReadModels};
-use token_ledger_projections::{AuditTrail, People, ReadModels, VerificationIndex};
+use token_ledger_projections::{People, ReadModels, VerificationIndex};
 use tokio::sync::watch;
 
 /// How long a reader of the audit trail waits for it to catch up with the ledger.
@@ -58,6 +59,8 @@ pub struct Choices {
     pub key_prefix: String,
     /// The prefix of OAuth clients' secrets.
     pub client_prefix: String,
+    /// How a PostgreSQL database is used.
+    pub postgres: PostgresChoices,
 }
 
 impl Default for Choices {
@@ -67,6 +70,7 @@ impl Default for Choices {
             token_prefix: SecretKind::Token.default_prefix().to_owned(),
             key_prefix: SecretKind::Key.default_prefix().to_owned(),
             client_prefix: SecretKind::Client.default_prefix().to_owned(),
+            postgres: PostgresChoices::default(),
         }
     }
 }
@@ -164,6 +168,7 @@ pub struct App {
     /// Operations that can't be carried out.
     stalled: RwLock<BTreeSet<uuid::Uuid>>,
     migrated: usize,
+    following: Option<Following>,
 }
 
 impl std::fmt::Debug for App {
@@ -185,39 +190,48 @@ impl App {
         entropy: Arc<dyn Entropy>,
         choices: Choices,
     ) -> Result<Arc<Self>, StoreError> {
-        let DatabaseUrl::Sqlite(path) = url;
-        let index = Arc::new(VerificationIndex::new());
-        let inline = Box::new(Inline::new(Arc::clone(&index)));
-        let path = path.clone();
-        let database = tokio::task::spawn_blocking(move || Database::open(&path, access, inline))
-            .await
-            .map_err(|error| StoreError::Unavailable(error.to_string()))??;
-        let read = Arc::new(SqliteReadModels::new(Arc::clone(&database), Arc::clone(&index)));
-        if access != Access::Read {
-            read.fill().await?;
-        }
-        let people = Arc::clone(&read) as Arc<dyn People>;
-        let migrated = database.migrated();
-        let store = Arc::new(SqliteStore::new(Arc::clone(&database)));
         let throttle = throttle::Throttle::new(entropy.bits256());
+        let Opened {
+            store,
+            clock,
+            read,
+            people,
+            index,
+            rebuilder,
+            projections,
+            migrated,
+            following,
+        } = match url {
+            DatabaseUrl::Sqlite(path) => opened::sqlite(path, access, clock).await?,
+            DatabaseUrl::Postgres(url) => {
+                opened::postgres(url.reveal(), access, clock, &choices.postgres).await?
+            }
+        };
         Ok(Arc::new(Self {
             attempts: attempts::Attempts::default(),
             streams: streams::Streams::default(),
             throttle,
             ledger: Ledger::new(store, clock, entropy),
-            rebuilder: Arc::clone(&read) as Arc<dyn Rebuilder>,
+            rebuilder,
             read,
             people,
             turns: passwords::Turns::default(),
             index,
             choices,
             behind: RwLock::default(),
-            projections: vec![Arc::new(SqliteBehind::<AuditTrail>::new(database))],
+            projections,
             rebuilds: rebuilds::Rebuilds::default(),
             beginning: tokio::sync::Mutex::default(),
             stalled: RwLock::default(),
             migrated,
+            following,
         }))
+    }
+
+    /// How far the machine's clock has to be set right by the database's, in microseconds; `None`
+    /// where the database has no clock of its own.
+    pub fn clock_offset_micros(&self) -> Option<i64> {
+        self.following.as_ref().map(Following::clock_offset_micros)
     }
 
     /// How many migrations were applied at the opening.

@@ -70,15 +70,15 @@ impl Demo {
         std::fs::create_dir_all(&self.dir).map_err(|error| {
             Failure::Failed(format!("{} can't be made: {error}", self.dir.display()))
         })?;
-        let ledger = settings.database_url.path();
+        let ledger = self.dir.join(LEDGER);
         if self.reset {
-            reset(&settings).await?;
+            reset(&settings, &ledger).await?;
         }
         if !ledger.exists() {
-            make_ledger(&self.dir, &settings).await?;
+            make_ledger(&self.dir, &settings, &ledger).await?;
         }
         let app = open(&settings, Access::Write, false).await?;
-        let company = demo_company(&app, ledger).await?;
+        let company = demo_company(&app, &ledger).await?;
         let key = app.issue_key(&Caller::command_line(company), "Demo", KeyScope::Admin).await?;
         let link = app.sign_in_link(PEOPLE[0].email, company).await?;
         let listener = match TcpListener::bind(wanted.as_slice()).await {
@@ -117,8 +117,7 @@ impl Demo {
 }
 
 /// Throws the demo's ledger away, unless a process is using it.
-async fn reset(settings: &Settings) -> Result<(), Failure> {
-    let ledger = settings.database_url.path();
+async fn reset(settings: &Settings, ledger: &Path) -> Result<(), Failure> {
     if ledger.exists()
         && let Err(Failure::Failed(text)) = in_use(settings).await
     {
@@ -152,7 +151,7 @@ fn remove(file: &Path) -> std::io::Result<()> {
 
 /// Makes the ledger with its history. It gets its name when it is finished, so that there is never
 /// half a history.
-async fn make_ledger(dir: &Path, settings: &Settings) -> Result<(), Failure> {
+async fn make_ledger(dir: &Path, settings: &Settings, ledger: &Path) -> Result<(), Failure> {
     let unfinished = dir.join(UNFINISHED);
     remove(&unfinished)?;
     let present = SystemClock.now();
@@ -165,7 +164,7 @@ async fn make_ledger(dir: &Path, settings: &Settings) -> Result<(), Failure> {
             .await?;
     demo_history::make(&app, &clock, present).await?;
     drop(app);
-    std::fs::rename(&unfinished, settings.database_url.path())?;
+    std::fs::rename(&unfinished, ledger)?;
     Ok(remove(&unfinished)?)
 }
 

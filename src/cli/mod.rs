@@ -27,6 +27,7 @@ use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::sqlite::Access;
 use token_ledger_event_store::{StoreError, SystemClock, SystemEntropy};
@@ -36,8 +37,9 @@ use tracing_subscriber::EnvFilter;
 /// The variable that says what is logged, such as `debug` or `token_ledger=debug`.
 const LOG_FILTER: &str = "TOKEN_LEDGER_LOG";
 
-const DATABASE_URL_HELP: &str = "Where the ledger is kept; sqlite://token-ledger.db unless set \
-    otherwise [env: TOKEN_LEDGER_DATABASE_URL]";
+const DATABASE_URL_HELP: &str = "Where the ledger is kept: sqlite://PATH or \
+    postgres://USER@HOST/DATABASE; sqlite://token-ledger.db unless set otherwise \
+    [env: TOKEN_LEDGER_DATABASE_URL]";
 
 /// A ledger of API access tokens: every change is an event, and every answer comes from the
 /// events.
@@ -204,10 +206,25 @@ fn start_log(format: LogFormat, level: &str) {
     }
 }
 
+/// How long a command waits for a database server that isn't there.
+const PATIENCE: Duration = Duration::from_secs(5);
+
 /// Opens the ledger, which must be there unless it may be made.
 async fn open(settings: &Settings, access: Access, make: bool) -> Result<Arc<App>, Failure> {
-    let path = settings.database_url.path();
-    if !make && !path.exists() {
+    open_within(settings, access, make, Some(PATIENCE)).await
+}
+
+/// Opens the ledger; waits for its server, where it has one, so long, or for as long as it takes.
+async fn open_within(
+    settings: &Settings,
+    access: Access,
+    make: bool,
+    patience: Option<Duration>,
+) -> Result<Arc<App>, Failure> {
+    if let Some(path) = settings.database_url.file()
+        && !make
+        && !path.exists()
+    {
         return Err(Failure::Failed(format!(
             "there is no ledger at {}; make one with `token-ledger setup`, or name another with \
              --database-url",
@@ -215,7 +232,9 @@ async fn open(settings: &Settings, access: Access, make: bool) -> Result<Arc<App
         )));
     }
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    Ok(App::open(&settings.database_url, access, clock, entropy, settings.choices()).await?)
+    let mut choices = settings.choices();
+    choices.postgres.patience = patience;
+    Ok(App::open(&settings.database_url, access, clock, entropy, choices).await?)
 }
 
 /// Writes an answer of one line of JSON.

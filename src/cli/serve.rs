@@ -3,9 +3,9 @@
 use super::connections::Limits;
 use super::server::Server;
 use super::tls::{Tls, TlsFiles};
-use super::{Failure, Place, open, start_log};
+use super::{Failure, Place, open_within, start_log};
 use crate::app::jobs::Intervals;
-use crate::config::{LogFormat, Settings};
+use crate::config::{LogFormat, PostgresUrl, Settings};
 use crate::http::ForwardedHeader;
 use clap::Args;
 use serde::Serialize;
@@ -23,6 +23,19 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<String>,
+    /// PostgreSQL: where notifications are listened to, if not there
+    #[arg(long, value_name = "URL")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_listen_url: Option<PostgresUrl>,
+    /// PostgreSQL: connections, besides a few that append and listen; 16 unless set otherwise
+    #[arg(long, value_name = "NUMBER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    database_connections: Option<u32>,
+    /// PostgreSQL: how old knowledge of what other processes did may be for an answer at
+    /// verification, in milliseconds; 1000 unless set otherwise
+    #[arg(long, value_name = "MILLISECONDS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    freshness_bound_milliseconds: Option<u64>,
     /// The URL that the service is reached at: issuer, and what links begin with
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,7 +141,7 @@ impl Serve {
         start_log(settings.log_format, "info");
         let tls = tls(&settings)?;
         let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
-        let app = open(&settings, access, !settings.no_migrate).await?;
+        let app = open_within(&settings, access, !settings.no_migrate, None).await?;
         let server = Server {
             app,
             listener: listen(&addresses).await?,

@@ -69,6 +69,10 @@ pub(super) async fn authorize(
     mut request: Request,
     next: Next,
 ) -> Response {
+    if access != Access::Public && !service.app.index.freshness().reached().await {
+        let detail = "Whether the key is good can't be known right now; try again.";
+        return Problem::new(Kind::Unavailable, detail).into_response();
+    }
     let info = request.extensions().get::<RequestInfo>();
     let ip = info.and_then(|info| info.ip);
     match admit(&service, access, &path, request.headers(), ip) {

@@ -86,6 +86,8 @@ pub(super) struct OauthError {
         (status = 403, description = "The caller may not introspect", body = OauthError),
         (status = 429, description = "Too many bad credentials of callers", body = OauthError),
         (status = 413, description = "The form has more than 64 KiB", body = OauthError),
+        (status = 503, description = "It can't be known right now",
+            body = super::problem::ProblemBody, content_type = "application/problem+json"),
     )
 )]
 pub(super) async fn introspect(
@@ -96,6 +98,9 @@ pub(super) async fn introspect(
 }
 
 async fn answered(verification: &Verification, request: Request) -> Response {
+    if !verification.knows().await {
+        return verification.unknown();
+    }
     let (caller, form) = match read(verification, request).await {
         Ok(read) => read,
         Err(response) => return response,

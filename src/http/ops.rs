@@ -14,6 +14,9 @@ use utoipa::ToSchema;
 
 /// A projection may be this far behind the log, in seconds, before the service is not ready.
 const MAX_LAG_SECONDS: i64 = 10;
+/// The machine's clock may be this far off the database's, in microseconds: it is set right, but
+/// whoever runs the machine should know.
+const MAX_CLOCK_OFFSET_MICROS: u64 = 2_000_000;
 /// How often durations that nobody has asked for are summed up, so that they take no memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Upper bounds of the buckets of durations, in seconds.
@@ -71,6 +74,14 @@ async fn reasons(service: &Service) -> Vec<String> {
     if let Err(error) = service.app.read.probe().await {
         tracing::warn!(%error, "the database can't be written");
         reasons.push("the database can't be written".to_owned());
+    }
+    let offset = service.app.clock_offset_micros().unwrap_or(0);
+    if offset.unsigned_abs() > MAX_CLOCK_OFFSET_MICROS {
+        let seconds = offset.unsigned_abs() / 1_000_000;
+        reasons.push(format!("the machine's clock is {seconds} s off the database's"));
+    }
+    if !service.app.index.freshness().is_fresh() {
+        reasons.push("what other processes did is not known".to_owned());
     }
     for runner in service.app.behind() {
         let (name, stopped) = (runner.name(), runner.stopped().len());

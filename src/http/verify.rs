@@ -141,7 +141,14 @@ pub(super) async fn verify(
     request: Request,
 ) -> Response {
     let verification = &*verification;
-    guarded(verification, async move { decide(verification, &request) }).await
+    let answer = async move {
+        if verification.knows().await {
+            decide(verification, &request)
+        } else {
+            verification.unknown()
+        }
+    };
+    guarded(verification, answer).await
 }
 
 fn decide(verification: &Verification, request: &Request) -> Response {
@@ -324,14 +331,27 @@ impl Verification {
     fn failed(&self) -> Response {
         let id = self.request_id();
         tracing::error!(request_id = %id, "verification panicked");
-        let problem = Problem::new(
-            Kind::Internal,
-            "The service failed. Name the request_id to the operator.",
-        );
+        let detail = "The service failed. Name the request_id to the operator.";
+        self.problem(id, StatusCode::INTERNAL_SERVER_ERROR, &Problem::new(Kind::Internal, detail))
+    }
+
+    /// Neither yes nor no: what other processes did is not known well enough.
+    pub(super) fn unknown(&self) -> Response {
+        let detail = "It can't be known right now; try again.";
+        let problem = Problem::new(Kind::Unavailable, detail);
+        self.problem(self.request_id(), StatusCode::SERVICE_UNAVAILABLE, &problem)
+    }
+
+    /// Whether what is known is recent enough, at once or within a second.
+    pub(super) async fn knows(&self) -> bool {
+        self.service.app.index.freshness().reached().await
+    }
+
+    fn problem(&self, id: Uuid, status: StatusCode, problem: &Problem) -> Response {
         let body = serde_json::to_vec(&problem.body(&id.to_string())).unwrap_or_default();
         let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        let mut response = self.answer(StatusCode::INTERNAL_SERVER_ERROR, headers, body.into());
+        let mut response = self.answer(status, headers, body.into());
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             response.headers_mut().insert(REQUEST_ID, value);
         }

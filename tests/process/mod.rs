@@ -9,13 +9,15 @@ use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::time::Duration;
 use tempfile::TempDir;
+use token_ledger_test_cluster::TestDatabase;
 
 /// How long a process may take to say what is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// A folder with a ledger.
+/// A folder, and a ledger in it or in a PostgreSQL database.
 pub struct Place {
     dir: TempDir,
+    postgres: Option<TestDatabase>,
 }
 
 /// What a command that has ended left behind.
@@ -53,14 +55,31 @@ pub struct Company {
 }
 
 impl Place {
+    /// On the database that tests run on.
     pub fn new() -> Self {
-        Self { dir: TempDir::new().expect("a folder for the test") }
+        let chosen = token_ledger_test_cluster::is_chosen();
+        Self { postgres: chosen.then(TestDatabase::fresh_blocking), ..Self::sqlite() }
     }
 
-    /// The same ledger, at rest, in a folder of its own.
+    /// On PostgreSQL, whichever database tests run on.
+    pub fn postgres() -> Self {
+        Self { postgres: Some(TestDatabase::fresh_blocking()), ..Self::sqlite() }
+    }
+
+    /// On a file, whichever database tests run on.
+    pub fn sqlite() -> Self {
+        Self { dir: TempDir::new().expect("a folder for the test"), postgres: None }
+    }
+
+    /// The same ledger, at rest, in a place of its own.
     pub fn copy(&self) -> Self {
-        let copy = Self::new();
-        std::fs::copy(self.ledger(), copy.ledger()).expect("the ledger can be copied");
+        let copy = Self {
+            postgres: self.postgres.as_ref().map(TestDatabase::copy_blocking),
+            ..Self::sqlite()
+        };
+        if copy.postgres.is_none() {
+            std::fs::copy(self.ledger(), copy.ledger()).expect("the ledger can be copied");
+        }
         copy
     }
 
@@ -73,7 +92,10 @@ impl Place {
     }
 
     pub fn url(&self) -> String {
-        format!("sqlite://{}", self.ledger().display())
+        match &self.postgres {
+            None => format!("sqlite://{}", self.ledger().display()),
+            Some(place) => place.url(),
+        }
     }
 
     /// The program, without anything from the environment, on this ledger.
@@ -112,8 +134,15 @@ impl Place {
         Serving::start(self.command(&all))
     }
 
-    /// Changes the file behind the program's back, triggers or not.
+    /// Changes the ledger behind the program's back, triggers or not.
     pub fn tamper(&self, sql: &str) {
+        if let Some(place) = &self.postgres {
+            // Written for SQLite, where bytes look different and JSON is any text.
+            let sql = sql.replace(" x'", " '\\x");
+            let lifted = "ALTER TABLE events DISABLE TRIGGER ALL, ALTER payload TYPE text, \
+                ALTER metadata TYPE text;";
+            return place.run_blocking(&format!("{lifted} {sql}"));
+        }
         let connection = rusqlite::Connection::open(self.ledger()).expect("the ledger's file");
         connection
             .execute_batch(

@@ -21,8 +21,8 @@ use token_ledger::http::{Proxies, Service, router};
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::{CompanyId, Name, Power, Timestamp};
 use token_ledger_event_store::clock::SetClock;
-use token_ledger_event_store::sqlite::Access;
-use token_ledger_event_store::{Request as LedgerRequest, SystemEntropy};
+use token_ledger_event_store::{Access, Request as LedgerRequest, SystemEntropy};
+use token_ledger_test_cluster::TestDatabase;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
@@ -35,21 +35,56 @@ pub fn at(seconds: i64) -> Timestamp {
     START.parse::<Timestamp>().expect("a time").plus_seconds(seconds)
 }
 
+/// Who the service runs as on PostgreSQL: somebody who owns nothing.
+const SERVICE: &str = "ledger_test_service";
+
 /// A database of a test's own.
 #[derive(Debug)]
 pub enum Storage {
     /// A file in a folder that goes with it.
     Sqlite(TempDir),
+    /// A database with a schema that is up to date.
+    Postgres(TestDatabase),
 }
 
 impl Storage {
-    pub fn new() -> Self {
+    /// On the database that tests run on.
+    pub async fn new() -> Self {
+        if !token_ledger_test_cluster::is_chosen() {
+            return Self::sqlite();
+        }
+        let place = TestDatabase::fresh().await;
+        let config = token_ledger_event_store::postgres::Config::new(place.url());
+        token_ledger_event_store::postgres::Database::connect(config).await.expect("a schema");
+        place.let_in(SERVICE, "token_ledger_service").await;
+        Self::Postgres(place)
+    }
+
+    /// A file, whichever database tests run on.
+    pub fn sqlite() -> Self {
         Self::Sqlite(TempDir::new().expect("a folder"))
     }
 
     pub fn url(&self) -> DatabaseUrl {
-        let Self::Sqlite(folder) = self;
-        DatabaseUrl::Sqlite(folder.path().join("ledger.db"))
+        match self {
+            Self::Sqlite(folder) => DatabaseUrl::Sqlite(folder.path().join("ledger.db")),
+            Self::Postgres(place) => place.url_as(SERVICE).parse().expect("a URL"),
+        }
+    }
+
+    /// Changes it behind the service's back, also what is not to be changed.
+    pub fn tamper(&self, sql: &str) {
+        match self {
+            Self::Sqlite(folder) => {
+                let file = folder.path().join("ledger.db");
+                let database = rusqlite::Connection::open(file).expect("the ledger's file");
+                let lifted = "DROP TRIGGER IF EXISTS events_are_never_changed;";
+                database.execute_batch(&format!("{lifted} {sql}")).expect("it is changed");
+            }
+            Self::Postgres(place) => {
+                place.run_blocking(&format!("ALTER TABLE events DISABLE TRIGGER ALL; {sql}"));
+            }
+        }
     }
 
     /// The application over it, as a process that writes opens it.
@@ -85,7 +120,7 @@ pub struct TestApp {
 
 impl TestApp {
     pub async fn new() -> Self {
-        Self::over(Storage::new()).await
+        Self::over(Storage::new().await).await
     }
 
     pub async fn over(storage: Storage) -> Self {

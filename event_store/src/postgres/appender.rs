@@ -35,6 +35,17 @@ const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(12);
 
 type Answer = Result<Recorded, AppendError>;
 
+/// Sees to it that nobody waits for a task that has panicked.
+struct Watch(Arc<Queue>);
+
+impl Drop for Watch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.abandon();
+        }
+    }
+}
+
 /// One of the tasks.
 pub(super) struct Lane {
     options: PgConnectOptions,
@@ -61,6 +72,7 @@ impl Lane {
 
     /// Appends what comes, until the queue is closed and empty.
     pub async fn run(mut self) {
+        let _watch = Watch(Arc::clone(&self.queue));
         while let Some(batch) = self.queue.take(MAX_BATCH, self.one_company).await {
             let companies: BTreeSet<CompanyId> =
                 batch.iter().map(|waiting| waiting.commit.company).collect();

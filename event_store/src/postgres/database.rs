@@ -41,7 +41,8 @@ const SESSION: [(&str, &str); 8] = [
 /// Which clock an event's time is taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum RecordedTime {
-    /// The database's.
+    /// The database's: an event happens when it was decided if that was just now by the database's
+    /// clock, else when it is recorded.
     #[default]
     Database,
     /// The one that the decision was made by: for made-up histories and for tests.

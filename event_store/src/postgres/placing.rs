@@ -12,6 +12,10 @@ use uuid::Uuid;
 /// How far the clock may lag the ledger's last event before writes are refused, in seconds.
 const MAX_CLOCK_LAG_SECONDS: i64 = 300;
 
+/// How long ago a decision may have been made, by the database's clock, for its time to be the
+/// event's, in seconds. Decisions are made by a clock that follows the database's.
+const MAX_DECISION_AGE_SECONDS: i64 = 2;
+
 /// The last event of a stream.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Last {
@@ -87,6 +91,16 @@ pub(super) fn begins(commit: &Commit) -> bool {
 }
 
 impl<'a> Known<'a> {
+    /// When the commit happens: at the time of its decision, if the database's clock agrees.
+    fn time_of(&self, commit: &Commit) -> Timestamp {
+        let Some(now) = self.now else { return commit.decided_at };
+        if commit.decided_at < now.plus_seconds(-MAX_DECISION_AGE_SECONDS) {
+            now
+        } else {
+            now.min(commit.decided_at)
+        }
+    }
+
     /// Gives a commit its place, if its conditions hold.
     ///
     /// # Errors
@@ -114,11 +128,11 @@ impl<'a> Known<'a> {
         if last.map_or(0, |last| last.recorded.sequence) != commit.expected_sequence {
             return Err(AppendError::Conflict);
         }
+        let now = self.time_of(commit);
         let head = self.heads.get_mut(&commit.company).ok_or(StoreError::Closed)?;
         if commit.company_sequence.is_some_and(|sequence| sequence != head.company_sequence) {
             return Err(AppendError::CompanyChanged);
         }
-        let now = self.now.unwrap_or(commit.decided_at);
         let lag = head.recorded_at.as_seconds().saturating_sub(now.as_seconds());
         if lag > MAX_CLOCK_LAG_SECONDS {
             return Err(StoreError::ClockBehind { seconds: lag }.into());

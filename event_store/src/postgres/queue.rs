@@ -100,6 +100,17 @@ impl Queue {
         self.arrived.notify_one();
     }
 
+    /// Takes no more and lets go of what waits: its callers are told that the store is closed.
+    pub fn abandon(&self) {
+        let mut lines = self.lines.lock();
+        lines.closed = true;
+        lines.ready.clear();
+        let abandoned = std::mem::take(&mut lines.waiting);
+        drop(lines);
+        drop(abandoned);
+        self.arrived.notify_waiters();
+    }
+
     /// Takes no more; what waits is still handed out.
     pub fn close(&self) {
         self.lines.lock().closed = true;

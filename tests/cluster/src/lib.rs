@@ -25,26 +25,100 @@ pub struct TestDatabase {
     name: String,
 }
 
+/// The environment variable that says which database tests run on that run on either:
+/// `postgres`, or SQLite where it says nothing.
+pub const WHICH_DATABASE: &str = "TOKEN_LEDGER_TEST_DATABASE";
+
+/// Whether tests that run on either database run on PostgreSQL.
+///
+/// # Panics
+/// When the environment names another database.
+pub fn is_chosen() -> bool {
+    match std::env::var(WHICH_DATABASE).as_deref() {
+        Ok("postgres") => true,
+        Ok("sqlite" | "") | Err(_) => false,
+        Ok(other) => panic!("{WHICH_DATABASE} is {other:?}; it may be postgres or sqlite"),
+    }
+}
+
 impl TestDatabase {
     /// An empty database.
     ///
     /// # Panics
     /// When there are no PostgreSQL programs, or the cluster can't be reached.
     pub async fn fresh() -> Self {
+        Self::from_template("template0").await
+    }
+
+    /// An empty database, for tests that don't run on a runtime.
+    ///
+    /// # Panics
+    /// As [`Self::fresh`].
+    pub fn fresh_blocking() -> Self {
+        blocking(Self::fresh())
+    }
+
+    /// A database with the same contents. Whoever still uses the original is cut off.
+    ///
+    /// # Panics
+    /// As [`Self::fresh`].
+    #[must_use]
+    pub fn copy_blocking(&self) -> Self {
+        let name = self.name.clone();
+        blocking(async move {
+            let cut =
+                "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = ";
+            let mut connection = connect(&cluster::url()).await;
+            let cut = format!("{cut}'{name}'");
+            connection.execute(cut.as_str()).await.expect("nobody uses it");
+            Self::from_template(&name).await
+        })
+    }
+
+    async fn from_template(template: &str) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
         let cluster = cluster::url();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
-        let mut connection =
-            PgConnection::connect(&cluster).await.expect("the cluster takes connections");
+        let mut connection = connect(&cluster).await;
         for statement in [
             format!("DROP DATABASE IF EXISTS {name} WITH (FORCE)"),
-            format!("CREATE DATABASE {name} TEMPLATE template0 ENCODING 'UTF8'"),
+            format!("CREATE DATABASE {name} TEMPLATE {template} ENCODING 'UTF8'"),
         ] {
             connection.execute(statement.as_str()).await.expect("a database");
         }
         connection.close().await.expect("the connection ends");
         Self { cluster, name }
+    }
+
+    /// Makes a user who may log in and may do what this role may.
+    ///
+    /// # Panics
+    /// When there is no such role.
+    pub async fn let_in(&self, user: &str, role: &str) {
+        // Tests of other databases of the cluster may do the same.
+        let statements = format!(
+            "DO $$ BEGIN CREATE ROLE {user} LOGIN; \
+             EXCEPTION WHEN duplicate_object OR unique_violation THEN NULL; END $$; \
+             DO $$ BEGIN GRANT {role} TO {user}; \
+             EXCEPTION WHEN unique_violation OR internal_error THEN NULL; END $$"
+        );
+        let mut connection = connect(&self.url()).await;
+        connection.execute(statements.as_str()).await.expect("a user");
+        connection.close().await.expect("the connection ends");
+    }
+
+    /// Runs statements as a user who may do everything, for tests that don't run on a runtime.
+    ///
+    /// # Panics
+    /// When one of them fails.
+    pub fn run_blocking(&self, statements: &str) {
+        let (url, statements) = (self.url(), statements.to_owned());
+        blocking(async move {
+            let mut connection = connect(&url).await;
+            connection.execute(statements.as_str()).await.expect("the statements are carried out");
+            connection.close().await.expect("the connection ends");
+        });
     }
 
     /// Its name within the cluster.
@@ -69,4 +143,17 @@ impl TestDatabase {
         let host = rest.split_once('@').map_or(rest, |(_, host)| host);
         format!("{scheme}://{user}@{host}")
     }
+}
+
+async fn connect(url: &str) -> PgConnection {
+    PgConnection::connect(url).await.expect("the cluster takes connections")
+}
+
+/// Runs this to its end on a thread of its own, whatever the caller runs on.
+fn blocking<T: Send + 'static>(work: impl Future<Output = T> + Send + 'static) -> T {
+    let running = std::thread::spawn(|| {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+        runtime.expect("a runtime").block_on(work)
+    });
+    running.join().expect("it ends well")
 }
