@@ -112,6 +112,15 @@ pub struct AuditFilter {
     pub descending: bool,
 }
 
+/// A day and how many events were recorded on it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DayCount {
+    /// Its midnight, in UTC.
+    pub begins: Timestamp,
+    /// The events.
+    pub events: u64,
+}
+
 /// An event with its private part.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditRecord {
@@ -257,6 +266,14 @@ pub trait ReadModels: Send + Sync {
         after: Option<ClientId>,
         limit: usize,
     ) -> Result<Vec<ClientRow>, StoreError>;
+
+    /// How many events of a company's audit trail the filter lets through on each day, the
+    /// earliest first; days without any are left out.
+    async fn audit_days(
+        &self,
+        company: CompanyId,
+        filter: &AuditFilter,
+    ) -> Result<Vec<DayCount>, StoreError>;
 
     /// A page of a company's audit trail.
     async fn audit(

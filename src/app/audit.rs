@@ -10,7 +10,7 @@ use std::sync::Arc;
 use token_ledger_domain::event::EVENT_TYPES;
 use token_ledger_domain::{CompanyId, Timestamp, TokenId};
 use token_ledger_event_store::{RecordedEvent, StoreError, StreamId};
-use token_ledger_projections::read_models::{AuditFilter as Positions, AuditRecord};
+use token_ledger_projections::read_models::{AuditFilter as Positions, AuditRecord, DayCount};
 use token_ledger_projections::{AuditTrail, Projection};
 use uuid::Uuid;
 
@@ -125,6 +125,45 @@ impl App {
         }
         let found = self.read.audit(company, &positions, page.limit + 1).await?;
         Ok(Listed::cut(views(found)?, page.limit, |last| last.position, |view| view))
+    }
+
+    /// How many events the filter lets through on each day, the earliest first; days without any
+    /// are left out. Everything is counted that was committed when this was called.
+    ///
+    /// # Errors
+    /// As for [`Self::audit_page`].
+    pub async fn audit_days(
+        &self,
+        company: CompanyId,
+        filter: &AuditFilter,
+    ) -> Result<Vec<DayCount>, AppError> {
+        filter.check()?;
+        let head = self.head(company).await?;
+        if !self.audit_reached(company, head).await? {
+            return Err(AppError::AuditBehind);
+        }
+        let positions = self.positions(company, filter).await?;
+        Ok(self.read.audit_days(company, &positions).await?)
+    }
+
+    /// How many events the filter lets through.
+    ///
+    /// # Errors
+    /// As for [`Self::audit_page`].
+    pub async fn audit_count(
+        &self,
+        company: CompanyId,
+        filter: &AuditFilter,
+    ) -> Result<u64, AppError> {
+        if filter.is_selective() || filter.token_id.is_some() {
+            let days = self.audit_days(company, filter).await?;
+            return Ok(days.iter().map(|day| day.events).sum());
+        }
+        // Positions have no gaps, so they count.
+        let head = self.head(company).await?;
+        let mut positions = self.positions(company, filter).await?;
+        positions.end_before(head + 1);
+        Ok((positions.before_position - 1).saturating_sub(positions.after_position))
     }
 
     /// The newest events of all companies, as far as the audit trail has got.

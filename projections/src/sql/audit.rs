@@ -3,7 +3,7 @@
 use super::table::table;
 use super::{Columns, Dialect, FromColumns, Statement, Unreadable};
 use crate::audit::{AuditRow, AuditTrail};
-use crate::read_models::{AuditFilter, AuditRecord};
+use crate::read_models::{AuditFilter, AuditRecord, DayCount};
 use token_ledger_domain::{CompanyId, TokenId};
 
 table!(
@@ -52,6 +52,15 @@ impl FromColumns for AuditRecord {
         Ok(Self { event: row.event()?, private: row.private(EVENT_COLUMN_COUNT)? })
     }
 }
+
+impl FromColumns for DayCount {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self { begins: row.time(0)?, events: row.number(1)? })
+    }
+}
+
+/// Microseconds of a day.
+const DAY_MICROS: i64 = 86_400_000_000;
 
 /// How many columns an event has; the private part comes behind them.
 const EVENT_COLUMN_COUNT: usize = 14;
@@ -125,6 +134,29 @@ fn page(
          ORDER BY a.position {} LIMIT ?4",
         event_columns(dialect),
         direction(filter)
+    );
+    Statement { text: text.into(), ..statement }
+}
+
+/// How many events a company's audit trail holds of each day, the earliest first.
+pub(super) fn days(company: CompanyId, filter: &AuditFilter) -> Statement {
+    let before = if filter.before_position == 0 { u64::MAX } else { filter.before_position };
+    let mut statement = Statement::new("").with(company).with(filter.after_position).with(before);
+    let mut condition = String::new();
+    if let Some(token) = filter.token_id {
+        let place = statement.place(token.0);
+        condition.push_str(&format!(" AND aggregate_type = 'token' AND aggregate_id = {place}"));
+    }
+    if let Some(actor) = filter.actor_id {
+        condition.push_str(&format!(" AND actor_id = {}", statement.place(actor)));
+    }
+    if let Some(types) = of_types(&mut statement, filter) {
+        condition.push_str(&format!(" AND event_type IN ({types})"));
+    }
+    let text = format!(
+        "SELECT recorded_at / {DAY_MICROS} * {DAY_MICROS} AS begins, count(*) FROM audit_trail \
+         WHERE company_id = ?1 AND position > ?2 AND position < ?3{condition} \
+         GROUP BY begins ORDER BY begins"
     );
     Statement { text: text.into(), ..statement }
 }

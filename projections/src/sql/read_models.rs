@@ -10,8 +10,8 @@ use crate::companies::CompanyRow;
 use crate::keys::Keys;
 use crate::members::MemberRow;
 use crate::read_models::{
-    AuditFilter, AuditRecord, Checkpoint, DueTerm, KeyRecord, Operation, ReadModels, TokenFilter,
-    TokenPage, TokenRecord,
+    AuditFilter, AuditRecord, Checkpoint, DayCount, DueTerm, KeyRecord, Operation, ReadModels,
+    TokenFilter, TokenPage, TokenRecord,
 };
 use crate::tokens::Tokens;
 use async_trait::async_trait;
@@ -140,6 +140,14 @@ impl<S: Sql> ReadModels for S {
         limit: usize,
     ) -> Result<Vec<ClientRow>, StoreError> {
         self.fetch(clients::page(company, after, limit)).await
+    }
+
+    async fn audit_days(
+        &self,
+        company: CompanyId,
+        filter: &AuditFilter,
+    ) -> Result<Vec<DayCount>, StoreError> {
+        self.fetch(audit::days(company, filter)).await
     }
 
     async fn audit(
