@@ -112,17 +112,30 @@ fn is_operator(member: &MemberRow) -> bool {
 }
 
 impl App {
-    /// Whoever the cookie belongs to, while the session lives.
+    /// Whoever the cookie belongs to, while the session lives. Counts as a use of the session.
     ///
     /// # Errors
     /// When the store fails.
     pub async fn visitor(&self, cookie: &str) -> Result<Option<Visitor>, AppError> {
+        let Some(visitor) = self.onlooker(cookie).await? else { return Ok(None) };
+        let now = self.now();
+        if visitor.session.seen_at.plus_seconds(NOTE_SECONDS) <= now {
+            self.people.note_session(&visitor.session, now).await?;
+        }
+        Ok(Some(visitor))
+    }
+
+    /// As [`Self::visitor`], for answers that go on for long: it is no use of the session, which
+    /// would never end otherwise.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn onlooker(&self, cookie: &str) -> Result<Option<Visitor>, AppError> {
         let Some(session) = self.people.session(Digest::of(cookie)).await? else {
             return Ok(None);
         };
-        let now = self.now();
         let account = self.people.account_of(session.person_id).await?;
-        let (Some(account), true) = (account, lives(&session, now)) else {
+        let (Some(account), true) = (account, lives(&session, self.now())) else {
             self.people.end_session(session.person_id, session.session_id).await?;
             return Ok(None);
         };
@@ -137,9 +150,6 @@ impl App {
                 power
             }
         };
-        if session.seen_at.plus_seconds(NOTE_SECONDS) <= now {
-            self.people.note_session(&session, now).await?;
-        }
         Ok(Some(Visitor { session, account, power }))
     }
 

@@ -2,6 +2,7 @@
 //! without.
 
 use super::error::Trouble;
+use super::theme::Theme;
 use super::{cookie, guard, page, paths};
 use crate::app::sessions::{Origin, Visitor};
 use crate::app::view::CompanyView;
@@ -42,6 +43,8 @@ pub struct SignedIn {
     pub company: Option<CompanyView>,
     /// What every form has to carry.
     pub csrf: String,
+    /// Light or dark.
+    pub theme: Theme,
 }
 
 impl SignedIn {
@@ -121,7 +124,8 @@ async fn checked(
         Some(caller) => Some(service.app.company(&caller).await.map_err(failed)?),
         None => None,
     };
-    let signed_in = SignedIn { visitor, origin, company, csrf: guard::token(&secret) };
+    let theme = Theme::read(request.headers());
+    let signed_in = SignedIn { visitor, origin, company, csrf: guard::token(&secret), theme };
     let power = signed_in.visitor.power;
     let csrf = signed_in.csrf.clone();
     *seen = Some(signed_in.clone());

@@ -19,6 +19,13 @@ pub(super) static STYLE: Asset = Asset {
     content: include_str!("style.css"),
 };
 
+pub(super) static SCRIPT: Asset = Asset {
+    name: "console.js",
+    content_type: "text/javascript; charset=utf-8",
+    content: include_str!("console.js"),
+};
+
+static SCRIPT_ADDRESS: LazyLock<String> = LazyLock::new(|| SCRIPT.address());
 static STYLE_ADDRESS: LazyLock<String> = LazyLock::new(|| STYLE.address());
 
 impl Asset {
@@ -31,6 +38,16 @@ impl Asset {
 /// Where the stylesheet is.
 pub(super) fn style() -> &'static str {
     &STYLE_ADDRESS
+}
+
+/// Where the script is.
+pub(super) fn script() -> &'static str {
+    &SCRIPT_ADDRESS
+}
+
+/// The script.
+pub(super) async fn get_script() -> Response {
+    serve(&SCRIPT)
 }
 
 /// The stylesheet.

@@ -1,6 +1,7 @@
 //! What goes wrong on a page.
 
 use crate::app::AppError;
+use crate::app::streams::NoPlace;
 use crate::http::problem::{Kind, Problem};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -47,6 +48,13 @@ impl Trouble {
 impl From<AppError> for Trouble {
     fn from(error: AppError) -> Self {
         let Problem { kind, detail, header, .. } = error.into();
+        Self { kind, detail: detail.into_owned(), header }
+    }
+}
+
+impl From<NoPlace> for Trouble {
+    fn from(refusal: NoPlace) -> Self {
+        let Problem { kind, detail, header, .. } = refusal.into();
         Self { kind, detail: detail.into_owned(), header }
     }
 }

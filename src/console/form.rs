@@ -35,10 +35,15 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Fields<T> {
 pub fn post(who: &SignedIn, action: &str, fields: &Markup) -> Markup {
     html! {
         form method="post" action=(action) {
-            input type="hidden" name=(TOKEN_FIELD) value=(who.csrf);
+            (token_field(who))
             (fields)
         }
     }
+}
+
+/// What tells a form of this session from one of another site.
+pub fn token_field(who: &SignedIn) -> Markup {
+    html! { input type="hidden" name=(TOKEN_FIELD) value=(who.csrf); }
 }
 
 /// A field for a password.

@@ -27,19 +27,34 @@
 
 pub mod access;
 mod assets;
+mod audit;
+mod clients;
 mod companies;
 mod cookie;
+mod desk;
 mod error;
 pub mod form;
 mod guard;
 mod home;
+mod keys;
 mod links;
+mod members;
+mod names;
+mod notices;
 pub mod page;
 mod passwords;
 pub mod paths;
+mod platform;
+mod policy;
+mod refusal;
+mod render;
+mod reveal;
 mod routes;
+mod sent;
 mod sessions;
 mod sign_in;
+mod theme;
+mod tokens;
 
 pub use access::{Access, Inside, SignedIn};
 pub use error::{Shown, Trouble};

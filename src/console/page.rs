@@ -2,11 +2,12 @@
 
 use super::access::SignedIn;
 use super::error::Trouble;
+use super::theme::Theme;
 use super::{assets, form, paths};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use maud::{DOCTYPE, Markup, html};
-use token_ledger_domain::{Power, Timestamp};
+use token_ledger_domain::Power;
 
 /// Nothing from another host, and no code or style but from files.
 const POLICY: &str = "default-src 'none'; style-src 'self'; script-src 'self'; img-src 'self'; \
@@ -33,17 +34,63 @@ pub struct Entry {
 }
 
 /// The navigation.
-pub const SECTIONS: &[Section] = &[Section {
-    heading: "Your account",
-    pages: &[
-        Entry { title: "Sessions", path: paths::SESSIONS, needs: None },
-        Entry { title: "Password", path: paths::PASSWORD, needs: None },
-    ],
-}];
+pub const SECTIONS: &[Section] = &[
+    Section {
+        heading: "Integrations",
+        pages: &[
+            Entry { title: "Access Token", path: paths::TOKENS, needs: Some(Power::Auditor) },
+            Entry { title: "Clients", path: paths::CLIENTS, needs: Some(Power::Auditor) },
+            Entry { title: "API keys", path: paths::KEYS, needs: Some(Power::Auditor) },
+        ],
+    },
+    Section {
+        heading: "Evidence",
+        pages: &[Entry { title: "Audit trail", path: paths::AUDIT, needs: Some(Power::Auditor) }],
+    },
+    Section {
+        heading: "Company Settings",
+        pages: &[
+            Entry { title: "Members", path: paths::MEMBERS, needs: Some(Power::Auditor) },
+            Entry { title: "Policy", path: paths::POLICY, needs: Some(Power::Auditor) },
+        ],
+    },
+    Section {
+        heading: "Platform",
+        pages: &[
+            Entry { title: "Companies", path: paths::PLATFORM, needs: Some(Power::Operator) },
+            Entry { title: "Projections", path: paths::PROJECTIONS, needs: Some(Power::Operator) },
+        ],
+    },
+    Section {
+        heading: "Your account",
+        pages: &[
+            Entry { title: "Sessions", path: paths::SESSIONS, needs: None },
+            Entry { title: "Password", path: paths::PASSWORD, needs: None },
+        ],
+    },
+];
+
+/// The steps to a page: what each is called, and where it is if it is a page.
+pub type Way<'a> = &'a [(&'a str, Option<&'a str>)];
+
+/// What stands around a page's content.
+#[derive(Clone, Debug, Default)]
+pub struct Page<'a> {
+    /// Its title.
+    pub title: &'a str,
+    /// The steps to it.
+    pub way: Way<'a>,
+    /// One sentence about it.
+    pub lead: &'a str,
+    /// What can be done here.
+    pub buttons: Option<Markup>,
+    /// Whether the content has a heading of its own.
+    pub bare: bool,
+}
 
 /// A page for somebody who is signed in: title, the way to it, and what it shows.
 pub fn inside(who: &SignedIn, title: &str, way: &[&str], content: &Markup) -> Response {
-    respond(StatusCode::OK, &framed(who, title, way, content))
+    inside_with(StatusCode::OK, who, title, way, content)
 }
 
 /// As [`inside`], with another status.
@@ -54,7 +101,13 @@ pub fn inside_with(
     way: &[&str],
     content: &Markup,
 ) -> Response {
-    respond(status, &framed(who, title, way, content))
+    let way: Vec<(&str, Option<&str>)> = way.iter().map(|step| (*step, None)).collect();
+    of(status, who, &Page { title, way: &way, ..Page::default() }, content)
+}
+
+/// As [`inside_with`], with all that can stand around the content.
+pub fn of(status: StatusCode, who: &SignedIn, page: &Page<'_>, content: &Markup) -> Response {
+    respond(status, &framed(who, page, content))
 }
 
 /// A page for somebody who is not signed in.
@@ -98,15 +151,16 @@ fn respond(status: StatusCode, markup: &Markup) -> Response {
     (status, headers, markup.0.clone()).into_response()
 }
 
-fn document(title: &str, body: &Markup) -> Markup {
+fn document(title: &str, theme: Theme, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
-        html lang="en" {
+        html lang="en" data-theme=[theme.as_str()] {
             head {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " – Token Ledger" }
                 link rel="stylesheet" href=(assets::style());
+                script src=(assets::script()) defer {}
             }
             body { (body) }
         }
@@ -114,72 +168,102 @@ fn document(title: &str, body: &Markup) -> Markup {
 }
 
 fn unframed(title: &str, content: &Markup) -> Markup {
-    document(
-        title,
-        &html! {
-            main.card {
-                p.brand { "Token Ledger" }
+    let body = html! {
+        main .alone {
+            div .stack {
+                p .brand { "Token Ledger" }
                 h1 { (title) }
                 (content)
             }
-        },
-    )
+        }
+    };
+    document(title, Theme::default(), &body)
 }
 
-fn framed(who: &SignedIn, title: &str, way: &[&str], content: &Markup) -> Markup {
-    let account = &who.visitor.account;
-    document(
-        title,
-        &html! {
-            a.skip href="#content" { "Skip to the content" }
-            header.top {
-                p.brand { a href=(paths::HOME) { "Token Ledger" } }
-                div.who {
-                    span title=(account.email) { (account.called()) }
-                    @if let Some(power) = who.visitor.power {
-                        span.quiet { (role(power)) }
-                    }
-                    (form::post(who, paths::SIGN_OUT, &html! { button.plain { "Sign out" } }))
+fn framed(who: &SignedIn, page: &Page<'_>, content: &Markup) -> Markup {
+    let body = html! {
+        a .skip href="#content" { "Skip to the content" }
+        div .shell {
+            nav .side aria-label="Main" {
+                a .brand href=(paths::HOME) { "Token Ledger" }
+                p .company {
+                    @if let Some(company) = &who.company { (company.name) }
+                    @else { "No company chosen" }
+                    " " a href=(paths::COMPANIES) { "Change" }
                 }
+                (navigation(who, page))
             }
-            div.columns {
-                nav aria-label="Main" {
-                    p.company {
-                        @if let Some(company) = &who.company { (company.name) }
-                        @else { "No company chosen" }
-                        " "
-                        a href=(paths::COMPANIES) { "Change" }
-                    }
-                    @for section in SECTIONS {
-                    @if section.pages.iter().any(|entry| entry.needs <= who.visitor.power) {
-                        h2 { (section.heading) }
-                        ul { @for entry in section.pages { (nav_entry(who, title, entry)) } }
-                    }
-                }
-            }
-            main id="content" {
-                    @if !way.is_empty() {
-                        ol.way aria-label="Breadcrumb" {
-                            @for step in way { li { (step) } }
-                            li aria-current="page" { (title) }
+            div {
+                header .top { (breadcrumb(page)) (signed_in(who)) }
+                main #content .content tabindex="-1" {
+                    @if !page.bare {
+                        div .head {
+                            div {
+                                h1 { (page.title) }
+                                @if !page.lead.is_empty() { p { (page.lead) } }
+                            }
+                            @if let Some(buttons) = &page.buttons { div .buttons { (buttons) } }
                         }
                     }
-                    h1 { (title) }
                     (content)
                 }
             }
-        },
-    )
+        }
+    };
+    document(page.title, who.theme, &body)
 }
 
-fn nav_entry(who: &SignedIn, title: &str, entry: &Entry) -> Markup {
+fn navigation(who: &SignedIn, page: &Page<'_>) -> Markup {
+    let is_here = |label: &str| label == page.title || page.way.iter().any(|step| step.0 == label);
+    let may_see = |entry: &Entry| entry.needs <= who.visitor.power;
     html! {
-        @if entry.needs <= who.visitor.power {
-            li {
-                a href=(entry.path) aria-current=[(entry.title == title).then_some("page")] {
-                    (entry.title)
+        div .sections {
+            @for Section { heading, pages } in SECTIONS {
+                @if pages.iter().any(may_see) {
+                    div {
+                        h2 { (heading) }
+                        ul {
+                            @for Entry { title, path, .. } in pages.iter().filter(|page| may_see(page)) {
+                                li {
+                                    a href=(path) aria-current=[is_here(title).then_some("page")] {
+                                        (title)
+                                    }
+                                }
+                            }
+                        }
+                    }
                 }
             }
+        }
+    }
+}
+
+fn breadcrumb(page: &Page<'_>) -> Markup {
+    html! {
+        nav .crumbs aria-label="Breadcrumb" {
+            ol {
+                @for (step, path) in page.way {
+                    li { @match path { Some(path) => a href=(path) { (step) }, None => (step) } }
+                }
+                li aria-current="page" { (page.title) }
+            }
+        }
+    }
+}
+
+fn signed_in(who: &SignedIn) -> Markup {
+    let account = &who.visitor.account;
+    let (theme, words) = who.theme.other();
+    html! {
+        div .who {
+            span {
+                strong title=(account.email) { (account.called()) }
+                @if let Some(power) = who.visitor.power { " " span .quiet { (role(power)) } }
+            }
+            (form::post(who, paths::THEME, &html! {
+                button .plain name="theme" value=(theme) { (words) }
+            }))
+            (form::post(who, paths::SIGN_OUT, &html! { button .plain { "Sign out" } }))
         }
     }
 }
@@ -191,11 +275,4 @@ pub const fn role(power: Power) -> &'static str {
         Power::SuperAdmin => "Super Admin",
         Power::Operator => "Operator",
     }
-}
-
-/// An instant, exact to the second for reading and to the microsecond for whoever points at it.
-pub fn time(time: Timestamp) -> Markup {
-    let exact = time.to_string();
-    let short = exact.get(..16).unwrap_or(&exact).replace('T', " ");
-    html! { time datetime=(exact) title=(exact) { (short) " UTC" } }
 }

@@ -19,6 +19,25 @@ pub const CONFIRM: &str = "/console/confirm";
 /// Setting a password by link.
 pub const SET_PASSWORD: &str = "/console/set-password";
 
+/// Light or dark.
+pub const THEME: &str = "/console/theme";
+/// The access tokens.
+pub const TOKENS: &str = "/console/tokens";
+/// The OAuth clients.
+pub const CLIENTS: &str = "/console/clients";
+/// The API keys.
+pub const KEYS: &str = "/console/keys";
+/// The audit trail.
+pub const AUDIT: &str = "/console/audit";
+/// The company's members.
+pub const MEMBERS: &str = "/console/members";
+/// The company's policy.
+pub const POLICY: &str = "/console/policy";
+/// All companies, for operators.
+pub const PLATFORM: &str = "/console/platform/companies";
+/// How the projections are doing, for operators.
+pub const PROJECTIONS: &str = "/console/platform/projections";
+
 /// The address of a link to set a password.
 pub fn set_password(public_url: &str, link: &Secret) -> String {
     format!("{public_url}{SET_PASSWORD}/{}", link.reveal())

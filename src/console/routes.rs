@@ -1,7 +1,12 @@
 //! The console's table of contents.
 
 use super::access::{Access, admit};
-use super::{assets, companies, home, links, passwords, sessions, sign_in};
+use super::audit::{denials, export, live, trail};
+use super::tokens::{change, create, list, one};
+use super::{
+    assets, clients, companies, home, keys, links, members, passwords, platform, policy, sessions,
+    sign_in, theme,
+};
 use crate::http::Service;
 use axum::Router;
 use axum::handler::Handler;
@@ -9,6 +14,7 @@ use axum::http::Method;
 use axum::middleware::from_fn_with_state;
 use axum::routing::{MethodFilter, on};
 use std::sync::Arc;
+use token_ledger_domain::Power::{Auditor, Operator, SuperAdmin};
 
 /// Routes, each with its access.
 pub struct Routes {
@@ -64,11 +70,12 @@ impl Routes {
 
 /// All routes of the console.
 pub fn routes(service: Arc<Service>) -> Routes {
-    use Access::{Link, Public, SignedIn};
+    use Access::{Link, Power, Public, SignedIn};
     Routes::new(service)
         .get("/", Public, home::root)
         .get("/console", SignedIn, home::show)
         .get("/console/assets/style.css", Public, assets::get_style)
+        .get("/console/assets/console.js", Public, assets::get_script)
         .get("/console/sign-in", Public, sign_in::show)
         .post("/console/sign-in", Public, sign_in::sign_in)
         .get("/console/sign-in/{link}", Link, links::ask_sign_in)
@@ -84,4 +91,55 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .post("/console/password", SignedIn, passwords::change)
         .get("/console/confirm", SignedIn, sign_in::ask_again)
         .post("/console/confirm", SignedIn, sign_in::confirm)
+        .post("/console/theme", SignedIn, theme::choose)
+        .get("/console/clients", Power(Auditor), clients::list)
+        .get("/console/clients/new", Power(SuperAdmin), clients::form)
+        .post("/console/clients/new", Power(SuperAdmin), clients::create)
+        .get("/console/clients/{client_id}/rotate", Power(SuperAdmin), clients::rotate_form)
+        .post("/console/clients/{client_id}/rotate", Power(SuperAdmin), clients::rotate)
+        .get("/console/clients/{client_id}/delete", Power(SuperAdmin), clients::delete_form)
+        .post("/console/clients/{client_id}/delete", Power(SuperAdmin), clients::delete)
+        .get("/console/keys", Power(Auditor), keys::list)
+        .get("/console/keys/new", Power(SuperAdmin), keys::form)
+        .post("/console/keys/new", Power(SuperAdmin), keys::create)
+        .get("/console/keys/{key_id}/refresh", Power(SuperAdmin), keys::refresh_form)
+        .post("/console/keys/{key_id}/refresh", Power(SuperAdmin), keys::refresh)
+        .get("/console/keys/{key_id}/delete", Power(SuperAdmin), keys::delete_form)
+        .post("/console/keys/{key_id}/delete", Power(SuperAdmin), keys::delete)
+        .get("/console/members", Power(Auditor), members::list)
+        .get("/console/members/new", Power(SuperAdmin), members::form)
+        .post("/console/members/new", Power(SuperAdmin), members::add)
+        .get("/console/members/{member_id}/role", Power(SuperAdmin), members::role_form)
+        .post("/console/members/{member_id}/role", Power(SuperAdmin), members::change_role)
+        .get("/console/members/{member_id}/link", Power(SuperAdmin), members::link_form)
+        .post("/console/members/{member_id}/link", Power(SuperAdmin), members::new_link)
+        .get("/console/members/{member_id}/remove", Power(SuperAdmin), members::remove_form)
+        .post("/console/members/{member_id}/remove", Power(SuperAdmin), members::remove)
+        .get("/console/policy", Power(Auditor), policy::show)
+        .post("/console/policy", Power(SuperAdmin), policy::change)
+        .get("/console/platform/companies", Power(Operator), platform::companies)
+        .get("/console/platform/companies/new", Power(Operator), platform::form)
+        .post("/console/platform/companies/new", Power(Operator), platform::register)
+        .post(
+            "/console/platform/companies/{company_id}/oauth-app",
+            Power(Operator),
+            platform::set_oauth_app,
+        )
+        .get("/console/platform/projections", Power(Operator), platform::projections)
+        .post("/console/platform/projections/{name}/rebuild", Power(Operator), platform::rebuild)
+        .get("/console/audit", Power(Auditor), trail::show)
+        .get("/console/audit/denials", Power(Auditor), denials::show)
+        .get("/console/audit/live", Power(Auditor), live::stream)
+        .get("/console/audit/export", Power(Auditor), export::export)
+        .get("/console/tokens", Power(Auditor), list::list)
+        .get("/console/tokens/new", Power(SuperAdmin), create::form)
+        .post("/console/tokens/new", Power(SuperAdmin), create::create)
+        .get("/console/tokens/{token_id}", Power(Auditor), one::show)
+        .get("/console/tokens/{token_id}/refresh", Power(SuperAdmin), change::refresh_form)
+        .post("/console/tokens/{token_id}/refresh", Power(SuperAdmin), change::refresh)
+        .get("/console/tokens/{token_id}/edit", Power(SuperAdmin), change::edit_form)
+        .post("/console/tokens/{token_id}/edit", Power(SuperAdmin), change::edit)
+        .get("/console/tokens/{token_id}/delete", Power(SuperAdmin), change::delete_form)
+        .post("/console/tokens/{token_id}/delete", Power(SuperAdmin), change::delete)
+        .post("/console/tokens/{token_id}/end-grace", Power(SuperAdmin), change::end_grace)
 }

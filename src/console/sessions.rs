@@ -3,6 +3,7 @@
 use super::access::SignedIn;
 use super::error::{Shown, Trouble};
 use super::form;
+use super::render::time::stamp;
 use super::{cookie, page, paths};
 use crate::http::Service;
 use crate::http::problem::Kind;
@@ -25,8 +26,8 @@ pub(super) async fn list(State(service): State<Arc<Service>>, who: SignedIn) -> 
                         strong { (session.user_agent.as_deref().unwrap_or("Unknown program")) }
                         p.quiet {
                             "From " (session.ip.as_deref().unwrap_or("an unknown address"))
-                            ", signed in " (page::time(session.created_at))
-                            ", last used " (page::time(session.seen_at))
+                            ", signed in " (stamp(session.created_at))
+                            ", last used " (stamp(session.seen_at))
                         }
                     }
                     @if session.session_id == own {

@@ -18,7 +18,7 @@ use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use token_ledger_domain::TokenId;
+use token_ledger_domain::{CompanyId, TokenId};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -238,6 +238,16 @@ pub(super) async fn export(
     let place = service.app.streams.begin(caller.key.key_id.0)?;
     export.begin().await?;
     note_export(&service.app, &info, &caller, &Method::GET, route.as_str());
+    Ok(download(export, place, company, format))
+}
+
+/// An export as a file.
+pub fn download(
+    export: Export,
+    place: StreamPlace,
+    company: CompanyId,
+    format: ExportFormat,
+) -> Response {
     let content_type = match format {
         ExportFormat::Ndjson => "application/x-ndjson",
         ExportFormat::Csv => "text/csv; charset=utf-8; header=present",
@@ -249,7 +259,7 @@ pub(super) async fn export(
         (header::CONTENT_DISPOSITION, name),
     ];
     let chunks = futures::stream::try_unfold((export, place), next_chunk);
-    Ok((headers, Body::from_stream(chunks)).into_response())
+    (headers, Body::from_stream(chunks)).into_response()
 }
 
 /// The next chunk that holds something. An error cuts the body, so that it is seen.

@@ -1,0 +1,264 @@
+//! The page of the audit trail.
+
+use super::denials::tabs;
+use super::{Asked, FILTERS, asked, with_filters};
+use crate::app::AppError;
+use crate::app::audit::{AuditFilter, AuditPage};
+use crate::app::view::EventView;
+use crate::console::desk::Desk;
+use crate::console::error::{Shown, Trouble};
+use crate::console::names::names_of;
+use crate::console::page::Page;
+use crate::console::paths::{AUDIT, TOKENS};
+use crate::console::render::events::{self, Telling};
+use crate::console::render::histogram::{Day, histogram};
+use crate::console::render::icons;
+use crate::console::render::time::{self, midnight};
+use crate::console::render::words::{count, event_type, role};
+use crate::console::sent::{Query, Sent, address};
+use crate::http::Service;
+use axum::extract::State;
+use maud::{Markup, html};
+use std::sync::Arc;
+use token_ledger_domain::Timestamp;
+use token_ledger_domain::event::EVENT_TYPES;
+
+/// Events on a page.
+const PAGE: usize = 50;
+/// Days that the chart shows.
+const DAYS: i64 = 30;
+const DAY_SECONDS: i64 = 86_400;
+/// The most people and programs that are offered as "by whom".
+const ACTORS: usize = 200;
+/// The steps to a page about the audit trail.
+pub const HEADINGS: [(&str, &str); 3] =
+    [("token", "Tokens"), ("key", "API keys"), ("company", "The company")];
+
+/// `GET /console/audit`
+pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
+    let app = &service.app;
+    let asked = asked(&service, &desk, &sent).await?;
+    let company = desk.caller.company;
+    // Read before the events, so that no new one falls between the two.
+    let head = app.head(company).await?;
+    let after = sent.number("before").and_then(|position| u64::try_from(position).ok());
+    let page = AuditPage { descending: true, after, limit: PAGE };
+    let (items, next) = if asked.unknown_token.is_some() {
+        (Vec::new(), None)
+    } else {
+        let listed = app.audit_page(company, &asked.filter, page).await?;
+        (listed.items, listed.next)
+    };
+    let names = names_of(app, &desk.caller, &items).await?;
+    let tokens = format!("{TOKENS}/");
+    let telling = Telling { names: &names, tokens: &tokens };
+    let chart = chart(&service, &desk, &asked, &sent).await?;
+    let rows = match asked.unknown_token {
+        Some(_) => 0,
+        None => app.audit_count(company, &asked.filter).await?,
+    };
+    let content = html! {
+        (tabs(false))
+        (chart)
+        (filters(&service, &desk, &sent).await?)
+        div #results {
+            (live(&sent, head, after))
+            (exports(&sent, rows))
+            (unknown(&asked))
+            (list(&items, telling))
+            (pager(&sent, next))
+        }
+    };
+    let lead = "Everything that changed, by whom and from where, in the order in which it was \
+        recorded. Nothing here can be edited.";
+    Ok(desk.page(&Page { title: "Audit trail", lead, ..Page::default() }, &content))
+}
+
+fn unknown(asked: &Asked) -> Markup {
+    html! {
+        @if let Some(text) = &asked.unknown_token {
+            div .notice .soon { p { "There is no token with the name or identifier “" (text) "”." } }
+        }
+    }
+}
+
+fn list(items: &[EventView], telling: Telling<'_>) -> Markup {
+    html! {
+        div #newest tabindex="-1" {
+            @if items.is_empty() {
+                div .empty {
+                    p { "Nothing was recorded that matches these filters." }
+                    a .button href=(AUDIT) { "Clear filters" }
+                }
+            }
+            (events::by_day(items, telling))
+        }
+    }
+}
+
+/// Where new events are told of, quietly.
+fn live(sent: &Sent, head: u64, after: Option<u64>) -> Markup {
+    let head = head.to_string();
+    let stream = with_filters("/console/audit/live", sent, &[("after", head.as_str())]);
+    html! {
+        @if after.is_none() && sent.get("to").is_none() {
+            div .fresh data-live=(stream) hidden { button type="button" aria-live="polite" {} }
+        }
+    }
+}
+
+fn exports(sent: &Sent, rows: u64) -> Markup {
+    let to = |format| with_filters("/console/audit/export", sent, &[("format", format)]);
+    html! {
+        div .bar {
+            p .quiet role="status" { (count(rows, "event")) }
+            @if rows > 0 {
+                p {
+                    a href=(to("csv")) download { "Export " (count(rows, "row")) " as CSV" } " · "
+                    a href=(to("ndjson")) download { "as NDJSON" }
+                }
+            }
+        }
+    }
+}
+
+fn pager(sent: &Sent, next: Option<u64>) -> Markup {
+    let older = next.map(|position| position.to_string());
+    html! {
+        nav .pager aria-label="Pages" {
+            span {}
+            div {
+                @if sent.get("before").is_some() {
+                    a .button href=(with_filters(AUDIT, sent, &[])) { "Newest" }
+                }
+                @if let Some(older) = &older {
+                    a .button rel="next" href=(with_filters(AUDIT, sent, &[("before", older.as_str())])) {
+                        "Older events"
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Activity by day, over the month that ends with what the filters show.
+async fn chart(
+    service: &Service,
+    desk: &Desk,
+    asked: &Asked,
+    sent: &Sent,
+) -> Result<Markup, Trouble> {
+    let AuditFilter { from, to, .. } = asked.filter;
+    let just_before = |end: Timestamp| Timestamp::from_micros(end.as_micros() - 1);
+    let last = midnight(to.map_or(desk.now, just_before).min(desk.now));
+    let first = last.plus_seconds(-(DAYS - 1) * DAY_SECONDS);
+    let month = AuditFilter {
+        from: Some(first),
+        to: Some(last.plus_seconds(DAY_SECONDS)),
+        ..asked.filter.clone()
+    };
+    let counts = match asked.unknown_token {
+        Some(_) => Vec::new(),
+        None => service.app.audit_days(desk.caller.company, &month).await?,
+    };
+    let days: Vec<Day> = (0..DAYS)
+        .map(|day| {
+            let begins = first.plus_seconds(day * DAY_SECONDS);
+            let ends = begins.plus_seconds(DAY_SECONDS);
+            let found = counts.iter().find(|count| count.begins == begins);
+            Day {
+                begins,
+                events: found.map_or(0, |count| count.events),
+                shown: from.is_none_or(|from| from < ends) && to.is_none_or(|to| to > begins),
+            }
+        })
+        .collect();
+    let kept = sent.only(&["token", "type", "actor"]);
+    let link = |begins: Timestamp| {
+        let (from, to) = (time::date(begins), time::date(begins.plus_seconds(DAY_SECONDS)));
+        let span = [("from", from.as_str()), ("to", to.as_str())];
+        address(AUDIT, kept.iter().copied().chain(span))
+    };
+    Ok(histogram(&days, link))
+}
+
+/// The filters, which read as a sentence.
+async fn filters(service: &Service, desk: &Desk, sent: &Sent) -> Result<Markup, Trouble> {
+    let actors = actors(service, desk).await?;
+    let moment = |name: &str| sent.time(name).map(time::field).unwrap_or_default();
+    let chosen = sent.text("actor");
+    Ok(html! {
+        form .filters role="search" method="get" action=(AUDIT) {
+            div {
+                label for="type" { "What" }
+                select #type name="type" {
+                    option value="" { "Anything" }
+                    @for (kind, heading) in HEADINGS {
+                        optgroup label=(heading) {
+                            @for (name, _) in EVENT_TYPES.iter().filter(|(name, _)| {
+                                name.split('.').next() == Some(kind)
+                            }) {
+                                option value=(name) selected[sent.text("type") == *name] {
+                                    (event_type(name))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            div {
+                label for="actor" { "by whom" }
+                select #actor name="actor" {
+                    option value="" { "Anybody" }
+                    @for (heading, people) in &actors {
+                        optgroup label=(heading) {
+                            @for (id, name) in people {
+                                option value=(id) selected[chosen == id] { (name) }
+                            }
+                        }
+                    }
+                }
+            }
+            div .grow {
+                label for="token" { "to which token" }
+                input #token name="token" value=(sent.text("token")) placeholder="Name or identifier"
+                    autocomplete="off";
+            }
+            div {
+                label for="from" { "from (" span data-zone[true] { "UTC" } ")" }
+                input #from name="from" type="datetime-local" value=(moment("from")) data-utc[true];
+            }
+            div {
+                label for="to" { "until (" span data-zone[true] { "UTC" } ")" }
+                input #to name="to" type="datetime-local" value=(moment("to")) data-utc[true];
+            }
+            button type="submit" { (icons::search()) "Apply" }
+            @if !sent.only(&FILTERS).is_empty() { a .button href=(AUDIT) { "Clear" } }
+        }
+    })
+}
+
+type Group = (&'static str, Vec<(String, String)>);
+
+/// Who may have done something: people, programs, the service itself.
+async fn actors(service: &Service, desk: &Desk) -> Result<Vec<Group>, AppError> {
+    let app = &service.app;
+    let members = app.members(&desk.caller, None, ACTORS).await?.items;
+    let keys = app.keys(&desk.caller, None, ACTORS).await?.items;
+    let clients = app.read.clients(desk.caller.company, None, ACTORS).await?;
+    let named = |member: &crate::app::members::MemberView| {
+        let name = member.name.as_ref().or(member.email.as_ref());
+        let name = name.map_or("A former member", String::as_str);
+        format!("{name} ({})", role(member.role))
+    };
+    let system = (uuid::Uuid::nil().to_string(), "Token Ledger and its command line".to_owned());
+    Ok(vec![
+        ("Members", members.iter().map(|m| (m.member_id.to_string(), named(m))).collect()),
+        ("API keys", keys.into_iter().map(|key| (key.key_id.to_string(), key.name)).collect()),
+        (
+            "Clients",
+            clients.iter().map(|row| (row.client_id.to_string(), row.name.to_string())).collect(),
+        ),
+        ("The service", vec![system]),
+    ])
+}

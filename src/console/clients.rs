@@ -1,0 +1,289 @@
+//! The company's OAuth clients: programs that get tokens for themselves.
+
+use super::desk::{Desk, go_on};
+use super::error::Shown;
+use super::notices::notice;
+use super::page::{Page, Way};
+use super::paths::CLIENTS;
+use super::refusal::refusal;
+use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::scopes;
+use super::render::time;
+use super::reveal::{Reveal, reveal};
+use super::sent::{Query, Sent, address};
+use crate::app::clients::{ClientStatus, NewClient};
+use crate::app::outcome::Changed;
+use crate::app::view::ClientView;
+use crate::http::Service;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use token_ledger_domain::{ClientId, Secret};
+use uuid::Uuid;
+
+const NEW: &str = "/console/clients/new";
+const BELOW: Way<'_> = &[("Integrations", None), ("Clients", Some(CLIENTS))];
+/// Clients on a page.
+const PAGE: usize = 50;
+
+/// `GET /console/clients`
+pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
+    let statuses = BTreeSet::from([ClientStatus::Active]);
+    let after = sent.id("after").map(ClientId);
+    let listed = service.app.clients(&desk.caller, &statuses, after, PAGE).await?;
+    let next = listed.next.map(|client| client.to_string());
+    let content = html! {
+        (notice(&sent))
+        @if listed.items.is_empty() {
+            div .empty {
+                h2 { "No clients yet" }
+                p { "A client is a program that gets its tokens itself, with a client identifier and \
+                     a secret (OAuth 2.0 client credentials). Its tokens are in the list of access \
+                     tokens." }
+            }
+        } @else {
+            table .rows {
+                caption .sr { "Clients" }
+                thead {
+                    tr {
+                        th scope="col" { "Name" } th scope="col" { "May ask for" }
+                        th scope="col" { "Client identifier" } th scope="col" { "Created" }
+                        th scope="col" { span .sr { "Actions" } }
+                    }
+                }
+                tbody { @for client in &listed.items { (row(&desk, client)) } }
+            }
+            @if let Some(next) = &next {
+                nav .pager aria-label="Pages" {
+                    span {} a .button href=(address(CLIENTS, [("after", next.as_str())])) { "Next page" }
+                }
+            }
+        }
+    };
+    let buttons = html! {
+        @if desk.may_change() {
+            a .button .main href=(NEW) data-dialog[true] { "Create client" }
+        }
+    };
+    let lead = "Programs that get tokens for themselves over OAuth 2.0, and what they may ask for.";
+    let way: Way<'_> = &[("Integrations", None)];
+    let page = Page { title: "Clients", way, lead, buttons: Some(buttons), ..Page::default() };
+    Ok(desk.page(&page, &content))
+}
+
+fn row(desk: &Desk, client: &ClientView) -> Markup {
+    let here = format!("{CLIENTS}/{}", client.client_id);
+    html! {
+        tr {
+            th scope="row" { (client.name) span .sub .mono { (client.secret_hint) } }
+            td data-label="May ask for" { (scopes::chips(&client.scopes)) }
+            td data-label="Client identifier" { code { (client.client_id) } }
+            td data-label="Created" {
+                (time::ago(client.created_at, desk.now))
+                @if let Some(end) = client.previous_secret_expires_at {
+                    span .sub { "Old secret works, stops " (time::ago(end, desk.now)) }
+                }
+            }
+            td {
+                @if desk.may_change() {
+                    details .menu {
+                        summary aria-label={ "Actions for " (client.name) } { "•••" }
+                        ul {
+                            li { a href={ (here) "/rotate" } data-dialog[true] { "Rotate secret" } }
+                            li .rule {
+                                a .danger href={ (here) "/delete" } data-dialog[true] { "Delete" }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn form_page(title: &str) -> Page<'_> {
+    Page { title, way: BELOW, bare: true, ..Page::default() }
+}
+
+fn shown(desk: &Desk, title: &str, changed: &Changed<ClientView>) -> Response {
+    let client = &changed.view;
+    let reveals = Reveal {
+        title,
+        done: html! {
+            "The client " strong { (client.name) } " is ready. Its identifier is "
+            code { (client.client_id) } "."
+        },
+        what: "client secret",
+        secret: changed.secret.as_ref().map(Secret::reveal),
+        lost: "If you lose it, rotate the client’s secret.",
+        back: CLIENTS,
+    };
+    desk.page(&form_page(title), &reveal(&reveals))
+}
+
+/// `GET /console/clients/new`
+pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, NEW) {
+        return Ok(way);
+    }
+    let content = new_form(&service, &desk, &Sent::default(), &Refused::default());
+    Ok(desk.page(&form_page("Create client"), &content))
+}
+
+/// `POST /console/clients/new`
+pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, NEW) {
+        return Ok(way);
+    }
+    let input = NewClient {
+        name: sent.text("name").to_owned(),
+        scopes: sent.all("scopes"),
+        reason: sent.reason(),
+    };
+    let conditions = sent.conditions(&desk.caller, "create client");
+    match service.app.create_client(&desk.caller, input, conditions).await {
+        Ok(created) => Ok(shown(&desk, "Client created", &created)),
+        Err(error) => {
+            let content = new_form(&service, &desk, &sent, &refusal(error)?);
+            Ok(desk.refused(&form_page("Create client"), &content))
+        }
+    }
+}
+
+fn new_form(service: &Service, desk: &Desk, sent: &Sent, refused: &Refused) -> Markup {
+    let name = Field {
+        name: "name",
+        label: "Name",
+        value: sent.text("name"),
+        hint: "The program, such as “HR portal”. Its tokens are called by it.",
+        required: true,
+        max: 100,
+        ..Field::default()
+    };
+    let nonce = service.app.new_id().to_string();
+    let (catalogue, chosen) = (&service.app.choices.catalogue, sent.all("scopes"));
+    let error = refused.of("scopes").map(|_| "Choose at least one data access.");
+    let content = html! {
+        form .form method="post" action=(NEW) novalidate {
+            (desk.seal()) (forms::nonce(&nonce)) (forms::problem(refused))
+            (forms::field(name, refused.of("name")))
+            (scopes::choice(catalogue, |_| true, &chosen, None, error))
+            (forms::reason(sent.text("reason"), refused))
+            (forms::actions("Create", false, CLIENTS))
+        }
+    };
+    frame(Frame { title: "Create client", back: CLIENTS, guarded: false }, &content)
+}
+
+/// `GET /console/clients/{client_id}/rotate`
+pub async fn rotate_form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, &format!("{CLIENTS}/{id}/rotate")) {
+        return Ok(way);
+    }
+    let (sent, refused) = (Sent::default(), Refused::default());
+    let content = change_form(&service, &desk, id, true, &sent, &refused).await?;
+    Ok(desk.page(&form_page("Rotate secret"), &content))
+}
+
+/// `GET /console/clients/{client_id}/delete`
+pub async fn delete_form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Shown {
+    let (sent, refused) = (Sent::default(), Refused::default());
+    let content = change_form(&service, &desk, id, false, &sent, &refused).await?;
+    Ok(desk.page(&form_page("Delete client"), &content))
+}
+
+/// `POST /console/clients/{client_id}/rotate`
+pub async fn rotate(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, &format!("{CLIENTS}/{id}/rotate")) {
+        return Ok(way);
+    }
+    let grace = sent.number("grace_period_seconds").unwrap_or_default();
+    let conditions = sent.conditions(&desk.caller, &format!("rotate client {id}"));
+    let rotated = service
+        .app
+        .rotate_client(&desk.caller, ClientId(id), grace, sent.reason(), conditions)
+        .await;
+    match rotated {
+        Ok(rotated) => Ok(shown(&desk, "Secret rotated", &rotated)),
+        Err(error) => {
+            let refused = refusal(error)?;
+            let content = change_form(&service, &desk, id, true, &sent, &refused).await?;
+            Ok(desk.refused(&form_page("Rotate secret"), &content))
+        }
+    }
+}
+
+/// `POST /console/clients/{client_id}/delete`
+pub async fn delete(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let conditions = sent.conditions(&desk.caller, &format!("delete client {id}"));
+    let deleted =
+        service.app.delete_client(&desk.caller, ClientId(id), sent.reason(), conditions).await;
+    match deleted {
+        Ok(()) => Ok(go_on(&format!("{CLIENTS}?notice=client-deleted"))),
+        Err(error) => {
+            let refused = refusal(error)?;
+            let content = change_form(&service, &desk, id, false, &sent, &refused).await?;
+            Ok(desk.refused(&form_page("Delete client"), &content))
+        }
+    }
+}
+
+async fn change_form(
+    service: &Service,
+    desk: &Desk,
+    id: Uuid,
+    rotate: bool,
+    sent: &Sent,
+    refused: &Refused,
+) -> Result<Markup, super::error::Trouble> {
+    let app = &service.app;
+    let client = app.client(&desk.caller, ClientId(id)).await?;
+    let (policy, _) = app.policy(&desk.caller).await?;
+    let (title, below) =
+        if rotate { ("Rotate secret", "rotate") } else { ("Delete client", "delete") };
+    let nonce = app.new_id().to_string();
+    let content = html! {
+        form .form method="post" action={ (CLIENTS) "/" (client.client_id) "/" (below) } novalidate {
+            (desk.seal()) (forms::nonce(&nonce)) (forms::version(client.version))
+            (forms::problem(refused))
+            dl .facts {
+                dt { "Client" }
+                dd { strong { (client.name) } " " span .mono .quiet { (client.secret_hint) } }
+                dt { "May ask for" } dd { (scopes::all(&client.scopes)) }
+            }
+            @if rotate {
+                div .notice .soon {
+                    p { "The program gets no tokens with the old secret once it has stopped. Tokens \
+                         that it has stay good." }
+                }
+                (forms::grace(policy.max_grace_seconds, sent.get("grace_period_seconds"), refused))
+            } @else {
+                p { "Its tokens are deleted with it, and stop working at once. It can’t be undone." }
+            }
+            (forms::reason(sent.text("reason"), refused))
+            @if rotate { (forms::actions("Rotate", false, CLIENTS)) }
+            @else { (forms::actions(&format!("Delete “{}”", client.name), true, CLIENTS)) }
+        }
+    };
+    Ok(frame(Frame { title, back: CLIENTS, guarded: false }, &content))
+}

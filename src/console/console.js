@@ -1,0 +1,303 @@
+// What the pages gain where scripts run: forms as dialogs, menus by keyboard, copying, local times,
+// live updates. Every page works without it, and it holds no state that a page doesn't.
+"use strict";
+
+const dialog = document.createElement("dialog");
+const announcer = document.createElement("div");
+announcer.className = "sr";
+announcer.setAttribute("role", "status");
+let opener = null; // what the focus returns to
+let page = location.href; // the page beneath the dialog
+let copied = false;
+
+const say = (text) => {
+  announcer.textContent = "";
+  requestAnimationFrame(() => { announcer.textContent = text; });
+};
+const parse = (html) => new DOMParser().parseFromString(html, "text/html");
+const content = (root) => root.querySelector("[data-dialog-content]");
+
+// Times: the viewer's zone in front, UTC behind it.
+const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
+const exact = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric",
+  hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+function localTimes(root) {
+  for (const time of root.querySelectorAll("time[datetime]")) {
+    const at = new Date(time.dateTime);
+    const utc = time.dataset.exact || time.title;
+    if (!utc || isNaN(at) || time.dateTime.length < 11) continue;
+    const words = at.getTimezoneOffset() === 0 ? utc : `${exact.format(at)} (${utc})`;
+    if (time.dataset.exact) time.dataset.exact = words;
+    if (time.title) time.title = words;
+    if (time.dataset.local === "clock") time.textContent = clock.format(at);
+    if (time.dataset.local === "full") time.textContent = full.format(at);
+  }
+  for (const field of root.querySelectorAll("input[data-utc]")) {
+    const pad = (number) => String(number).padStart(2, "0");
+    const at = new Date(`${field.value}Z`);
+    if (field.value && !isNaN(at)) {
+      field.value = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}` +
+        `T${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
+    }
+    field.form?.querySelectorAll("[data-zone]").forEach((zone) => { zone.textContent = "your time"; });
+  }
+}
+
+function enhance(root) {
+  localTimes(root);
+  root.querySelectorAll("[data-choose], [data-copy], [data-life]").forEach((part) => { part.hidden = false; });
+  root.querySelectorAll("[data-autosubmit-button]").forEach((part) => { part.hidden = true; });
+  watchChoice(root.querySelector("[data-choice]"));
+}
+
+// The form of a dialog, from its page.
+function show(found, url, push) {
+  copied = false;
+  dialog.replaceChildren(document.adoptNode(found));
+  enhance(dialog);
+  if (!dialog.open) dialog.showModal();
+  if (push) history.pushState({ dialog: true }, "", url);
+  const target = dialog.querySelector("[aria-invalid], [role=alert], [data-secret], [autofocus], " +
+    "input[type=radio]:checked, input:not([type=hidden]):not([type=radio])") || dialog.querySelector("h1");
+  if (target?.getAttribute("role") === "alert") target.tabIndex = -1;
+  target?.focus();
+  if (dialog.querySelector("[role=alert]")) say(dialog.querySelector("[role=alert]").textContent);
+}
+
+async function open(url, from, push = true) {
+  const answer = await fetch(url, { headers: { accept: "text/html" } }).catch(() => null);
+  const found = answer?.ok && !answer.redirected && content(parse(await answer.text()));
+  if (!found) { location.assign(url); return; }
+  opener = from;
+  show(found, url, push);
+}
+
+// A secret that was not copied is asked about before it is gone.
+function mayLeave() {
+  const guarded = dialog.querySelector("[data-guarded]");
+  if (!guarded || copied) return true;
+  const question = guarded.querySelector("[data-leave]");
+  if (!question.hidden) return true;
+  question.hidden = false;
+  question.focus();
+  return false;
+}
+
+function close() {
+  if (!dialog.open) return;
+  const shown = dialog.querySelector("[data-guarded]");
+  dialog.close();
+  dialog.replaceChildren();
+  if (shown) { location.assign(page); return; }
+  if (location.href !== page) history.replaceState(null, "", page);
+  if (opener?.isConnected) opener.focus();
+}
+
+dialog.addEventListener("cancel", (event) => {
+  event.preventDefault();
+  if (mayLeave()) close();
+});
+window.addEventListener("popstate", () => {
+  if (dialog.open && !mayLeave()) { history.pushState({ dialog: true }, "", location.href); return; }
+  if (dialog.open && location.href === page) close(); else location.reload();
+});
+window.addEventListener("beforeunload", (event) => {
+  if (document.querySelector("[data-guarded]") && !copied) event.preventDefault();
+});
+window.addEventListener("pagehide", () => {
+  document.querySelectorAll("[data-secret]").forEach((field) => { field.value = ""; });
+});
+
+async function send(form, button) {
+  const body = new URLSearchParams(new FormData(form, button));
+  if (button) button.disabled = true;
+  const answer = await fetch(form.action, { method: "POST", body }).catch(() => null);
+  if (!answer) {
+    if (button) button.disabled = false;
+    say("The service can't be reached. Nothing is known to have changed; try again.");
+    return;
+  }
+  if (answer.redirected) { location.assign(answer.url); return; }
+  const found = content(parse(await answer.text()));
+  if (found) show(found, answer.url, false); else location.reload();
+}
+
+document.addEventListener("submit", (event) => {
+  const form = event.target;
+  for (const field of form.querySelectorAll("input[data-utc]")) {
+    const at = new Date(field.value);
+    if (field.value && !isNaN(at)) {
+      field.type = "hidden";
+      field.value = at.toISOString();
+    }
+  }
+  if (form.method === "get") {
+    // Filters that say nothing stay out of the address.
+    form.querySelectorAll("input, select").forEach((field) => { if (!field.value) field.disabled = true; });
+  } else if (dialog.contains(form)) {
+    event.preventDefault();
+    send(form, event.submitter);
+  }
+});
+
+document.addEventListener("click", async (event) => {
+  const link = event.target.closest("a, button");
+  const plain = !(event.ctrlKey || event.metaKey || event.shiftKey || event.button);
+  if (!link || !plain) return;
+  if (link.matches("[data-dialog]")) {
+    event.preventDefault();
+    const menu = link.closest("details.menu");
+    if (menu) menu.open = false;
+    await open(link.href, menu ? menu.querySelector("summary") : link);
+  } else if (link.matches("[data-cancel]") && dialog.contains(link)) {
+    event.preventDefault();
+    if (mayLeave()) close();
+  } else if (link.matches("[data-done]")) {
+    if (!copied && !leaveAnyway(link)) event.preventDefault();
+    else if (dialog.contains(link)) { event.preventDefault(); close(); }
+    else copied = true;
+  } else if (link.matches("[data-copy]")) {
+    await copy(link);
+  } else if (link.matches("[data-all]")) {
+    link.closest("[data-choice]").querySelectorAll("input:not(:disabled)").forEach((box) => {
+      box.checked = link.dataset.all === "true";
+    });
+    link.closest("[data-choice]").dispatchEvent(new Event("change"));
+  }
+});
+
+function leaveAnyway(button) {
+  const question = button.closest("[data-guarded]").querySelector("[data-leave]");
+  if (!question.hidden) return true;
+  question.hidden = false;
+  question.focus();
+  return false;
+}
+
+async function copy(button) {
+  const field = button.closest(".secret").querySelector("[data-secret]");
+  field.select();
+  try {
+    await navigator.clipboard.writeText(field.value);
+  } catch {
+    if (!document.execCommand("copy")) { say("Select the text and copy it by hand."); return; }
+  }
+  copied = true;
+  const words = button.dataset.words ||= button.textContent;
+  button.textContent = "Copied";
+  say("Copied");
+  setTimeout(() => { button.textContent = words; }, 2000);
+}
+document.addEventListener("focusin", (event) => {
+  if (event.target.matches("[data-secret]")) event.target.select();
+});
+document.addEventListener("copy", () => {
+  if (document.activeElement?.matches("[data-secret]")) copied = true;
+});
+
+// What an edit is going to change, before it is saved.
+function watchChoice(choice) {
+  const summary = choice?.closest("form").querySelector("[data-changes]");
+  if (!summary) return;
+  const tell = () => {
+    const boxes = [...choice.querySelectorAll("[data-current]")];
+    const named = (tag, sign, list) => list.flatMap((box) => {
+      const chip = document.createElement(tag);
+      chip.className = "chip";
+      chip.textContent = sign + box.closest("label").querySelector(".name").textContent;
+      return [chip, " "];
+    });
+    const added = boxes.filter((box) => box.checked && box.dataset.current === "false");
+    const removed = boxes.filter((box) => !box.checked && box.dataset.current === "true");
+    const chips = [...named("ins", "+ ", added), ...named("del", "", removed)];
+    summary.replaceChildren(...(chips.length ? chips : ["Nothing is changed yet."]));
+  };
+  choice.addEventListener("change", tell);
+  tell();
+}
+
+// Menus: arrows move, Esc closes, the focus returns.
+document.addEventListener("keydown", (event) => {
+  const menu = event.target.closest("details.menu");
+  if (!menu) return;
+  const items = [...menu.querySelectorAll("a")];
+  const at = items.indexOf(document.activeElement);
+  const steps = { ArrowDown: at + 1, ArrowUp: at < 0 ? -1 : at - 1, Home: 0, End: -1 };
+  if (event.key === "Escape" && menu.open) {
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  } else if (event.key in steps) {
+    menu.open = true;
+    items.at(steps[event.key] % items.length).focus();
+  } else return;
+  event.preventDefault();
+});
+document.addEventListener("toggle", (event) => {
+  if (!event.target.matches("details.menu") || !event.target.open) return;
+  document.querySelectorAll("details.menu[open]").forEach((other) => {
+    if (other !== event.target) other.open = false;
+  });
+  event.target.querySelector("a")?.focus();
+}, true);
+document.addEventListener("pointerdown", (event) => {
+  document.querySelectorAll("details.menu[open]").forEach((menu) => {
+    if (!menu.contains(event.target)) menu.open = false;
+  });
+});
+
+// The slider over a token's life moves the date-time field.
+document.addEventListener("input", (event) => {
+  if (!event.target.matches("[data-life] input")) return;
+  const field = event.target.form.querySelector("[data-utc]");
+  field.value = new Date(Number(event.target.value) * 1000).toISOString().slice(0, 19);
+  localTimes(event.target.form);
+});
+
+// Brushing over the days of the histogram shows all of them.
+let brushed = null;
+document.addEventListener("pointerdown", (event) => {
+  brushed = event.target.closest?.("[data-brush] a");
+  if (brushed) event.preventDefault();
+});
+document.addEventListener("pointerup", (event) => {
+  const end = event.target.closest?.("[data-brush] a");
+  if (brushed && end && end !== brushed) {
+    const [from, to] = [brushed.dataset.day, end.dataset.day].sort();
+    const url = new URL(brushed.href.baseVal, location.href);
+    const next = new Date(`${to}T00:00:00Z`);
+    next.setUTCDate(next.getUTCDate() + 1);
+    url.searchParams.set("from", `${from}T00:00:00Z`);
+    url.searchParams.set("to", next.toISOString().replace(".000", ""));
+    location.assign(url);
+  }
+  brushed = null;
+});
+
+// New events are counted quietly and shown when asked for.
+function listen(place) {
+  const source = new EventSource(place.dataset.live);
+  const button = place.querySelector("button");
+  let fresh = 0;
+  source.addEventListener("recorded", () => {
+    fresh += 1;
+    place.hidden = false;
+    button.textContent = fresh === 1 ? "1 new event" : `${fresh} new events`;
+  });
+  source.addEventListener("over", () => { source.close(); location.reload(); });
+  button.addEventListener("click", async () => {
+    const answer = await fetch(location.href);
+    const fresh = parse(await answer.text()).querySelector("#results");
+    if (!answer.ok || answer.redirected || !fresh) { location.reload(); return; }
+    source.close();
+    document.querySelector("#results").replaceWith(document.adoptNode(fresh));
+    enhance(fresh);
+    fresh.querySelectorAll("[data-live]").forEach(listen);
+    fresh.querySelector("#newest")?.focus();
+  });
+}
+
+document.body.append(dialog, announcer);
+enhance(document);
+document.querySelectorAll("main [data-live]").forEach(listen);
+if (document.querySelector("main [data-dialog-content]")) page = document.querySelector("[data-dialog-content]").dataset.back;

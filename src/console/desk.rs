@@ -1,0 +1,82 @@
+//! What pages about a company are made with: who looks, where, and when.
+
+use super::access::{Inside, SignedIn};
+use super::error::Trouble;
+use super::form::token_field;
+use super::page::{self, Page};
+use super::sent::COMPANY;
+use crate::app::Caller;
+use crate::app::view::CompanyView;
+use crate::http::Service;
+use axum::extract::FromRequestParts;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Redirect, Response};
+use maud::{Markup, html};
+use std::sync::Arc;
+use token_ledger_domain::{Power, Timestamp};
+
+/// Somebody in a company, at a moment.
+#[derive(Clone, Debug)]
+pub struct Desk {
+    /// Who, as pages want to know it.
+    pub who: SignedIn,
+    /// Who, as use cases want to know it.
+    pub caller: Caller,
+    /// The company.
+    pub company: CompanyView,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl FromRequestParts<Arc<Service>> for Desk {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, Trouble> {
+        let Inside { who, caller, company } = Inside::from_request_parts(parts, service).await?;
+        Ok(Self { who, caller, company, now: service.app.now() })
+    }
+}
+
+impl Desk {
+    /// Whether changes are offered. Whether they are allowed is for the routes to say.
+    pub fn may_change(&self) -> bool {
+        self.caller.power >= Power::SuperAdmin
+    }
+
+    /// Whether the platform's operator looks.
+    pub fn is_operator(&self) -> bool {
+        self.caller.power == Power::Operator
+    }
+
+    /// What every form carries: that it is this session's, and about this company.
+    pub fn seal(&self) -> Markup {
+        html! {
+            (token_field(&self.who))
+            input type="hidden" name=(COMPANY) value=(self.company.company_id);
+        }
+    }
+
+    /// A page.
+    pub fn page(&self, page: &Page<'_>, content: &Markup) -> Response {
+        page::of(StatusCode::OK, &self.who, page, content)
+    }
+
+    /// A form that has to be filled in again.
+    pub fn refused(&self, page: &Page<'_>, content: &Markup) -> Response {
+        page::of(StatusCode::UNPROCESSABLE_ENTITY, &self.who, page, content)
+    }
+
+    /// The way to where the password is given again, where the last time is long ago.
+    pub fn unconfirmed(&self, service: &Service, next: &str) -> Option<Response> {
+        self.who.confirmed(service, next).err().map(IntoResponse::into_response)
+    }
+}
+
+/// To another page, after a change.
+pub fn go_on(path: &str) -> Response {
+    Redirect::to(path).into_response()
+}

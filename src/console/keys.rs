@@ -1,0 +1,329 @@
+//! The company's API keys.
+
+use super::desk::{Desk, go_on};
+use super::error::Shown;
+use super::notices::notice;
+use super::page::{Page, Way};
+use super::paths::KEYS;
+use super::refusal::refusal;
+use super::render::events;
+use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::status::{Standing, status};
+use super::render::time::span;
+use super::render::words::key_scope;
+use super::reveal::{Reveal, reveal, valid_until};
+use super::sent::{Query, Sent, address};
+use crate::app::keys::{NewKey, Renewal};
+use crate::app::outcome::Changed;
+use crate::app::view::KeyView;
+use crate::http::Service;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use std::sync::Arc;
+use token_ledger_domain::{CompanyId, KeyId, KeyScope, Secret};
+use uuid::Uuid;
+
+const NEW: &str = "/console/keys/new";
+const BELOW: Way<'_> = &[("Integrations", None), ("API keys", Some(KEYS))];
+/// Keys on a page.
+const PAGE: usize = 50;
+/// Lengths of terms that are offered, in seconds.
+const TERMS: [i64; 4] = [2_592_000, 7_776_000, 15_552_000, 31_536_000];
+/// The term that is chosen at first, in seconds: 90 days.
+const DEFAULT_TERM: i64 = 7_776_000;
+/// The longest that an old key may live on, in seconds: a day.
+const MAX_GRACE: i64 = 86_400;
+
+/// `GET /console/keys`
+pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
+    let after = sent.id("after").map(KeyId);
+    let listed = service.app.keys(&desk.caller, after, PAGE).await?;
+    let next = listed.next.map(|key| key.to_string());
+    let content = html! {
+        (notice(&sent))
+        @if listed.items.is_empty() {
+            div .empty {
+                h2 { "No API keys yet" }
+                p { "An API key lets a program manage tokens, read the audit trail or introspect \
+                     tokens for this company." }
+            }
+        } @else {
+            table .rows {
+                caption .sr { "API keys" }
+                thead {
+                    tr {
+                        th scope="col" { "Name" } th scope="col" { "May" } th scope="col" { "Status" }
+                        th scope="col" { "Created by" }
+                        th scope="col" { span .sr { "Actions" } }
+                    }
+                }
+                tbody { @for key in &listed.items { (row(&desk, key)) } }
+            }
+            @if let Some(next) = &next {
+                nav .pager aria-label="Pages" {
+                    span {} a .button href=(address(KEYS, [("after", next.as_str())])) { "Next page" }
+                }
+            }
+        }
+    };
+    let buttons = html! {
+        @if desk.may_change() {
+            a .button .main href=(NEW) data-dialog[true] { "Create API key" }
+        }
+    };
+    let lead = "Keys for programs that manage this ledger or ask it about tokens. They are \
+        recorded in the audit trail like people.";
+    let way: Way<'_> = &[("Integrations", None)];
+    let page = Page { title: "API keys", way, lead, buttons: Some(buttons), ..Page::default() };
+    Ok(desk.page(&page, &content))
+}
+
+fn row(desk: &Desk, key: &KeyView) -> Markup {
+    let here = format!("{KEYS}/{}", key.key_id);
+    let standing = Standing {
+        status: key.status,
+        expires_at: key.expires_at,
+        deleted_at: key.deleted_at,
+        works: true,
+    };
+    html! {
+        tr {
+            th scope="row" { (key.name) span .sub .mono { (key.secret_hint) } }
+            td data-label="May" {
+                span .chips { @for scope in &key.scopes { span .chip { (key_scope(scope)) } " " } }
+            }
+            td data-label="Status" { (status(standing, desk.now)) }
+            td data-label="Created by" { (events::actor_name(&key.created_by)) }
+            td {
+                @if desk.may_change() && key.status != "deleted" {
+                    details .menu {
+                        summary aria-label={ "Actions for " (key.name) } { "•••" }
+                        ul {
+                            li { a href={ (here) "/refresh" } data-dialog[true] { "Refresh key" } }
+                            li .rule {
+                                a .danger href={ (here) "/delete" } data-dialog[true] { "Delete" }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn form_page(title: &str) -> Page<'_> {
+    Page { title, way: BELOW, bare: true, ..Page::default() }
+}
+
+fn shown(desk: &Desk, title: &str, changed: &Changed<KeyView>) -> Response {
+    let key = &changed.view;
+    let reveals = Reveal {
+        title,
+        done: html! { "The key " strong { (key.name) } " is ready. " (valid_until(key.expires_at, desk)) },
+        what: "key",
+        secret: changed.secret.as_ref().map(Secret::reveal),
+        lost: "If you lose it, refresh the key.",
+        back: KEYS,
+    };
+    desk.page(&form_page(title), &reveal(&reveals))
+}
+
+fn terms() -> Vec<(String, String)> {
+    TERMS.iter().map(|term| (term.to_string(), span(*term))).collect()
+}
+
+fn term(sent: &Sent, refused: &Refused) -> Markup {
+    let default = DEFAULT_TERM.to_string();
+    let chosen = sent.get("expires_in_seconds").unwrap_or(&default);
+    let error = refused.of("expires_in_seconds");
+    forms::select("expires_in_seconds", "Valid for", &terms(), chosen, error)
+}
+
+/// `GET /console/keys/new`
+pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, NEW) {
+        return Ok(way);
+    }
+    let nonce = service.app.new_id().to_string();
+    let content = new_form(&desk, &Sent::default(), &Refused::default(), &nonce);
+    Ok(desk.page(&form_page("Create API key"), &content))
+}
+
+/// `POST /console/keys/new`
+pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, NEW) {
+        return Ok(way);
+    }
+    let input = NewKey {
+        name: sent.text("name").to_owned(),
+        scopes: sent.all("scopes"),
+        expires_in_seconds: sent.number("expires_in_seconds"),
+        reason: sent.reason(),
+    };
+    let conditions = sent.conditions(&desk.caller, "create key");
+    match service.app.create_key(&desk.caller, input, conditions).await {
+        Ok(created) => Ok(shown(&desk, "API key created", &created)),
+        Err(error) => {
+            let nonce = service.app.new_id().to_string();
+            let content = new_form(&desk, &sent, &refusal(error)?, &nonce);
+            Ok(desk.refused(&form_page("Create API key"), &content))
+        }
+    }
+}
+
+fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {
+    let name = Field {
+        name: "name",
+        label: "Name",
+        value: sent.text("name"),
+        hint: "What will use it, such as “Nightly rotation”.",
+        required: true,
+        max: 100,
+        ..Field::default()
+    };
+    let chosen = sent.all("scopes");
+    let is_platform = desk.caller.company == CompanyId::PLATFORM;
+    let offered = KeyScope::ALL.into_iter().filter(|scope| {
+        scope.granted_by() <= desk.caller.power && (is_platform || *scope != KeyScope::Operator)
+    });
+    let error = refused.of("scopes");
+    let content = html! {
+        form .form method="post" action=(NEW) novalidate {
+            (desk.seal()) (forms::nonce(nonce)) (forms::problem(refused))
+            (forms::field(name, refused.of("name")))
+            fieldset #scopes {
+                legend { "It may" }
+                @if let Some(error) = error { p .problem { (error) } }
+                ul .choices {
+                    @for scope in offered {
+                        @let scope = scope.as_str();
+                        li {
+                            label {
+                                input type="checkbox" name="scopes" value=(scope)
+                                    checked[chosen.iter().any(|own| own == scope)];
+                                span {
+                                    span .name { (key_scope(scope)) } span .hint .mono { (scope) }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+            (term(sent, refused))
+            (forms::reason(sent.text("reason"), refused))
+            (forms::actions("Create", false, KEYS))
+        }
+    };
+    frame(Frame { title: "Create API key", back: KEYS, guarded: false }, &content)
+}
+
+/// `GET /console/keys/{key_id}/refresh`
+pub async fn refresh_form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, &format!("{KEYS}/{id}/refresh")) {
+        return Ok(way);
+    }
+    let key = service.app.key(&desk.caller, KeyId(id)).await?;
+    let nonce = service.app.new_id().to_string();
+    let content = change_form(&desk, &key, true, &Sent::default(), &Refused::default(), &nonce);
+    Ok(desk.page(&form_page("Refresh key"), &content))
+}
+
+/// `GET /console/keys/{key_id}/delete`
+pub async fn delete_form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Shown {
+    let key = service.app.key(&desk.caller, KeyId(id)).await?;
+    let nonce = service.app.new_id().to_string();
+    let content = change_form(&desk, &key, false, &Sent::default(), &Refused::default(), &nonce);
+    Ok(desk.page(&form_page("Delete key"), &content))
+}
+
+/// `POST /console/keys/{key_id}/refresh`
+pub async fn refresh(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, &format!("{KEYS}/{id}/refresh")) {
+        return Ok(way);
+    }
+    let app = &service.app;
+    let input = Renewal {
+        grace_period_seconds: sent.number("grace_period_seconds").unwrap_or_default(),
+        expires_in_seconds: sent.number("expires_in_seconds"),
+        reason: sent.reason(),
+    };
+    let conditions = sent.conditions(&desk.caller, &format!("refresh key {id}"));
+    match app.refresh_key(&desk.caller, KeyId(id), input, conditions).await {
+        Ok(refreshed) => Ok(shown(&desk, "API key refreshed", &refreshed)),
+        Err(error) => {
+            let (refused, nonce) = (refusal(error)?, app.new_id().to_string());
+            let key = app.key(&desk.caller, KeyId(id)).await?;
+            let content = change_form(&desk, &key, true, &sent, &refused, &nonce);
+            Ok(desk.refused(&form_page("Refresh key"), &content))
+        }
+    }
+}
+
+/// `POST /console/keys/{key_id}/delete`
+pub async fn delete(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let app = &service.app;
+    let conditions = sent.conditions(&desk.caller, &format!("delete key {id}"));
+    match app.delete_key(&desk.caller, KeyId(id), sent.reason(), conditions).await {
+        Ok(()) => Ok(go_on(&format!("{KEYS}?notice=key-deleted"))),
+        Err(error) => {
+            let (refused, nonce) = (refusal(error)?, app.new_id().to_string());
+            let key = app.key(&desk.caller, KeyId(id)).await?;
+            let content = change_form(&desk, &key, false, &sent, &refused, &nonce);
+            Ok(desk.refused(&form_page("Delete key"), &content))
+        }
+    }
+}
+
+fn change_form(
+    desk: &Desk,
+    key: &KeyView,
+    refresh: bool,
+    sent: &Sent,
+    refused: &Refused,
+    nonce: &str,
+) -> Markup {
+    let (title, below) =
+        if refresh { ("Refresh key", "refresh") } else { ("Delete key", "delete") };
+    let content = html! {
+        form .form method="post" action={ (KEYS) "/" (key.key_id) "/" (below) } novalidate {
+            (desk.seal()) (forms::nonce(nonce)) (forms::version(key.version))
+            (forms::problem(refused))
+            dl .facts {
+                dt { "Key" } dd { strong { (key.name) } " " span .mono .quiet { (key.secret_hint) } }
+                dt { "May" } dd { @for scope in &key.scopes { span .chip { (key_scope(scope)) } " " } }
+            }
+            @if refresh {
+                div .notice .soon {
+                    p { "Programs using this key will stop working when the old secret does." }
+                }
+                (forms::grace(MAX_GRACE, sent.get("grace_period_seconds"), refused))
+                (term(sent, refused))
+            } @else {
+                p { "Programs using it stop working at once. It can’t be undone." }
+            }
+            (forms::reason(sent.text("reason"), refused))
+            @if refresh { (forms::actions("Refresh", false, KEYS)) }
+            @else { (forms::actions(&format!("Delete “{}”", key.name), true, KEYS)) }
+        }
+    };
+    frame(Frame { title, back: KEYS, guarded: false }, &content)
+}

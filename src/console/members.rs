@@ -1,0 +1,348 @@
+//! The company's members.
+
+use super::desk::{Desk, go_on};
+use super::error::{Shown, Trouble};
+use super::notices::notice;
+use super::page::{Page, Way};
+use super::paths::{self, MEMBERS};
+use super::refusal::refusal;
+use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::time;
+use super::render::words::role;
+use super::reveal::{Reveal, reveal};
+use super::sent::{Query, Sent, address};
+use crate::app::members::{MemberView, NewMember};
+use crate::http::Service;
+use axum::extract::{Path, State};
+use axum::response::Response;
+use maud::{Markup, html};
+use std::sync::Arc;
+use token_ledger_domain::{CompanyId, MemberId, Role, Secret};
+use uuid::Uuid;
+
+const NEW: &str = "/console/members/new";
+const BELOW: Way<'_> = &[("Company Settings", None), ("Members", Some(MEMBERS))];
+/// Members on a page.
+const PAGE: usize = 100;
+
+/// What a form about a member is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Role,
+    Link,
+    Remove,
+}
+
+impl Change {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Role => "Change role",
+            Self::Link => "New password link",
+            Self::Remove => "Remove member",
+        }
+    }
+
+    const fn below(self) -> &'static str {
+        match self {
+            Self::Role => "role",
+            Self::Link => "link",
+            Self::Remove => "remove",
+        }
+    }
+}
+
+fn called(member: &MemberView) -> &str {
+    let name = member.name.as_deref().or(member.email.as_deref());
+    name.unwrap_or("A person whose data was erased")
+}
+
+fn form_page(title: &str) -> Page<'_> {
+    Page { title, way: BELOW, bare: true, ..Page::default() }
+}
+
+/// `GET /console/members`
+pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
+    let listed = service.app.members(&desk.caller, sent.id("after"), PAGE).await?;
+    let next = listed.next.map(|member| member.to_string());
+    let content = html! {
+        (notice(&sent))
+        table .rows {
+            caption .sr { "Members" }
+            thead {
+                tr {
+                    th scope="col" { "Person" } th scope="col" { "Role" } th scope="col" { "Sign-in" }
+                    th scope="col" { "Member since" }
+                    th scope="col" { span .sr { "Actions" } }
+                }
+            }
+            tbody { @for member in &listed.items { (row(&desk, member)) } }
+        }
+        @if let Some(next) = &next {
+            nav .pager aria-label="Pages" {
+                span {} a .button href=(address(MEMBERS, [("after", next.as_str())])) { "Next page" }
+            }
+        }
+    };
+    let buttons = html! {
+        @if desk.may_change() { a .button .main href=(NEW) data-dialog[true] { "Add member" } }
+    };
+    let lead = "People who can sign in to this company. Super Admins manage tokens; auditors read \
+        everything and change nothing.";
+    let way: Way<'_> = &[("Company Settings", None)];
+    let page = Page { title: "Members", way, lead, buttons: Some(buttons), ..Page::default() };
+    Ok(desk.page(&page, &content))
+}
+
+fn row(desk: &Desk, member: &MemberView) -> Markup {
+    let here = |change: Change| format!("{MEMBERS}/{}/{}", member.member_id, change.below());
+    html! {
+        tr {
+            th scope="row" {
+                (called(member))
+                @if let (Some(_), Some(email)) = (&member.name, &member.email) {
+                    span .sub { (email) }
+                }
+            }
+            td data-label="Role" { (role(member.role)) }
+            td data-label="Sign-in" {
+                @if member.password_set { "Password set" }
+                @else { span .quiet { "No password yet" } }
+            }
+            td data-label="Member since" { (time::ago(member.added_at, desk.now)) }
+            td {
+                @if desk.may_change() {
+                    details .menu {
+                        summary aria-label={ "Actions for " (called(member)) } { "•••" }
+                        ul {
+                            li { a href=(here(Change::Role)) data-dialog[true] { "Change role" } }
+                            li { a href=(here(Change::Link)) data-dialog[true] { "New password link" } }
+                            li .rule {
+                                a .danger href=(here(Change::Remove)) data-dialog[true] { "Remove" }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// The roles that the visitor may grant here.
+fn roles(desk: &Desk) -> Vec<(String, String)> {
+    let is_platform = desk.caller.company == CompanyId::PLATFORM;
+    [Role::Auditor, Role::SuperAdmin, Role::Operator]
+        .into_iter()
+        .filter(|role| role.power() <= desk.caller.power)
+        .filter(|role| is_platform || *role != Role::Operator)
+        .map(|own| (own.as_str().to_owned(), role(own.as_str()).to_owned()))
+        .collect()
+}
+
+/// `GET /console/members/new`
+pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, NEW) {
+        return Ok(way);
+    }
+    let nonce = service.app.new_id().to_string();
+    let content = new_form(&desk, &Sent::default(), &Refused::default(), &nonce);
+    Ok(desk.page(&form_page("Add member"), &content))
+}
+
+/// `POST /console/members/new`
+pub async fn add(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, NEW) {
+        return Ok(way);
+    }
+    let input = NewMember {
+        email: sent.text("email").to_owned(),
+        role: sent.text("role").to_owned(),
+        name: sent.get("name").map(str::to_owned),
+        reason: sent.reason(),
+    };
+    let conditions = sent.conditions(&desk.caller, "add member");
+    match service.app.add_member(&desk.caller, input, conditions).await {
+        Ok(added) if added.secret.is_some() || added.repeated => {
+            Ok(link(&service, &desk, "Member added", &added.view, added.secret.as_ref()))
+        }
+        Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=member-added"))),
+        Err(error) => {
+            let nonce = service.app.new_id().to_string();
+            let content = new_form(&desk, &sent, &refusal(error)?, &nonce);
+            Ok(desk.refused(&form_page("Add member"), &content))
+        }
+    }
+}
+
+/// A link to set a password, shown once.
+fn link(
+    service: &Service,
+    desk: &Desk,
+    title: &str,
+    member: &MemberView,
+    secret: Option<&Secret>,
+) -> Response {
+    let address = secret.map(|secret| paths::set_password(&service.public_url, secret));
+    let shown = Reveal {
+        title,
+        done: html! {
+            strong { (called(member)) } " sets a password with this link, and can sign in then. \
+            The link is good once, for a day. Send it by a way that only this person reads."
+        },
+        what: "link",
+        secret: address.as_deref(),
+        lost: "If it is lost, make a new one.",
+        back: MEMBERS,
+    };
+    desk.page(&form_page(title), &reveal(&shown))
+}
+
+fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {
+    let email = Field {
+        name: "email",
+        label: "E-mail address",
+        value: sent.text("email"),
+        kind: "email",
+        required: true,
+        max: 254,
+        ..Field::default()
+    };
+    let name = Field { name: "name", label: "Name", value: sent.text("name"), max: 100, ..email };
+    let name = Field { kind: "text", required: false, ..name };
+    let chosen = sent.get("role").unwrap_or("auditor");
+    let content = html! {
+        form .form method="post" action=(NEW) novalidate {
+            (desk.seal()) (forms::nonce(nonce)) (forms::problem(refused))
+            (forms::field(email, refused.of("email")))
+            (forms::field(name, refused.of("name")))
+            (forms::radios("role", "Role", &roles(desk), chosen, refused.of("role")))
+            (forms::reason(sent.text("reason"), refused))
+            (forms::actions("Add member", false, MEMBERS))
+        }
+    };
+    frame(Frame { title: "Add member", back: MEMBERS, guarded: false }, &content)
+}
+
+/// `GET /console/members/{member_id}/role`
+pub async fn role_form(service: State<Arc<Service>>, desk: Desk, id: Path<Uuid>) -> Shown {
+    ask(&service, &desk, *id, Change::Role).await
+}
+
+/// `GET /console/members/{member_id}/link`
+pub async fn link_form(service: State<Arc<Service>>, desk: Desk, id: Path<Uuid>) -> Shown {
+    match desk.unconfirmed(&service, &format!("{MEMBERS}/{}/link", *id)) {
+        Some(way) => Ok(way),
+        None => ask(&service, &desk, *id, Change::Link).await,
+    }
+}
+
+/// `GET /console/members/{member_id}/remove`
+pub async fn remove_form(service: State<Arc<Service>>, desk: Desk, id: Path<Uuid>) -> Shown {
+    ask(&service, &desk, *id, Change::Remove).await
+}
+
+async fn ask(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Shown {
+    let member = service.app.member(&desk.caller, MemberId(id)).await?;
+    let content = change_form(desk, &member, change, &Sent::default(), &Refused::default());
+    Ok(desk.page(&form_page(change.title()), &content))
+}
+
+async fn again(
+    service: &Service,
+    desk: &Desk,
+    id: Uuid,
+    change: Change,
+    sent: &Sent,
+    refused: Result<Refused, Trouble>,
+) -> Shown {
+    let member = service.app.member(&desk.caller, MemberId(id)).await?;
+    let content = change_form(desk, &member, change, sent, &refused?);
+    Ok(desk.refused(&form_page(change.title()), &content))
+}
+
+/// `POST /console/members/{member_id}/role`
+pub async fn change_role(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let conditions = sent.conditions(&desk.caller, &format!("role of {id}"));
+    let (app, role) = (&service.app, sent.text("role"));
+    let changed =
+        app.change_role(&desk.caller, MemberId(id), role, sent.reason(), conditions).await;
+    match changed {
+        Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=role-changed"))),
+        Err(error) => again(&service, &desk, id, Change::Role, &sent, refusal(error)).await,
+    }
+}
+
+/// `POST /console/members/{member_id}/link`
+pub async fn new_link(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, &format!("{MEMBERS}/{id}/link")) {
+        return Ok(way);
+    }
+    match service.app.new_password_link(&desk.caller, MemberId(id)).await {
+        Ok((member, secret)) => {
+            Ok(link(&service, &desk, Change::Link.title(), &member, Some(&secret)))
+        }
+        Err(error) => again(&service, &desk, id, Change::Link, &sent, refusal(error)).await,
+    }
+}
+
+/// `POST /console/members/{member_id}/remove`
+pub async fn remove(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let conditions = sent.conditions(&desk.caller, &format!("remove {id}"));
+    let removed =
+        service.app.remove_member(&desk.caller, MemberId(id), sent.reason(), conditions).await;
+    match removed {
+        Ok(()) => Ok(go_on(&format!("{MEMBERS}?notice=member-removed"))),
+        Err(error) => again(&service, &desk, id, Change::Remove, &sent, refusal(error)).await,
+    }
+}
+
+fn change_form(
+    desk: &Desk,
+    member: &MemberView,
+    change: Change,
+    sent: &Sent,
+    refused: &Refused,
+) -> Markup {
+    let chosen = sent.get("role").unwrap_or(member.role);
+    let action = format!("{MEMBERS}/{}/{}", member.member_id, change.below());
+    let content = html! {
+        form .form method="post" action=(action) novalidate {
+            (desk.seal()) (forms::version(member.version)) (forms::problem(refused))
+            @match change {
+                Change::Role => {
+                    p { strong { (called(member)) } " is " (role(member.role)) " now. Whoever gets \
+                        a lesser role is signed out." }
+                    (forms::radios("role", "Role", &roles(desk), chosen, refused.of("role")))
+                    (forms::reason(sent.text("reason"), refused))
+                    (forms::actions("Save", false, MEMBERS))
+                }
+                Change::Link => {
+                    p { "With the link, " strong { (called(member)) } " sets a new password. Links \
+                        that were made before stop working." }
+                    (forms::actions("Make link", false, MEMBERS))
+                }
+                Change::Remove => {
+                    p { strong { (called(member)) } " is signed out of this company at once and \
+                        can’t enter it any more. What they did stays in the audit trail." }
+                    (forms::reason(sent.text("reason"), refused))
+                    (forms::actions(&format!("Remove {}", called(member)), true, MEMBERS))
+                }
+            }
+        }
+    };
+    frame(Frame { title: change.title(), back: MEMBERS, guarded: false }, &content)
+}

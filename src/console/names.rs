@@ -1,0 +1,51 @@
+//! What the things are called that events know by identifier.
+
+use super::render::events::Names;
+use crate::app::view::EventView;
+use crate::app::{App, AppError, Caller};
+use serde_json::Value;
+use std::collections::BTreeSet;
+use token_ledger_domain::{ClientId, KeyId, MemberId, TokenId};
+use uuid::Uuid;
+
+/// The names of all that these events are about, as far as they are known.
+///
+/// # Errors
+/// When the store fails.
+pub async fn names_of(app: &App, caller: &Caller, events: &[EventView]) -> Result<Names, AppError> {
+    let mut names = Names::new();
+    for (kind, id) in mentioned(events) {
+        let name = match kind {
+            "token" => app.token(caller, TokenId(id), None).await.map(|token| Some(token.name)),
+            "key" => app.key(caller, KeyId(id)).await.map(|key| Some(key.name)),
+            "client" => app.client(caller, ClientId(id)).await.map(|client| Some(client.name)),
+            _ => app.member(caller, MemberId(id)).await.map(|member| member.name.or(member.email)),
+        };
+        match name {
+            Ok(Some(name)) => {
+                names.insert(id, name);
+            }
+            // It is there no more, or was erased.
+            Ok(None) | Err(AppError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(names)
+}
+
+/// What kind of thing is mentioned by which identifier, each once.
+fn mentioned(events: &[EventView]) -> BTreeSet<(&'static str, Uuid)> {
+    let mut mentioned = BTreeSet::new();
+    for event in events {
+        if event.aggregate.kind != "company" {
+            mentioned.insert((event.aggregate.kind, event.aggregate.id));
+        }
+        for (field, kind) in [("member_id", "member"), ("client_id", "client")] {
+            let id = event.data.get(field).and_then(Value::as_str);
+            if let Some(id) = id.and_then(|id| id.parse().ok()) {
+                mentioned.insert((kind, id));
+            }
+        }
+    }
+    mentioned
+}

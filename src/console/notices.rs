@@ -1,0 +1,34 @@
+//! What the page before has done, told on the page that it leads to.
+
+use super::sent::Sent;
+use maud::{Markup, html};
+
+/// What has been done, by the name that addresses carry.
+const NOTICES: [(&str, &str); 14] = [
+    ("token-edited", "The data accesses were saved. They count at once."),
+    ("token-deleted", "The token was deleted. Programs that used it have stopped working."),
+    ("grace-ended", "The old secret has stopped working."),
+    ("changed-meanwhile", "Somebody changed it meanwhile. Nothing of yours was done; look again."),
+    ("key-deleted", "The API key was deleted."),
+    ("client-deleted", "The client and its tokens were deleted."),
+    ("member-added", "The member was added."),
+    ("role-changed", "The role was changed."),
+    ("member-removed", "The member was removed, and is signed out of this company."),
+    ("policy-changed", "The policy was saved. It holds for terms that begin from now on."),
+    ("module-on", "The OAuth App module is on. Tokens that are still valid work again."),
+    ("module-off", "The OAuth App module is off. No token of the company works."),
+    ("company-registered", "The company was registered, with its OAuth App module off."),
+    ("rebuild-begun", "The rebuild has begun. Readers are served throughout."),
+];
+
+/// The notice that the address asks for.
+pub fn notice(query: &Sent) -> Markup {
+    let wanted = query.text("notice");
+    let known = NOTICES.iter().find(|(name, _)| *name == wanted);
+    html! {
+        @if let Some((name, text)) = known {
+            div .notice .good[*name != "changed-meanwhile"] .soon[*name == "changed-meanwhile"]
+                role="status" data-notice[true] { p { (text) } }
+        }
+    }
+}

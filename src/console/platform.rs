@@ -1,0 +1,239 @@
+//! What operators see: all companies, and how the projections are doing.
+
+use super::desk::{Desk, go_on};
+use super::error::{Shown, Trouble};
+use super::notices::notice;
+use super::page::{Page, Way};
+use super::paths::{COMPANIES, PLATFORM, PROJECTIONS};
+use super::refusal::refusal;
+use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::time;
+use super::render::words::grouped;
+use super::sent::{Query, Sent, address};
+use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState};
+use crate::app::view::CompanyView;
+use crate::app::{AppError, Caller};
+use crate::http::Service;
+use axum::extract::{Path, State};
+use maud::{Markup, html};
+use std::sync::Arc;
+use token_ledger_domain::CompanyId;
+use uuid::Uuid;
+
+const NEW: &str = "/console/platform/companies/new";
+const WAY: Way<'_> = &[("Platform", None)];
+const BELOW: Way<'_> = &[("Platform", None), ("Companies", Some(PLATFORM))];
+/// Companies on a page.
+const PAGE: usize = 100;
+
+/// `GET /console/platform/companies`
+pub async fn companies(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Query(sent): Query,
+) -> Shown {
+    let listed = service.app.companies(sent.id("after").map(CompanyId), PAGE).await?;
+    let next = listed.next.map(|company| company.to_string());
+    let content = html! {
+        (notice(&sent))
+        table .rows {
+            caption .sr { "Companies" }
+            thead {
+                tr {
+                    th scope="col" { "Name" } th scope="col" { "OAuth App module" }
+                    th scope="col" { "Registered" }
+                    th scope="col" { span .sr { "Actions" } }
+                }
+            }
+            tbody { @for company in &listed.items { (row(&desk, company)) } }
+        }
+        @if let Some(next) = &next {
+            nav .pager aria-label="Pages" {
+                span {} a .button href=(address(PLATFORM, [("after", next.as_str())])) { "Next page" }
+            }
+        }
+    };
+    let buttons = html! { a .button .main href=(NEW) data-dialog[true] { "Register company" } };
+    let lead = "Every company has a ledger of its own. While its OAuth App module is off, none of \
+        its tokens works.";
+    let page =
+        Page { title: "Companies", way: WAY, lead, buttons: Some(buttons), ..Page::default() };
+    Ok(desk.page(&page, &content))
+}
+
+fn row(desk: &Desk, company: &CompanyView) -> Markup {
+    let on = company.oauth_app_enabled;
+    let (words, next) = if on { ("Turn off", "false") } else { ("Turn on", "true") };
+    let is_here = desk.company.company_id == company.company_id;
+    html! {
+        tr {
+            th scope="row" { (company.name) span .sub .mono { (company.company_id) } }
+            td data-label="OAuth App module" {
+                form .switch method="post" action={ (PLATFORM) "/" (company.company_id) "/oauth-app" } {
+                    (desk.seal())
+                    span .status .good[on] .off[!on] { @if on { "On" } @else { "Off" } }
+                    button name="enabled" value=(next) aria-label={ (words) " for " (company.name) } {
+                        (words)
+                    }
+                }
+            }
+            td data-label="Registered" { (time::ago(company.created_at, desk.now)) }
+            td {
+                @if is_here { span .quiet .nowrap { "You are here" } } @else {
+                    form method="post" action=(COMPANIES) {
+                        (super::form::token_field(&desk.who))
+                        button name="company_id" value=(company.company_id)
+                            aria-label={ "Enter " (company.name) } { "Enter" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// `POST /console/platform/companies/{company_id}/oauth-app`
+pub async fn set_oauth_app(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let caller = Caller { company: CompanyId(id), ..desk.caller };
+    let enabled = sent.text("enabled") == "true";
+    service.app.company(&caller).await?;
+    service.app.set_oauth_app(&caller, enabled).await?;
+    let done = if enabled { "module-on" } else { "module-off" };
+    Ok(go_on(&format!("{PLATFORM}?notice={done}")))
+}
+
+/// `GET /console/platform/companies/new`
+pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
+    let nonce = service.app.new_id().to_string();
+    let content = new_form(&desk, &Sent::default(), &Refused::default(), &nonce);
+    Ok(desk.page(&form_page(), &content))
+}
+
+/// `POST /console/platform/companies/new`
+pub async fn register(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
+    let conditions = sent.conditions(&desk.caller, "register company");
+    let name = sent.text("name").to_owned();
+    match service.app.register_company(&desk.caller, name, conditions).await {
+        Ok(_) => Ok(go_on(&format!("{PLATFORM}?notice=company-registered"))),
+        Err(error) => {
+            let nonce = service.app.new_id().to_string();
+            let content = new_form(&desk, &sent, &refusal(error)?, &nonce);
+            Ok(desk.refused(&form_page(), &content))
+        }
+    }
+}
+
+const TITLE: &str = "Register company";
+
+fn form_page() -> Page<'static> {
+    Page { title: TITLE, way: BELOW, bare: true, ..Page::default() }
+}
+
+fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {
+    let name = Field {
+        name: "name",
+        label: "Name",
+        value: sent.text("name"),
+        required: true,
+        max: 100,
+        ..Field::default()
+    };
+    let content = html! {
+        form .form method="post" action=(NEW) novalidate {
+            (desk.seal()) (forms::nonce(nonce)) (forms::problem(refused))
+            (forms::field(name, refused.of("name")))
+            p { "Its OAuth App module is off at first. Enter the company then to add its first \
+                 Super Admin." }
+            (forms::actions("Register", false, PLATFORM))
+        }
+    };
+    frame(Frame { title: TITLE, back: PLATFORM, guarded: false }, &content)
+}
+
+/// `GET /console/platform/projections`
+pub async fn projections(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Query(sent): Query,
+) -> Shown {
+    let projections = service.app.projections().await?;
+    let content = html! {
+        (notice(&sent))
+        table .rows {
+            caption .sr { "Projections" }
+            thead {
+                tr {
+                    th scope="col" { "Name" } th scope="col" { "State" } th scope="col" { "Behind" }
+                    th scope="col" { "Last rebuild" }
+                    th scope="col" { span .sr { "Actions" } }
+                }
+            }
+            tbody {
+                @for projection in &projections { (projection_row(&service, &desk, projection)) }
+            }
+        }
+    };
+    let lead = "Read models made of the events. A rebuild makes them again beside the live rows \
+        and puts right what differs; readers are served throughout.";
+    let page = Page { title: "Projections", way: WAY, lead, ..Page::default() };
+    Ok(desk.page(&page, &content))
+}
+
+fn projection_row(service: &Service, desk: &Desk, projection: &ProjectionView) -> Markup {
+    let rebuild = service.app.rebuild(projection.name).ok();
+    let (class, words) = match projection.state {
+        ProjectionState::Stopped => ("soon", "Stopped"),
+        ProjectionState::Rebuilding => ("off", "Rebuilding"),
+        _ => ("good", "Running"),
+    };
+    html! {
+        tr {
+            th scope="row" { (projection.name) span .sub { "version " (projection.version) } }
+            td data-label="State" {
+                span .status .{ (class) } { (words) }
+                @for stopped in &projection.companies_stopped {
+                    span .sub { code { (stopped.company_id) } ": " (stopped.reason) }
+                }
+            }
+            td data-label="Behind" { (grouped(projection.behind)) " events" }
+            td data-label="Last rebuild" {
+                @match &rebuild {
+                    None => span .quiet { "Not since the start" },
+                    Some(rebuild) => {
+                        (time::ago(rebuild.started_at, desk.now))
+                        span .sub {
+                            @match rebuild.state {
+                                RebuildState::Running => {
+                                    (grouped(rebuild.events)) " of " (grouped(rebuild.total_events)) " events"
+                                }
+                                RebuildState::Done => {
+                                    (grouped(rebuild.differences.unwrap_or(0))) " rows put right"
+                                }
+                                RebuildState::Failed => "Failed; the log says why",
+                            }
+                        }
+                    }
+                }
+            }
+            td {
+                form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
+                    (desk.seal())
+                    button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
+                }
+            }
+        }
+    }
+}
+
+/// `POST /console/platform/projections/{name}/rebuild`
+pub async fn rebuild(State(service): State<Arc<Service>>, name: Path<String>) -> Shown {
+    match service.app.start_rebuild(&name, None) {
+        Ok(_) => Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-begun"))),
+        Err(error @ AppError::NotFound(_)) => Err(Trouble::from(error)),
+        Err(error) => Err(error.into()),
+    }
+}

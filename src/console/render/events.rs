@@ -1,0 +1,354 @@
+//! Events as sentences with a face: who, what in the past tense, to what, when, from where, why.
+
+use super::icons;
+use super::scopes;
+use super::time::{self, stamp};
+use super::words::{access, key_scope, role};
+use crate::app::view::{ActorView, EventView};
+use maud::{Markup, html};
+use serde_json::{Map, Value};
+use std::collections::HashMap;
+use token_ledger_domain::Timestamp;
+use uuid::Uuid;
+
+/// What things are called that events know by identifier only.
+pub type Names = HashMap<Uuid, String>;
+
+/// What a sentence is told with.
+#[derive(Clone, Copy, Debug)]
+pub struct Telling<'a> {
+    /// What things are called.
+    pub names: &'a Names,
+    /// Where tokens' pages are: the path that their identifier is added to.
+    pub tokens: &'a str,
+}
+
+/// Whoever did it, as a drawing and a name. The service looks different from people and programs.
+pub fn actor(actor: &ActorView) -> Markup {
+    html! { span .actor { (face(actor)) (actor_name(actor)) } }
+}
+
+fn face(actor: &ActorView) -> Markup {
+    let icon = match actor.kind {
+        "member" => icons::person(),
+        "key" => icons::key(),
+        "client" => icons::client(),
+        "operator" => icons::operator(),
+        _ => icons::system(),
+    };
+    html! { span .face .{ "of-" (actor.kind) } { (icon) } }
+}
+
+/// The actor's name, or what it is where the name is not known any more.
+pub fn actor_name(actor: &ActorView) -> Markup {
+    let fallback = match actor.kind {
+        "member" => "A former member",
+        "key" => "An API key",
+        "client" => "A client",
+        "operator" => "An operator",
+        _ => "Token Ledger",
+    };
+    let kind = match actor.kind {
+        "key" => " (API key)",
+        "client" => " (client)",
+        "operator" => " (operator)",
+        _ => "",
+    };
+    html! { strong { (actor.name.as_deref().unwrap_or(fallback)) } span .kind .nowrap { (kind) } }
+}
+
+/// What happened, without who: "created Payroll sync with …".
+pub fn deed(event: &EventView, telling: Telling<'_>) -> Markup {
+    let data = &event.data;
+    match event.kind.as_str() {
+        "token.created" => html! {
+            "created " (thing(event, telling)) " with " (scopes::all(&list(data, "scopes")))
+            ", valid until " (moment(data, "expires_at"))
+        },
+        "token.refreshed" | "key.refreshed" => html! {
+            "refreshed " (thing(event, telling)) ". The new secret is valid until "
+            (moment(data, "expires_at")) "; the old one " (old_secret(data))
+        },
+        "token.grace_ended" => html! {
+            "stopped the old secret of " (thing(event, telling)) " before its time"
+        },
+        "token.scopes_changed" => html! {
+            "changed the data accesses of " (thing(event, telling)) ": " (scope_change(data))
+        },
+        "token.deleted" | "key.deleted" => html! { "deleted " (thing(event, telling)) },
+        "token.expired" | "key.expired" => html! {
+            "recorded that " (thing(event, telling)) " expired on " (moment(data, "expired_at"))
+        },
+        "key.created" => html! {
+            "created the API key " (thing(event, telling)) " that may "
+            (key_powers(&list(data, "scopes"))) ", valid until " (moment(data, "expires_at"))
+        },
+        "company.registered" => html! { "registered the company " (named(data)) },
+        "company.oauth_app_enabled" => html! { "turned the OAuth App module on" },
+        "company.oauth_app_disabled" => html! {
+            "turned the OAuth App module off; no token works until it is on again"
+        },
+        "company.policy_changed" => html! { "changed the token policy: " (policy(data)) },
+        "company.member_added" => html! {
+            "added " (known(data, "member_id", telling, "a member")) " as " (role(text(data, "role")))
+        },
+        "company.member_role_changed" => html! {
+            "made " (known(data, "member_id", telling, "a member")) " "
+            ins { (role(text(data, "role"))) } " instead of "
+            del { (role(text(data, "previous_role"))) }
+        },
+        "company.member_removed" => html! {
+            "removed " (known(data, "member_id", telling, "a member")) " from the company"
+        },
+        "company.client_created" => html! {
+            "created the client " (named(data)) ", which may ask for "
+            (scopes::all(&list(data, "scopes")))
+        },
+        "company.client_rotated" => html! {
+            "gave the client " (known(data, "client_id", telling, "that was there then"))
+            " a new secret; the old one " (old_secret(data))
+        },
+        "company.client_deleted" => html! {
+            "deleted the client " (known(data, "client_id", telling, "that was there then"))
+        },
+        "company.person_erased" => html! { "erased the data of a person" },
+        other => html! { "recorded " code { (other) } },
+    }
+}
+
+/// The token or key that it happened to.
+fn thing(event: &EventView, telling: Telling<'_>) -> Markup {
+    let own = event.data.get("name").and_then(Value::as_str);
+    let name = own.or_else(|| telling.names.get(&event.aggregate.id).map(String::as_str));
+    let fallback = if event.aggregate.kind == "key" { "an API key" } else { "a token" };
+    let name = name.unwrap_or(fallback);
+    html! {
+        @if let Some(id) = event.token_id { a href={ (telling.tokens) (id) } { (name) } }
+        @else { strong { (name) } }
+    }
+}
+
+fn text<'a>(data: &'a Map<String, Value>, field: &str) -> &'a str {
+    data.get(field).and_then(Value::as_str).unwrap_or_default()
+}
+
+fn named(data: &Map<String, Value>) -> Markup {
+    html! { strong { (text(data, "name")) } }
+}
+
+fn list(data: &Map<String, Value>, field: &str) -> Vec<String> {
+    let items = data.get(field).and_then(Value::as_array).into_iter().flatten();
+    items.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+/// Something that the company knows by identifier.
+fn known(data: &Map<String, Value>, field: &str, telling: Telling<'_>, fallback: &str) -> Markup {
+    let id: Option<Uuid> = text(data, field).parse().ok();
+    let name = id.and_then(|id| telling.names.get(&id));
+    html! {
+        @match name {
+            Some(name) => strong { (name) },
+            None => (fallback),
+        }
+    }
+}
+
+fn moment(data: &Map<String, Value>, field: &str) -> Markup {
+    html! {
+        @if let Ok(time) = text(data, field).parse::<Timestamp>() { (stamp(time)) }
+        @else { "an unknown time" }
+    }
+}
+
+fn old_secret(data: &Map<String, Value>) -> Markup {
+    html! {
+        @if let Ok(end) = text(data, "previous_secret_expires_at").parse::<Timestamp>() {
+            "works until " (stamp(end))
+        } @else { "stopped at once" }
+    }
+}
+
+/// Before and after.
+fn scope_change(data: &Map<String, Value>) -> Markup {
+    let after = list(data, "scopes");
+    let (added, removed) = (list(data, "added"), list(data, "removed"));
+    let kept = after.iter().filter(|scope| !added.contains(scope)).cloned();
+    let before: Vec<String> = kept.chain(removed).collect();
+    scopes::diff(&before, &after)
+}
+
+fn key_powers(names: &[String]) -> String {
+    let words: Vec<String> = names.iter().map(|name| key_scope(name).to_lowercase()).collect();
+    words.join(" and ")
+}
+
+fn policy(data: &Map<String, Value>) -> Markup {
+    let policy = &data.get("policy").cloned().unwrap_or_default();
+    let seconds = |field: &str| time::span(policy[field].as_i64().unwrap_or_default());
+    let allowed = policy["allowed_scopes"].as_array();
+    html! {
+        "tokens are valid for at most " strong { (seconds("max_validity_seconds")) }
+        ", old secrets for at most " strong { (seconds("max_grace_seconds")) }
+        " after a refresh, and tokens may have "
+        @match allowed {
+            None => "all data accesses",
+            Some(scopes) => {
+                "only "
+                @for scope in scopes.iter().filter_map(Value::as_str) {
+                    span .chip { (access(scope)) } " "
+                }
+            }
+        }
+    }
+}
+
+/// One event in a list: the sentence, and the exact record behind it.
+pub fn entry(event: &EventView, telling: Telling<'_>) -> Markup {
+    let context = &event.context;
+    html! {
+        li .event #{ "position-" (event.position) } {
+            (face(&event.actor))
+            div .said {
+                p .deed { (actor_name(&event.actor)) " " (deed(event, telling)) }
+                @if let Some(reason) = &context.reason { p .reason { "“" (reason) "”" } }
+                p .meta {
+                    (time::time_of_day(event.recorded_at))
+                    @if let Some(ip) = &context.ip { span { "from " (ip) } }
+                    span { "position " (event.position) }
+                }
+                (record(event))
+            }
+        }
+    }
+}
+
+/// The exact record, folded.
+fn record(event: &EventView) -> Markup {
+    let data = serde_json::to_string_pretty(&event.data).unwrap_or_default();
+    let absent = || "not recorded, or erased".to_owned();
+    let context = &event.context;
+    html! {
+        details .record {
+            summary { "Record " span .sr { "of position " (event.position) } }
+            dl .facts {
+                dt { "Type" } dd { code { (event.kind) } " version " (event.schema_version) }
+                dt { "Position" } dd { (event.position) ", sequence " (event.sequence) " of its stream" }
+                dt { "Recorded" } dd { code { (event.recorded_at) } }
+                dt { "Actor" } dd { (event.actor.kind) " " code { (event.actor.id) } }
+                dt { (event.aggregate.kind) } dd { code { (event.aggregate.id) } }
+                dt { "Request" } dd { (context.request_id.clone().unwrap_or_else(absent)) }
+                dt { "Program" } dd { (context.user_agent.clone().unwrap_or_else(absent)) }
+                @if event.data.contains_key("secret") {
+                    dt { "Secret" } dd { "Only its SHA-256 and a hint were ever stored." }
+                }
+            }
+            pre tabindex="0" aria-label={ "Data of position " (event.position) } { (data) }
+        }
+    }
+}
+
+/// Events by day, the days in the order in which they come.
+pub fn by_day(events: &[EventView], telling: Telling<'_>) -> Markup {
+    html! {
+        @for day in events.chunk_by(|a, b| {
+            time::midnight(a.recorded_at) == time::midnight(b.recorded_at)
+        }) {
+            @if let Some(first) = day.first() {
+                section .day {
+                    h2 { time datetime=(time::date(first.recorded_at)) { (time::day(first.recorded_at)) } }
+                    ol .events { @for event in day { (entry(event, telling)) } }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::view::{AggregateView, ContextView};
+    use serde_json::json;
+    use token_ledger_domain::event::EVENT_TYPES;
+
+    fn event(kind: &str, data: &Value) -> EventView {
+        let aggregate = kind.split('.').next().unwrap();
+        let aggregate = ["token", "key", "company"].into_iter().find(|k| *k == aggregate).unwrap();
+        let id = Uuid::from_u128(7);
+        EventView {
+            position: 418,
+            company_id: Uuid::from_u128(1),
+            token_id: (aggregate == "token").then_some(id),
+            aggregate: AggregateView { kind: aggregate, id },
+            sequence: 2,
+            kind: kind.to_owned(),
+            schema_version: 1,
+            recorded_at: "2026-03-03T14:05:00Z".parse().unwrap(),
+            actor: ActorView { kind: "member", id, name: Some("Maya".to_owned()) },
+            context: ContextView { reason: Some("<leak>".to_owned()), ..ContextView::default() },
+            data: data.as_object().cloned().unwrap_or_default(),
+        }
+    }
+
+    fn told(kind: &str, data: &Value) -> String {
+        let names = Names::from([(Uuid::from_u128(7), "Payroll sync".to_owned())]);
+        let telling = Telling { names: &names, tokens: "/console/tokens/" };
+        entry(&event(kind, data), telling).into_string()
+    }
+
+    /// The sentence without its markup.
+    fn plain(kind: &str, data: &Value) -> String {
+        let html = told(kind, data);
+        let deed = html.split("<p class=\"deed\">").nth(1).unwrap().split("</p>").next().unwrap();
+        let mut text = String::new();
+        let mut inside = false;
+        for character in deed.chars() {
+            match character {
+                '<' => inside = true,
+                '>' => inside = false,
+                other if !inside => text.push(other),
+                _ => {}
+            }
+        }
+        text.split_whitespace().collect::<Vec<_>>().join(" ")
+    }
+
+    #[test]
+    fn every_type_of_event_is_told_in_a_sentence() {
+        for (kind, _) in EVENT_TYPES {
+            let text = plain(kind, &json!({}));
+            assert!(text.starts_with("Maya "), "{text}");
+            assert!(!text.contains(kind), "{text}");
+        }
+    }
+
+    #[test]
+    fn sentences_say_what_exactly() {
+        let refreshed = json!({
+            "expires_at": "2026-03-10T14:05:00Z",
+            "previous_secret_expires_at": "2026-03-03T15:05:00Z",
+        });
+        assert_eq!(
+            plain("token.refreshed", &refreshed),
+            "Maya refreshed Payroll sync. The new secret is valid until 10 March 2026, 14:05:00 \
+             UTC; the old one works until 3 March 2026, 15:05:00 UTC"
+        );
+        let lowered = json!({"member_id": Uuid::from_u128(9), "role": "auditor",
+            "previous_role": "super_admin"});
+        assert_eq!(
+            plain("company.member_role_changed", &lowered),
+            "Maya made a member Auditor instead of Super Admin"
+        );
+        let changed = json!({"scopes": ["a", "b"], "added": ["b"], "removed": ["c"]});
+        assert_eq!(
+            plain("token.scopes_changed", &changed),
+            "Maya changed the data accesses of Payroll sync: + B C A"
+        );
+    }
+
+    #[test]
+    fn what_people_typed_is_text() {
+        let html = told("token.created", &json!({"name": "<b>x</b>"}));
+        assert!(!html.contains("<b>x") && !html.contains("<leak>"));
+        assert!(html.contains("“&lt;leak&gt;”"));
+    }
+}

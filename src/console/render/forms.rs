@@ -1,0 +1,194 @@
+//! Forms: fields with their errors beside them, and the frame that is a page of its own or, with
+//! the script, a dialog.
+
+use crate::app::error::Invalid;
+use maud::{Markup, html};
+
+/// Grace periods that are offered, in seconds, with their words.
+const GRACE: [(i64, &str); 3] = [(0, "Now"), (3600, "In 1 hour"), (86_400, "In 24 hours")];
+
+/// What a form is shown with after it was refused.
+#[derive(Clone, Debug, Default)]
+pub struct Refused {
+    /// What was wrong with single fields.
+    pub errors: Vec<Invalid>,
+    /// What was wrong altogether.
+    pub problem: Option<String>,
+}
+
+impl Refused {
+    /// What was wrong with a field.
+    pub fn of(&self, field: &str) -> Option<&str> {
+        self.errors.iter().find(|error| error.field == field).map(|error| error.detail.as_str())
+    }
+}
+
+/// A form as a page, or as a dialog over the page that it was opened from.
+#[derive(Clone, Copy, Debug)]
+pub struct Frame<'a> {
+    /// What it does; the heading.
+    pub title: &'a str,
+    /// Where leaving it leads.
+    pub back: &'a str,
+    /// Whether leaving it has to be confirmed: it shows a secret.
+    pub guarded: bool,
+}
+
+/// The frame around a form.
+pub fn frame(frame: Frame<'_>, content: &Markup) -> Markup {
+    html! {
+        section .card #dialog data-dialog-content[true] data-guarded[frame.guarded]
+            data-back=(frame.back) aria-labelledby="dialog-title" {
+            h1 #dialog-title tabindex="-1" { (frame.title) }
+            (content)
+        }
+    }
+}
+
+/// The problem of a whole form, announced.
+pub fn problem(refused: &Refused) -> Markup {
+    html! {
+        @if let Some(problem) = &refused.problem {
+            div .notice .bad role="alert" { p { (problem) } }
+        }
+    }
+}
+
+/// A text field.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Field<'a> {
+    /// The field's name, also its identifier.
+    pub name: &'a str,
+    /// The label.
+    pub label: &'a str,
+    /// What it holds.
+    pub value: &'a str,
+    /// What helps to fill it in.
+    pub hint: &'a str,
+    /// The type of input; `text` unless given.
+    pub kind: &'a str,
+    /// Whether it must be filled in.
+    pub required: bool,
+    /// Whether browsers shall fill it in, and with what; `off` unless given.
+    pub autocomplete: &'a str,
+    /// The most characters; no bound where it is 0.
+    pub max: usize,
+}
+
+/// A text field with its label, hint and error.
+pub fn field(field: Field<'_>, error: Option<&str>) -> Markup {
+    let Field { name, label, value, hint, kind, required, autocomplete, max } = field;
+    let hint_id = format!("{name}-hint");
+    let error_id = format!("{name}-error");
+    let mut described: Vec<&str> = Vec::new();
+    if error.is_some() {
+        described.push(&error_id);
+    }
+    if !hint.is_empty() {
+        described.push(&hint_id);
+    }
+    let described = described.join(" ");
+    html! {
+        div .field {
+            label for=(name) { (label) @if !required { span .optional { " (optional)" } } }
+            input id=(name) name=(name) value=(value) type=(or_text(kind, "text"))
+                required[required] autocomplete=(or_text(autocomplete, "off"))
+                maxlength=[(max > 0).then_some(max)]
+                aria-invalid=[error.map(|_| "true")]
+                aria-describedby=[(!described.is_empty()).then_some(&described)];
+            @if let Some(error) = error { p .problem id=(error_id) { (error) } }
+            @if !hint.is_empty() { p .hint id=(hint_id) { (hint) } }
+        }
+    }
+}
+
+fn or_text<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+    if text.is_empty() { otherwise } else { text }
+}
+
+/// Why something is done, in the user's words; shown in the audit trail.
+pub fn reason(value: &str, refused: &Refused) -> Markup {
+    let reason = Field {
+        name: "reason",
+        label: "Reason",
+        value,
+        hint: "Shown in the audit trail.",
+        max: 500,
+        ..Field::default()
+    };
+    field(reason, refused.of("reason"))
+}
+
+/// A choice among a few, all of them visible.
+pub fn radios(
+    name: &str,
+    legend: &str,
+    options: &[(String, String)],
+    chosen: &str,
+    error: Option<&str>,
+) -> Markup {
+    html! {
+        fieldset .radios id=(name) {
+            legend { (legend) }
+            @if let Some(error) = error { p .problem { (error) } }
+            @for (value, words) in options {
+                label {
+                    input type="radio" name=(name) value=(value) checked[value == chosen];
+                    span { (words) }
+                }
+            }
+        }
+    }
+}
+
+/// A choice among a few, one of them visible.
+pub fn select(
+    name: &str,
+    label: &str,
+    options: &[(String, String)],
+    chosen: &str,
+    error: Option<&str>,
+) -> Markup {
+    html! {
+        div .field {
+            label for=(name) { (label) }
+            select id=(name) name=(name) aria-invalid=[error.map(|_| "true")] {
+                @for (value, words) in options {
+                    option value=(value) selected[value == chosen] { (words) }
+                }
+            }
+            @if let Some(error) = error { p .problem { (error) } }
+        }
+    }
+}
+
+/// When the old secret stops after a new one was made, as far as the bound allows.
+pub fn grace(max: i64, chosen: Option<&str>, refused: &Refused) -> Markup {
+    let options: Vec<(String, String)> = GRACE
+        .into_iter()
+        .filter(|(seconds, _)| *seconds <= max)
+        .map(|(seconds, words)| (seconds.to_string(), words.to_owned()))
+        .collect();
+    let (name, error) = ("grace_period_seconds", refused.of("grace_period_seconds"));
+    radios(name, "The old secret stops", &options, chosen.unwrap_or("0"), error)
+}
+
+/// What the last step is done by, and the way out.
+pub fn actions(button: &str, danger: bool, back: &str) -> Markup {
+    html! {
+        p .actions {
+            a .button href=(back) data-cancel[true] { "Cancel" }
+            button .main[!danger] .danger[danger] type="submit" { (button) }
+        }
+    }
+}
+
+/// Keeps the form from being carried out twice.
+pub fn nonce(nonce: &str) -> Markup {
+    html! { input type="hidden" name="nonce" value=(nonce); }
+}
+
+/// Keeps the form from overwriting what somebody else did meanwhile.
+pub fn version(version: u64) -> Markup {
+    html! { input type="hidden" name="version" value=(version); }
+}

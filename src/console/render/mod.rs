@@ -1,0 +1,10 @@
+//! Rendering: plain functions from what the application answers to HTML.
+
+pub mod events;
+pub mod forms;
+pub mod histogram;
+pub mod icons;
+pub mod scopes;
+pub mod status;
+pub mod time;
+pub mod words;

@@ -1,0 +1,112 @@
+//! Data accesses: as chips, as a list to choose from, and what a change does to them.
+
+use super::words::access;
+use maud::{Markup, html};
+use token_ledger_domain::Catalogue;
+
+/// How many chips a row shows before the rest is counted.
+const SHOWN: usize = 3;
+
+/// The first few data accesses as chips; the rest is counted, and named behind the count.
+pub fn chips(scopes: &[String]) -> Markup {
+    let (shown, rest) = scopes.split_at(scopes.len().min(SHOWN));
+    html! {
+        span .chips {
+            @for scope in shown { span .chip { (access(scope)) } " " }
+            @if !rest.is_empty() {
+                @let names = rest.iter().map(|scope| access(scope)).collect::<Vec<_>>().join(", ");
+                span .chip .more data-exact=(names) tabindex="0" {
+                    "+" (rest.len()) span .sr { " more: " (names) }
+                }
+            }
+        }
+    }
+}
+
+/// All data accesses as chips.
+pub fn all(scopes: &[String]) -> Markup {
+    html! { span .chips { @for scope in scopes { span .chip { (access(scope)) } " " } } }
+}
+
+/// What a change does: additions and removals, and whatever stays.
+pub fn diff(before: &[String], after: &[String]) -> Markup {
+    let added = after.iter().filter(|scope| !before.contains(scope));
+    let removed = before.iter().filter(|scope| !after.contains(scope));
+    let kept = before.iter().filter(|scope| after.contains(scope));
+    html! {
+        span .chips {
+            @for scope in added { ins .chip { "+ " (access(scope)) } " " }
+            @for scope in removed { del .chip { (access(scope)) } " " }
+            @for scope in kept { span .chip { (access(scope)) } " " }
+        }
+    }
+}
+
+/// The data accesses on offer, each with what it opens, as a list of checkboxes. Those outside of
+/// the policy can't be chosen; the ones that are chosen already are marked so that a change shows.
+pub fn choice(
+    catalogue: &Catalogue,
+    allowed: impl Fn(&str) -> bool,
+    chosen: &[String],
+    current: Option<&[String]>,
+    error: Option<&str>,
+) -> Markup {
+    let is_current = |scope: &str| current.is_some_and(|own| own.iter().any(|own| own == scope));
+    html! {
+        fieldset .scopes #scopes data-choice[true] aria-describedby=[error.map(|_| "scopes-error")] {
+            legend { "Data accesses" }
+            span .choose-all data-choose[true] hidden {
+                button .plain type="button" data-all="true" { "Select all" }
+                button .plain type="button" data-all="false" { "Select none" }
+            }
+            @if let Some(error) = error { p .problem #scopes-error { (error) } }
+            ul .choices {
+                @for (scope, description) in catalogue.iter() {
+                    @let scope = scope.as_str();
+                    @let is_chosen = chosen.iter().any(|chosen| chosen == scope);
+                    @let may = allowed(scope);
+                    li {
+                        label {
+                            input type="checkbox" name="scopes" value=(scope) checked[is_chosen]
+                                disabled[!may && !is_chosen]
+                                data-current=[current.map(|_| is_current(scope).to_string())];
+                            span {
+                                span .name { (access(scope)) }
+                                span .hint {
+                                    (description)
+                                    @if !may { ". Not allowed by the company’s policy" }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn owned(names: &[&str]) -> Vec<String> {
+        names.iter().map(|&name| name.to_owned()).collect()
+    }
+
+    #[test]
+    fn three_chips_are_shown_and_the_rest_is_counted() {
+        let html = chips(&owned(&["a", "b", "c", "d", "e"])).into_string();
+        assert!(html.contains(">C<"));
+        assert!(html.contains("+2"));
+        assert!(html.contains("more: D, E"));
+        assert!(!chips(&owned(&["a", "b", "c"])).into_string().contains('+'));
+    }
+
+    #[test]
+    fn a_difference_tells_added_from_removed() {
+        let html = diff(&owned(&["a", "b"]), &owned(&["b", "c"])).into_string();
+        assert!(html.contains("<ins class=\"chip\">+ C</ins>"));
+        assert!(html.contains("<del class=\"chip\">A</del>"));
+        assert!(html.contains("<span class=\"chip\">B</span>"));
+    }
+}

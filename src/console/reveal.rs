@@ -1,0 +1,66 @@
+//! A secret, shown in the answer to the form that made it and nowhere else.
+
+use super::desk::Desk;
+use super::render::forms::{Frame, frame};
+use super::render::time;
+use maud::{Markup, html};
+use token_ledger_domain::Timestamp;
+
+/// A secret that has just been made.
+#[derive(Debug)]
+pub struct Reveal<'a> {
+    /// The heading.
+    pub title: &'a str,
+    /// What has happened.
+    pub done: Markup,
+    /// What it is: "token", "key", "client secret", "link".
+    pub what: &'a str,
+    /// The secret; none when the form had been carried out before.
+    pub secret: Option<&'a str>,
+    /// What to do when it is lost.
+    pub lost: &'a str,
+    /// Where it goes on.
+    pub back: &'a str,
+}
+
+/// The confirmation with the secret.
+pub fn reveal(reveal: &Reveal<'_>) -> Markup {
+    let Reveal { title, done, what, secret, lost, back } = reveal;
+    let content = html! {
+        div .stack {
+            @match secret {
+                Some(secret) => {
+                    div .notice .good { p { (done) } }
+                    div .field {
+                        label for="secret" { "Your " (what) }
+                        div .secret {
+                            input #secret type="text" readonly value=(secret) data-secret[true]
+                                autocomplete="off" spellcheck="false" aria-describedby="once";
+                            button .main type="button" data-copy[true] hidden { "Copy " (what) }
+                        }
+                    }
+                    p #once { "Save it somewhere secure. You will not see it again. " (lost) }
+                    div .notice .soon data-leave[true] hidden role="alert" tabindex="-1" {
+                        p {
+                            "You have not copied the " (what) ". Once you leave, nobody can show it \
+                             again. Choose Done once more to leave all the same."
+                        }
+                    }
+                }
+                None => {
+                    div .notice .soon {
+                        p { "This form had been sent before, and was carried out then." }
+                        p { "The " (what) " was shown that once and can't be shown again. " (lost) }
+                    }
+                }
+            }
+            p .actions { a .button href=(back) data-done[secret.is_some()] { "Done" } }
+        }
+    };
+    frame(Frame { title, back, guarded: secret.is_some() }, &content)
+}
+
+/// Until when the new secret is good.
+pub fn valid_until(expires_at: Timestamp, desk: &Desk) -> Markup {
+    html! { "It is valid until " (time::stamp(expires_at)) ", " (time::relative(expires_at, desk.now)) "." }
+}

@@ -1,0 +1,183 @@
+//! What forms and addresses carry: names and values, where an empty one says nothing.
+
+use super::access::SignedIn;
+use super::error::Trouble;
+use super::guard::TOKEN_FIELD;
+use super::render::time::parse_field;
+use crate::app::{Caller, Conditions};
+use crate::http::problem::Kind;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Request};
+use axum::http::request::Parts;
+use sha2::{Digest, Sha256};
+use token_ledger_domain::Timestamp;
+use token_ledger_event_store::Idempotency;
+use uuid::Uuid;
+
+/// Fields that belong to how a form is sent, not to what it asks for.
+const BESIDE: [&str; 2] = [TOKEN_FIELD, NONCE];
+const NONCE: &str = "nonce";
+/// The field that names the company that a form was opened in.
+pub(super) const COMPANY: &str = "company";
+/// The longest nonce.
+const MAX_NONCE: usize = 64;
+
+/// A submitted form.
+#[derive(Clone, Default)]
+pub struct Sent(Vec<(String, String)>);
+
+/// The parameters of an address.
+#[derive(Clone, Debug, Default)]
+pub struct Query(pub Sent);
+
+impl std::fmt::Debug for Sent {
+    /// Forms may hold passwords.
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list().entries(self.0.iter().map(|(name, _)| name)).finish()
+    }
+}
+
+impl<S: Send + Sync> FromRequest<S> for Sent {
+    type Rejection = Trouble;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, Trouble> {
+        let who = request.extensions().get::<SignedIn>().cloned();
+        let bytes = Bytes::from_request(request, state)
+            .await
+            .map_err(|_| Trouble::new(Kind::InvalidInput, "The form could not be read."))?;
+        let sent = Self::parse(&bytes);
+        let here = who.and_then(|who| who.company).map(|company| company.company_id);
+        if sent.get(COMPANY).is_some() && sent.id(COMPANY) != here {
+            let detail = "You have entered another company since this form was opened. Nothing \
+                was changed. Open the page again.";
+            return Err(Trouble::new(Kind::Contended, detail));
+        }
+        Ok(sent)
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Query {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self(Sent::parse(parts.uri.query().unwrap_or_default().as_bytes())))
+    }
+}
+
+impl Sent {
+    /// The fields of an urlencoded text; empty ones are left out.
+    pub fn parse(text: &[u8]) -> Self {
+        let pairs = url::form_urlencoded::parse(text);
+        Self(pairs.into_owned().filter(|(_, value)| !value.is_empty()).collect())
+    }
+
+    /// A field's value; empty where it is missing.
+    pub fn text(&self, name: &str) -> &str {
+        self.get(name).unwrap_or_default()
+    }
+
+    /// A field's value.
+    pub fn get(&self, name: &str) -> Option<&str> {
+        self.0.iter().find(|(own, _)| own == name).map(|(_, value)| value.as_str())
+    }
+
+    /// All values of a field.
+    pub fn all(&self, name: &str) -> Vec<String> {
+        let values = self.0.iter().filter(|(own, _)| own == name);
+        values.map(|(_, value)| value.clone()).collect()
+    }
+
+    /// The whole number that a field holds.
+    pub fn number(&self, name: &str) -> Option<i64> {
+        self.get(name)?.trim().parse().ok()
+    }
+
+    /// The instant that a field names.
+    pub fn time(&self, name: &str) -> Option<Timestamp> {
+        parse_field(self.get(name)?.trim())
+    }
+
+    /// The identifier that a field holds.
+    pub fn id(&self, name: &str) -> Option<Uuid> {
+        self.get(name)?.trim().parse().ok()
+    }
+
+    /// The reason that was given.
+    pub fn reason(&self) -> Option<String> {
+        // Forms end lines with a carriage return, which is no part of what was written.
+        self.get("reason").map(|text| text.replace('\r', ""))
+    }
+
+    /// The fields of these names, in their order.
+    pub fn only(&self, names: &[&str]) -> Vec<(&str, &str)> {
+        let wanted = self.0.iter().filter(|(name, _)| names.contains(&name.as_str()));
+        wanted.map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
+    /// The conditions of the change that the form asks for: the version that it was filled in
+    /// at, and the nonce by which its second arrival is recognised.
+    pub fn conditions(&self, caller: &Caller, route: &str) -> Conditions {
+        let expected_version =
+            self.number("version").and_then(|version| u64::try_from(version).ok());
+        let nonce = self.get(NONCE).filter(|nonce| nonce.len() <= MAX_NONCE);
+        let idempotency = nonce.map(|nonce| Idempotency {
+            caller: caller.credential.clone(),
+            route: format!("console {route}"),
+            key: nonce.to_owned(),
+            request_hash: self.hash(),
+        });
+        Conditions { expected_version, idempotency }
+    }
+
+    /// Tells what was asked for from anything else.
+    fn hash(&self) -> [u8; 32] {
+        let mut hash = Sha256::new();
+        for (name, value) in &self.0 {
+            if !BESIDE.contains(&name.as_str()) {
+                for part in [name, value] {
+                    hash.update(part.len().to_be_bytes());
+                    hash.update(part);
+                }
+            }
+        }
+        hash.finalize().into()
+    }
+}
+
+/// A path with parameters.
+pub fn address<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str)>) -> String {
+    let mut query = url::form_urlencoded::Serializer::new(String::new());
+    query.extend_pairs(pairs);
+    let query = query.finish();
+    if query.is_empty() { path.to_owned() } else { format!("{path}?{query}") }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn empty_fields_say_nothing() {
+        let fields = Sent::parse(b"q=&status=active&status=expired&scope=a+b");
+        assert_eq!(fields.get("q"), None);
+        assert_eq!(fields.all("status"), ["active", "expired"]);
+        assert_eq!(fields.text("scope"), "a b");
+    }
+
+    #[test]
+    fn a_repeat_asks_for_the_same_whatever_it_is_sent_with() {
+        let hash = |text: &str| Sent::parse(text.as_bytes()).hash();
+        assert_eq!(hash("name=a&nonce=1&csrf=x"), hash("name=a&nonce=2&csrf=y"));
+        assert_ne!(hash("name=a&scopes=b"), hash("name=ascopes&b="));
+        assert_ne!(hash("name=a"), hash("name=b"));
+    }
+
+    #[test]
+    fn addresses_are_escaped() {
+        assert_eq!(
+            address("/console/tokens", [("q", "a&b"), ("q", "ü")]),
+            "/console/tokens?q=a%26b&q=%C3%BC"
+        );
+        assert_eq!(address("/console/tokens", []), "/console/tokens");
+    }
+}

@@ -1,0 +1,376 @@
+//! Refreshing, editing and deleting an access token. Each form carries the version that it was
+//! filled in at: whoever comes later sees what has changed meanwhile, and chooses again.
+
+use super::create::{allows, term};
+use super::list::{last_used, token_status};
+use super::{form_page, module_off, path};
+use crate::app::AppError;
+use crate::app::keys::Renewal;
+use crate::app::policy::PolicyView;
+use crate::app::view::{EventView, TokenView};
+use crate::console::desk::Desk;
+use crate::console::desk::go_on;
+use crate::console::error::{Shown, Trouble};
+use crate::console::paths::TOKENS;
+use crate::console::refusal::refusal;
+use crate::console::render::events::{self, Telling};
+use crate::console::render::forms::{self, Frame, Refused, frame};
+use crate::console::render::{scopes, time};
+use crate::console::reveal::{Reveal, reveal, valid_until};
+use crate::console::sent::Sent;
+use crate::http::Service;
+use axum::extract::{Path, State};
+use maud::{Markup, html};
+use std::sync::Arc;
+use token_ledger_domain::{Secret, TokenId};
+use uuid::Uuid;
+
+/// The most events that are shown as "changed meanwhile".
+const MEANWHILE: usize = 20;
+
+/// What a token can be asked.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Change {
+    Refresh,
+    Edit,
+    Delete,
+}
+
+impl Change {
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Refresh => "Refresh token",
+            Self::Edit => "Edit data accesses",
+            Self::Delete => "Delete token",
+        }
+    }
+
+    const fn below(self) -> &'static str {
+        match self {
+            Self::Refresh => "/refresh",
+            Self::Edit => "/edit",
+            Self::Delete => "/delete",
+        }
+    }
+}
+
+/// `GET /console/tokens/{token_id}/refresh`
+pub async fn refresh_form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Shown {
+    match desk.unconfirmed(&service, &format!("{TOKENS}/{id}/refresh")) {
+        Some(way) => Ok(way),
+        None => fresh(&service, &desk, id, Change::Refresh).await,
+    }
+}
+
+/// `GET /console/tokens/{token_id}/edit`
+pub async fn edit_form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Shown {
+    fresh(&service, &desk, id, Change::Edit).await
+}
+
+/// `GET /console/tokens/{token_id}/delete`
+pub async fn delete_form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Shown {
+    fresh(&service, &desk, id, Change::Delete).await
+}
+
+/// `POST /console/tokens/{token_id}/refresh`
+pub async fn refresh(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let app = &service.app;
+    let input = Renewal {
+        grace_period_seconds: sent.number("grace_period_seconds").unwrap_or_default(),
+        expires_in_seconds: sent.number("expires_in_seconds"),
+        reason: sent.reason(),
+    };
+    let conditions = sent.conditions(&desk.caller, &format!("refresh token {id}"));
+    if let Some(way) = desk.unconfirmed(&service, &format!("{TOKENS}/{id}/refresh")) {
+        return Ok(way);
+    }
+    match app.refresh_token(&desk.caller, TokenId(id), input, conditions).await {
+        Ok(refreshed) => {
+            let token = &refreshed.view;
+            let old = token.previous_secret_expires_at;
+            let shown = Reveal {
+                title: "Token refreshed",
+                done: html! {
+                    strong { (token.name) } " has a new secret. " (valid_until(token.expires_at, &desk))
+                    @match old {
+                        Some(end) => { " The old one stops on " (time::stamp(end)) "." },
+                        None => " The old one has stopped.",
+                    }
+                },
+                what: "token",
+                secret: refreshed.secret.as_ref().map(Secret::reveal),
+                lost: "If you lose it, refresh the token again.",
+                back: TOKENS,
+            };
+            Ok(desk.page(&form_page(Change::Refresh.title()), &reveal(&shown)))
+        }
+        Err(error) => {
+            let refused = missed(&service, &desk, id, &sent, error).await?;
+            again(&service, &desk, id, Change::Refresh, &sent, refused).await
+        }
+    }
+}
+
+/// `POST /console/tokens/{token_id}/edit`
+pub async fn edit(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let conditions = sent.conditions(&desk.caller, &format!("edit token {id}"));
+    let (scopes, reason) = (sent.all("scopes"), sent.reason());
+    let changed =
+        service.app.change_scopes(&desk.caller, TokenId(id), &scopes, reason, conditions).await;
+    match changed {
+        Ok(_) => Ok(go_on(&format!("{TOKENS}/{id}?notice=token-edited"))),
+        Err(error) => {
+            let refused = missed(&service, &desk, id, &sent, error).await?;
+            again(&service, &desk, id, Change::Edit, &sent, refused).await
+        }
+    }
+}
+
+/// `POST /console/tokens/{token_id}/delete`
+pub async fn delete(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let conditions = sent.conditions(&desk.caller, &format!("delete token {id}"));
+    let deleted =
+        service.app.delete_token(&desk.caller, TokenId(id), sent.reason(), conditions).await;
+    match deleted {
+        Ok(()) => Ok(go_on(&format!("{TOKENS}?notice=token-deleted"))),
+        Err(error) => {
+            let refused = missed(&service, &desk, id, &sent, error).await?;
+            again(&service, &desk, id, Change::Delete, &sent, refused).await
+        }
+    }
+}
+
+/// `POST /console/tokens/{token_id}/end-grace`
+pub async fn end_grace(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let conditions = sent.conditions(&desk.caller, &format!("end grace of token {id}"));
+    match service.app.end_grace(&desk.caller, TokenId(id), None, conditions).await {
+        Ok(_) => Ok(go_on(&format!("{TOKENS}/{id}?notice=grace-ended"))),
+        Err(AppError::VersionMismatch { .. }) => {
+            Ok(go_on(&format!("{TOKENS}/{id}?notice=changed-meanwhile")))
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A form that nobody has filled in yet.
+async fn fresh(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Shown {
+    let shape = shape(service, desk, id, change).await?;
+    let content = shape.content(service, desk, &Sent::default(), &Missed::default());
+    Ok(desk.page(&form_page(change.title()), &content))
+}
+
+/// A form that was refused.
+async fn again(
+    service: &Service,
+    desk: &Desk,
+    id: Uuid,
+    change: Change,
+    sent: &Sent,
+    missed: Missed,
+) -> Shown {
+    let shape = shape(service, desk, id, change).await?;
+    let content = shape.content(service, desk, sent, &missed);
+    Ok(desk.refused(&form_page(change.title()), &content))
+}
+
+/// Why a form has to be filled in again, with what others did meanwhile.
+#[derive(Default)]
+struct Missed {
+    refused: Refused,
+    meanwhile: Vec<EventView>,
+}
+
+impl From<Refused> for Missed {
+    fn from(refused: Refused) -> Self {
+        Self { refused, meanwhile: Vec::new() }
+    }
+}
+
+async fn missed(
+    service: &Service,
+    desk: &Desk,
+    id: Uuid,
+    sent: &Sent,
+    error: AppError,
+) -> Result<Missed, Trouble> {
+    let AppError::VersionMismatch { .. } = error else { return Ok(refusal(error)?.into()) };
+    let seen = sent.number("version").and_then(|seen| u64::try_from(seen).ok()).unwrap_or(0);
+    let company = desk.caller.company;
+    let history = service.app.token_history(company, TokenId(id), seen, MEANWHILE).await?;
+    Ok(Missed { refused: Refused::default(), meanwhile: history.items })
+}
+
+/// What a form is made of.
+struct Shape {
+    change: Change,
+    token: TokenView,
+    policy: PolicyView,
+    nonce: String,
+}
+
+async fn shape(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Result<Shape, Trouble> {
+    let app = &service.app;
+    let token = app.token(&desk.caller, TokenId(id), None).await?;
+    let (policy, _) = app.policy(&desk.caller).await?;
+    Ok(Shape { change, token, policy, nonce: app.new_id().to_string() })
+}
+
+impl Shape {
+    fn content(&self, service: &Service, desk: &Desk, sent: &Sent, missed: &Missed) -> Markup {
+        let Missed { refused, meanwhile } = missed;
+        let token = &self.token;
+        let back = path(token, "");
+        let is_over = token.status == "deleted";
+        let content = html! {
+            (told(meanwhile, token))
+            @if is_over {
+                div .notice .bad role="alert" {
+                    p { strong { (token.name) } " is deleted, for good. It can still be read." }
+                }
+                p .actions { a .button href=(back) data-cancel[true] { "Close" } }
+            } @else {
+                form .form method="post" action=(path(token, self.change.below())) novalidate {
+                    (desk.seal()) (forms::nonce(&self.nonce)) (forms::version(token.version))
+                    (forms::problem(refused))
+                    @match self.change {
+                        Change::Refresh => (self.refresh(desk, sent, refused)),
+                        Change::Edit => (self.edit(service, sent, missed)),
+                        Change::Delete => (self.delete(desk)),
+                    }
+                    (forms::reason(sent.text("reason"), refused))
+                    (self.actions(&back))
+                }
+            }
+        };
+        frame(Frame { title: self.change.title(), back: TOKENS, guarded: false }, &content)
+    }
+
+    fn actions(&self, back: &str) -> Markup {
+        match self.change {
+            Change::Refresh => forms::actions("Refresh", false, back),
+            Change::Edit => forms::actions("Save", false, back),
+            Change::Delete => forms::actions(&format!("Delete “{}”", self.token.name), true, back),
+        }
+    }
+
+    fn refresh(&self, desk: &Desk, sent: &Sent, refused: &Refused) -> Markup {
+        html! {
+            (module_off(desk))
+            (self.usage(desk))
+            @if self.token.status == "active" {
+                div .notice .soon {
+                    p { "Programs using this token will stop working when the old secret does." }
+                }
+                (forms::grace(
+                    self.policy.max_grace_seconds,
+                    sent.get("grace_period_seconds"),
+                    refused,
+                ))
+            } @else {
+                p { "Its term has ended, and its old secret with it. With the new secret it works again." }
+            }
+            (term(&self.policy, sent.number("expires_in_seconds"), refused))
+        }
+    }
+
+    fn edit(&self, service: &Service, sent: &Sent, missed: &Missed) -> Markup {
+        let refused = &missed.refused;
+        let current = &self.token.scopes;
+        let chosen = sent.all("scopes");
+        // Whoever comes later chooses again, from what is true now.
+        let is_fresh = sent.get("version").is_none() || !missed.meanwhile.is_empty();
+        let chosen = if is_fresh { current } else { &chosen };
+        html! {
+            p { "Choose what programs may read with " strong { (self.token.name) }
+                ". A change counts for its secrets at once." }
+            (scopes::choice(
+                &service.app.choices.catalogue,
+                |scope| allows(&self.policy, scope),
+                chosen,
+                Some(current),
+                refused.of("scopes").map(|_| "Choose at least one data access."),
+            ))
+            div .field {
+                h2 #changes-title { "What changes" }
+                p #changes data-changes[true] aria-live="polite" aria-labelledby="changes-title" {
+                    (scopes::diff(current, chosen))
+                }
+            }
+        }
+    }
+
+    fn delete(&self, desk: &Desk) -> Markup {
+        html! {
+            p { "Programs using it stop working at once. It can’t be undone: the token stays in \
+                 the list of deleted ones, with its history." }
+            (self.usage(desk))
+        }
+    }
+
+    /// What the token is and what was using it.
+    fn usage(&self, desk: &Desk) -> Markup {
+        let token = &self.token;
+        html! {
+            dl .facts {
+                dt { "Token" } dd { strong { (token.name) } " " span .mono .quiet { (token.secret_hint) } }
+                dt { "Status" } dd { (token_status(desk, token)) }
+                dt { "Last used" } dd { (last_used(token, desk)) }
+                dt { "Data accesses" } dd { (scopes::all(&token.scopes)) }
+            }
+        }
+    }
+}
+
+/// What others did while the form was being filled in.
+fn told(meanwhile: &[EventView], token: &TokenView) -> Markup {
+    let names = events::Names::from([(token.token_id, token.name.clone())]);
+    let telling = Telling { names: &names, tokens: "/console/tokens/" };
+    html! {
+        @if !meanwhile.is_empty() {
+            div .notice .bad role="alert" {
+                p { strong { "This token was changed meanwhile. Nothing of yours was saved." } }
+                ul {
+                    @for event in meanwhile {
+                        li {
+                            (events::actor_name(&event.actor)) " " (events::deed(event, telling))
+                            ", " (time::stamp(event.recorded_at))
+                        }
+                    }
+                }
+                p { "The form below shows the token as it is now. Choose again." }
+            }
+        }
+    }
+}

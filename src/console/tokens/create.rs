@@ -1,0 +1,158 @@
+//! Creating an access token.
+
+use super::{form_page, module_off};
+use crate::app::error::Invalid;
+use crate::app::policy::PolicyView;
+use crate::app::tokens::NewToken;
+use crate::console::desk::Desk;
+use crate::console::error::Shown;
+use crate::console::paths::TOKENS;
+use crate::console::refusal::{refusal, sentence};
+use crate::console::render::forms::{self, Field, Frame, Refused, frame};
+use crate::console::render::scopes;
+use crate::console::render::time::span;
+use crate::console::reveal::{Reveal, reveal, valid_until};
+use crate::console::sent::Sent;
+use crate::http::Service;
+use axum::extract::State;
+use maud::{Markup, html};
+use std::sync::Arc;
+use token_ledger_domain::Secret;
+
+const TITLE: &str = "Create access token";
+const PATH: &str = "/console/tokens/new";
+/// Lengths of terms that are offered, in seconds, as far as the policy allows them.
+const TERMS: [i64; 7] = [3600, 86_400, 604_800, 2_592_000, 7_776_000, 15_552_000, 31_536_000];
+/// The term unless the policy is stricter, in seconds.
+const DEFAULT_TERM: i64 = 604_800;
+
+/// `GET /console/tokens/new`
+pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, PATH) {
+        return Ok(way);
+    }
+    let (policy, _) = service.app.policy(&desk.caller).await?;
+    let nonce = service.app.new_id().to_string();
+    let sent = Sent::default();
+    let content = content(&service, &desk, &policy, &sent, &Refused::default(), &nonce);
+    Ok(desk.page(&form_page(TITLE), &content))
+}
+
+/// `POST /console/tokens/new`
+pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, PATH) {
+        return Ok(way);
+    }
+    let app = &service.app;
+    let input = NewToken {
+        name: sent.text("name").to_owned(),
+        scopes: sent.all("scopes"),
+        expires_in_seconds: sent.number("expires_in_seconds"),
+        reason: sent.reason(),
+        client_id: None,
+    };
+    let conditions = sent.conditions(&desk.caller, "create token");
+    let refused = match app.create_token(&desk.caller, input, conditions).await {
+        Ok(created) => {
+            let token = &created.view;
+            let shown = Reveal {
+                title: "Access token created",
+                done: html! {
+                    strong { (token.name) } " was created. " (valid_until(token.expires_at, &desk))
+                },
+                what: "token",
+                secret: created.secret.as_ref().map(Secret::reveal),
+                lost: "If you lose it, refresh the token.",
+                back: TOKENS,
+            };
+            return Ok(desk.page(&form_page(TITLE), &reveal(&shown)));
+        }
+        Err(error) => refusal(error)?,
+    };
+    let refused = named(refused, &sent);
+    let (policy, _) = app.policy(&desk.caller).await?;
+    let nonce = app.new_id().to_string();
+    let content = content(&service, &desk, &policy, &sent, &refused, &nonce);
+    Ok(desk.refused(&form_page(TITLE), &content))
+}
+
+/// What is wrong, in the words of the form.
+fn named(refused: Refused, sent: &Sent) -> Refused {
+    let unnamed = sent.text("name").trim().is_empty();
+    let errors = refused.errors.into_iter().map(|error| match error.field.as_str() {
+        "name" if unnamed => Invalid::new("name", "Give the token a name of 1 to 100 characters."),
+        "scopes" if sent.get("scopes").is_none() => {
+            Invalid::new("scopes", "Choose at least one data access.")
+        }
+        _ => Invalid { detail: sentence(&error.detail), ..error },
+    });
+    Refused { errors: errors.collect(), ..refused }
+}
+
+fn content(
+    service: &Service,
+    desk: &Desk,
+    policy: &PolicyView,
+    sent: &Sent,
+    refused: &Refused,
+    nonce: &str,
+) -> Markup {
+    let name = Field {
+        name: "name",
+        label: "Name",
+        value: sent.text("name"),
+        hint: "What will use it, such as “Payroll sync”.",
+        required: true,
+        max: 100,
+        ..Field::default()
+    };
+    let content = html! {
+        (module_off(desk))
+        form .form method="post" action=(PATH) novalidate {
+            (desk.seal()) (forms::nonce(nonce))
+            (forms::problem(refused))
+            (forms::field(name, refused.of("name")))
+            (scopes::choice(
+                &service.app.choices.catalogue,
+                |scope| allows(policy, scope),
+                &sent.all("scopes"),
+                None,
+                refused.of("scopes"),
+            ))
+            (term(policy, sent.number("expires_in_seconds"), refused))
+            (forms::reason(sent.text("reason"), refused))
+            (forms::actions("Create", false, TOKENS))
+        }
+    };
+    frame(Frame { title: TITLE, back: TOKENS, guarded: false }, &content)
+}
+
+/// Whether the company's policy allows a data access.
+pub fn allows(policy: &PolicyView, scope: &str) -> bool {
+    policy.allowed_scopes.as_ref().is_none_or(|allowed| allowed.iter().any(|own| own == scope))
+}
+
+/// The choice of the term, within the policy.
+pub fn term(policy: &PolicyView, chosen: Option<i64>, refused: &Refused) -> Markup {
+    let max = policy.max_validity_seconds;
+    let chosen = chosen.unwrap_or(DEFAULT_TERM.min(max));
+    let mut terms: Vec<i64> = TERMS.into_iter().filter(|term| *term < max).collect();
+    terms.push(max);
+    let error = refused.of("expires_in_seconds");
+    html! {
+        div .field {
+            label for="expires_in_seconds" { "Valid for" }
+            select #expires_in_seconds name="expires_in_seconds"
+                aria-invalid=[error.map(|_| "true")] aria-describedby="term-hint" {
+                @for term in terms {
+                    option value=(term) selected[term == chosen] { (span(term)) }
+                }
+            }
+            @if let Some(error) = error { p .problem { (error) } }
+            p .hint #term-hint {
+                "Your company allows up to " (span(max)) ". Refresh the token before it expires to \
+                 keep its programs running."
+            }
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! A token's page: its state now or then, and what happened to it.
+
+use super::list::{last_used, token_status};
+use super::{BELOW, module_off, path};
+use crate::app::AppError;
+use crate::app::audit::{AuditFilter, AuditPage};
+use crate::app::view::{EventView, TokenView};
+use crate::console::desk::Desk;
+use crate::console::error::{Shown, Trouble};
+use crate::console::names::names_of;
+use crate::console::notices::notice;
+use crate::console::page::Page;
+use crate::console::paths::TOKENS;
+use crate::console::render::events::{self, Telling, actor};
+use crate::console::render::{forms, scopes, time};
+use crate::console::sent::{Query, Sent, address};
+use crate::http::Service;
+use crate::http::problem::Kind;
+use axum::extract::{Path, State};
+use maud::{Markup, html};
+use std::sync::Arc;
+use token_ledger_domain::{Timestamp, TokenId};
+use uuid::Uuid;
+
+/// Events on a page of the timeline.
+const PAGE: usize = 50;
+/// The most events that are told as "what changed since".
+const SINCE: usize = 200;
+
+/// `GET /console/tokens/{token_id}`
+pub async fn show(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    Query(sent): Query,
+) -> Shown {
+    let now = service.app.token(&desk.caller, TokenId(id), None).await?;
+    let then = then(&service, &desk, &now, &sent).await?;
+    let timeline = timeline(&service, &desk, id, &sent).await?;
+    let content = html! {
+        (notice(&sent))
+        (module_off(&desk))
+        @match &then {
+            None => (state(&desk, &now)),
+            Some(then) => (then.card(&desk)),
+        }
+        (as_it_was(&desk, &now, &sent))
+        (timeline)
+    };
+    let buttons = buttons(&desk, &now);
+    let page = Page { title: &now.name, way: BELOW, buttons: Some(buttons), ..Page::default() };
+    Ok(desk.page(&page, &content))
+}
+
+fn buttons(desk: &Desk, token: &TokenView) -> Markup {
+    html! {
+        @if desk.may_change() && token.status != "deleted" {
+            @if desk.company.oauth_app_enabled {
+                a .button .main href=(path(token, "/refresh")) data-dialog[true] { "Refresh Token" }
+            }
+            a .button href=(path(token, "/edit")) data-dialog[true] { "Edit" }
+            a .button href=(path(token, "/delete")) data-dialog[true] { "Delete" }
+        }
+    }
+}
+
+/// What the token is now.
+fn state(desk: &Desk, token: &TokenView) -> Markup {
+    html! {
+        section .state aria-labelledby="state" {
+            h2 #state { "Now" }
+            dl .facts {
+                dt { "Status" } dd { (token_status(desk, token)) }
+                dt { "Last used" } dd { (last_used(token, desk)) }
+                (facts(token))
+                @if let Some(end) = token.previous_secret_expires_at {
+                    dt { "Old secret" }
+                    dd {
+                        "Works until " (time::stamp(end)) ", " (time::relative(end, desk.now)) ". "
+                        @if desk.may_change() { (end_grace(desk, token)) }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What is true of a token, now or then.
+fn facts(token: &TokenView) -> Markup {
+    html! {
+        dt { "Data accesses" } dd { (scopes::all(&token.scopes)) }
+        dt { "Secret" } dd { span .mono { (token.secret_hint) } }
+        dt { "Created" } dd { (time::stamp(token.created_at)) " by " (actor(&token.created_by)) }
+        @if let Some(at) = token.refreshed_at { dt { "Refreshed" } dd { (time::stamp(at)) } }
+        dt { @if token.status == "expired" { "Expired" } @else { "Expires" } }
+        dd { (time::stamp(token.expires_at)) }
+        @if let Some(at) = token.deleted_at { dt { "Deleted" } dd { (time::stamp(at)) } }
+        dt { "Identifier" } dd { code { (token.token_id) } }
+    }
+}
+
+fn end_grace(desk: &Desk, token: &TokenView) -> Markup {
+    html! {
+        form method="post" action=(path(token, "/end-grace")) {
+            (desk.seal()) (forms::version(token.version))
+            button type="submit" { "Stop the old secret now" }
+        }
+    }
+}
+
+/// The token at a time in the past.
+struct Then {
+    at: Timestamp,
+    /// None before it existed.
+    token: Option<TokenView>,
+    /// The ledger's last position at that time.
+    position: u64,
+    /// What happened to the token after it.
+    since: Vec<EventView>,
+    name: String,
+}
+
+async fn then(
+    service: &Service,
+    desk: &Desk,
+    now: &TokenView,
+    sent: &Sent,
+) -> Result<Option<Then>, Trouble> {
+    let Some(text) = sent.get("at") else { return Ok(None) };
+    let bad = |detail: &str| Trouble::new(Kind::InvalidInput, detail);
+    let at = sent.time("at").ok_or_else(|| bad(&format!("{text:?} is no date and time.")))?;
+    if at > desk.now {
+        return Err(bad("That time has not come yet. Choose one in the past."));
+    }
+    let app = &service.app;
+    let id = TokenId(now.token_id);
+    let token = match app.token(&desk.caller, id, Some(at)).await {
+        Ok(token) => Some(token),
+        Err(AppError::NotFound(_)) => None,
+        Err(error) => return Err(error.into()),
+    };
+    let position = app.store().position_at(desk.caller.company, at, true).await;
+    let seen = token.as_ref().map_or(0, |token| token.version);
+    let since = app.token_history(desk.caller.company, id, seen, SINCE).await?;
+    Ok(Some(Then {
+        at,
+        token,
+        position: position.map_err(AppError::from)?,
+        since: since.items,
+        name: now.name.clone(),
+    }))
+}
+
+impl Then {
+    fn card(&self, desk: &Desk) -> Markup {
+        let names: events::Names =
+            self.token.iter().map(|token| (token.token_id, self.name.clone())).collect();
+        let telling = Telling { names: &names, tokens: TELLING };
+        html! {
+            section .state .then aria-labelledby="state" {
+                h2 #state {
+                    "As of " (time::stamp(self.at)) ", position " (self.position)
+                }
+                @match &self.token {
+                    None => p { "The token did not exist yet." },
+                    Some(token) => dl .facts {
+                        dt { "Status" } dd { (status_then(token)) }
+                        (facts(token))
+                        @if let Some(end) = token.previous_secret_expires_at {
+                            dt { "Old secret" } dd { "Worked until " (time::stamp(end)) }
+                        }
+                    },
+                }
+                div .since {
+                    h3 { "What happened since" }
+                    @if self.since.is_empty() {
+                        p { "Nothing. The token is as it was." }
+                    } @else {
+                        ul {
+                            @for event in &self.since {
+                                li {
+                                    (events::actor_name(&event.actor)) " "
+                                    (events::deed(event, telling)) ", "
+                                    (time::ago(event.recorded_at, desk.now))
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where tokens' pages are, for sentences that name them.
+const TELLING: &str = "/console/tokens/";
+
+fn status_then(token: &TokenView) -> Markup {
+    html! {
+        @match token.status {
+            "active" => span .status .good { "Active" },
+            "deleted" => span .status .gone { "Deleted" },
+            _ => span .status .over { "Expired" },
+        }
+    }
+}
+
+/// The question for another time, with a slider over the token's life.
+fn as_it_was(desk: &Desk, token: &TokenView, sent: &Sent) -> Markup {
+    let at = sent.time("at").unwrap_or(desk.now);
+    let end = token.deleted_at.unwrap_or(desk.now);
+    html! {
+        form .then-form method="get" action=(path(token, "")) {
+            div .field {
+                label for="at" { "As it was on (" span data-zone[true] { "UTC" } ")" }
+                input #at name="at" type="datetime-local" step="1" value=(time::field(at))
+                    data-utc[true] required;
+            }
+            div .field .life data-life[true] hidden {
+                label for="life" { "From its creation until " @if token.deleted_at.is_some() { "its end" } @else { "now" } }
+                input #life type="range" min=(token.created_at.as_seconds()) max=(end.as_seconds())
+                    value=(at.as_seconds());
+            }
+            button type="submit" { "Show" }
+            @if sent.get("at").is_some() { a .button href=(path(token, "")) { "Back to now" } }
+        }
+    }
+}
+
+/// What happened to the token, newest first.
+async fn timeline(
+    service: &Service,
+    desk: &Desk,
+    id: Uuid,
+    sent: &Sent,
+) -> Result<Markup, Trouble> {
+    let filter = AuditFilter { token_id: Some(TokenId(id)), ..AuditFilter::default() };
+    let after = sent.number("before").and_then(|position| u64::try_from(position).ok());
+    let page = AuditPage { descending: true, after, limit: PAGE };
+    let listed = service.app.audit_page(desk.caller.company, &filter, page).await?;
+    let names = names_of(&service.app, &desk.caller, &listed.items).await?;
+    let telling = Telling { names: &names, tokens: TELLING };
+    let here = format!("{TOKENS}/{id}");
+    let older = listed.next.map(|position| {
+        let position = position.to_string();
+        address(&here, [("before", position.as_str())]) + "#history"
+    });
+    Ok(html! {
+        section #history aria-labelledby="history-title" {
+            h2 #history-title { "History" }
+            (events::by_day(&listed.items, telling))
+            nav .pager aria-label="Pages" {
+                span {}
+                div {
+                    @if sent.get("before").is_some() { a .button href={ (here) "#history" } { "Newest" } }
+                    @if let Some(older) = older { a .button href=(older) { "Older events" } }
+                }
+            }
+        }
+    })
+}
