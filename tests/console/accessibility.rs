@@ -1,0 +1,123 @@
+//! What everybody can use: no violation found by axe-core, on every page in both themes, and
+//! pages that fit a phone.
+
+use crate::browser::Browser;
+use crate::stage::{MAYA, OLA, Stage};
+use serde_json::Value;
+
+const AXE: &str =
+    concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/node_modules/axe-core/axe.min.js");
+const PAGES: [&str; 16] = [
+    "/console",
+    "/console/tokens",
+    "/console/tokens?q=nothing",
+    "/console/tokens/new",
+    "/console/audit",
+    "/console/audit/denials",
+    "/console/clients",
+    "/console/clients/new",
+    "/console/keys",
+    "/console/keys/new",
+    "/console/members",
+    "/console/members/new",
+    "/console/policy",
+    "/console/companies",
+    "/console/sessions",
+    "/console/password",
+];
+const BELOW_A_TOKEN: [&str; 5] = ["", "?at=2026-03-09T09:00:00Z", "/refresh", "/edit", "/delete"];
+const OPERATORS: [&str; 3] = [
+    "/console/platform/companies",
+    "/console/platform/companies/new",
+    "/console/platform/projections",
+];
+
+fn axe() -> String {
+    std::fs::read_to_string(AXE).expect("axe-core is installed; scripts/test installs it")
+}
+
+/// What axe-core finds wrong with the page.
+async fn violations(browser: &Browser, axe: &str) -> Vec<String> {
+    let script = format!(
+        "const done = arguments[arguments.length - 1]; {axe}; axe.run(document).then(found => \
+         done(found.violations.map(v => v.id + ': ' + v.nodes.map(n => n.html).join(' | '))))"
+    );
+    let found = browser.async_script(&script).await;
+    found.as_array().into_iter().flatten().filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
+async fn all_pages(stage: &Stage) -> Vec<String> {
+    let token = stage.found("Payroll").await;
+    let token = format!("/console/tokens/{}", token["token_id"].as_str().expect("an id"));
+    let below = BELOW_A_TOKEN.iter().map(|below| format!("{token}{below}"));
+    PAGES.iter().map(|page| (*page).to_owned()).chain(below).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_page_has_a_violation_in_either_theme() {
+    let stage = Stage::new().await;
+    stage.lifelike().await;
+    let browser = stage.browser(MAYA).await;
+    let axe = axe();
+    let mut pages = all_pages(&stage).await;
+    let mut found = Vec::new();
+    for person in [MAYA, OLA] {
+        for scheme in ["light", "dark"] {
+            browser.prefers(scheme).await;
+            for page in &pages {
+                browser.open(page).await;
+                for violation in violations(&browser, &axe).await {
+                    found.push(format!("{page} ({scheme}): {violation}"));
+                }
+            }
+        }
+        if person == MAYA {
+            stage.sign_in(&browser, OLA).await;
+            pages = OPERATORS.map(str::to_owned).to_vec();
+        }
+    }
+    browser.open("/console/tokens").await;
+    browser.click("tbody tr:nth-child(2) details.menu summary").await;
+    found.extend(violations(&browser, &axe).await);
+    browser.press("Edit").await;
+    browser.sees("What changes").await;
+    found.extend(violations(&browser, &axe).await);
+    browser.press("Cancel").await;
+    browser.press("Create access token").await;
+    browser.press("Create").await;
+    browser.sees("Choose at least one data access.").await;
+    found.extend(violations(&browser, &axe).await);
+    browser.fill("#name", "Audited").await;
+    browser.press("Select all").await;
+    browser.press("Create").await;
+    browser.sees("You will not see it again").await;
+    found.extend(violations(&browser, &axe).await);
+    let outside = Browser::at(&stage.base).await;
+    outside.open("/console/sign-in").await;
+    found.extend(violations(&outside, &axe).await);
+    assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_page_fits_a_phone() {
+    let stage = Stage::new().await;
+    stage.lifelike().await;
+    let phone = Browser::sized(&stage.base, 390, 844).await;
+    stage.sign_in(&phone, MAYA).await;
+    let mut wide = Vec::new();
+    for page in all_pages(&stage).await {
+        phone.open(&page).await;
+        let width = phone.script("return document.documentElement.scrollWidth").await;
+        if width.as_u64() > Some(390) {
+            wide.push(format!("{page} is {width} pixels wide"));
+        }
+    }
+    assert!(wide.is_empty(), "{}", wide.join("\n"));
+    phone.open("/console/tokens").await;
+    phone.click("tbody tr details.menu summary").await;
+    phone.press("Edit").await;
+    phone.sees("What changes").await;
+    phone.click("input[value=custom_fields]").await;
+    phone.press("Save").await;
+    phone.sees("The data accesses were saved").await;
+}

@@ -1,0 +1,148 @@
+//! A token's page and the audit trail: what happened, and what was true when.
+
+use crate::stage::{MAYA, PRIYA, Stage};
+use serde_json::{Value, json};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_shown_as_it_was() {
+    let stage = Stage::new().await;
+    let token = stage.token("Payroll sync", &["employees"]).await;
+    let id = token["token_id"].as_str().expect("an id").to_owned();
+    stage.after(3600);
+    let change = json!({"scopes": ["positions"], "reason": "Narrowed"});
+    stage.test.admin.patch(&stage.test.token_path(&token)).json(&change).await.expect(200);
+    stage.after(7200);
+    let browser = stage.browser(PRIYA).await;
+    browser.lives_in("UTC").await;
+    browser.open(&format!("/console/tokens/{id}")).await;
+    browser.sees("“Narrowed”").await;
+    assert_eq!(browser.count("#history del.chip").await, 1);
+    browser.set("#at", "2026-03-01T09:30:00").await;
+    browser.press("Show").await;
+    browser.sees("As of").await;
+    browser.sees("What happened since").await;
+    let head = browser.text("#state").await;
+    let position = stage.test.app.head(stage.test.company).await.expect("a head") - 1;
+    assert!(head.ends_with(&format!("position {position}")), "{head}");
+    assert_eq!(browser.text(".state .facts .chip").await, "Employees");
+    assert!(browser.path().await.contains("at=2026-03-01T09%3A30%3A00"));
+    browser.open(&format!("/console/tokens/{id}?at=2026-03-01T08:00:00Z")).await;
+    browser.sees("The token did not exist yet.").await;
+    browser.press("Back to now").await;
+    browser.until("document.querySelector('#state').innerText === 'Now'").await;
+    assert_eq!(browser.text(".state .facts .chip").await, "Positions");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn times_are_the_viewers_own() {
+    let stage = Stage::new().await;
+    let token = stage.token("Payroll sync", &["employees"]).await;
+    let browser = stage.browser(MAYA).await;
+    browser.lives_in("Asia/Tokyo").await;
+    browser.open(&format!("/console/tokens/{}", token["token_id"].as_str().expect("an id"))).await;
+    // 09:00 UTC is 18:00 in Tokyo, in whichever way the browser writes it.
+    browser
+        .until("/(18:00|06:00 PM)/.test(document.querySelector('#history .meta time').innerText)")
+        .await;
+    let exact = "document.querySelector('#history .meta time').dataset.exact";
+    browser.until(&format!("{exact}.includes('1 March 2026, 09:00:00 UTC')")).await;
+    browser.until("document.querySelector('#at').value.startsWith('2026-03-01T18:00')").await;
+    browser.press("Show").await;
+    browser.sees("As of").await;
+    assert!(browser.path().await.contains("at=2026-03-01T09%3A00%3A00"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_trail_is_filtered_and_exported() {
+    let stage = Stage::new().await;
+    let payroll = stage.token("Payroll sync", &["employees"]).await;
+    stage.after(86_400);
+    stage.token("Badge printer", &["employees"]).await;
+    let refresh = format!("{}/refresh", stage.test.token_path(&payroll));
+    stage.test.admin.post(&refresh).json(&json!({})).await.expect(200);
+    let browser = stage.browser(PRIYA).await;
+    browser.open("/console/audit?token=payroll%20sync").await;
+    browser.sees("refreshed Payroll sync").await;
+    browser.sees_no("Badge printer").await;
+    browser.sees("Export 2 rows as CSV").await;
+    browser.sees("2 events in 30 days").await;
+    browser.open("/console/audit").await;
+    browser.set("#type", "token.created").await;
+    browser.press("Apply").await;
+    browser.sees("created Badge printer").await;
+    browser.until("!document.querySelector('#results').innerText.includes('refreshed')").await;
+    assert_eq!(browser.path().await, "/console/audit?type=token.created");
+    // The bar of the first day leads to that day.
+    browser.click(".histogram a[data-day='2026-03-01']").await;
+    browser.sees_no("created Badge printer").await;
+    browser.sees("created Payroll sync").await;
+
+    let link =
+        browser.script("return document.querySelector('a[href*=\"format=csv\"]').href").await;
+    let text = fetched(&browser, link.as_str().expect("a link")).await;
+    let lines: Vec<&str> = text.trim_end().lines().collect();
+    assert_eq!(lines.len(), 2, "{text}");
+    assert!(lines[1].contains("token.created") && lines[1].contains("Payroll sync"), "{text}");
+    let all = fetched(&browser, "/console/audit/export?format=ndjson").await;
+    let last: Value =
+        serde_json::from_str(all.trim_end().lines().last().expect("a line")).expect("JSON");
+    let head = stage.test.app.head(stage.test.company).await.expect("a head");
+    assert_eq!(last["export"], json!({"count": head, "last_position": head}));
+}
+
+async fn fetched(browser: &crate::browser::Browser, path: &str) -> String {
+    let script = format!(
+        "const done = arguments[arguments.length - 1]; \
+         fetch({}).then(answer => answer.text()).then(done)",
+        json!(path)
+    );
+    browser.async_script(&script).await.as_str().unwrap_or_default().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_events_are_counted_quietly_and_shown_when_asked_for() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(PRIYA).await;
+    browser.open("/console/audit?type=token.created").await;
+    browser.sees("Nothing was recorded that matches these filters.").await;
+    let first = stage.token("First", &["employees"]).await;
+    browser.sees("1 new event").await;
+    let refresh = format!("{}/refresh", stage.test.token_path(&first));
+    stage.test.admin.post(&refresh).json(&json!({})).await.expect(200);
+    stage.token("Second", &["employees"]).await;
+    browser.sees("2 new events").await;
+    browser.sees_no("created First").await;
+    browser.press("2 new events").await;
+    browser.sees("created Second").await;
+    browser.sees("created First").await;
+    stage.token("Third", &["employees"]).await;
+    browser.sees("1 new event").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_closes_what_it_was_looking_at() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(PRIYA).await;
+    browser.open("/console/audit").await;
+    let members = stage.test.admin.get(&stage.test.path("/members")).await.expect(200).body;
+    let priya = members["items"]
+        .as_array()
+        .and_then(|items| items.iter().find(|item| item["email"] == PRIYA));
+    let id = priya.and_then(|item| item["member_id"].as_str()).expect("Priya").to_owned();
+    stage.test.admin.delete(&stage.test.path(&format!("/members/{id}"))).await.expect(204);
+    browser.until("location.pathname === '/console/sign-in'").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn denied_attempts_are_told_apart_from_what_was_recorded() {
+    let stage = Stage::new().await;
+    let before = stage.test.app.head(stage.test.company).await.expect("a head");
+    let body = json!({"name": "x", "scopes": ["employees"]});
+    stage.test.auditor.post(&stage.test.path("/tokens")).json(&body).await.expect(403);
+    let browser = stage.browser(PRIYA).await;
+    browser.open("/console/audit").await;
+    browser.press("Denied attempts").await;
+    browser.sees("POST /v1/companies/{company_id}/tokens").await;
+    browser.sees("ledger.audit").await;
+    assert_eq!(stage.test.app.head(stage.test.company).await.expect("a head"), before);
+}

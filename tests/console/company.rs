@@ -1,0 +1,164 @@
+//! API keys, members, policy, companies.
+
+use crate::stage::{MAYA, OLA, PRIYA, Stage};
+use serde_json::json;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_is_created_refreshed_and_deleted() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/keys").await;
+    browser.press("Create API key").await;
+    browser.sees("Manage the company").await;
+    browser.sees_no("Run the platform").await;
+    browser.fill("#name", "Nightly rotation").await;
+    browser.click("input[value='ledger.admin']").await;
+    browser.press("Create").await;
+    browser.until("document.querySelector('[data-secret]')?.value.startsWith('tla_')").await;
+    let secret = browser.script("return document.querySelector('[data-secret]').value").await;
+    let key = stage.test.nobody.with(secret.as_str().expect("a secret"));
+    key.get("/v1/whoami").await.expect(200);
+    browser.press("Copy key").await;
+    browser.press("Done").await;
+    browser.sees("Nightly rotation").await;
+    browser.click("summary[aria-label='Actions for Nightly rotation']").await;
+    browser.press("Delete").await;
+    browser.press("Delete “Nightly rotation”").await;
+    browser.sees("The API key was deleted.").await;
+    key.get("/v1/whoami").await.expect(401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_client_is_created_rotated_and_deleted_with_its_tokens() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/clients").await;
+    browser.press("Create client").await;
+    browser.fill("#name", "HR portal").await;
+    browser.click("input[value=employees]").await;
+    browser.press("Create").await;
+    browser.until("document.querySelector('[data-secret]')?.value.startsWith('tlc_')").await;
+    let secret = browser.script("return document.querySelector('[data-secret]').value").await;
+    let id = browser.text(".notice.good code").await;
+    browser.press("Copy client secret").await;
+    browser.press("Done").await;
+    let form = format!(
+        "grant_type=client_credentials&client_id={id}&client_secret={}",
+        secret.as_str().expect("a secret")
+    );
+    let kind = "application/x-www-form-urlencoded";
+    let granted = stage.test.nobody.post("/oauth/token").text(kind, &form).await.expect(200).body;
+    assert!(stage.test.is_active(&granted["access_token"]));
+    browser.click("summary[aria-label='Actions for HR portal']").await;
+    browser.press("Rotate secret").await;
+    browser.press("Rotate").await;
+    browser.sees("You will not see it again").await;
+    stage.test.nobody.post("/oauth/token").text(kind, &form).await.expect(401);
+    browser.press("Copy client secret").await;
+    browser.press("Done").await;
+    browser.click("summary[aria-label='Actions for HR portal']").await;
+    browser.press("Delete").await;
+    browser.press("Delete “HR portal”").await;
+    browser.sees("The client and its tokens were deleted.").await;
+    assert!(!stage.test.is_active(&granted["access_token"]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_member_is_added_promoted_and_removed() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/members").await;
+    browser.press("Add member").await;
+    browser.fill("#email", "no address").await;
+    browser.press("Add member").await;
+    browser.sees("ada@example.com").await;
+    browser.fill("#email", "tom@acme.example").await;
+    browser.fill("#name", "Tom Okafor").await;
+    browser.press("Add member").await;
+    browser
+        .until("document.querySelector('[data-secret]')?.value.includes('/console/set-password/')")
+        .await;
+    browser.press("Copy link").await;
+    browser.press("Done").await;
+    browser.click("summary[aria-label='Actions for Tom Okafor']").await;
+    browser.press("Change role").await;
+    browser.click("input[value=super_admin]").await;
+    browser.press("Save").await;
+    browser.sees("The role was changed.").await;
+    browser.click("summary[aria-label='Actions for Tom Okafor']").await;
+    browser.press("Remove").await;
+    browser.press("Remove Tom Okafor").await;
+    browser.sees("The member was removed").await;
+    browser.sees_no("tom@acme.example").await;
+    browser.click("summary[aria-label='Actions for Maya Lindqvist']").await;
+    browser.press("Remove").await;
+    browser.press("Remove Maya Lindqvist").await;
+    browser.sees("name another one first").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_policy_binds_the_terms_to_come() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/policy").await;
+    browser.fill("#max_validity_seconds", "3").await;
+    browser.click("input[value=some]").await;
+    browser.press("Select none").await;
+    browser.click("input[name=scopes][value=positions]").await;
+    browser.press("Save policy").await;
+    browser.sees("The policy was saved.").await;
+    browser.open("/console/tokens/new").await;
+    browser.sees("Your company allows up to 3 days.").await;
+    assert_eq!(browser.count("input[name=scopes]:not(:disabled)").await, 1);
+    // Whoever looks only sees the rules.
+    stage.sign_in(&browser, PRIYA).await;
+    browser.open("/console/policy").await;
+    browser.sees("3 days").await;
+    assert_eq!(browser.count("main form").await, 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_turns_the_module_off_and_on() {
+    let stage = Stage::new().await;
+    let token = stage.token("Payroll sync", &["employees"]).await;
+    let browser = stage.browser(OLA).await;
+    browser.open("/console/platform/companies").await;
+    browser.click("button[aria-label='Turn off for Acme']").await;
+    browser.sees("No token of the company works.").await;
+    assert!(!stage.test.is_active(&token["token"]));
+    browser.click("button[aria-label='Turn on for Acme']").await;
+    browser.sees("Tokens that are still valid work again.").await;
+    assert!(stage.test.is_active(&token["token"]));
+    browser.press("Register company").await;
+    browser.fill("#name", "Globex").await;
+    browser.press("Register").await;
+    browser.sees("Globex").await;
+    browser.open("/console/platform/projections").await;
+    browser.click("button[aria-label='Rebuild tokens']").await;
+    browser.sees("The rebuild has begun.").await;
+    // Nobody else gets there.
+    stage.sign_in(&browser, MAYA).await;
+    browser.open("/console/platform/companies").await;
+    browser.sees("This is for operators of the platform.").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_of_another_company_is_refused() {
+    let stage = Stage::new().await;
+    let (other, _) = stage.test.another_company("Globex").await;
+    let browser = stage.browser(OLA).await;
+    browser.open("/console/tokens/new").await;
+    browser.fill("#name", "Misplaced").await;
+    browser.click("input[value=employees]").await;
+    // In another window, the session goes on to the other company.
+    let script = format!(
+        "const done = arguments[arguments.length - 1]; \
+         const csrf = document.querySelector('input[name=csrf]').value; \
+         const body = new URLSearchParams({{csrf, company_id: '{other}'}}); \
+         fetch('/console/companies', {{method: 'POST', body}}).then(answer => done(answer.status))"
+    );
+    assert_eq!(browser.async_script(&script).await, json!(200));
+    browser.press("Create").await;
+    browser.sees("You have entered another company since this form was opened.").await;
+    assert_eq!(stage.test.count_events("token.created").await, 0);
+}
