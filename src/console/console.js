@@ -30,7 +30,9 @@ function localTimes(root) {
     const words = at.getTimezoneOffset() === 0 ? utc : `${exact.format(at)} (${utc})`;
     if (time.dataset.exact) time.dataset.exact = words;
     if (time.title) time.title = words;
-    if (time.dataset.local === "clock") time.textContent = clock.format(at);
+    // The heading above says the day in UTC: where the viewer's is another, it is said too.
+    const sameDay = at.getDate() === at.getUTCDate();
+    if (time.dataset.local === "clock") time.textContent = (sameDay ? clock : full).format(at);
     if (time.dataset.local === "full") time.textContent = full.format(at);
   }
   for (const field of root.querySelectorAll("input[data-utc]")) {
@@ -259,6 +261,9 @@ let brushed = null;
 document.addEventListener("pointerdown", (event) => {
   brushed = event.target.closest?.("[data-brush] a");
   if (brushed) event.preventDefault();
+});
+document.addEventListener("dragstart", (event) => {
+  if (event.target.closest?.("[data-brush]")) event.preventDefault();
 });
 document.addEventListener("pointerup", (event) => {
   const end = event.target.closest?.("[data-brush] a");

@@ -17,7 +17,10 @@ async fn a_token_is_shown_as_it_was() {
     browser.open(&format!("/console/tokens/{id}")).await;
     browser.sees("“Narrowed”").await;
     assert_eq!(browser.count("#history del.chip").await, 1);
-    browser.set("#at", "2026-03-01T09:30:00").await;
+    // Half an hour into its life, by the slider.
+    let born = stage.test.app.now().as_seconds() - 7200;
+    browser.set("#life", &(born + 1800).to_string()).await;
+    browser.until("document.querySelector('#at').value.startsWith('2026-03-01T09:30')").await;
     browser.press("Show").await;
     browser.sees("As of").await;
     browser.sees("What happened since").await;
@@ -50,6 +53,12 @@ async fn times_are_the_viewers_own() {
     browser.press("Show").await;
     browser.sees("As of").await;
     assert!(browser.path().await.contains("at=2026-03-01T09%3A00%3A00"));
+    // At 19:00 UTC it is the next day in Tokyo already, and the time says so.
+    stage.after(10 * 3600);
+    let change = json!({"scopes": ["positions"]});
+    stage.test.admin.patch(&stage.test.token_path(&token)).json(&change).await.expect(200);
+    browser.open("/console/audit?type=token.scopes_changed").await;
+    browser.until("/\\b2\\b.*Mar|Mar.*\\b2\\b/.test(document.querySelector('#results .meta time').innerText)").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -76,6 +85,14 @@ async fn the_trail_is_filtered_and_exported() {
     browser.click(".histogram a[data-day='2026-03-01']").await;
     browser.sees_no("created Badge printer").await;
     browser.sees("created Payroll sync").await;
+    // Dragging over several days shows all of them.
+    browser.open("/console/audit").await;
+    let bar = |day: &str| format!(".histogram a[data-day='{day}'] .slot");
+    browser.drag(&bar("2026-02-28"), &bar("2026-03-01")).await;
+    browser.until("location.search.includes('to=2026-03-02')").await;
+    browser.sees("created Payroll sync").await;
+    browser.sees_no("created Badge printer").await;
+    browser.open("/console/audit?type=token.created&from=2026-03-01&to=2026-03-02").await;
 
     let link =
         browser.script("return document.querySelector('a[href*=\"format=csv\"]').href").await;

@@ -221,6 +221,31 @@ impl Browser {
         .await;
     }
 
+    /// Drags the pointer from one element to another.
+    pub async fn drag(&self, from: &str, to: &str) {
+        let (from, to) = self
+            .patiently(from, async || {
+                let from = self.elements("css selector", from).await.into_iter().next()?;
+                let to = self.elements("css selector", to).await.into_iter().next()?;
+                Some((from, to))
+            })
+            .await;
+        let over = |element: &str| {
+            let origin = json!({ ELEMENT: element });
+            json!({"type": "pointerMove", "origin": origin, "x": 0, "y": 0, "duration": 50})
+        };
+        let actions = [
+            over(&from),
+            json!({"type": "pointerDown", "button": 0}),
+            over(&to),
+            json!({"type": "pointerUp", "button": 0}),
+        ];
+        let mouse = json!({"type": "pointer", "id": "mouse", "actions": actions,
+            "parameters": {"pointerType": "mouse"}});
+        let body = json!({ "actions": [mouse] });
+        self.ask("POST", "/actions", &body).await.expect("the pointer is dragged");
+    }
+
     /// Types into a field that is emptied first.
     pub async fn fill(&self, css: &str, text: &str) {
         self.patiently(css, async || {

@@ -14,6 +14,7 @@ async fn pictures_are_made_on_demand() {
         ("tokens", "/console/tokens"),
         ("create", "/console/tokens/new"),
         ("audit", "/console/audit"),
+        ("clients", "/console/clients"),
         ("keys", "/console/keys"),
         ("members", "/console/members"),
         ("policy", "/console/policy"),
