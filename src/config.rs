@@ -5,12 +5,16 @@ mod database_url;
 
 pub use database_url::{DatabaseUrl, PostgresUrl};
 
+use crate::app::evidence::{EvidenceChoices, Witness};
 use crate::app::{Choices, PostgresChoices};
+use crate::evidence::keys::{LogName, Seed};
+use crate::evidence::note::WitnessKey;
 use crate::http::{ForwardedHeader, Proxies};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
 use ipnet::IpNet;
 use serde::{Deserialize, Deserializer, Serialize};
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 use token_ledger_domain::{Catalogue, Scope, SecretKind};
@@ -40,6 +44,27 @@ pub struct ScopeSetting {
     pub name: Scope,
     /// What it opens, in one line.
     pub description: String,
+}
+
+/// A witness that is asked to cosign checkpoints (C2SP tlog-witness).
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct WitnessSetting {
+    /// The URL that `/add-checkpoint` is appended to.
+    pub url: String,
+    /// Its verifier key, in note form.
+    pub key: String,
+}
+
+/// A setting that is not shown.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Hidden(pub String);
+
+impl fmt::Debug for Hidden {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("…")
+    }
 }
 
 /// Everything that can be set. A field's name is its key in the file, and in capitals behind
@@ -94,6 +119,22 @@ pub struct Settings {
     pub expiry_interval_seconds: u64,
     /// How often the times of last use are written down, in seconds.
     pub use_flush_interval_seconds: u64,
+    /// What the origins of the companies' logs begin with: the name of this installation, such as
+    /// `ledger.example/log`. Another name makes other logs, with other keys.
+    pub log_name: String,
+    /// The seed of the logs' keys, 64 hexadecimal digits. Where none is given, it is a file in the
+    /// evidence folder, made at the first start.
+    pub log_seed: Option<Hidden>,
+    /// The folder of what evidence keeps outside the database; beside the SQLite file unless set.
+    pub evidence_dir: Option<PathBuf>,
+    /// How long after an event a checkpoint is signed that covers it, at most, in milliseconds.
+    pub checkpoint_delay_ms: u64,
+    /// Whether anybody may read checkpoints, keys and hashes of the logs. Never their entries.
+    pub public_log: bool,
+    /// Witnesses that are asked to cosign checkpoints.
+    pub witnesses: Vec<WitnessSetting>,
+    /// How many witnesses must have cosigned before that is served; all unless set.
+    pub witness_quorum: Option<usize>,
 }
 
 impl Default for Settings {
@@ -121,6 +162,13 @@ impl Default for Settings {
             scopes: Vec::new(),
             expiry_interval_seconds: 1,
             use_flush_interval_seconds: 10,
+            log_name: LogName::default().as_str().to_owned(),
+            log_seed: None,
+            evidence_dir: None,
+            checkpoint_delay_ms: 1000,
+            public_log: false,
+            witnesses: Vec::new(),
+            witness_quorum: None,
         }
     }
 }
@@ -230,7 +278,39 @@ impl Settings {
         if names.len() < count {
             return Err(InvalidSettings::of("scopes", "each may be named only once"));
         }
+        self.evidence()?;
         self.checked_public_url().map(|_| ())
+    }
+
+    /// What was chosen about evidence.
+    ///
+    /// # Errors
+    /// When a setting is not acceptable.
+    pub fn evidence(&self) -> Result<EvidenceChoices, InvalidSettings> {
+        let name: LogName = self
+            .log_name
+            .parse()
+            .map_err(|error| InvalidSettings::of("log_name", format!("{error}")))?;
+        let seed = self.log_seed.as_ref().map(|Hidden(text)| text.parse::<Seed>());
+        let seed =
+            seed.transpose().map_err(|error| InvalidSettings::of("log_seed", error.to_string()))?;
+        if !(10..=60_000).contains(&self.checkpoint_delay_ms) {
+            return Err(InvalidSettings::of("checkpoint_delay_ms", "must be 10 to 60000"));
+        }
+        let quorum = self.witness_quorum.unwrap_or(self.witnesses.len());
+        if quorum > self.witnesses.len() {
+            return Err(InvalidSettings::of("witness_quorum", "is more than there are witnesses"));
+        }
+        let witnesses = self.witnesses.iter().map(witness).collect::<Result<_, _>>()?;
+        Ok(EvidenceChoices {
+            name,
+            seed,
+            folder: self.evidence_dir.clone(),
+            delay: Duration::from_millis(self.checkpoint_delay_ms),
+            public: self.public_log,
+            witnesses,
+            quorum,
+        })
     }
 
     /// The public URL, without a slash at its end, where one is set.
@@ -283,6 +363,8 @@ impl Settings {
                 freshness_bound: Duration::from_millis(self.freshness_bound_milliseconds),
                 ..PostgresChoices::default()
             },
+            // They were checked when they were loaded.
+            evidence: self.evidence().unwrap_or_default(),
         }
     }
 
@@ -295,6 +377,18 @@ impl Settings {
     pub const fn use_flush_interval(&self) -> Duration {
         Duration::from_secs(self.use_flush_interval_seconds)
     }
+}
+
+fn witness(setting: &WitnessSetting) -> Result<Witness, InvalidSettings> {
+    let unacceptable = |problem: String| InvalidSettings::of("witnesses", problem);
+    let url = url::Url::parse(&setting.url)
+        .map_err(|error| unacceptable(format!("{:?}: {error}", setting.url)))?;
+    if !matches!(url.scheme(), "http" | "https") {
+        return Err(unacceptable(format!("{:?} is no http or https URL", setting.url)));
+    }
+    let key: WitnessKey =
+        setting.key.parse().map_err(|error| unacceptable(format!("{:?}: {error}", setting.key)))?;
+    Ok(Witness { url: url.as_str().trim_end_matches('/').to_owned(), key })
 }
 
 /// Networks as a list, or as a text with commas or spaces between them, as the environment has it.
@@ -372,6 +466,11 @@ mod tests {
             ("max_connections = 0", "max_connections"),
             ("max_connections_per_address = 0", "max_connections_per_address"),
             ("log_format = \"xml\"", "xml"),
+            ("log_name = \"a b\"", "log_name"),
+            ("log_seed = \"ab\"", "log_seed"),
+            ("checkpoint_delay_ms = 1", "checkpoint_delay_ms"),
+            ("witness_quorum = 1", "witness_quorum"),
+            ("[[witnesses]]\nurl = \"ftp://x\"\nkey = \"x\"", "witnesses"),
         ] {
             let error = from_file(text, &json!({})).unwrap_err().to_string();
             assert!(error.contains(named), "{text}: {error}");

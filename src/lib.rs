@@ -5,9 +5,11 @@
 //! - [`console`]: the pages for people
 //! - [`cli`]: the commands
 //! - [`config`]: what an operator can set
+//! - [`evidence`]: formats, keys and proofs that anyone can check
 
 pub mod app;
 pub mod cli;
 pub mod config;
 pub mod console;
+pub mod evidence;
 pub mod http;

@@ -216,6 +216,7 @@ async fn what_is_public_is_described_as_public_and_nothing_else() {
         let expected = match access {
             Access::Public => json!([{}]),
             Access::Client => json!([{"client": []}, {}]),
+            Access::Log => json!([{"key": []}, {}]),
             Access::Key | Access::Power(_) => json!([{"key": []}]),
         };
         assert_eq!(*security, expected, "{method} {path}");

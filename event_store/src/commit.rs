@@ -4,6 +4,7 @@ use crate::clock::Entropy;
 use crate::entry;
 use crate::error::StoreError;
 use crate::record::{Metadata, PrivatePart, StreamId};
+use token_ledger_domain::company::CompanyEvent;
 use token_ledger_domain::{Actor, CompanyId, LedgerEvent, Timestamp};
 use uuid::Uuid;
 
@@ -112,10 +113,16 @@ impl Commit {
         let metadata = Metadata { actor: context.actor, request_id: context.request_id.clone() }
             .to_text()
             .map_err(unwritable)?;
-        let private = (context.private != PrivatePart::default())
-            .then(|| serde_json::to_string(&context.private))
-            .transpose()
-            .map_err(unwritable)?;
+        let text = |part: &PrivatePart| {
+            let text = (*part != PrivatePart::default()).then(|| serde_json::to_string(part));
+            text.transpose().map_err(unwritable)
+        };
+        let of_person = text(&context.private)?;
+        // An address is kept with the event about its person only: that is where it is erased.
+        let of_others = match context.private.email {
+            None => of_person.clone(),
+            Some(_) => text(&PrivatePart { email: None, ..context.private.clone() })?,
+        };
         // One draw for all salts: each is a call of the operating system.
         let mut salts = vec![[0; 32]; 2 * events.len()];
         entropy.fill(salts.as_flattened_mut());
@@ -124,6 +131,9 @@ impl Commit {
             let payload = event.payload().map_err(unwritable)?;
             let salt = salts[0];
             let commitment = entry::content_commitment(&salt, &payload, &metadata);
+            let about_person =
+                matches!(event, LedgerEvent::Company(CompanyEvent::MemberAdded { .. }));
+            let private = if about_person { &of_person } else { &of_others };
             let private = private.clone().map(|data| {
                 let salt = salts[1];
                 let commitment = entry::private_commitment(&salt, &data);

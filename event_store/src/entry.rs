@@ -6,7 +6,7 @@
 //! §2.1, so that the entries of a company are the leaves of one Merkle tree, position P being leaf
 //! P - 1.
 
-use crate::record::StreamId;
+use crate::record::{RecordedEvent, StreamId};
 use sha2::{Digest, Sha256};
 use std::fmt::Write as _;
 use token_ledger_domain::{CompanyId, Timestamp};
@@ -35,6 +35,25 @@ pub struct Entry<'a> {
     pub private: Option<[u8; 32]>,
     /// The entry hash of the stream's previous event.
     pub previous: Option<[u8; 32]>,
+}
+
+impl<'a> Entry<'a> {
+    /// The entry of an event as it is stored, the commitment to its content computed anew.
+    /// `previous` is the entry hash of the event before it in its stream.
+    pub fn of(event: &'a RecordedEvent, previous: Option<[u8; 32]>) -> Self {
+        Self {
+            company: event.company,
+            position: event.position,
+            stream: event.stream,
+            sequence: event.sequence,
+            event_type: &event.event_type,
+            event_version: &event.event_version,
+            recorded_at: event.recorded_at,
+            content: content_commitment(&event.salt, &event.payload, &event.metadata),
+            private: event.private_commitment,
+            previous,
+        }
+    }
 }
 
 impl Entry<'_> {

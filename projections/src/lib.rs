@@ -23,6 +23,7 @@ pub mod attempts;
 pub mod audit;
 pub mod clients;
 pub mod companies;
+pub mod erasure;
 pub mod freshness;
 pub mod index;
 pub mod keys;
@@ -37,6 +38,7 @@ pub mod sql;
 pub mod sqlite;
 pub mod tokens;
 mod touched;
+pub mod tree;
 
 pub use audit::AuditTrail;
 pub use clients::Clients;

@@ -78,6 +78,9 @@ pub enum AppError {
     /// Reading the audit trail would have shown less than what was committed.
     #[error("the audit trail has not caught up with the ledger; try again")]
     AuditBehind,
+    /// No checkpoint was signed that covers what was asked for.
+    #[error("no signed checkpoint covers this: {0}")]
+    Unsigned(String),
     /// A failure of ours.
     #[error(transparent)]
     Failed(#[from] StoreError),

@@ -4,7 +4,9 @@ pub mod attempts;
 pub mod audit;
 pub mod clients;
 pub mod companies;
+pub mod erasure;
 pub mod error;
+pub mod evidence;
 pub mod input;
 pub mod jobs;
 pub mod keys;
@@ -14,6 +16,7 @@ mod once;
 mod opened;
 pub mod operations;
 pub mod outcome;
+mod outside;
 pub mod passwords;
 mod past;
 pub mod people;
@@ -22,16 +25,19 @@ pub mod rebuilds;
 pub mod sessions;
 pub mod setup;
 pub mod sign_in;
+pub mod signing;
 pub mod streams;
 pub mod throttle;
 pub mod tokens;
 pub mod view;
+pub mod witnessing;
 
 pub use error::AppError;
 pub use opened::PostgresChoices;
 use opened::{Following, Opened};
 
 use crate::config::DatabaseUrl;
+use evidence::{Evidence, EvidenceChoices};
 use parking_lot::RwLock;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -40,6 +46,7 @@ use token_ledger_domain::{Actor, Catalogue, CompanyId, Power, SecretKind};
 use token_ledger_event_store::{
     Access, Clock, Context, Entropy, Idempotency, Ledger, PrivatePart, Store, StoreError,
 };
+use token_ledger_projections::erasure::Erasures;
 use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::{self, Behind, RunnerHandle};
 use token_ledger_projections::{People, ReadModels, VerificationIndex};
@@ -61,6 +68,8 @@ pub struct Choices {
     pub client_prefix: String,
     /// How a PostgreSQL database is used.
     pub postgres: PostgresChoices,
+    /// How the ledger is evidenced.
+    pub evidence: EvidenceChoices,
 }
 
 impl Default for Choices {
@@ -71,6 +80,7 @@ impl Default for Choices {
             key_prefix: SecretKind::Key.default_prefix().to_owned(),
             client_prefix: SecretKind::Client.default_prefix().to_owned(),
             postgres: PostgresChoices::default(),
+            evidence: EvidenceChoices::default(),
         }
     }
 }
@@ -150,6 +160,9 @@ pub struct App {
     pub rebuilder: Arc<dyn Rebuilder>,
     /// What the operator chose.
     pub choices: Choices,
+    /// What lets anyone check the ledgers.
+    pub evidence: Evidence,
+    erasures: Box<dyn Erasures>,
     /// The projections that run behind the log, once [`App::start`] was called.
     behind: RwLock<Vec<RunnerHandle>>,
     projections: Vec<Arc<dyn Behind>>,
@@ -199,6 +212,8 @@ impl App {
             index,
             rebuilder,
             projections,
+            trees,
+            erasures,
             migrated,
             following,
         } = match url {
@@ -207,17 +222,20 @@ impl App {
                 opened::postgres(url.reveal(), access, clock, &choices.postgres).await?
             }
         };
+        let evidence = Evidence::new(choices.evidence.clone(), url, trees);
         Ok(Arc::new(Self {
             attempts: attempts::Attempts::default(),
             streams: streams::Streams::default(),
             throttle,
             ledger: Ledger::new(store, clock, entropy),
             rebuilder,
+            erasures,
             read,
             people,
             turns: passwords::Turns::default(),
             index,
             choices,
+            evidence,
             behind: RwLock::default(),
             projections,
             rebuilds: rebuilds::Rebuilds::default(),

@@ -123,7 +123,14 @@ async fn reset(settings: &Settings, ledger: &Path) -> Result<(), Failure> {
     {
         return Err(Failure::Failed(text));
     }
-    Ok(remove(ledger)?)
+    remove(ledger)?;
+    // What evidence keeps outside the database speaks of the ledger that is gone.
+    let mut folder = ledger.as_os_str().to_owned();
+    folder.push(".evidence");
+    match std::fs::remove_dir_all(&folder) {
+        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
+        _ => Ok(()),
+    }
 }
 
 async fn in_use(settings: &Settings) -> Result<(), Failure> {

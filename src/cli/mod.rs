@@ -3,10 +3,12 @@
 //! Answers go to stdout and diagnostics to stderr. A command exits with 0 when it is done, with 1
 //! when it failed or found something wrong, and with 2 when it was used wrongly.
 
+mod check_evidence;
 mod connections;
 mod demo;
 mod demo_history;
 mod demo_script;
+mod erase;
 mod export;
 mod key;
 mod migrate;
@@ -77,8 +79,12 @@ enum Command {
     Migrate,
     /// Rebuild the read models from the events, or check them against the events
     Replay(replay::Replay),
-    /// Check the ledgers: positions, sequences, payloads, hashes
+    /// Check the ledgers: positions, sequences, payloads, hashes, trees and checkpoints
     Verify(verify::Verify),
+    /// Check an evidence pack with nothing but files and a key
+    CheckEvidence(check_evidence::CheckEvidence),
+    /// Erase what names or describes a person; what the person did stays, with its proofs
+    Erase(erase::Erase),
     /// Write a company's events as NDJSON or CSV
     Export(export::Export),
     /// API keys
@@ -172,6 +178,7 @@ pub fn main() -> ExitCode {
 async fn run(place: Place, command: Command) -> Result<(), Failure> {
     match command {
         Command::Serve(serve) => serve.run(&place).await,
+        Command::CheckEvidence(check) => check.run(),
         other => {
             let settings = Settings::load(place.config.as_deref(), &place)?;
             start_log(settings.log_format, "warn");
@@ -181,6 +188,8 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
                 )),
                 Command::Demo(demo) => demo.run(&settings).await,
                 Command::Serve(serve) => serve.run(&place).await,
+                Command::CheckEvidence(check) => check.run(),
+                Command::Erase(erase) => erase.run(&settings).await,
                 Command::Setup(setup) => setup.run(&settings).await,
                 Command::Migrate => migrate::run(&settings).await,
                 Command::Replay(replay) => replay.run(&settings).await,

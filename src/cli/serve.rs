@@ -105,6 +105,24 @@ pub(super) struct Serve {
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     use_flush_interval_seconds: Option<u64>,
+    /// What the origins of the companies' logs begin with, such as `ledger.example/log`; another
+    /// name makes other logs, with other keys
+    #[arg(long, value_name = "NAME")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    log_name: Option<String>,
+    /// The folder of what evidence keeps outside the database: the seed of the logs' keys, unless
+    /// `TOKEN_LEDGER_LOG_SEED` is set, and the last checkpoints
+    #[arg(long, value_name = "FOLDER")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    evidence_dir: Option<PathBuf>,
+    /// How long after an event a checkpoint is signed that covers it, at most, in milliseconds
+    #[arg(long, value_name = "MS")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    checkpoint_delay_ms: Option<u64>,
+    /// Let anybody read checkpoints, keys and hashes of the logs; never their entries
+    #[arg(long)]
+    #[serde(skip_serializing_if = "is_false")]
+    public_log: bool,
 }
 
 #[derive(Clone, Debug, Serialize)]

@@ -5,6 +5,7 @@ use super::connections::{Entrance, Limits};
 use super::tls::{self, Tls};
 use crate::app::App;
 use crate::app::jobs::{self, Intervals};
+use crate::app::{signing, witnessing};
 use crate::http::{Proxies, Service, router};
 use std::sync::Arc;
 use std::time::Duration;
@@ -80,6 +81,8 @@ impl Server {
         let (stopping, is_stopping) = watch::channel(false);
         let (stop, stopped) = watch::channel(false);
         let mut tasks = app.start(&stopped);
+        tasks.push(signing::start(&app, &stopped));
+        tasks.extend(witnessing::start(&app, &stopped));
         tasks.extend(jobs::start(&app, intervals, &stopped));
         let acceptor = match tls {
             None => None,

@@ -27,6 +27,9 @@ pub enum Access {
     Key,
     /// This power in the company that the path names; on the platform where it names none.
     Power(Power),
+    /// An auditor's power in the company that the path names, or nothing where the operator has
+    /// opened the logs.
+    Log,
 }
 
 /// The challenge of the admin API (RFC 6750 §3).
@@ -104,7 +107,8 @@ fn admit(
     headers: &HeaderMap,
     ip: Option<IpAddr>,
 ) -> Result<Option<Authenticated>, Refused> {
-    if matches!(access, Access::Public | Access::Client) {
+    let opened = access == Access::Log && service.app.evidence.is_public();
+    if matches!(access, Access::Public | Access::Client) || opened {
         return Ok(None);
     }
     let credential = bearer(headers).ok_or_else(|| {
@@ -125,7 +129,12 @@ fn admit(
     };
     let asked = company.unwrap_or(key.company_id);
     let power = power_of(&key, asked);
-    if let Access::Power(needed) = access {
+    let needed = match access {
+        Access::Power(needed) => Some(needed),
+        Access::Log => Some(Power::Auditor),
+        Access::Public | Access::Key | Access::Client => None,
+    };
+    if let Some(needed) = needed {
         let stranger = company.is_some() && key.company_id != asked && power.is_none();
         let denied = Some(Denied { company, actor: Some(actor(&key)) });
         if stranger {

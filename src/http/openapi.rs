@@ -5,7 +5,7 @@
 
 use super::{
     audit, audit_stream, clients, companies, denials, docs_page, html, incidents, introspect, keys,
-    members, oauth, ops, policy, problems_page, projections, tokens, verify,
+    log, members, oauth, ops, people, policy, problems_page, projections, tokens, verify,
 };
 use axum::Json;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
@@ -31,6 +31,8 @@ use utoipa::{Modify, OpenApi};
         (name = "keys", description = "API keys, for programs that manage or audit"),
         (name = "clients", description = "OAuth clients: programs that get their tokens themselves"),
         (name = "audit", description = "What happened: lists, exports, a live stream"),
+        (name = "evidence", description = "Signed checkpoints, hashes and proofs: nobody has to \
+            trust the service"),
         (name = "operations", description = "Running the service"),
         (name = "documentation", description = "What you are reading"),
     ),
@@ -87,6 +89,15 @@ use utoipa::{Modify, OpenApi};
         denials::denials,
         denials::sign_ins,
         denials::exports,
+        log::checkpoint,
+        log::checkpoints,
+        log::key,
+        log::tile,
+        log::entries,
+        log::proof,
+        log::consistency,
+        log::evidence,
+        people::erase,
         projections::list,
         projections::rebuild,
         projections::progress,

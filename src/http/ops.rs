@@ -7,9 +7,11 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use token_ledger_event_store::StoreError;
+use token_ledger_projections::tree::TREE_NAME;
 use utoipa::ToSchema;
 
 /// A projection may be this far behind the log, in seconds, before the service is not ready.
@@ -93,11 +95,24 @@ async fn reasons(service: &Service) -> Vec<String> {
     if stalled > 0 {
         reasons.push(format!("{stalled} operations can't be read and stand still"));
     }
+    if service.app.evidence.disabled().is_some() {
+        reasons.push("checkpoints can't be signed".to_owned());
+    }
+    let unsigned = service.app.evidence.refused().len();
+    if unsigned > 0 {
+        reasons.push(format!(
+            "no checkpoint is signed for {unsigned} companies; the log says why and what to do"
+        ));
+    }
     match most_behind(service).await {
-        Ok(seconds) if seconds > MAX_LAG_SECONDS => {
-            reasons.push(format!("the audit trail is {seconds} s behind the ledger"));
+        Ok(lags) => {
+            for (name, seconds) in lags {
+                if seconds > MAX_LAG_SECONDS {
+                    let trail = if name == TREE_NAME { "the tree" } else { "the audit trail" };
+                    reasons.push(format!("{trail} is {seconds} s behind the ledger"));
+                }
+            }
         }
-        Ok(_) => {}
         Err(error) => {
             tracing::warn!(%error, "the ledger can't be read");
             reasons.push("the ledger can't be read".to_owned());
@@ -106,10 +121,10 @@ async fn reasons(service: &Service) -> Vec<String> {
     reasons
 }
 
-/// The age of the oldest event that a projection behind the log has not taken in, in seconds.
-async fn most_behind(service: &Service) -> Result<i64, StoreError> {
+/// The age of the oldest event that each projection behind the log has not taken in, in seconds.
+async fn most_behind(service: &Service) -> Result<BTreeMap<&'static str, i64>, StoreError> {
     let app = &service.app;
-    let (now, mut most) = (app.now(), 0);
+    let (now, mut most) = (app.now(), BTreeMap::new());
     for head in app.store().heads().await? {
         for runner in app.behind() {
             let position = runner.position(head.company);
@@ -119,7 +134,8 @@ async fn most_behind(service: &Service) -> Result<i64, StoreError> {
             let next = app.store().read(head.company, position, 1).await?;
             let age =
                 next.first().map_or(0, |event| now.as_seconds() - event.recorded_at.as_seconds());
-            most = most.max(age);
+            let lag = most.entry(runner.name()).or_insert(0);
+            *lag = age.max(*lag);
         }
     }
     Ok(most)
@@ -153,6 +169,7 @@ async fn measure(service: &Service) {
         metrics::gauge!("ledger_events").set(events as f64);
     }
     metrics::gauge!("operations_stalled").set(app.stalled_operations().len() as f64);
+    metrics::gauge!("log_unsigned_companies").set(app.evidence.refused().len() as f64);
     if let Ok(projections) = app.projections().await {
         for projection in projections {
             let stopped = projection.companies_stopped.len() as f64;
@@ -223,6 +240,10 @@ fn describe() {
     );
     metrics::describe_gauge!("ledger_companies", "Companies that have a ledger");
     metrics::describe_gauge!("ledger_events", "Events in all ledgers");
+    metrics::describe_gauge!(
+        "log_unsigned_companies",
+        "Companies for which no checkpoint is signed at the moment"
+    );
     metrics::describe_gauge!("projection_behind_events", "Events not yet taken in, by projection");
     metrics::describe_gauge!(
         "projection_stopped_companies",

@@ -392,7 +392,7 @@ impl From<AppError> for Problem {
             AppError::KeyReused => Kind::IdempotencyKeyReused,
             AppError::MemberElsewhere => Kind::AboveOwnPower,
             AppError::BadCredentials => Kind::Unauthorized,
-            AppError::AuditBehind | AppError::Busy => Kind::Unavailable,
+            AppError::AuditBehind | AppError::Busy | AppError::Unsigned(_) => Kind::Unavailable,
         };
         Self::new(kind, detail)
     }

@@ -6,8 +6,8 @@ use super::envelope::envelope;
 use super::oauth::{metadata, published, revoke, token};
 use super::problem::{Kind, Problem};
 use super::{
-    audit, audit_stream, clients, companies, denials, docs_page, html, incidents, keys, members,
-    openapi, ops, policy, problems_page, projections, tokens, verify,
+    audit, audit_stream, clients, companies, denials, docs_page, html, incidents, keys, log,
+    members, openapi, ops, people, policy, problems_page, projections, tokens, verify,
 };
 use crate::console;
 use axum::Router;
@@ -108,7 +108,7 @@ impl Routes {
 
 /// All routes of the service.
 pub fn routes(service: Arc<Service>) -> Routes {
-    use Access::{Client, Key, Power, Public};
+    use Access::{Client, Key, Log, Power, Public};
     Routes::new(service)
         .get("/v1/whoami", Key, companies::whoami)
         .get("/v1/scopes", Key, companies::scopes)
@@ -179,6 +179,15 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/v1/companies/{company_id}/audit/denials", Power(Auditor), denials::denials)
         .get("/v1/companies/{company_id}/audit/sign-ins", Power(Auditor), denials::sign_ins)
         .get("/v1/companies/{company_id}/audit/exports", Power(Auditor), denials::exports)
+        .get("/v1/companies/{company_id}/tokens/{token_id}/evidence", Power(Auditor), log::evidence)
+        .post("/v1/companies/{company_id}/people/{person_id}/erase", Power(Operator), people::erase)
+        .get("/v1/companies/{company_id}/log/checkpoint", Log, log::checkpoint)
+        .get("/v1/companies/{company_id}/log/checkpoints", Log, log::checkpoints)
+        .get("/v1/companies/{company_id}/log/key", Log, log::key)
+        .get("/v1/companies/{company_id}/log/tile/entries/{*tile}", Power(Auditor), log::entries)
+        .get("/v1/companies/{company_id}/log/tile/{level}/{*tile}", Log, log::tile)
+        .get("/v1/companies/{company_id}/log/proof", Power(Auditor), log::proof)
+        .get("/v1/companies/{company_id}/log/consistency", Power(Auditor), log::consistency)
         .get("/v1/audit/events", Power(Operator), audit::events_everywhere)
         .get("/v1/projections", Power(Operator), projections::list)
         .get("/v1/projections/{name}/rebuild", Power(Operator), projections::progress)

@@ -43,8 +43,8 @@ const SERVICE: &str = "ledger_test_service";
 pub enum Storage {
     /// A file in a folder that goes with it.
     Sqlite(TempDir),
-    /// A database with a schema that is up to date.
-    Postgres(TestDatabase),
+    /// A database with a schema that is up to date, and the folder of what is kept outside it.
+    Postgres(TestDatabase, TempDir),
 }
 
 impl Storage {
@@ -57,7 +57,7 @@ impl Storage {
         let config = token_ledger_event_store::postgres::Config::new(place.url());
         token_ledger_event_store::postgres::Database::connect(config).await.expect("a schema");
         place.let_in(SERVICE, "token_ledger_service").await;
-        Self::Postgres(place)
+        Self::Postgres(place, TempDir::new().expect("a folder"))
     }
 
     /// A file, whichever database tests run on.
@@ -68,7 +68,7 @@ impl Storage {
     pub fn url(&self) -> DatabaseUrl {
         match self {
             Self::Sqlite(folder) => DatabaseUrl::Sqlite(folder.path().join("ledger.db")),
-            Self::Postgres(place) => place.url_as(SERVICE).parse().expect("a URL"),
+            Self::Postgres(place, _) => place.url_as(SERVICE).parse().expect("a URL"),
         }
     }
 
@@ -81,7 +81,7 @@ impl Storage {
                 let lifted = "DROP TRIGGER IF EXISTS events_are_never_changed;";
                 database.execute_batch(&format!("{lifted} {sql}")).expect("it is changed");
             }
-            Self::Postgres(place) => {
+            Self::Postgres(place, _) => {
                 place.run_blocking(&format!("ALTER TABLE events DISABLE TRIGGER ALL; {sql}"));
             }
         }
@@ -91,7 +91,11 @@ impl Storage {
     pub async fn open(&self, clock: &Arc<SetClock>) -> Arc<App> {
         let entropy = Arc::new(SystemEntropy);
         let clock = Arc::clone(clock);
-        App::open(&self.url(), Access::Write, clock, entropy, Choices::default())
+        let mut choices = Choices::default();
+        if let Self::Postgres(_, folder) = self {
+            choices.evidence.folder = Some(folder.path().to_owned());
+        }
+        App::open(&self.url(), Access::Write, clock, entropy, choices)
             .await
             .expect("the database opens")
     }

@@ -272,6 +272,8 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
+    // What is erased is overwritten and not only let go.
+    connection.pragma_update(None, "secure_delete", true).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
 }

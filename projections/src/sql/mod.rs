@@ -11,6 +11,7 @@ pub mod checkpoints;
 pub mod clients;
 mod columns;
 pub mod companies;
+mod erasure;
 pub mod keys;
 pub(crate) mod live;
 pub mod members;
@@ -20,11 +21,14 @@ mod read_models;
 mod table;
 pub mod tokens;
 mod tokens_query;
+mod trees;
 pub mod uses;
 mod value;
 
 pub use columns::{Columns, FromColumns, Unreadable};
+pub use erasure::SqlErasures;
 pub use table::{Key, Statements, Table};
+pub use trees::SqlTrees;
 pub use value::{Kind, Value};
 
 use std::borrow::Cow;

@@ -1,0 +1,298 @@
+//! Trees, their checkpoints, and the follower that builds them, in SQL.
+
+use super::{Columns, FromColumns, Sql, Statement, Unreadable, Value};
+use crate::runner::Behind;
+use crate::sql::checkpoints;
+use crate::tree::{Edge, SignedCheckpoint, TREE_NAME, TREE_VERSION, TileData, Trees};
+use async_trait::async_trait;
+use std::borrow::Cow;
+use std::sync::Arc;
+use token_ledger_domain::{CompanyId, Timestamp};
+use token_ledger_event_store::StoreError;
+
+/// Entries that are taken into the tree in one transaction: 64 full tiles.
+const BATCH: usize = 64 * 256;
+
+const LEAVES: &str = "SELECT position, entry_hash FROM events \
+    WHERE company_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
+// Only whoever still finds the checkpoint where it was read may move it: a leaf is never taken in
+// twice, whichever process was faster.
+const MOVE: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
+    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, projection) DO UPDATE SET \
+    version = excluded.version, position = excluded.position \
+    WHERE checkpoints.position = ?5 OR checkpoints.version <> excluded.version";
+const CLEAR: &str = "DELETE FROM log_tiles WHERE company_id = ?1";
+const PUT_TILE: &str = "INSERT INTO log_tiles (company_id, level, tile, hashes) \
+    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, level, tile) DO UPDATE SET \
+    hashes = excluded.hashes";
+const LEVEL: &str = "SELECT level, tile, hashes FROM log_tiles \
+    WHERE company_id = ?1 AND level = ?2 AND tile >= ?3 ORDER BY tile LIMIT ?4";
+const PREDECESSORS: &str = "SELECT e.position, p.entry_hash FROM events e JOIN events p \
+    ON p.aggregate_type = e.aggregate_type AND p.aggregate_id = e.aggregate_id \
+    AND p.sequence = e.sequence - 1 AND p.company_id = e.company_id \
+    WHERE e.company_id = ?1 AND e.position > ?2 AND e.position <= ?3 ORDER BY e.position";
+const LAST_CHECKPOINT: &str = "SELECT company_id, origin, size, root, verifier_key, note, \
+    cosignatures, signed_at FROM log_checkpoints WHERE company_id = ?1 AND origin = ?2 \
+    ORDER BY size DESC LIMIT 1";
+// The row of the head is the lock: of several processes, one signs at a time, and each checkpoint
+// is of a larger tree than the one before.
+const RAISE_HEAD: &str = "INSERT INTO log_heads (company_id, origin, verifier_key, size) \
+    VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, origin) DO UPDATE SET size = excluded.size \
+    WHERE log_heads.size < excluded.size AND log_heads.verifier_key = excluded.verifier_key";
+const KEEP_CHECKPOINT: &str = "INSERT INTO log_checkpoints (company_id, origin, size, root, \
+    verifier_key, note, cosignatures, signed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+const KEEP_COSIGNATURE: &str = "UPDATE log_checkpoints SET cosignatures = cosignatures || ?4 \
+    WHERE company_id = ?1 AND origin = ?2 AND size = ?3";
+
+/// Trees and checkpoints in an SQL database.
+#[derive(Debug)]
+pub struct SqlTrees<S> {
+    sql: Arc<S>,
+}
+
+impl<S> SqlTrees<S> {
+    /// Those in this database.
+    pub const fn new(sql: Arc<S>) -> Self {
+        Self { sql }
+    }
+}
+
+impl FromColumns for TileData {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        let hashes = row.optional_bytes(2)?.unwrap_or_default();
+        if hashes.is_empty() || hashes.len() % 32 > 0 || hashes.len() > 256 * 32 {
+            let problem = format!("{} bytes are not 1 to 256 hashes", hashes.len());
+            return Err(row.unreadable(2, problem));
+        }
+        Ok(Self { level: row.number(0)?, index: row.number(1)?, hashes: hashes.to_vec() })
+    }
+}
+
+/// An entry's hash with a position.
+struct Leaf {
+    position: u64,
+    hash: [u8; 32],
+}
+
+impl FromColumns for Leaf {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self { position: row.number(0)?, hash: row.digest(1)?.0 })
+    }
+}
+
+/// A follower's checkpoint: position and version.
+struct Place(u64, u32);
+
+impl FromColumns for Place {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self(row.number(0)?, row.number(1)?))
+    }
+}
+
+impl FromColumns for SignedCheckpoint {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self {
+            company_id: row.company(0)?,
+            origin: row.text(1)?.to_owned(),
+            size: row.number(2)?,
+            root: row.digest(3)?.0,
+            verifier_key: row.text(4)?.to_owned(),
+            note: row.text(5)?.to_owned(),
+            cosignatures: row.text(6)?.to_owned(),
+            signed_at: row.time(7)?,
+        })
+    }
+}
+
+fn bytes(bytes: &[u8]) -> Value<'static> {
+    Value::Bytes(Some(Cow::Owned(bytes.to_vec())))
+}
+
+fn put(company: CompanyId, tile: &TileData) -> Statement {
+    Statement::new(PUT_TILE)
+        .with(company)
+        .with(u32::from(tile.level))
+        .with(tile.index)
+        .with(bytes(&tile.hashes))
+}
+
+impl<S: Sql + 'static> SqlTrees<S> {
+    async fn place(&self, company: CompanyId) -> Result<u64, StoreError> {
+        let query = Statement::new(checkpoints::ONE).with(company).with(TREE_NAME);
+        let stored: Option<Place> = self.sql.fetch_one(query).await?;
+        Ok(stored.filter(|place| place.1 == TREE_VERSION).map_or(0, |place| place.0))
+    }
+
+    async fn stored_tiles(
+        &self,
+        company: CompanyId,
+        tiles: &[(u8, u64)],
+    ) -> Result<Vec<TileData>, StoreError> {
+        if tiles.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut query = Statement::new("").with(company);
+        let mut wanted = Vec::with_capacity(tiles.len());
+        for (level, index) in tiles {
+            query = query.with(u32::from(*level)).with(*index);
+            let last = query.parameters.len();
+            wanted.push(format!("(level = ?{} AND tile = ?{last})", last - 1));
+        }
+        query.text = format!(
+            "SELECT level, tile, hashes FROM log_tiles WHERE company_id = ?1 AND ({})",
+            wanted.join(" OR ")
+        )
+        .into();
+        self.sql.fetch(query).await
+    }
+}
+
+#[async_trait]
+impl<S: Sql + 'static> Behind for SqlTrees<S> {
+    fn name(&self) -> &'static str {
+        TREE_NAME
+    }
+
+    async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
+        self.place(company).await
+    }
+
+    async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
+        let size = self.place(company).await?;
+        let query = Statement::new(LEAVES).with(company).with(size).with(BATCH);
+        let leaves: Vec<Leaf> = self.sql.fetch(query).await?;
+        let Some(last) = leaves.last().map(|leaf| leaf.position) else { return Ok(Some(size)) };
+        let tiles = self.stored_tiles(company, &Edge::tiles(size)).await?;
+        let corrupt =
+            |position, problem: String| StoreError::Corrupt { company, position, problem };
+        let mut edge =
+            Edge::restore(size, &tiles).map_err(|error| corrupt(size, error.to_string()))?;
+        let mut full = Vec::new();
+        for leaf in &leaves {
+            let expected = edge.size() + 1;
+            if leaf.position != expected {
+                return Err(corrupt(expected, "the event is missing".to_owned()));
+            }
+            edge.push(&leaf.hash, &mut full);
+        }
+        let mut statements = vec![
+            Statement::new(MOVE)
+                .with(company)
+                .with(TREE_NAME)
+                .with(TREE_VERSION)
+                .with(last)
+                .with(size)
+                .required(),
+        ];
+        if size == 0 {
+            // Another version may have left tiles.
+            statements.push(Statement::new(CLEAR).with(company));
+        }
+        statements.extend(full.iter().map(|tile| put(company, tile)));
+        statements.extend(edge.partial().map(|tile| put(company, &tile)));
+        let taken = self.sql.transact(statements).await?;
+        // Another process was faster.
+        if taken { Ok(Some(last)) } else { self.place(company).await.map(Some) }
+    }
+}
+
+#[async_trait]
+impl<S: Sql + 'static> Trees for SqlTrees<S> {
+    async fn size(&self, company: CompanyId) -> Result<u64, StoreError> {
+        self.place(company).await
+    }
+
+    async fn tiles(
+        &self,
+        company: CompanyId,
+        tiles: &[(u8, u64)],
+    ) -> Result<Vec<TileData>, StoreError> {
+        self.stored_tiles(company, tiles).await
+    }
+
+    async fn level(
+        &self,
+        company: CompanyId,
+        level: u8,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<TileData>, StoreError> {
+        let query = Statement::new(LEVEL);
+        self.sql.fetch(query.with(company).with(u32::from(level)).with(from).with(limit)).await
+    }
+
+    async fn predecessors(
+        &self,
+        company: CompanyId,
+        after: u64,
+        last: u64,
+    ) -> Result<Vec<(u64, [u8; 32])>, StoreError> {
+        let query = Statement::new(PREDECESSORS).with(company).with(after).with(last);
+        let found: Vec<Leaf> = self.sql.fetch(query).await?;
+        Ok(found.into_iter().map(|leaf| (leaf.position, leaf.hash)).collect())
+    }
+
+    async fn last_checkpoint(
+        &self,
+        company: CompanyId,
+        origin: &str,
+    ) -> Result<Option<SignedCheckpoint>, StoreError> {
+        let query = Statement::new(LAST_CHECKPOINT).with(company).with(origin.to_owned());
+        self.sql.fetch_one(query).await
+    }
+
+    async fn checkpoints(
+        &self,
+        company: CompanyId,
+        after: Option<(Timestamp, String, u64)>,
+        descending: bool,
+        limit: usize,
+    ) -> Result<Vec<SignedCheckpoint>, StoreError> {
+        let (beyond, order) = if descending { ("<", "DESC") } else { (">", "ASC") };
+        let mut query = Statement::new("").with(company).with(limit);
+        let mut place = String::new();
+        if let Some((signed_at, origin, size)) = after {
+            query = query.with(signed_at).with(origin).with(size);
+            place = format!(" AND (signed_at, origin, size) {beyond} (?3, ?4, ?5)");
+        }
+        query.text = format!(
+            "SELECT company_id, origin, size, root, verifier_key, note, cosignatures, signed_at \
+             FROM log_checkpoints WHERE company_id = ?1{place} \
+             ORDER BY signed_at {order}, origin {order}, size {order} LIMIT ?2"
+        )
+        .into();
+        self.sql.fetch(query).await
+    }
+
+    async fn keep_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<bool, StoreError> {
+        let head = Statement::new(RAISE_HEAD)
+            .with(checkpoint.company_id)
+            .with(checkpoint.origin.clone())
+            .with(checkpoint.verifier_key.clone())
+            .with(checkpoint.size)
+            .required();
+        let keep = Statement::new(KEEP_CHECKPOINT)
+            .with(checkpoint.company_id)
+            .with(checkpoint.origin.clone())
+            .with(checkpoint.size)
+            .with(bytes(&checkpoint.root))
+            .with(checkpoint.verifier_key.clone())
+            .with(checkpoint.note.clone())
+            .with(checkpoint.cosignatures.clone())
+            .with(checkpoint.signed_at);
+        self.sql.transact(vec![head, keep]).await
+    }
+
+    async fn keep_cosignature(
+        &self,
+        checkpoint: &SignedCheckpoint,
+        line: &str,
+    ) -> Result<(), StoreError> {
+        let keep = Statement::new(KEEP_COSIGNATURE)
+            .with(checkpoint.company_id)
+            .with(checkpoint.origin.clone())
+            .with(checkpoint.size)
+            .with(line.to_owned());
+        self.sql.execute(keep).await
+    }
+}

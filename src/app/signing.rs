@@ -1,0 +1,277 @@
+//! Signing checkpoints: a bounded delay after the last event, and when the service stops.
+//!
+//! For each company with new entries: the tree must extend the last checkpoint, the stored one and
+//! the one kept outside the database; then the new one is signed, kept outside, and stored, in this
+//! order. What was published is therefore known outside the database, whatever happens to it. The
+//! store takes one checkpoint for a size, and none that is smaller than the last: of several
+//! processes that sign, one wins, and the others find its checkpoint.
+
+use super::App;
+use super::evidence::statement;
+use crate::evidence::keys::LogKey;
+use crate::evidence::note::{Statement, VerifierKey};
+use crate::evidence::proof::{self, TileSet};
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+use token_ledger_domain::CompanyId;
+use token_ledger_event_store::StoreError;
+use token_ledger_projections::tree::{Edge, SignedCheckpoint, TREE_NAME};
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+
+/// The part of the delay that is left for bringing the tree up to date and signing.
+const MARGIN: u32 = 4;
+/// How long the tree may take to take in the last events.
+const CATCH_UP: Duration = Duration::from_secs(10);
+/// How long after a failed round the next one begins.
+const RETRY: Duration = Duration::from_secs(1);
+
+/// Why nothing is signed for a company.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Unsigned {
+    /// The tree is not one that may be signed.
+    #[error("{0}")]
+    Refused(String),
+    /// Something failed; the next round tries again.
+    #[error(transparent)]
+    Failed(#[from] StoreError),
+}
+
+/// Starts signing; it ends when `stop` turns true and everything appended by then is signed.
+pub fn start(app: &Arc<App>, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
+    let (app, stop) = (Arc::clone(app), stop.clone());
+    tokio::spawn(async move {
+        if let Err(error) = app.take_seed().await {
+            tracing::error!(%error, "checkpoints can't be signed");
+            *app.evidence.disabled.write() = Some(error.to_string());
+            return;
+        }
+        run(&app, stop).await;
+    })
+}
+
+async fn run(app: &App, mut stop: watch::Receiver<bool>) {
+    let delay = app.evidence.choices.delay;
+    let gather = delay.saturating_sub(delay / MARGIN);
+    let mut appended = app.store().watch();
+    let mut signed = HashMap::new();
+    while !*stop.borrow() {
+        appended.mark_unchanged();
+        let whole = app.sign_due(&mut signed).await;
+        let retry = async {
+            if whole {
+                std::future::pending::<()>().await;
+            } else {
+                tokio::time::sleep(RETRY).await;
+            }
+        };
+        tokio::select! {
+            _ = appended.changed() => {
+                tokio::select! {
+                    () = tokio::time::sleep(gather) => {}
+                    _ = stop.changed() => {}
+                }
+            }
+            () = retry => {}
+            _ = stop.changed() => {}
+        }
+    }
+    app.sign_due(&mut signed).await;
+}
+
+impl App {
+    /// Reads the seed of the logs' keys, or makes it at the first start.
+    async fn take_seed(&self) -> Result<(), StoreError> {
+        if self.evidence.seed.get().is_some() {
+            return Ok(());
+        }
+        let outside = self.evidence.outside.clone();
+        let entropy = Arc::clone(self.ledger.entropy());
+        let seed = tokio::task::spawn_blocking(move || outside.seed_or_new(entropy.as_ref()))
+            .await
+            .map_err(|error| StoreError::Rejected(error.to_string()))??;
+        let _ = self.evidence.seed.set(seed);
+        Ok(())
+    }
+
+    /// Signs for every company that has new entries; answers whether that worked out for all.
+    async fn sign_due(&self, signed: &mut HashMap<CompanyId, u64>) -> bool {
+        let heads = match self.store().heads().await {
+            Ok(heads) => heads,
+            Err(error) => {
+                tracing::error!(%error, "can't read the heads");
+                return false;
+            }
+        };
+        let mut whole = true;
+        for head in heads {
+            let company = head.company;
+            if signed.get(&company).is_some_and(|size| *size >= head.position) {
+                continue;
+            }
+            match self.sign_company(company, head.position).await {
+                Ok(size) => {
+                    whole &= size >= head.position;
+                    signed.insert(company, size);
+                    if self.evidence.refused.write().remove(&company).is_some() {
+                        tracing::info!(%company, "checkpoints are signed again");
+                    }
+                    self.evidence.signed.send_modify(|count| *count = count.wrapping_add(1));
+                }
+                Err(error) => {
+                    whole = false;
+                    let reason = error.to_string();
+                    let before = self.evidence.refused.write().insert(company, reason.clone());
+                    if before.as_ref() != Some(&reason) {
+                        tracing::error!(%company, reason, "no checkpoint is signed");
+                    }
+                }
+            }
+        }
+        whole
+    }
+
+    /// Signs the company's tree, if it has grown since; answers the size that is signed.
+    pub(super) async fn sign_company(
+        &self,
+        company: CompanyId,
+        head: u64,
+    ) -> Result<u64, Unsigned> {
+        let evidence = &self.evidence;
+        let Some(key) = evidence.key(company) else {
+            return Err(Unsigned::Refused("there is no seed".to_owned()));
+        };
+        if let Some(tree) = self.behind().into_iter().find(|runner| runner.name() == TREE_NAME) {
+            tree.reached(company, head, CATCH_UP).await;
+        }
+        let size = evidence.trees.size(company).await?;
+        if size == 0 {
+            return Ok(0);
+        }
+        let stored = evidence.trees.last_checkpoint(company, key.origin()).await?;
+        let outside = self.outside_checkpoint(company, &key).await?;
+        let verifier_key = key.verifier_key();
+        if let Some(stored) = &stored
+            && stored.verifier_key != verifier_key
+        {
+            return Err(Unsigned::Refused(format!(
+                "the log {} was signed with another key than the seed gives; put the seed back \
+                 (or TOKEN_LEDGER_LOG_SEED), or, if it is lost, declare a new origin with \
+                 --log-name",
+                key.origin()
+            )));
+        }
+        let mut tiles = TileSet::new();
+        tiles.extend(evidence.trees.tiles(company, &Edge::tiles(size)).await?);
+        let root = evidence.compute(company, &mut tiles, |tiles| proof::root(tiles, size)).await?;
+        let tree = Statement { origin: key.origin().to_owned(), size, root };
+        for (earlier, place) in [
+            (outside.clone(), "kept in the evidence folder"),
+            (stored.as_ref().map(statement), "stored in the database"),
+        ] {
+            let Some(earlier) = earlier else { continue };
+            if earlier.size > head || !self.extends(company, &mut tiles, &tree, &earlier).await? {
+                return Err(Unsigned::Refused(not_extended(&earlier, head, place)));
+            }
+        }
+        if stored.as_ref().is_some_and(|stored| stored.size >= size) {
+            // Another process may have signed it, or this one without living to say so.
+            self.keep_outside(company, stored.as_ref(), outside.as_ref()).await?;
+            return Ok(size);
+        }
+        let note = tree.sign(&key).map_err(|error| Unsigned::Refused(error.to_string()))?;
+        let checkpoint = SignedCheckpoint {
+            company_id: company,
+            origin: tree.origin,
+            size,
+            root: root.0,
+            verifier_key,
+            note,
+            cosignatures: String::new(),
+            signed_at: self.now(),
+        };
+        self.keep_outside(company, Some(&checkpoint), outside.as_ref()).await?;
+        // Where another process was faster, its checkpoint is as good.
+        evidence.trees.keep_checkpoint(&checkpoint).await?;
+        Ok(size)
+    }
+
+    /// What the checkpoint that is kept outside the database says.
+    async fn outside_checkpoint(
+        &self,
+        company: CompanyId,
+        key: &LogKey,
+    ) -> Result<Option<Statement>, Unsigned> {
+        let (outside, name) = (self.evidence.outside.clone(), self.evidence.choices.name.clone());
+        let note = blocking(move || outside.checkpoint(&name, company)).await?;
+        let Some(note) = note else { return Ok(None) };
+        let statement = key.verifier_key().parse().and_then(|key: VerifierKey| key.open(&note));
+        statement.map(Some).map_err(|error| {
+            Unsigned::Refused(format!(
+                "the last checkpoint of the log {}, kept in {}, can't be read: {error}; put the \
+                 file or the seed back, or declare a new origin with --log-name",
+                key.origin(),
+                self.evidence.outside.folder().display()
+            ))
+        })
+    }
+
+    /// Keeps a checkpoint outside the database, unless a later one is kept there.
+    async fn keep_outside(
+        &self,
+        company: CompanyId,
+        checkpoint: Option<&SignedCheckpoint>,
+        kept: Option<&Statement>,
+    ) -> Result<(), StoreError> {
+        let Some(checkpoint) = checkpoint else { return Ok(()) };
+        if kept.is_some_and(|kept| kept.size >= checkpoint.size) {
+            return Ok(());
+        }
+        let (outside, name) = (self.evidence.outside.clone(), self.evidence.choices.name.clone());
+        let note = checkpoint.note.clone();
+        blocking(move || outside.keep_checkpoint(&name, company, &note)).await
+    }
+
+    /// Whether the tree extends an earlier one.
+    async fn extends(
+        &self,
+        company: CompanyId,
+        tiles: &mut TileSet,
+        tree: &Statement,
+        earlier: &Statement,
+    ) -> Result<bool, StoreError> {
+        if earlier.size > tree.size {
+            // The tree has not come as far as the log yet; the next round tells.
+            return Err(StoreError::Unavailable(format!(
+                "the tree has {} entries, the last checkpoint {}",
+                tree.size, earlier.size
+            )));
+        }
+        if earlier.size == 0 {
+            return Ok(true);
+        }
+        let size = earlier.size;
+        let root = self.evidence.compute(company, tiles, |tiles| proof::root(tiles, size)).await?;
+        Ok(root == earlier.root)
+    }
+}
+
+fn not_extended(earlier: &Statement, head: u64, place: &str) -> String {
+    format!(
+        "the ledger does not extend the last checkpoint of the log {}, which is {place} and \
+         speaks of {} entries, while the ledger has {head}: the database was put back to an \
+         earlier state, or changed. Nothing is signed, since auditors may have that checkpoint. \
+         `token-ledger verify` says more. If the database was put back on purpose, declare a new \
+         origin: start the service with another --log-name, and tell the auditors",
+        earlier.origin, earlier.size
+    )
+}
+
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|error| StoreError::Rejected(error.to_string()))?
+}

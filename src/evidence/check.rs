@@ -1,0 +1,261 @@
+//! Checking an evidence pack with nothing but files and a key.
+
+use super::bundle;
+use super::note::{NoteProblem, Statement, VerifierKey};
+use super::pack::{FORMAT, Pack, PackEvent};
+use serde::Deserialize;
+use std::collections::BTreeMap;
+use tlog_tiles::tlog::{Hash, check_record, record_hash};
+use token_ledger_domain::event::AggregateType;
+use token_ledger_domain::{CompanyId, Timestamp};
+use token_ledger_event_store::StreamId;
+use token_ledger_event_store::entry::{Entry, content_commitment, private_commitment};
+use token_ledger_projections::tree::Edge;
+use uuid::Uuid;
+
+/// Why a pack proves nothing.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Unproved {
+    /// The file is no pack.
+    #[error("the file is no evidence pack: {0}")]
+    NoPack(String),
+    /// The checkpoint is not the log's.
+    #[error("the checkpoint: {0}")]
+    Checkpoint(#[from] NoteProblem),
+    /// The pack shows no events.
+    #[error("the pack shows no events")]
+    Empty,
+    /// An event is not what the log says.
+    #[error("position {position}: {problem}")]
+    Event {
+        /// Its position.
+        position: u64,
+        /// What is wrong.
+        problem: String,
+    },
+    /// The entries are not those of the checkpoint.
+    #[error("the entries: {0}")]
+    Entries(String),
+}
+
+impl Unproved {
+    fn at(position: u64, problem: impl Into<String>) -> Self {
+        Self::Event { position, problem: problem.into() }
+    }
+}
+
+/// What a pack proves.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Proved {
+    /// The log and the tree that it is proved for.
+    pub checkpoint: Statement,
+    /// The token.
+    pub token_id: Uuid,
+    /// The positions of its events.
+    pub positions: Vec<u64>,
+    /// Those whose private part is not shown.
+    pub without_private: Vec<u64>,
+    /// Whether it is also proved that these are all of the token's events up to the checkpoint.
+    pub complete: bool,
+}
+
+/// An entry as its text has it.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct EntryText {
+    aggregate_id: Uuid,
+    aggregate_type: String,
+    company_id: Uuid,
+    content: String,
+    event_type: String,
+    event_version: String,
+    position: u64,
+    previous: Option<String>,
+    private: Option<String>,
+    recorded_at: Timestamp,
+    sequence: u64,
+}
+
+/// A hash of 64 hexadecimal digits.
+fn hash(text: &str) -> Result<[u8; 32], String> {
+    let mut bytes = [0; 32];
+    hex::decode_to_slice(text, &mut bytes).map_err(|_| format!("{text:?} is no SHA-256 hash"))?;
+    Ok(bytes)
+}
+
+impl EntryText {
+    /// Reads an entry, which must be written exactly as the ledger writes it.
+    fn read(text: &str) -> Result<Self, String> {
+        let read: Self =
+            serde_json::from_str(text).map_err(|error| format!("the entry is none: {error}"))?;
+        let kind: AggregateType =
+            read.aggregate_type.parse().map_err(|_| "the entry is of no known kind".to_owned())?;
+        let entry = Entry {
+            company: CompanyId(read.company_id),
+            position: read.position,
+            stream: StreamId { kind, id: read.aggregate_id },
+            sequence: read.sequence,
+            event_type: &read.event_type,
+            event_version: &read.event_version,
+            recorded_at: read.recorded_at,
+            content: hash(&read.content)?,
+            private: read.private.as_deref().map(hash).transpose()?,
+            previous: read.previous.as_deref().map(hash).transpose()?,
+        };
+        if entry.text() == text { Ok(read) } else { Err("the entry is not canonical".to_owned()) }
+    }
+
+    fn is_of(&self, token: Uuid) -> bool {
+        self.aggregate_type == AggregateType::Token.as_str() && self.aggregate_id == token
+    }
+}
+
+/// Checks a pack: the checkpoint against the key, each event against the checkpoint, each event
+/// against the one before it; and with the entries of the log, that no event of the token is
+/// missing.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn check(pack: &[u8], key: &VerifierKey, entries: Option<&[u8]>) -> Result<Proved, Unproved> {
+    let pack: Pack =
+        serde_json::from_slice(pack).map_err(|error| Unproved::NoPack(error.to_string()))?;
+    if pack.format != FORMAT {
+        return Err(Unproved::NoPack(format!("its format is {:?}", pack.format)));
+    }
+    let checkpoint = key.open(&pack.checkpoint)?;
+    if checkpoint.origin != pack.origin {
+        return Err(Unproved::NoPack(format!("it says that it is of the log {}", pack.origin)));
+    }
+    let mut chain = Chain::default();
+    for event in &pack.events {
+        chain.take(&pack, event, &checkpoint)?;
+    }
+    if chain.positions.is_empty() {
+        return Err(Unproved::Empty);
+    }
+    if let Some(entries) = entries {
+        check_entries(entries, &checkpoint, pack.token_id, &chain.leaves)?;
+    }
+    Ok(Proved {
+        checkpoint,
+        token_id: pack.token_id,
+        positions: chain.positions,
+        without_private: chain.without_private,
+        complete: entries.is_some(),
+    })
+}
+
+/// The token's events as far as they have been found in order.
+#[derive(Debug, Default)]
+struct Chain {
+    positions: Vec<u64>,
+    without_private: Vec<u64>,
+    leaves: BTreeMap<u64, Hash>,
+    last: Option<Hash>,
+}
+
+impl Chain {
+    fn take(
+        &mut self,
+        pack: &Pack,
+        event: &PackEvent,
+        checkpoint: &Statement,
+    ) -> Result<(), Unproved> {
+        let position = event.position;
+        let wrong = |problem: String| Unproved::at(position, problem);
+        let entry = EntryText::read(&event.entry).map_err(wrong)?;
+        if entry.position != position {
+            return Err(wrong(format!("the entry is of position {}", entry.position)));
+        }
+        if entry.company_id != pack.company_id || !entry.is_of(pack.token_id) {
+            return Err(wrong("the entry is of something else than the token".to_owned()));
+        }
+        let sequence = self.positions.len() as u64 + 1;
+        if entry.sequence != sequence {
+            let problem =
+                format!("event {} of the token, where {sequence} belongs", entry.sequence);
+            return Err(wrong(problem));
+        }
+        if entry.previous.as_deref().map(hash).transpose().map_err(wrong)?
+            != self.last.map(|hash| hash.0)
+        {
+            return Err(wrong("it does not follow the event before it".to_owned()));
+        }
+        let salt = hash(&event.salt).map_err(wrong)?;
+        let content = hash(&entry.content).map_err(wrong)?;
+        if content_commitment(&salt, &event.payload, &event.metadata) != content {
+            return Err(wrong("payload or metadata are not those that were logged".to_owned()));
+        }
+        match (&event.private, &entry.private) {
+            (None, None) => {}
+            (None, Some(_)) => self.without_private.push(position),
+            (Some(_), None) => {
+                return Err(wrong("a private part that the entry does not have".to_owned()));
+            }
+            (Some(shown), Some(logged)) => {
+                let salt = hash(&shown.salt).map_err(wrong)?;
+                if private_commitment(&salt, &shown.data) != hash(logged).map_err(wrong)? {
+                    return Err(wrong(
+                        "the private part is not the one that was logged".to_owned(),
+                    ));
+                }
+            }
+        }
+        let leaf = record_hash(event.entry.as_bytes());
+        let proof: Vec<Hash> = event
+            .inclusion_proof
+            .iter()
+            .map(|text| Hash::parse_hash(text))
+            .collect::<Result<_, _>>()
+            .map_err(|_| wrong("the proof holds something else than hashes".to_owned()))?;
+        let index = position.checked_sub(1).ok_or_else(|| wrong("no such position".to_owned()))?;
+        check_record(&proof, checkpoint.size, checkpoint.root, index, leaf)
+            .map_err(|_| wrong("the entry is not in the tree of the checkpoint".to_owned()))?;
+        self.positions.push(position);
+        self.leaves.insert(position, leaf);
+        self.last = Some(leaf);
+        Ok(())
+    }
+}
+
+/// Checks that these are all entries of the checkpoint's tree and that the token's among them are
+/// those shown.
+fn check_entries(
+    entries: &[u8],
+    checkpoint: &Statement,
+    token: Uuid,
+    shown: &BTreeMap<u64, Hash>,
+) -> Result<(), Unproved> {
+    let wrong = |problem: String| Unproved::Entries(problem);
+    let (mut edge, mut full) = (Edge::default(), Vec::new());
+    for entry in bundle::entries(entries) {
+        if edge.size() == checkpoint.size {
+            // Bundles may hold entries that came later.
+            break;
+        }
+        let position = edge.size() + 1;
+        let bytes = entry.map_err(|cut| wrong(cut.to_string()))?;
+        let leaf = record_hash(bytes);
+        edge.push(&leaf.0, &mut full);
+        full.clear();
+        let text = std::str::from_utf8(bytes)
+            .map_err(|_| wrong(format!("entry {position} is no text")))?;
+        let read = EntryText::read(text)
+            .map_err(|problem| wrong(format!("entry {position}: {problem}")))?;
+        if read.position != position {
+            return Err(wrong(format!("entry {position} is of position {}", read.position)));
+        }
+        if read.is_of(token) && !shown.contains_key(&position) {
+            return Err(Unproved::at(position, "an event of the token that the pack leaves out"));
+        }
+    }
+    if edge.size() < checkpoint.size {
+        let problem =
+            format!("there are {}, the checkpoint is of {}", edge.size(), checkpoint.size);
+        return Err(wrong(problem));
+    }
+    if edge.root().ok() != Some(checkpoint.root) {
+        return Err(wrong("they are not those that the checkpoint was signed for".to_owned()));
+    }
+    Ok(())
+}

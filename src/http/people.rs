@@ -1,0 +1,49 @@
+//! What a company's ledger holds of people.
+
+use super::Service;
+use super::extract::{IdempotencyKey, JsonBody, PathId};
+use super::problem::Answer;
+use super::reply::{RefusedChange, Reply};
+use crate::app::Caller;
+use crate::app::erasure::Erased;
+use axum::extract::State;
+use serde::Deserialize;
+use std::sync::Arc;
+use token_ledger_domain::PersonId;
+use utoipa::ToSchema;
+
+/// An order to erase.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ErasureOrder {
+    /// On whose order, and why; it is recorded with the erasure.
+    #[schema(min_length = 1, max_length = 500)]
+    reason: String,
+}
+
+/// Erases what names or describes a person: private parts of events with their salts, and the
+/// account. What the person did stays, and so do its proofs.
+#[utoipa::path(
+    post,
+    path = "/v1/companies/{company_id}/people/{person_id}/erase",
+    operation_id = "erase_person",
+    tag = "evidence",
+    params(
+        ("company_id" = Uuid, Path, description = "The company"),
+        ("person_id" = Uuid, Path, description = "The person, as `company.member_added` has it"),
+    ),
+    request_body = ErasureOrder,
+    security(("key" = [])),
+    responses((status = 200, description = "What was erased", body = Erased), RefusedChange)
+)]
+pub(super) async fn erase(
+    State(service): State<Arc<Service>>,
+    caller: Caller,
+    PathId(person): PathId,
+    key: IdempotencyKey,
+    JsonBody { value: order, hash }: JsonBody<ErasureOrder>,
+) -> Answer<Reply> {
+    let key = key.of(&caller.credential, hash);
+    let erased = service.app.erase_person(&caller, PersonId(person), &order.reason, key).await?;
+    Ok(Reply::ok(erased.view).repeated(erased.repeated))
+}

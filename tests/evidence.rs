@@ -1,0 +1,601 @@
+//! What an auditor relies on: checkpoints, tiles, proofs and packs of a running service, checked
+//! with nothing but its key.
+
+mod process;
+
+use process::{Company, Place, Serving, get, post};
+use serde_json::{Value, json};
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+use tlog_tiles::tlog::{Hash, check_record, check_tree, record_hash};
+use token_ledger::evidence::bundle;
+use token_ledger::evidence::note::{Statement, VerifierKey};
+
+/// Settings that sign soon after each event.
+const SOON: [&str; 2] = ["--checkpoint-delay-ms", "50"];
+/// How long a checkpoint may take to appear.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A raw answer: status, text of a header, bytes.
+struct Raw {
+    status: u16,
+    content_type: String,
+    caching: String,
+    bytes: Vec<u8>,
+}
+
+async fn raw(url: &str, key: Option<&str>) -> Raw {
+    let mut request = reqwest::Client::new().get(url);
+    if let Some(key) = key {
+        request = request.bearer_auth(key);
+    }
+    let response = request.send().await.expect("an answer");
+    let header = |name: &str| {
+        let value = response.headers().get(name).and_then(|value| value.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    Raw {
+        status: response.status().as_u16(),
+        content_type: header("content-type"),
+        caching: header("cache-control"),
+        bytes: response.bytes().await.expect("a body").to_vec(),
+    }
+}
+
+/// A company whose log is read.
+struct Log<'a> {
+    serving: &'a Serving,
+    company: &'a Company,
+}
+
+impl Log<'_> {
+    fn url(&self, below: &str) -> String {
+        self.serving.url(&format!("/v1/companies/{}/{below}", self.company.id))
+    }
+
+    async fn raw(&self, below: &str) -> Raw {
+        raw(&self.url(below), Some(&self.company.audit_key)).await
+    }
+
+    async fn text(&self, below: &str) -> String {
+        let raw = self.raw(below).await;
+        assert_eq!(raw.status, 200, "{below}: {}", String::from_utf8_lossy(&raw.bytes));
+        String::from_utf8(raw.bytes).expect("a text")
+    }
+
+    async fn key(&self) -> VerifierKey {
+        self.text("log/key").await.parse().expect("a key")
+    }
+
+    /// The newest checkpoint, once it is of so many entries.
+    async fn checkpoint(&self, size: u64) -> Statement {
+        let key = self.key().await;
+        let begun = Instant::now();
+        loop {
+            let statement = key.open(&self.text("log/checkpoint").await).expect("a checkpoint");
+            if statement.size >= size {
+                return statement;
+            }
+            assert!(begun.elapsed() < PATIENCE, "the checkpoint stays at {}", statement.size);
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    async fn token(&self, name: &str) -> String {
+        let body = json!({"name": name, "scopes": ["positions"]});
+        let (status, token) = post(&self.url("tokens"), &self.company.admin_key, &body).await;
+        assert_eq!(status, 201, "{token}");
+        token["token_id"].as_str().expect("an id").to_owned()
+    }
+
+    async fn head(&self) -> u64 {
+        let (_, page) = get(&self.url("audit/events?limit=1"), &self.company.audit_key).await;
+        page["items"][0]["position"].as_u64().expect("a position")
+    }
+
+    /// All entries up to a size, as bundles one after the other.
+    async fn entries(&self, size: u64) -> Vec<u8> {
+        let mut all = Vec::new();
+        for index in 0..size / 256 {
+            all.extend(self.raw(&format!("log/tile/entries/{index:03}")).await.bytes);
+        }
+        if !size.is_multiple_of(256) {
+            let path = format!("log/tile/entries/{:03}.p/{}", size / 256, size % 256);
+            all.extend(self.raw(&path).await.bytes);
+        }
+        all
+    }
+}
+
+/// The hashes of a proof (C2SP tlog-proof), its index and its checkpoint.
+fn parse_proof(text: &str) -> (u64, Vec<Hash>, String) {
+    let (head, checkpoint) = text.split_once("\n\n").expect("an empty line");
+    let mut lines = head.lines();
+    assert_eq!(lines.next(), Some("c2sp.org/tlog-proof@v1"));
+    let index = lines.next().and_then(|line| line.strip_prefix("index ")).expect("an index");
+    let hashes = lines.map(|line| Hash::parse_hash(line).expect("a hash")).collect();
+    (index.parse().expect("a number"), hashes, checkpoint.to_owned())
+}
+
+#[tokio::test]
+async fn every_event_is_proved_by_a_checkpoint_that_extends_the_earlier_ones() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    let first = log.checkpoint(log.head().await).await;
+    assert_eq!(first.origin, format!("token-ledger/{}", company.id));
+    for number in 0..300 {
+        log.token(&format!("t{number}")).await;
+    }
+    let head = log.head().await;
+    let last = log.checkpoint(head).await;
+    assert_eq!(last.size, head);
+
+    let key = log.key().await;
+    let entries = log.entries(last.size).await;
+    let entries: Vec<&[u8]> = bundle::entries(&entries).map(Result::unwrap).collect();
+    assert_eq!(entries.len() as u64, head);
+    for position in [1, 2, 100, 255, 256, 257, head] {
+        let text = log.text(&format!("log/proof?position={position}")).await;
+        let (index, proof, checkpoint) = parse_proof(&text);
+        assert_eq!(index, position - 1);
+        let tree = key.open(&checkpoint).unwrap();
+        let leaf = record_hash(entries[usize::try_from(index).unwrap()]);
+        check_record(&proof, tree.size, tree.root, index, leaf).unwrap();
+    }
+    let path = format!("log/consistency?from={}&to={}", first.size, last.size);
+    let (_, answer) = get(&log.url(&path), &company.audit_key).await;
+    let hashes = answer["hashes"].as_array().expect("hashes").iter();
+    let proof = hashes.map(|hash| Hash::parse_hash(hash.as_str().unwrap()).unwrap()).collect();
+    check_tree(&proof, last.size, last.root, first.size, first.root).unwrap();
+
+    // Tiles: level 0 are the hashes of the entries.
+    let tile = log.raw("log/tile/0/000").await;
+    assert_eq!((tile.status, tile.bytes.len()), (200, 8192));
+    assert_eq!(tile.content_type, "application/octet-stream");
+    assert!(tile.caching.contains("immutable") && tile.caching.contains("private"));
+    for (hash, entry) in tile.bytes.chunks(32).zip(&entries) {
+        assert_eq!(hash, record_hash(entry).0);
+    }
+    let partial = log.raw(&format!("log/tile/0/001.p/{}", head - 256)).await;
+    assert_eq!(partial.bytes.len() as u64, (head - 256) * 32);
+    assert!(!partial.caching.contains("immutable"));
+    assert_eq!(log.raw("log/tile/0/000.p/7").await.bytes, tile.bytes[..7 * 32]);
+    assert_eq!(log.raw("log/tile/1/000.p/1").await.bytes.len(), 32);
+
+    // All of them are kept, each for another size, the newest first.
+    let (_, page) = get(&log.url("log/checkpoints?limit=1000"), &company.audit_key).await;
+    let items = page["items"].as_array().expect("a list");
+    let sizes: Vec<u64> = items.iter().map(|item| item["size"].as_u64().unwrap()).collect();
+    assert!(sizes.len() >= 2 && sizes.windows(2).all(|pair| pair[0] > pair[1]), "{sizes:?}");
+    for item in items {
+        let statement = key.open(item["checkpoint"].as_str().unwrap()).unwrap();
+        assert_eq!(item["root"], statement.root.to_string());
+    }
+    serving.stop();
+    place.run(&["verify"]).done();
+}
+
+#[tokio::test]
+async fn what_is_no_tile_and_no_event_is_not_there() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    let head = log.head().await;
+    log.checkpoint(head).await;
+    for below in [
+        "log/tile/0/000", // Not full yet.
+        "log/tile/0/001",
+        "log/tile/0/000.p/0",
+        "log/tile/0/000.p/200",
+        "log/tile/0/000.p/256",
+        "log/tile/0/0",
+        "log/tile/00/000.p/1",
+        "log/tile/64/000.p/1",
+        "log/tile/63/000.p/1",
+        "log/tile/9/000.p/1",
+        "log/tile/x/000.p/1",
+        "log/tile/0/x000/000.p/1",
+        "log/tile/0/x018/x446/x744/x073/x709/x551/615",
+        "log/tile/entries/000",
+        "log/tile/entries/000.p/0",
+        "log/tile/entries/000.p/200",
+        "log/tile/entries/x001/000.p/1",
+        "log/proof?position=0",
+        "log/nothing",
+        "log/tile/0",
+        "log/tile/0/",
+    ] {
+        assert_eq!(log.raw(below).await.status, 404, "{below}");
+    }
+    let beyond = format!("log/proof?position={}", head + 1);
+    assert_eq!(log.raw(&beyond).await.status, 404);
+    for below in [
+        "log/proof",
+        "log/proof?position=-1",
+        "log/proof?position=x",
+        "log/proof?position=1&extra=1",
+        "log/checkpoint?x=1",
+        "log/tile/0/000.p/1?x=1",
+        "log/consistency?from=0&to=1",
+        "log/consistency?from=2&to=1",
+        "log/consistency?from=1",
+        "log/consistency?from=1&to=99999999",
+    ] {
+        assert_eq!(log.raw(below).await.status, 400, "{below}");
+    }
+    let unknown = "tokens/0197f0c0-0000-7000-8000-000000000000/evidence";
+    assert_eq!(log.raw(unknown).await.status, 404);
+    serving.stop();
+}
+
+#[tokio::test]
+async fn logs_are_for_auditors_until_the_operator_opens_them_and_entries_always() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let other = place.setup("Other");
+    let open = ["log/checkpoint", "log/checkpoints", "log/key", "log/tile/0/000.p/1"];
+    let closed =
+        ["log/tile/entries/000.p/1", "log/proof?position=1", "log/consistency?from=1&to=1"];
+    for public in [false, true] {
+        let mut args = SOON.to_vec();
+        if public {
+            args.push("--public-log");
+        }
+        let serving = place.serve(&args);
+        let log = Log { serving: &serving, company: &company };
+        log.checkpoint(1).await;
+        for below in open.iter().chain(&closed) {
+            let opened = public && open.contains(below);
+            let url = log.url(below);
+            let status = |expected: u16| if opened { 200 } else { expected };
+            assert_eq!(raw(&url, None).await.status, status(401), "{below} {public}");
+            let introspect = raw(&url, Some(&company.introspect_key)).await.status;
+            assert_eq!(introspect, status(403), "{below} {public}");
+            let stranger = raw(&url, Some(&other.audit_key)).await.status;
+            assert_eq!(stranger, status(404), "{below} {public}");
+            for key in [&company.audit_key, &company.admin_key, &company.operator_key] {
+                assert_eq!(raw(&url, Some(key)).await.status, 200, "{below} {public}");
+            }
+        }
+        serving.stop();
+    }
+}
+
+/// Something that is done to a pack.
+type Change = Box<dyn Fn(&mut Value)>;
+
+/// Checks a pack from the command line.
+fn check(place: &Place, pack: &[u8], key: &str, entries: Option<&PathBuf>) -> process::Ended {
+    let file = place.file("pack.json");
+    std::fs::write(&file, pack).unwrap();
+    let mut command = place.command(&["check-evidence"]);
+    // It needs no ledger.
+    command.env("TOKEN_LEDGER_DATABASE_URL", "sqlite:///nowhere/at-all.db");
+    command.arg(&file).args(["--key", key]);
+    if let Some(entries) = entries {
+        command.arg("--entries").arg(entries);
+    }
+    process::ended(&mut command)
+}
+
+#[tokio::test]
+async fn a_pack_is_checked_with_files_and_a_key_alone() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    let token = log.token("one").await;
+    log.token("two").await;
+    let path = format!("tokens/{token}");
+    let (status, _) =
+        post(&log.url(&format!("{path}/refresh")), &company.admin_key, &json!({"reason": "leak"}))
+            .await;
+    assert_eq!(status, 200);
+    log.token("three").await;
+    let head = log.head().await;
+    let tree = log.checkpoint(head).await;
+    let key = log.text("log/key").await.trim().to_owned();
+    let pack = log.text(&format!("{path}/evidence")).await;
+    let entries = place.file("entries");
+    std::fs::write(&entries, log.entries(tree.size).await).unwrap();
+
+    let said = check(&place, pack.as_bytes(), &key, None).done();
+    assert!(said.starts_with("PROVED") && said.contains("its 2 events"), "{said}");
+    assert!(said.contains("not shown; check with --entries"), "{said}");
+    let said = check(&place, pack.as_bytes(), &key, Some(&entries)).done();
+    assert!(said.contains("nothing else happened to it"), "{said}");
+
+    check_changes(&place, &pack, &key, &entries);
+    check_strangers(&place, &pack, &key, &entries).await;
+    serving.stop();
+}
+
+/// The same with something changed is no proof.
+fn check_changes(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
+    let parsed: Value = serde_json::from_str(pack).unwrap();
+    let changed = |change: &dyn Fn(&mut Value)| {
+        let mut pack = parsed.clone();
+        change(&mut pack);
+        check(place, pack.to_string().as_bytes(), key, Some(entries)).refused(1)
+    };
+    let swap = |field: &'static str, from: &'static str, to: &'static str| {
+        move |pack: &mut Value| {
+            let text = pack["events"][1][field].as_str().unwrap().to_owned();
+            assert!(text.contains(from), "{field}: {text}");
+            pack["events"][1][field] = json!(text.replacen(from, to, 1));
+        }
+    };
+    let other = "f".repeat(64);
+    let refused: [(&str, Change); 11] = [
+        ("payload", Box::new(swap("payload", "digest", "digess"))),
+        ("metadata", Box::new(swap("metadata", "key", "kez"))),
+        ("entry", Box::new(swap("entry", "token.refreshed", "token.deleted"))),
+        ("white space", Box::new(swap("entry", "\":", "\": "))),
+        ("salt", Box::new(|pack| pack["events"][1]["salt"] = json!("0".repeat(64)))),
+        (
+            "private",
+            Box::new(|pack| {
+                let data =
+                    pack["events"][1]["private"]["data"].as_str().unwrap().replace("leak", "x");
+                pack["events"][1]["private"]["data"] = json!(data);
+            }),
+        ),
+        (
+            "proof",
+            Box::new(|pack| {
+                pack["events"][0]["inclusion_proof"].as_array_mut().unwrap().pop();
+            }),
+        ),
+        (
+            "the first is missing",
+            Box::new(|pack| {
+                pack["events"].as_array_mut().unwrap().remove(0);
+            }),
+        ),
+        (
+            "the last is missing",
+            Box::new(|pack| {
+                pack["events"].as_array_mut().unwrap().pop();
+            }),
+        ),
+        (
+            "another token",
+            Box::new(move |pack| {
+                pack["token_id"] = json!("0197f0c0-0000-7000-8000-000000000000");
+            }),
+        ),
+        (
+            "hash",
+            Box::new(move |pack| {
+                let entry = pack["events"][1]["entry"].as_str().unwrap().to_owned();
+                let at = entry.find("\"content\":\"").unwrap() + 11;
+                let entry = format!("{}{other}{}", &entry[..at], &entry[at + 64..]);
+                pack["events"][1]["entry"] = json!(entry);
+            }),
+        ),
+    ];
+    for (what, change) in &refused {
+        let said = changed(change);
+        assert!(said.contains("NOT PROVED"), "{what}: {said}");
+    }
+    // Leaving out the last is noticed with all entries only.
+    let mut cut = parsed.clone();
+    cut["events"].as_array_mut().unwrap().pop();
+    check(place, cut.to_string().as_bytes(), key, None).done();
+}
+
+/// The key in the pack counts for nothing, and files that are none are refused.
+async fn check_strangers(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
+    let stranger = Place::new();
+    let their_company = stranger.setup("Acme");
+    let theirs = stranger.serve(&SOON);
+    let their_log = Log { serving: &theirs, company: &their_company };
+    let their_key = their_log.text("log/key").await.trim().to_owned();
+    let said = check(place, pack.as_bytes(), &their_key, None).refused(1);
+    assert!(said.contains("has not signed it"), "{said}");
+    check(place, pack.as_bytes(), "nonsense", None).refused(2);
+    check(place, b"{}", key, None).refused(1);
+    std::fs::write(entries, b"\0\x05ab").unwrap();
+    check(place, pack.as_bytes(), key, Some(entries)).refused(1);
+    theirs.stop();
+}
+
+/// The last checkpoint that is kept outside the database.
+fn kept(place: &Place, company: &Company) -> PathBuf {
+    let folder = place.file("ledger.db.evidence").join("log token-ledger");
+    folder.join(format!("{}.checkpoint", company.id))
+}
+
+#[tokio::test]
+async fn everything_is_signed_when_the_service_stops_and_after_it_was_killed() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    // Late enough that only stopping signs.
+    let late = ["--checkpoint-delay-ms", "60000"];
+    let serving = place.serve(&late);
+    let log = Log { serving: &serving, company: &company };
+    log.token("one").await;
+    let head = log.head().await;
+    serving.stop();
+    let note = std::fs::read_to_string(kept(&place, &company)).unwrap();
+    assert_eq!(Statement::unverified(&note).unwrap().size, head);
+
+    for round in 0..5 {
+        let serving = place.serve(&["--checkpoint-delay-ms", "10"]);
+        let log = Log { serving: &serving, company: &company };
+        for number in 0..=round * 7 {
+            log.token(&format!("{round} {number}")).await;
+        }
+        serving.kill();
+        place.run(&["verify"]).done();
+    }
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    let tree = log.checkpoint(log.head().await).await;
+    assert_eq!(tree.size, log.head().await);
+    serving.stop();
+    place.run(&["verify"]).done();
+}
+
+#[tokio::test]
+async fn a_database_that_was_put_back_signs_nothing_until_a_new_origin_is_declared() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    place.serve(&SOON).stop();
+    let backup = place.file("backup.db");
+    std::fs::copy(place.ledger(), &backup).unwrap();
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    log.token("one").await;
+    let before = log.checkpoint(log.head().await).await;
+    serving.stop();
+
+    std::fs::copy(&backup, place.ledger()).unwrap();
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    let begun = Instant::now();
+    let reasons = loop {
+        let (status, ready) = get(&serving.url("/readyz"), "").await;
+        if status == 503 {
+            break ready["reasons"].to_string();
+        }
+        assert!(begun.elapsed() < PATIENCE, "it stays ready: {ready}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    };
+    assert!(reasons.contains("no checkpoint is signed for 1 companies"), "{reasons}");
+    // Also when it has grown beyond where it was.
+    for name in ["another", "and another", "and a third"] {
+        log.token(name).await;
+    }
+    let head = log.head().await;
+    assert!(head > before.size);
+    let refused = log.raw(&format!("log/proof?position={head}")).await;
+    assert_eq!(refused.status, 503);
+    assert!(String::from_utf8_lossy(&refused.bytes).contains("--log-name"));
+    serving.stop();
+    let said = place.run(&["verify"]).refused(1);
+    assert!(said.contains(&company.id) && said.contains("kept in"), "{said}");
+
+    let mut args = SOON.to_vec();
+    args.extend(["--log-name", "token-ledger/2"]);
+    let serving = place.serve(&args);
+    let log = Log { serving: &serving, company: &company };
+    let tree = log.checkpoint(head).await;
+    assert_eq!(tree.origin, format!("token-ledger/2/{}", company.id));
+    let (status, ready) = get(&serving.url("/readyz"), "").await;
+    assert_eq!(status, 200, "{ready}");
+    serving.stop();
+}
+
+#[tokio::test]
+async fn another_seed_signs_nothing_for_a_log_that_was_signed() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    place.serve(&SOON).stop();
+    let seed = place.file("ledger.db.evidence").join("seed");
+    std::fs::write(&seed, "0".repeat(64)).unwrap();
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    let token = log.token("one").await;
+    let answer = log.raw(&format!("tokens/{token}/evidence")).await;
+    assert_eq!(answer.status, 503);
+    serving.stop();
+}
+
+#[tokio::test]
+async fn an_erased_person_is_gone_and_what_they_did_is_proved_all_the_same() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    log.token("one").await;
+    let (_, page) =
+        get(&log.url("audit/events?type=company.member_added"), &company.audit_key).await;
+    let added = &page["items"][0];
+    let person = added["data"]["person_id"].as_str().expect("a person").to_owned();
+    let position = added["position"].as_u64().unwrap();
+    let before = log.text(&format!("log/proof?position={position}")).await;
+    let order = format!("people/{person}/erase");
+    let reason = json!({"reason": "asked for by the person, 2026-11-20"});
+    for (key, expected) in [(&company.admin_key, 403), (&company.operator_key, 200)] {
+        let (status, answer) = post(&log.url(&order), key, &reason).await;
+        assert_eq!(status, expected, "{answer}");
+    }
+    for (body, expected) in [(json!({}), 400), (json!({"reason": " "}), 400)] {
+        assert_eq!(post(&log.url(&order), &company.operator_key, &body).await.0, expected);
+    }
+    let stranger = "people/0197f0c0-0000-7000-8000-000000000000/erase";
+    assert_eq!(post(&log.url(stranger), &company.operator_key, &reason).await.0, 404);
+
+    let (_, page) = get(
+        &log.url("audit/events?type=company.member_added&type=company.person_erased"),
+        &company.audit_key,
+    )
+    .await;
+    let [erased, added] = page["items"].as_array().unwrap().as_slice() else { panic!("{page}") };
+    assert_eq!(erased["data"]["person_id"], person.as_str());
+    assert_eq!(erased["context"]["reason"], reason["reason"]);
+    assert_eq!(added["data"]["person_id"], person.as_str());
+    assert_eq!(added["actor"]["name"], Value::Null);
+    // The proof from before still holds, and there is a new one.
+    let key = log.key().await;
+    for text in [before, log.text(&format!("log/proof?position={position}")).await] {
+        let (index, proof, checkpoint) = parse_proof(&text);
+        let tree = key.open(&checkpoint).unwrap();
+        let entries = log.entries(tree.size).await;
+        let entry = bundle::entries(&entries).nth(usize::try_from(index).unwrap()).unwrap();
+        check_record(&proof, tree.size, tree.root, index, record_hash(entry.unwrap())).unwrap();
+    }
+    serving.stop();
+    for end in ["", "-wal"] {
+        let mut name = place.ledger().into_os_string();
+        name.push(end);
+        let bytes = std::fs::read(&name).unwrap_or_default();
+        let found = bytes.windows(15).any(|text| text == b"ada@example.com");
+        assert!(!found, "the address is still in {}", name.display());
+    }
+    place.run(&["verify"]).done();
+
+    // Another private part that is gone is not excused by it.
+    let copy = place.copy();
+    copy.tamper(
+        "DELETE FROM event_private WHERE position = (SELECT max(position) FROM event_private)",
+    );
+    let said = copy.run(&["verify"]).refused(1);
+    assert!(said.contains("nobody whom it names was erased"), "{said}");
+    // Nor may it be undone.
+    let copy = place.copy();
+    copy.tamper(&format!(
+        "INSERT INTO event_private SELECT company_id, {position}, salt, data FROM event_private
+         WHERE company_id = (SELECT company_id FROM event_private WHERE hex(company_id) = '{}' \
+         LIMIT 1) LIMIT 1",
+        company.id.replace('-', "").to_uppercase()
+    ));
+    let said = copy.run(&["verify"]).refused(1);
+    assert!(said.contains("not the one that was hashed"), "{said}");
+}
+
+#[tokio::test]
+async fn a_person_is_erased_from_the_command_line() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let other = place.setup("Other");
+    let events = place.run(&["export", "--format", "ndjson", "--company", &company.id]).done();
+    let added = events.lines().find(|line| line.contains("company.member_added")).unwrap();
+    let added: Value = serde_json::from_str(added).unwrap();
+    let person = added["data"]["person_id"].as_str().unwrap();
+    let erase = |company: &str| {
+        place.run(&["erase", "--company", company, "--person", person, "--reason", "GDPR 17"])
+    };
+    // The same person, by the same address, is a member of both.
+    assert!(erase(&company.id).done().contains("the account stays"));
+    assert!(erase(&other.id).done().contains("the account stays"));
+    place.run(&["verify"]).done();
+    place.run(&["replay", "--check"]).done();
+    let nobody = "0197f0c0-0000-7000-8000-000000000000";
+    place.run(&["erase", "--company", &company.id, "--person", nobody, "--reason", "x"]).refused(1);
+    place.run(&["erase", "--company", &company.id, "--person", person, "--reason", ""]).refused(2);
+}
