@@ -38,6 +38,8 @@ async fn a_member_is_added_listed_changed_and_removed() {
     let link = ada["set_password_url"].as_str().expect("a link");
     assert!(link.starts_with("http://localhost:8080/console/set-password/"), "{link}");
 
+    // The list is in the order in which they came.
+    app.clock.set(at(1));
     let bob = add(&app, "bob@example.com", "super_admin").await;
     let list = app.auditor.get(&members(&app)).await.expect(200).body;
     let emails: Vec<_> = list["items"].as_array().unwrap().iter().map(|m| &m["email"]).collect();

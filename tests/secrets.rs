@@ -126,11 +126,19 @@ async fn send_everywhere(
 
 /// The bytes of everything in the ledger's folder.
 fn on_disk(place: &Place) -> Vec<u8> {
-    let folder = place.ledger();
-    let folder = folder.parent().map(Path::to_path_buf).expect("a folder");
+    let ledger = place.ledger();
+    everything_in(ledger.parent().expect("a folder"))
+}
+
+fn everything_in(folder: &Path) -> Vec<u8> {
     let mut bytes = Vec::new();
     for entry in std::fs::read_dir(folder).expect("the folder") {
-        bytes.extend(std::fs::read(entry.expect("an entry").path()).expect("a file"));
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            bytes.extend(everything_in(&path));
+        } else {
+            bytes.extend(std::fs::read(path).expect("a file"));
+        }
     }
     bytes
 }

@@ -484,10 +484,11 @@ async fn events_are_recorded_at_the_databases_time() {
     // Whatever the clock said by which it was decided.
     let recorded = append(&store, commit(COMPANY, new_token(), 0, [created("x")])).await;
     assert!(before < recorded.recorded_at && recorded.recorded_at < clock.now().plus_seconds(1));
-    // A decision of this moment keeps its time, so that terms are as long as they were decided.
-    let now = clock.now();
-    let decided = contract::given::commit_at(now, COMPANY, new_token(), 0, [created("y")]);
-    assert_eq!(append(&store, decided).await.recorded_at, now.max(recorded.recorded_at));
+    // A decision of a moment ago keeps its time, so that terms are as long as they were decided.
+    let now = clock.now().plus_seconds(-1);
+    let other = CompanyId(Uuid::from_u128(77));
+    let decided = contract::given::commit_at(now, other, new_token(), 0, [created("y")]);
+    assert_eq!(append(&store, decided).await.recorded_at, now);
     let ahead = clock.now().plus_seconds(60);
     let decided = contract::given::commit_at(ahead, COMPANY, new_token(), 0, [created("z")]);
     assert!(append(&store, decided).await.recorded_at < clock.now().plus_seconds(1));

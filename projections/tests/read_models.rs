@@ -50,9 +50,22 @@ const NOW: i64 = 3 * DAY;
 
 // ---- tokens ----
 
+/// The command that makes a client, whose secret is of these bits.
+fn create_client(number: u128, bits: &str) -> CompanyCommand {
+    CompanyCommand::CreateClient {
+        client_id: client(number),
+        name: name("Client"),
+        scopes: scopes("employees"),
+        secret: secret(bits),
+    }
+}
+
 /// A company with tokens of every kind, many of which share a name, a time or a use.
 async fn a_mixed_company<F: Fixture>() -> Given<F> {
     let given = Given::<F>::a_company().await;
+    for number in 0..2 {
+        given.tell_company(COMPANY, create_client(number, &format!("client {number}"))).await;
+    }
     let names = [
         "Payroll",
         "payroll sync",
@@ -512,17 +525,8 @@ async fn members_clients_and_keys_are_paged<F: Fixture>() {
                     },
                 )
                 .await;
-            given
-                .tell_company(
-                    company,
-                    CompanyCommand::CreateClient {
-                        client_id: client(number),
-                        name: name("Client"),
-                        scopes: scopes("employees"),
-                        secret: secret(&format!("client {number} of {company}")),
-                    },
-                )
-                .await;
+            let bits = format!("client {number} of {company}");
+            given.tell_company(company, create_client(number, &bits)).await;
             let key = KeyId(Uuid::from_u128(number));
             given.tell_key(company, key, create_key(&format!("key {number} of {company}"))).await;
         }
