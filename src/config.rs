@@ -69,6 +69,7 @@ impl fmt::Debug for Hidden {
 
 /// Everything that can be set. A field's name is its key in the file, and in capitals behind
 /// `TOKEN_LEDGER_` its name in the environment.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Settings {

@@ -4,7 +4,7 @@ mod support;
 
 use serde_json::{Value, json};
 use std::future::IntoFuture;
-use support::{Client, TestApp, key};
+use support::{Client, TestApp, at, key};
 use token_ledger_domain::CompanyId;
 
 fn members(app: &TestApp) -> String {

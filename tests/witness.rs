@@ -136,9 +136,9 @@ async fn cosignatures_are_served_once_the_quorum_is_met() {
         format!("[[witnesses]]\nurl = {url:?}\nkey = {:?}\n", witness.verifier_key())
     });
     // A third one, where nobody listens.
-    let (three, _) = Witness::start("witness.example/three", 3).await;
+    let (third, _) = Witness::start("witness.example/three", 3).await;
     let nobody = "http://127.0.0.1:9";
-    let third = format!("[[witnesses]]\nurl = {nobody:?}\nkey = {:?}\n", three.verifier_key());
+    let third = format!("[[witnesses]]\nurl = {nobody:?}\nkey = {:?}\n", third.verifier_key());
     let text = format!("witness_quorum = 2\n{}{third}", text.concat());
     std::fs::write(&settings, text).unwrap();
     let settings = settings.display().to_string();

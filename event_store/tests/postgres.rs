@@ -486,7 +486,7 @@ async fn events_are_recorded_at_the_databases_time() {
     assert!(before < recorded.recorded_at && recorded.recorded_at < clock.now().plus_seconds(1));
     // A decision of a moment ago keeps its time, so that terms are as long as they were decided.
     let now = clock.now().plus_seconds(-1);
-    let other = CompanyId(Uuid::from_u128(77));
+    let other = CompanyId(uuid::Uuid::from_u128(77));
     let decided = contract::given::commit_at(now, other, new_token(), 0, [created("y")]);
     assert_eq!(append(&store, decided).await.recorded_at, now);
     let ahead = clock.now().plus_seconds(60);

@@ -17,6 +17,7 @@ use tokio::net::TcpListener;
 
 /// Settings of the service. Each can also be set in the environment, such as `--public-url` by
 /// `TOKEN_LEDGER_PUBLIC_URL`, and in the file that `--config` names, there as `public_url`.
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Args, Serialize)]
 pub(super) struct Serve {
     /// The address to listen on; 127.0.0.1:8080 unless set otherwise

@@ -228,6 +228,10 @@ impl Folded {
         if !self.company.oauth_app_enabled || now >= end {
             return None;
         }
+        // What a client got ends with the client, before its tokens are deleted one by one.
+        if grant.client_id.is_some_and(|client| !self.company.clients.contains_key(&client)) {
+            return None;
+        }
         let issued_at = self.lives[&id.0].issued[&digest].as_seconds();
         Some(ActiveToken {
             token_id: id,
