@@ -12,7 +12,7 @@ use token_ledger_domain::policy::Policy;
 use token_ledger_domain::power::KeyScopes;
 use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
 use token_ledger_domain::{
-    CompanyId, KeyId, KeyScope, MemberId, PersonId, Power, Role, ScopeSet, TokenId,
+    ClientId, CompanyId, KeyId, KeyScope, MemberId, PersonId, Power, Role, ScopeSet, TokenId,
 };
 use token_ledger_event_store::{Clock, ExecuteError, Request, StoreError};
 use uuid::Uuid;
@@ -193,7 +193,7 @@ impl<'a, F: Fixture> Player<'a, F> {
                     scopes: some_scopes(scopes),
                     secret,
                     validity_seconds: validity,
-                    client_id: number_of_client.map(client),
+                    client_id: number_of_client.map(|own| client_of(number, own)),
                 });
                 self.token(by, company(number), id, create).await;
             }
@@ -259,7 +259,7 @@ impl<'a, F: Fixture> Player<'a, F> {
                 self.company(number, command).await;
             }
             Step::Client { company: number, number: id, ask } => {
-                let client_id = client(id);
+                let client_id = client_of(number, id);
                 let secret = self.new_secret();
                 let command = match ask {
                     ClientAsk::Create { scopes } => CompanyCommand::CreateClient {
@@ -364,4 +364,9 @@ fn assert_ours<T: Debug, R: Debug>(outcome: Result<T, ExecuteError<R>>) {
         | Err(ExecuteError::Refused(_) | ExecuteError::Failed(StoreError::ClockBehind { .. })) => {}
         Err(other) => panic!("{other:?}"),
     }
+}
+
+/// A company's client by its number there: a client's identifier is its company's alone.
+fn client_of(company: usize, number: u128) -> ClientId {
+    client(number + 0x100 * company as u128)
 }
