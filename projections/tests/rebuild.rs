@@ -64,9 +64,9 @@ async fn every_column<F: Fixture>() -> Given<F> {
         .await;
     let with_client = Create { client_id: Some(client(1)), ..create("token") };
     let token = given.token(COMPANY, with_client).await;
-    given.tell_company(COMPANY, CompanyCommand::DeleteClient { client_id: client(1) }).await;
     given.tell_token(COMPANY, token, refresh("token again", DAY)).await;
     given.tell_token(COMPANY, token, TokenCommand::Delete).await;
+    given.tell_company(COMPANY, CompanyCommand::DeleteClient { client_id: client(1) }).await;
     let key = given.key(COMPANY, "key").await;
     given
         .tell_key(
