@@ -411,7 +411,7 @@ fn kept(place: &Place, company: &Company) -> PathBuf {
 
 #[tokio::test]
 async fn everything_is_signed_when_the_service_stops_and_after_it_was_killed() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let company = place.setup("Acme");
     // Late enough that only stopping signs.
     let late = ["--checkpoint-delay-ms", "60000"];
@@ -442,7 +442,7 @@ async fn everything_is_signed_when_the_service_stops_and_after_it_was_killed() {
 
 #[tokio::test]
 async fn a_database_that_was_put_back_signs_nothing_until_a_new_origin_is_declared() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let company = place.setup("Acme");
     place.serve(&SOON).stop();
     let backup = place.file("backup.db");
@@ -492,7 +492,7 @@ async fn a_database_that_was_put_back_signs_nothing_until_a_new_origin_is_declar
 
 #[tokio::test]
 async fn another_seed_signs_nothing_for_a_log_that_was_signed() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let company = place.setup("Acme");
     place.serve(&SOON).stop();
     let seed = place.file("ledger.db.evidence").join("seed");
@@ -507,7 +507,7 @@ async fn another_seed_signs_nothing_for_a_log_that_was_signed() {
 
 #[tokio::test]
 async fn an_erased_person_is_gone_and_what_they_did_is_proved_all_the_same() {
-    let place = Place::new();
+    let place = Place::sqlite();
     let company = place.setup("Acme");
     let serving = place.serve(&SOON);
     let log = Log { serving: &serving, company: &company };

@@ -1,5 +1,6 @@
 //! Whoever changes the database behind the service's back is found out: by the hashes, and where
-//! those were made to fit, by a checkpoint that was kept outside.
+//! those were made to fit, by a checkpoint that was kept outside. On SQLite, whichever database tests
+//! run on: they change the file.
 
 mod process;
 
@@ -26,7 +27,7 @@ struct Kept {
 impl Kept {
     /// A company with tokens that were created, refreshed and deleted.
     async fn new() -> Self {
-        let place = Place::new();
+        let place = Place::sqlite();
         let company = place.setup("Acme");
         let serving = place.serve(&["--checkpoint-delay-ms", "20"]);
         let base = serving.url(&format!("/v1/companies/{}", company.id));
@@ -367,7 +368,7 @@ async fn a_kept_checkpoint_must_be_the_logs_own() {
         kept.place.run(&["verify", "--checkpoint", &forged.display().to_string()]).refused(1);
     }
     // A ledger that is gone altogether.
-    let other = Place::new();
+    let other = Place::sqlite();
     other.setup("Acme");
     let said = other.run(&["verify", "--checkpoint", &file, "--key", &kept.key]).refused(1);
     assert!(said.contains("there is no such ledger"), "{said}");
