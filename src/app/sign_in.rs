@@ -1,7 +1,7 @@
 //! Signing in, and proving to be oneself again.
 //!
-//! Every proof passes [`App::prove`] or the use of a link, and ends in [`App::proved`] or in
-//! [`App::not_proved`]: the one place for successes and the one place for failures.
+//! Every proof passes `App::prove` or the use of a link, and ends in `App::proved` or in
+//! `App::not_proved`: the one place for successes and the one place for failures.
 
 use super::attempts::Seen;
 use super::passwords::Password;

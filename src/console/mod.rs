@@ -21,7 +21,7 @@
 //!    signed in hours ago to give the password again.
 //!
 //! Styles go into `style.css`; there are no others, no inline ones, and nothing from another host.
-//! A further file to serve goes into [`assets`].
+//! A further file to serve goes into `assets`.
 //!
 //! [`Caller`]: crate::app::Caller
 
