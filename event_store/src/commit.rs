@@ -8,6 +8,9 @@ use token_ledger_domain::company::CompanyEvent;
 use token_ledger_domain::{Actor, CompanyId, LedgerEvent, Timestamp};
 use uuid::Uuid;
 
+/// How far the clock may lag the ledger's last event before writes are refused, in seconds.
+pub const MAX_CLOCK_LAG_SECONDS: i64 = 300;
+
 /// Who asks, from where and why.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Context {

@@ -22,7 +22,7 @@ pub mod sqlite;
 mod store;
 
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
-pub use commit::{AppendError, Commit, Context, Idempotency, Recorded};
+pub use commit::{AppendError, Commit, Context, Idempotency, MAX_CLOCK_LAG_SECONDS, Recorded};
 pub use error::StoreError;
 pub use ledger::{Decidable, ExecuteError, Executed, Ledger, Request};
 pub use record::{Appended, Head, PrivatePart, RecordedEvent, StreamId};

@@ -119,6 +119,18 @@ pub trait Store: Send + Sync {
         positions: &[u64],
     ) -> Result<Vec<Option<StoredPrivate>>, StoreError>;
 
+    /// The private parts of the events after `after_position` up to `last_position`, with their
+    /// positions, in order; in one go, where many are wanted.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn private_range(
+        &self,
+        company: CompanyId,
+        after_position: u64,
+        last_position: u64,
+    ) -> Result<Vec<(u64, StoredPrivate)>, StoreError>;
+
     /// A company's snapshots in the order of their streams, behind the one given.
     ///
     /// # Errors

@@ -1,6 +1,8 @@
 //! Which commits of a batch can be appended, and where their events come to stand.
 
-use crate::commit::{AppendError, Commit, Idempotency, Recorded, SealedEvent};
+use crate::commit::{
+    AppendError, Commit, Idempotency, MAX_CLOCK_LAG_SECONDS, Recorded, SealedEvent,
+};
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::record::{Appended, Head, StreamId};
@@ -8,9 +10,6 @@ use std::collections::{HashMap, HashSet};
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
 use uuid::Uuid;
-
-/// How far the clock may lag the ledger's last event before writes are refused, in seconds.
-const MAX_CLOCK_LAG_SECONDS: i64 = 300;
 
 /// How long ago a decision may have been made, by the database's clock, for its time to be the
 /// event's, in seconds. Decisions are made by a clock that follows the database's.

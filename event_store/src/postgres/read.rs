@@ -44,6 +44,8 @@ const HEAD: &str = "SELECT company_id, last_position, last_recorded_at, company_
     FROM company_heads WHERE company_id = $1 AND last_position > 0";
 const PRIVATE: &str = "SELECT position, salt, data FROM event_private \
     WHERE company_id = $1 AND position = ANY($2)";
+const PRIVATE_RANGE: &str = "SELECT position, salt, data FROM event_private \
+    WHERE company_id = $1 AND position > $2 AND position <= $3 ORDER BY position";
 const RECORDED_AT: &str = "SELECT recorded_at FROM events WHERE company_id = $1 AND position = $2";
 const REPLAY: &str = "SELECT request_hash, result, at FROM idempotency_keys \
     WHERE company_id = $1 AND caller = $2 AND route = $3 AND key = $4 AND at > $5";
@@ -292,6 +294,27 @@ pub(super) async fn private_parts(
         found.insert(number(row, 0)?, part);
     }
     Ok(positions.iter().map(|position| found.get(position).cloned()).collect())
+}
+
+pub(super) async fn private_range(
+    executor: impl PgExecutor<'_>,
+    company: CompanyId,
+    after: u64,
+    last: u64,
+) -> Result<Vec<(u64, StoredPrivate)>, StoreError> {
+    let rows = sqlx::query(PRIVATE_RANGE)
+        .bind(company.0)
+        .bind(int(after))
+        .bind(int(last))
+        .fetch_all(executor)
+        .await
+        .map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let part = StoredPrivate { salt: bytes(row, 1)?, data: text(row, 2)?.to_owned() };
+            Ok((number(row, 0)?, part))
+        })
+        .collect()
 }
 
 /// Positions are in order of time, so a search by halves finds the place in twenty steps.

@@ -124,6 +124,15 @@ impl Store for PgStore {
         read::private_parts(self.database.pool(), company, positions).await
     }
 
+    async fn private_range(
+        &self,
+        company: CompanyId,
+        after_position: u64,
+        last_position: u64,
+    ) -> Result<Vec<(u64, StoredPrivate)>, StoreError> {
+        read::private_range(self.database.pool(), company, after_position, last_position).await
+    }
+
     async fn snapshots(
         &self,
         company: CompanyId,

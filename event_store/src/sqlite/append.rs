@@ -3,7 +3,7 @@
 use super::Appended;
 use super::database::failed;
 use super::read;
-use crate::commit::{AppendError, Commit, IDEMPOTENCY_SECONDS, Recorded};
+use crate::commit::{AppendError, Commit, IDEMPOTENCY_SECONDS, MAX_CLOCK_LAG_SECONDS, Recorded};
 use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::record::{Head, StreamId};
@@ -16,8 +16,6 @@ use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
 use uuid::Uuid;
 
-/// How far the clock may lag the ledger's last event before writes are refused, in seconds.
-const MAX_CLOCK_LAG_SECONDS: i64 = 300;
 /// Idempotency keys that are forgotten with each new one, at most: more than come in, so that the
 /// old ones get fewer.
 const FORGOTTEN_AT_ONCE: u32 = 4;

@@ -124,6 +124,19 @@ impl Store for SqliteStore {
             .await
     }
 
+    async fn private_range(
+        &self,
+        company: CompanyId,
+        after_position: u64,
+        last_position: u64,
+    ) -> Result<Vec<(u64, StoredPrivate)>, StoreError> {
+        self.database
+            .read(move |connection| {
+                read::private_range(connection, company, after_position, last_position)
+            })
+            .await
+    }
+
     async fn snapshots(
         &self,
         company: CompanyId,

@@ -39,6 +39,8 @@ const HEAD: &str = "SELECT company_id, last_position, last_recorded_at, company_
     FROM company_heads WHERE company_id = ?1";
 const PRIVATE: &str =
     "SELECT salt, data FROM event_private WHERE company_id = ?1 AND position = ?2";
+const PRIVATE_RANGE: &str = "SELECT position, salt, data FROM event_private \
+    WHERE company_id = ?1 AND position > ?2 AND position <= ?3 ORDER BY position";
 const RECORDED_AT: &str = "SELECT recorded_at FROM events WHERE company_id = ?1 AND position = ?2";
 const REPLAY: &str = "SELECT request_hash, result, at FROM idempotency_keys \
     WHERE company_id = ?1 AND caller = ?2 AND route = ?3 AND key = ?4 AND at > ?5";
@@ -238,6 +240,21 @@ pub(super) fn private_parts(
                 .map_err(failed)
         })
         .collect()
+}
+
+pub(super) fn private_range(
+    connection: &Connection,
+    company: CompanyId,
+    after: u64,
+    last: u64,
+) -> Result<Vec<(u64, StoredPrivate)>, StoreError> {
+    let mut statement = connection.prepare_cached(PRIVATE_RANGE).map_err(failed)?;
+    let rows = statement
+        .query_map(params![company.0.as_bytes(), after, last], |row| {
+            Ok((row.get(0)?, StoredPrivate { salt: row.get(1)?, data: row.get(2)? }))
+        })
+        .map_err(failed)?;
+    rows.collect::<Result<_, _>>().map_err(failed)
 }
 
 /// Positions are in order of time, so a search by halves finds the place in twenty steps.

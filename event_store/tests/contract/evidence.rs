@@ -156,4 +156,11 @@ pub async fn an_erased_private_part_leaves_the_evidence_whole<F: Fixture>(fixtur
     let reasons: Vec<_> =
         parts.iter().map(|part| part.as_ref().and_then(|part| part.part().reason)).collect();
     assert_eq!(reasons, [Some("to be kept".to_owned()), None, None], "in the order asked");
+    let range = async |after, last| {
+        let found = given.store().private_range(COMPANY, after, last).await.expect("a range");
+        found.into_iter().map(|(position, part)| (position, part.part().reason)).collect::<Vec<_>>()
+    };
+    assert_eq!(range(2, 4).await, [(4, Some("to be kept".to_owned()))], "behind 2, up to 4");
+    assert_eq!(range(4, 9).await, [], "nothing behind 4");
+    assert!(range(0, 3).await.iter().all(|(position, _)| (1..3).contains(position)));
 }

@@ -3,7 +3,7 @@
 use super::{Columns, FromColumns, Sql, Statement, Unreadable, Value};
 use crate::runner::Behind;
 use crate::sql::checkpoints;
-use crate::tree::{Edge, SignedCheckpoint, TREE_NAME, TREE_VERSION, TileData, Trees};
+use crate::tree::{Edge, LogHead, SignedCheckpoint, TREE_NAME, TREE_VERSION, TileData, Trees};
 use async_trait::async_trait;
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,6 +21,7 @@ const MOVE: &str = "INSERT INTO checkpoints (company_id, projection, version, po
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, projection) DO UPDATE SET \
     version = excluded.version, position = excluded.position \
     WHERE checkpoints.position = ?5 OR checkpoints.version <> excluded.version";
+const FORGET: &str = "DELETE FROM checkpoints WHERE company_id = ?1 AND projection = ?2";
 const CLEAR: &str = "DELETE FROM log_tiles WHERE company_id = ?1";
 const PUT_TILE: &str = "INSERT INTO log_tiles (company_id, level, tile, hashes) \
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, level, tile) DO UPDATE SET \
@@ -42,10 +43,14 @@ const CHECKPOINT: &str = "SELECT company_id, origin, size, root, verifier_key, n
 const RAISE_HEAD: &str = "INSERT INTO log_heads (company_id, origin, verifier_key, size) \
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, origin) DO UPDATE SET size = excluded.size \
     WHERE log_heads.size < excluded.size AND log_heads.verifier_key = excluded.verifier_key";
+const LOG_HEADS: &str = "SELECT origin, verifier_key, size FROM log_heads \
+    WHERE company_id = ?1 ORDER BY origin";
 const KEEP_CHECKPOINT: &str = "INSERT INTO log_checkpoints (company_id, origin, size, root, \
     verifier_key, note, cosignatures, signed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
+// Of each witness once, whichever processes have asked it.
 const KEEP_COSIGNATURE: &str = "UPDATE log_checkpoints SET cosignatures = cosignatures || ?4 \
-    WHERE company_id = ?1 AND origin = ?2 AND size = ?3";
+    WHERE company_id = ?1 AND origin = ?2 AND size = ?3 \
+    AND replace(cosignatures, ?5, '') = cosignatures";
 
 /// Trees and checkpoints in an SQL database.
 #[derive(Debug)]
@@ -107,8 +112,23 @@ impl FromColumns for SignedCheckpoint {
     }
 }
 
+impl FromColumns for LogHead {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self {
+            origin: row.text(0)?.to_owned(),
+            verifier_key: row.text(1)?.to_owned(),
+            size: row.number(2)?,
+        })
+    }
+}
+
 fn bytes(bytes: &[u8]) -> Value<'static> {
     Value::Bytes(Some(Cow::Owned(bytes.to_vec())))
+}
+
+/// What a signature line begins with: a dash, the witness's name and a space each.
+fn cosigner(line: &str) -> String {
+    line.split_inclusive(' ').take(2).collect()
 }
 
 fn put(company: CompanyId, tile: &TileData) -> Statement {
@@ -134,18 +154,20 @@ impl<S: Sql + 'static> SqlTrees<S> {
         if tiles.is_empty() {
             return Ok(Vec::new());
         }
+        // One look-up each: where the pairs are alternatives of one condition, SQLite reads all
+        // tiles of the company.
         let mut query = Statement::new("").with(company);
         let mut wanted = Vec::with_capacity(tiles.len());
         for (level, index) in tiles {
             query = query.with(u32::from(*level)).with(*index);
             let last = query.parameters.len();
-            wanted.push(format!("(level = ?{} AND tile = ?{last})", last - 1));
+            wanted.push(format!(
+                "SELECT level, tile, hashes FROM log_tiles \
+                 WHERE company_id = ?1 AND level = ?{} AND tile = ?{last}",
+                last - 1
+            ));
         }
-        query.text = format!(
-            "SELECT level, tile, hashes FROM log_tiles WHERE company_id = ?1 AND ({})",
-            wanted.join(" OR ")
-        )
-        .into();
+        query.text = wanted.join(" UNION ALL ").into();
         self.sql.fetch(query).await
     }
 }
@@ -277,6 +299,23 @@ impl<S: Sql + 'static> Trees for SqlTrees<S> {
         self.sql.fetch(query).await
     }
 
+    async fn rebuild(&self, company: CompanyId) -> Result<u64, StoreError> {
+        let forget = Statement::new(FORGET).with(company).with(TREE_NAME);
+        self.sql.transact(vec![forget, Statement::new(CLEAR).with(company)]).await?;
+        let mut size = 0;
+        loop {
+            let reached = self.advance(company).await?.unwrap_or(size);
+            if reached == size {
+                return Ok(size);
+            }
+            size = reached;
+        }
+    }
+
+    async fn log_heads(&self, company: CompanyId) -> Result<Vec<LogHead>, StoreError> {
+        self.sql.fetch(Statement::new(LOG_HEADS).with(company)).await
+    }
+
     async fn keep_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<bool, StoreError> {
         let head = Statement::new(RAISE_HEAD)
             .with(checkpoint.company_id)
@@ -305,7 +344,8 @@ impl<S: Sql + 'static> Trees for SqlTrees<S> {
             .with(checkpoint.company_id)
             .with(checkpoint.origin.clone())
             .with(checkpoint.size)
-            .with(line.to_owned());
+            .with(line.to_owned())
+            .with(cosigner(line));
         self.sql.execute(keep).await
     }
 }

@@ -10,4 +10,4 @@ mod trees;
 
 pub use edge::{Edge, TREE_NAME, TREE_VERSION, TileData, WrongTile};
 pub use tlog_tiles::Hash;
-pub use trees::{SignedCheckpoint, Trees};
+pub use trees::{LogHead, SignedCheckpoint, Trees};

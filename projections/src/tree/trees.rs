@@ -26,6 +26,17 @@ pub struct SignedCheckpoint {
     pub signed_at: Timestamp,
 }
 
+/// How far the log of an origin has been signed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LogHead {
+    /// The origin.
+    pub origin: String,
+    /// The key that it is signed with, in note form.
+    pub verifier_key: String,
+    /// The number of entries of the largest tree that was signed.
+    pub size: u64,
+}
+
 /// Trees and checkpoints in some database.
 #[async_trait]
 pub trait Trees: Send + Sync {
@@ -85,11 +96,17 @@ pub trait Trees: Send + Sync {
         limit: usize,
     ) -> Result<Vec<SignedCheckpoint>, StoreError>;
 
+    /// Builds the company's tree anew from its events; answers the number of leaves.
+    async fn rebuild(&self, company: CompanyId) -> Result<u64, StoreError>;
+
+    /// How far each log of a company has been signed, in the order of the origins.
+    async fn log_heads(&self, company: CompanyId) -> Result<Vec<LogHead>, StoreError>;
+
     /// Stores a checkpoint; `false`, and nothing is stored, where one of this origin is as large or
     /// was signed with another key.
     async fn keep_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<bool, StoreError>;
 
-    /// Adds a witness's signature line to a checkpoint.
+    /// Adds a witness's signature line to a checkpoint, unless it has one of this witness.
     async fn keep_cosignature(
         &self,
         checkpoint: &SignedCheckpoint,
