@@ -99,6 +99,7 @@ async fn metrics_count_and_hold_no_secret() {
         "ledger_companies ",
         "ledger_events ",
         "projection_behind_events{projection=\"audit\"} ",
+        "projection_behind_events{projection=\"tree\"} ",
         "projection_stopped_companies{projection=\"audit\"} ",
         "http_request_duration_seconds_bucket{",
     ] {

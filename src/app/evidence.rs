@@ -331,7 +331,7 @@ impl App {
         self.head(company).await?;
         let found = self.evidence.trees.checkpoints(company, after, true, limit + 1).await?;
         let place = |last: &SignedCheckpoint| (last.signed_at, last.origin.clone(), last.size);
-        Ok(Listed::cut(found, limit, place, CheckpointView::from))
+        Ok(Listed::cut(found, limit, place, |signed| self.served(signed).into()))
     }
 
     /// The hashes of a tile.

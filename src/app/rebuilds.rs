@@ -10,6 +10,7 @@ use token_ledger_domain::Timestamp;
 use token_ledger_event_store::{Idempotency, StoreError};
 use token_ledger_projections::rebuild::{Plan, named};
 use token_ledger_projections::runner::RunnerHandle;
+use token_ledger_projections::tree::{TREE_NAME, TREE_VERSION};
 use token_ledger_projections::{
     AuditTrail, Clients, Companies, Keys, Members, Projection, Tokens, read_models::Checkpoint,
 };
@@ -179,6 +180,14 @@ impl App {
             views.push(ProjectionView { name, version, state, behind, companies_stopped });
         }
         Ok(views)
+    }
+
+    /// Entries that the trees have not taken in yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tree_behind(&self) -> Result<u64, StoreError> {
+        self.events_behind(TREE_NAME, TREE_VERSION).await
     }
 
     /// Events that a projection has not taken in yet.

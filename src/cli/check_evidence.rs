@@ -4,7 +4,12 @@ use super::{Failure, answer};
 use crate::evidence::check::{Proved, check};
 use crate::evidence::note::VerifierKey;
 use clap::Args;
+use std::fs::File;
+use std::io::{BufReader, Read};
 use std::path::{Path, PathBuf};
+
+/// The longest pack that is read, in bytes; none that the service writes comes near it.
+const MAX_PACK: u64 = 1 << 30;
 
 /// Checks without database and network. The key in the pack is never trusted: name one that you
 /// have from somebody whom you trust to know it.
@@ -24,20 +29,34 @@ pub(super) struct CheckEvidence {
 
 impl CheckEvidence {
     pub(super) fn run(self) -> Result<(), Failure> {
-        let pack = read(&self.pack)?;
-        let entries = self.entries.as_deref().map(read).transpose()?;
-        match check(&pack, &self.key, entries.as_deref()) {
+        let mut pack = Vec::new();
+        let read = open(&self.pack)?.take(MAX_PACK).read_to_end(&mut pack);
+        read.map_err(|error| failed(&self.pack, &error))?;
+        let mut entries = self.entries.as_deref().map(open).transpose()?.map(BufReader::new);
+        let entries = entries.as_mut().map(|entries| entries as &mut dyn Read);
+        match check(&pack, &self.key, entries) {
             Ok(proved) => answer(&told(&proved)),
             Err(problem) => {
-                answer(&format!("NOT PROVED: {problem}"))?;
+                answer(&format!("NOT PROVED: {}", printable(&problem.to_string())))?;
                 Err(Failure::Silent)
             }
         }
     }
 }
 
-fn read(file: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(file).map_err(|error| Failure::Failed(format!("{}: {error}", file.display())))
+/// What the file says is anybody's: nothing in it may write to the terminal as it likes.
+fn printable(text: &str) -> String {
+    let escaped =
+        |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
+fn open(file: &Path) -> Result<File, Failure> {
+    File::open(file).map_err(|error| failed(file, &error))
+}
+
+fn failed(file: &Path, error: &std::io::Error) -> Failure {
+    Failure::Failed(format!("{}: {error}", file.display()))
 }
 
 fn told(proved: &Proved) -> String {

@@ -15,10 +15,11 @@ use token_ledger_event_store::sqlite::Access;
 use token_ledger_projections::read_models::TokenRecord;
 use token_ledger_projections::rebuild::{Outcome, Plan, named};
 use token_ledger_projections::tokens::TokenRow;
+use token_ledger_projections::tree::TREE_NAME;
 
 #[derive(Debug, Args)]
 pub(super) struct Replay {
-    /// The projection: tokens, keys, companies, members, clients, audit, or all
+    /// The projection: tokens, keys, companies, members, clients, audit, or all of these; or tree
     #[arg(long, value_name = "NAME", default_value = "all")]
     projection: String,
     /// One company only: its identifier, or `platform`
@@ -40,6 +41,9 @@ impl Replay {
         if let Some(until) = self.until {
             return self.tokens_until(settings, until).await;
         }
+        if self.projection == TREE_NAME {
+            return self.trees(settings).await;
+        }
         let projections = named(&self.projection)?;
         let access = if self.check { Access::Read } else { Access::WriteUnmigrated };
         let app = open(settings, access, false).await?;
@@ -49,6 +53,21 @@ impl Replay {
         let outcome = app.rebuilder.rebuild(&plan, app.new_id(), &showing(&progress)).await;
         progress.end();
         self.report(&plan, &outcome?)
+    }
+
+    /// Builds the trees anew. What was signed stays, and is still held against them.
+    async fn trees(&self, settings: &Settings) -> Result<(), Failure> {
+        if self.check {
+            let verify = "the stored trees are compared with the events by `token-ledger verify`";
+            return Err(Failure::Usage(verify.to_owned()));
+        }
+        let app = open(settings, Access::WriteUnmigrated, false).await?;
+        let companies = companies(&app, self.company).await?;
+        let mut entries = 0;
+        for company in &companies {
+            entries += app.evidence.trees().rebuild(*company).await?;
+        }
+        answer(&format!("rebuilt tree: {} trees, {entries} entries", companies.len()))
     }
 
     fn report(&self, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {

@@ -1,15 +1,13 @@
 //! Checking an evidence pack with nothing but files and a key.
 
 use super::bundle;
+use super::entry_text::{EntryText, hash};
 use super::note::{NoteProblem, Statement, VerifierKey};
 use super::pack::{FORMAT, Pack, PackEvent};
-use serde::Deserialize;
 use std::collections::BTreeMap;
+use std::io::Read;
 use tlog_tiles::tlog::{Hash, check_record, record_hash};
-use token_ledger_domain::event::AggregateType;
-use token_ledger_domain::{CompanyId, Timestamp};
-use token_ledger_event_store::StreamId;
-use token_ledger_event_store::entry::{Entry, content_commitment, private_commitment};
+use token_ledger_event_store::entry::{content_commitment, private_commitment};
 use token_ledger_projections::tree::Edge;
 use uuid::Uuid;
 
@@ -59,64 +57,17 @@ pub struct Proved {
     pub complete: bool,
 }
 
-/// An entry as its text has it.
-#[derive(Debug, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct EntryText {
-    aggregate_id: Uuid,
-    aggregate_type: String,
-    company_id: Uuid,
-    content: String,
-    event_type: String,
-    event_version: String,
-    position: u64,
-    previous: Option<String>,
-    private: Option<String>,
-    recorded_at: Timestamp,
-    sequence: u64,
-}
-
-/// A hash of 64 hexadecimal digits.
-fn hash(text: &str) -> Result<[u8; 32], String> {
-    let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| format!("{text:?} is no SHA-256 hash"))?;
-    Ok(bytes)
-}
-
-impl EntryText {
-    /// Reads an entry, which must be written exactly as the ledger writes it.
-    fn read(text: &str) -> Result<Self, String> {
-        let read: Self =
-            serde_json::from_str(text).map_err(|error| format!("the entry is none: {error}"))?;
-        let kind: AggregateType =
-            read.aggregate_type.parse().map_err(|_| "the entry is of no known kind".to_owned())?;
-        let entry = Entry {
-            company: CompanyId(read.company_id),
-            position: read.position,
-            stream: StreamId { kind, id: read.aggregate_id },
-            sequence: read.sequence,
-            event_type: &read.event_type,
-            event_version: &read.event_version,
-            recorded_at: read.recorded_at,
-            content: hash(&read.content)?,
-            private: read.private.as_deref().map(hash).transpose()?,
-            previous: read.previous.as_deref().map(hash).transpose()?,
-        };
-        if entry.text() == text { Ok(read) } else { Err("the entry is not canonical".to_owned()) }
-    }
-
-    fn is_of(&self, token: Uuid) -> bool {
-        self.aggregate_type == AggregateType::Token.as_str() && self.aggregate_id == token
-    }
-}
-
 /// Checks a pack: the checkpoint against the key, each event against the checkpoint, each event
 /// against the one before it; and with the entries of the log, that no event of the token is
 /// missing.
 ///
 /// # Errors
 /// The first thing that is wrong.
-pub fn check(pack: &[u8], key: &VerifierKey, entries: Option<&[u8]>) -> Result<Proved, Unproved> {
+pub fn check(
+    pack: &[u8],
+    key: &VerifierKey,
+    entries: Option<&mut dyn Read>,
+) -> Result<Proved, Unproved> {
     let pack: Pack =
         serde_json::from_slice(pack).map_err(|error| Unproved::NoPack(error.to_string()))?;
     if pack.format != FORMAT {
@@ -133,6 +84,7 @@ pub fn check(pack: &[u8], key: &VerifierKey, entries: Option<&[u8]>) -> Result<P
     if chain.positions.is_empty() {
         return Err(Unproved::Empty);
     }
+    let complete = entries.is_some();
     if let Some(entries) = entries {
         check_entries(entries, &checkpoint, pack.token_id, &chain.leaves)?;
     }
@@ -141,7 +93,7 @@ pub fn check(pack: &[u8], key: &VerifierKey, entries: Option<&[u8]>) -> Result<P
         token_id: pack.token_id,
         positions: chain.positions,
         without_private: chain.without_private,
-        complete: entries.is_some(),
+        complete,
     })
 }
 
@@ -221,24 +173,24 @@ impl Chain {
 /// Checks that these are all entries of the checkpoint's tree and that the token's among them are
 /// those shown.
 fn check_entries(
-    entries: &[u8],
+    entries: &mut dyn Read,
     checkpoint: &Statement,
     token: Uuid,
     shown: &BTreeMap<u64, Hash>,
 ) -> Result<(), Unproved> {
     let wrong = |problem: String| Unproved::Entries(problem);
     let (mut edge, mut full) = (Edge::default(), Vec::new());
-    for entry in bundle::entries(entries) {
+    for entry in bundle::read(entries) {
         if edge.size() == checkpoint.size {
             // Bundles may hold entries that came later.
             break;
         }
         let position = edge.size() + 1;
-        let bytes = entry.map_err(|cut| wrong(cut.to_string()))?;
-        let leaf = record_hash(bytes);
+        let bytes = entry.map_err(|error| wrong(error.to_string()))?;
+        let leaf = record_hash(&bytes);
         edge.push(&leaf.0, &mut full);
         full.clear();
-        let text = std::str::from_utf8(bytes)
+        let text = std::str::from_utf8(&bytes)
             .map_err(|_| wrong(format!("entry {position} is no text")))?;
         let read = EntryText::read(text)
             .map_err(|problem| wrong(format!("entry {position}: {problem}")))?;

@@ -6,6 +6,7 @@
 
 pub mod bundle;
 pub mod check;
+pub mod entry_text;
 pub mod keys;
 pub mod note;
 pub mod pack;

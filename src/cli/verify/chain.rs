@@ -3,7 +3,7 @@
 use super::Finding;
 use super::erasures::Erasures;
 use std::collections::HashMap;
-use token_ledger_domain::{CompanyId, Timestamp};
+use token_ledger_domain::{CompanyId, LedgerEvent, Timestamp};
 use token_ledger_event_store::entry::{Entry, private_commitment};
 use token_ledger_event_store::{Head, RecordedEvent, StoreError, StoredPrivate, StreamId};
 
@@ -76,6 +76,16 @@ impl Chain {
         }
         self.erasures.learn(position, &decoded);
         Ok(())
+    }
+
+    /// Whether every private part that is gone was erased, as far as is known.
+    pub(super) fn accounts_for_all(&self) -> bool {
+        self.erasures.check().is_ok()
+    }
+
+    /// Takes in what an event beyond the end says about people.
+    pub(super) fn learn_since(&mut self, event: &LedgerEvent) {
+        self.erasures.learn_since(event);
     }
 
     /// Compares the end with what the head says.

@@ -2,7 +2,7 @@
 
 use super::Finding;
 use crate::app::erasure::People;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use token_ledger_domain::company::CompanyEvent;
 use token_ledger_domain::{Actor, LedgerEvent, PersonId};
 use uuid::Uuid;
@@ -12,6 +12,8 @@ pub(super) struct Erasures {
     people: People,
     /// The last erasure of each person.
     erased: HashMap<PersonId, u64>,
+    /// Who was erased while the ledger was read.
+    erased_since: HashSet<PersonId>,
     /// Positions of private parts that are gone, and whom they may have named.
     gone: Vec<(u64, Vec<Uuid>)>,
     /// The first private part that is still there, by whom it names.
@@ -21,7 +23,13 @@ pub(super) struct Erasures {
 impl Erasures {
     /// None yet; these people are known from elsewhere.
     pub(super) fn new(people: People) -> Self {
-        Self { people, erased: HashMap::new(), gone: Vec::new(), there: HashMap::new() }
+        Self {
+            people,
+            erased: HashMap::new(),
+            erased_since: HashSet::new(),
+            gone: Vec::new(),
+            there: HashMap::new(),
+        }
     }
 
     /// Takes in what an event says about people.
@@ -29,6 +37,14 @@ impl Erasures {
         self.people.learn(event);
         if let LedgerEvent::Company(CompanyEvent::PersonErased { person_id }) = event {
             self.erased.insert(*person_id, position);
+        }
+    }
+
+    /// Takes in an event beyond those that are checked: it may account for parts that are gone.
+    pub(super) fn learn_since(&mut self, event: &LedgerEvent) {
+        self.people.learn(event);
+        if let LedgerEvent::Company(CompanyEvent::PersonErased { person_id }) = event {
+            self.erased_since.insert(*person_id);
         }
     }
 
@@ -54,7 +70,8 @@ impl Erasures {
     pub(super) fn check(&self) -> Result<(), Finding> {
         let erased_at = |id: &Uuid| self.erased.get(&self.people.person(*id));
         for (position, named) in &self.gone {
-            if !named.iter().filter_map(erased_at).any(|erasure| erasure >= position) {
+            let since = named.iter().any(|id| self.erased_since.contains(&self.people.person(*id)));
+            if !since && !named.iter().filter_map(erased_at).any(|erasure| erasure >= position) {
                 let problem = "the private part is missing, and nobody whom it names was erased";
                 return Finding::at(*position, problem);
             }

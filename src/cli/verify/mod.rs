@@ -2,6 +2,9 @@
 
 mod chain;
 mod erasures;
+mod kept;
+mod marks;
+mod snapshots;
 mod tree;
 
 use super::{Failure, answer, companies, company_id, open};
@@ -12,24 +15,17 @@ use crate::evidence::note::VerifierKey;
 use chain::Chain;
 use clap::Args;
 use erasures::Erasures;
+use kept::{Kept, KeptEntries};
 use std::path::PathBuf;
+use std::sync::Arc;
 use token_ledger_domain::CompanyId;
-use token_ledger_domain::LedgerEvent;
-use token_ledger_domain::company::{self, Company};
-use token_ledger_domain::event::AggregateType;
-use token_ledger_domain::key::{self, Key};
-use token_ledger_domain::token::{self, Token};
 use token_ledger_event_store::sqlite::Access;
-use token_ledger_event_store::{
-    Head, RecordedEvent, StoreError, StoredPrivate, StoredSnapshot, StreamId,
-};
+use token_ledger_event_store::{Head, RecordedEvent, StoreError, StoredPrivate};
 use token_ledger_projections::read_models::Checkpoint;
-use tree::{Kept, Tree};
+use tree::Tree;
 
 /// Events that are read at a time.
 const PAGE: usize = 5_000;
-/// Snapshots that are read at a time.
-const SNAPSHOTS: usize = 100;
 /// Companies that are listed at a time.
 const COMPANIES: usize = 1_000;
 
@@ -45,12 +41,30 @@ pub(super) struct Verify {
     /// The key that the kept checkpoints were signed with, in note form; the log's own unless given
     #[arg(long, value_name = "VKEY")]
     key: Option<VerifierKey>,
+    /// All entries of a log that were kept from earlier, its bundles one after the other: where the
+    /// ledger is not what a checkpoint was signed for, they tell the exact position. Repeatable
+    #[arg(long, value_name = "FILE")]
+    entries: Vec<PathBuf>,
 }
 
 impl Verify {
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
         let kept: Vec<Kept> =
             self.checkpoints.iter().cloned().map(Kept::read).collect::<Result<_, _>>()?;
+        if let Some((company, other)) = self.company.and_then(|company| {
+            kept.iter().find(|kept| kept.company != company).map(|kept| (company, kept))
+        }) {
+            return Err(Failure::Usage(format!(
+                "the checkpoint in {} is of the company {}, but only {company} is to be verified",
+                other.file.display(),
+                other.company
+            )));
+        }
+        let entries: Vec<Arc<KeptEntries>> = self
+            .entries
+            .iter()
+            .map(|file| KeptEntries::read(file).map(Arc::new))
+            .collect::<Result<_, _>>()?;
         let app = open(settings, Access::Read, false).await?;
         app.evidence.know_seed();
         let operators = app.operators().await?;
@@ -64,6 +78,7 @@ impl Verify {
                 app: &app,
                 company: *company,
                 kept: &kept,
+                entries: entries.iter().find(|entries| entries.company == *company),
                 key: self.key.as_ref(),
                 operators: &operators,
             };
@@ -117,6 +132,7 @@ struct Ledger<'a> {
     app: &'a App,
     company: CompanyId,
     kept: &'a [Kept],
+    entries: Option<&'a Arc<KeptEntries>>,
     key: Option<&'a VerifierKey>,
     operators: &'a People,
 }
@@ -137,7 +153,7 @@ impl Reading {
     fn take(&mut self, stretch: &Stretch) -> Result<(), Finding> {
         for (event, part) in stretch.events.iter().zip(&stretch.parts) {
             self.chain.take(event, part.as_ref())?;
-            self.tree.take(&event.entry_hash);
+            self.tree.take(event);
         }
         Ok(())
     }
@@ -148,7 +164,7 @@ impl Ledger<'_> {
     async fn verify(&self, checkpoints: &[Checkpoint]) -> Result<Result<u64, Finding>, Failure> {
         let (app, company) = (self.app, self.company);
         // Neither tree nor checkpoints pass the head, so they are read first.
-        let marks = match tree::marks(app, company, self.kept, self.key).await? {
+        let marks = match marks::marks(app, company, self.kept, self.key).await? {
             Ok(marks) => marks,
             Err(finding) => return Ok(Err(finding)),
         };
@@ -158,7 +174,7 @@ impl Ledger<'_> {
         };
         let mut reading = Reading {
             chain: Chain::new(company, Erasures::new(self.operators.clone())),
-            tree: Tree::new(stored.min(head.position), marks),
+            tree: Tree::new(stored.min(head.position), marks, self.entries.cloned()),
         };
         let mut next = self.stretch(0, head.position).await?;
         while reading.chain.position < head.position {
@@ -188,7 +204,10 @@ impl Ledger<'_> {
             }
             next = following?;
         }
-        let Reading { chain, tree } = reading;
+        let Reading { mut chain, tree } = reading;
+        if !chain.accounts_for_all() {
+            self.learn_erasures(&mut chain).await?;
+        }
         if let Some(finding) = self.behind_head(&head).await? {
             return Ok(Err(finding));
         }
@@ -196,6 +215,22 @@ impl Ledger<'_> {
             return Ok(Err(finding));
         }
         self.verify_rest(&head, &chain, checkpoints).await
+    }
+
+    /// Takes in erasures that were recorded while the ledger was read.
+    async fn learn_erasures(&self, chain: &mut Chain) -> Result<(), Failure> {
+        let mut after = chain.position;
+        loop {
+            let page = self.app.store().read(self.company, after, PAGE).await?;
+            let Some(last) = page.last() else { return Ok(()) };
+            after = last.position;
+            for event in &page {
+                // What can't be decoded is not for this reading to find.
+                if let Ok(decoded) = event.decode() {
+                    chain.learn_since(&decoded);
+                }
+            }
+        }
     }
 
     /// An event that stands behind the head.
@@ -222,7 +257,7 @@ impl Ledger<'_> {
         if let Err(finding) = chain.end(head) {
             return Ok(Err(finding));
         }
-        if let Err(finding) = verify_snapshots(app, company, chain).await? {
+        if let Err(finding) = snapshots::verify(app, company, chain).await? {
             return Ok(Err(finding));
         }
         let ahead =
@@ -244,9 +279,43 @@ impl Ledger<'_> {
             Ok(events) => events,
             Err(finding) => return Ok(Err(finding)),
         };
-        let positions: Vec<u64> = events.iter().map(|event| event.position).collect();
-        let parts = self.app.store().private_parts(self.company, &positions).await?;
+        let Some(last) = events.last().map(|event| event.position) else {
+            return Ok(Ok(Stretch { events, parts: Vec::new() }));
+        };
+        let found = match self.app.store().private_range(self.company, after, last).await {
+            Ok(found) => found,
+            Err(StoreError::Rejected(_) | StoreError::Corrupt { .. }) => {
+                match self.unreadable_part(&events).await? {
+                    Some(finding) => return Ok(Err(finding)),
+                    // It could be read the second time.
+                    None => return Box::pin(self.stretch(after, head)).await,
+                }
+            }
+            Err(error) => return Err(error.into()),
+        };
+        let mut found = found.into_iter().peekable();
+        let parts = events.iter().map(|event| {
+            while found.next_if(|(position, _)| *position < event.position).is_some() {}
+            found.next_if(|(position, _)| *position == event.position).map(|(_, part)| part)
+        });
+        let parts = parts.collect();
         Ok(Ok(Stretch { events, parts }))
+    }
+
+    /// The first private part among those of some events that can't be read.
+    async fn unreadable_part(&self, events: &[RecordedEvent]) -> Result<Option<Finding>, Failure> {
+        for event in events {
+            let position = event.position;
+            match self.app.store().private_parts(self.company, &[position]).await {
+                Ok(_) => {}
+                Err(StoreError::Rejected(problem) | StoreError::Corrupt { problem, .. }) => {
+                    let problem = format!("the private part can't be read: {problem}");
+                    return Ok(Some(Finding { position, problem }));
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -273,52 +342,6 @@ async fn read(
         }
         Err(error) => Err(error),
     }
-}
-
-/// Holds every snapshot against the events that it sums up: commands are decided on it.
-async fn verify_snapshots(
-    app: &App,
-    company: CompanyId,
-    chain: &Chain,
-) -> Result<Result<(), Finding>, Failure> {
-    let mut after = None;
-    loop {
-        let page = app.store().snapshots(company, after, SNAPSHOTS).await?;
-        let Some(last) = page.last() else { return Ok(Ok(())) };
-        after = Some(last.stream);
-        for StoredSnapshot { stream, sequence, state } in page {
-            // Counted whole: the stream may have grown since.
-            let count = usize::try_from(sequence).unwrap_or(usize::MAX);
-            let events = app.store().history(company, stream, 0, count).await?;
-            let position = events.last().map_or(0, |event| event.position);
-            let whole = events.last().is_some_and(|event| event.sequence == sequence);
-            let in_reading = chain.streams.contains_key(&stream) || position > chain.position;
-            if !whole || !in_reading || !sums_up(stream, &events, &state)? {
-                let problem = format!("the snapshot of {stream} is not what its events say");
-                return Ok(Finding::at(position, problem));
-            }
-        }
-    }
-}
-
-fn sums_up(stream: StreamId, events: &[RecordedEvent], state: &str) -> Result<bool, StoreError> {
-    let (mut token, mut key, mut company) = (Token::default(), Key::default(), Company::default());
-    for event in events {
-        match event.decode()? {
-            LedgerEvent::Token(event) => token = token::evolve(token, event),
-            LedgerEvent::Key(event) => key = key::evolve(key, event),
-            LedgerEvent::Company(event) => company = company::evolve(company, event),
-        }
-    }
-    Ok(match stream.kind {
-        AggregateType::Token => {
-            serde_json::from_str(state).is_ok_and(|state: Token| state == token)
-        }
-        AggregateType::Key => serde_json::from_str(state).is_ok_and(|state: Key| state == key),
-        AggregateType::Company => {
-            serde_json::from_str(state).is_ok_and(|state: Company| state == company)
-        }
-    })
 }
 
 /// Companies that have rows but no ledger.
