@@ -309,6 +309,7 @@ async fn a_pack_is_checked_with_files_and_a_key_alone() {
     assert!(said.contains("nothing else happened to it"), "{said}");
 
     check_changes(&place, &pack, &key, &entries);
+    check_hostile(&place, &pack, &key, &entries);
     check_strangers(&place, &pack, &key, &entries).await;
     serving.stop();
 }
@@ -385,6 +386,44 @@ fn check_changes(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
     let mut cut = parsed.clone();
     cut["events"].as_array_mut().unwrap().pop();
     check(place, cut.to_string().as_bytes(), key, None).done();
+    // So is, at once, that somebody's part is not shown; the rest is proved.
+    let mut erased = parsed.clone();
+    let position = erased["events"][1]["position"].clone();
+    erased["events"][1]["private"] = Value::Null;
+    let said = check(place, erased.to_string().as_bytes(), key, Some(entries)).done();
+    let words = format!("the private parts at positions {position} are not shown");
+    assert!(said.contains(&words), "{said}");
+}
+
+/// Whatever a file holds, it is refused with the code for what is wrong, and writes nothing but text.
+fn check_hostile(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
+    let whole = std::fs::read(entries).unwrap();
+    let deep = "[".repeat(200_000);
+    let numbers = pack.replacen("\"position\":", "\"position\":1e999999,\"x\":", 1);
+    let twice = pack.replacen('{', "{\"format\":\"x\",", 1);
+    let lines = pack.replacen("\"origin\":\"", "\"origin\":\"\\u001b[2J\\n", 1);
+    let half = &pack[..pack.len() / 2];
+    for text in ["", "null", "[]", "\u{feff}{}", &deep, half, &numbers, &twice, &lines] {
+        let said = check(place, text.as_bytes(), key, Some(entries)).refused(1);
+        assert!(said.starts_with("NOT PROVED: "), "{said}");
+        assert!(said.trim_end().chars().all(|c| !c.is_control()), "{said:?}");
+    }
+    check(place, b"\xff\xfe", key, None).refused(1);
+    // Entries that are cut anywhere, or begin anywhere else.
+    for end in [0, 1, 2, 3, whole.len() / 2, whole.len() - 1] {
+        std::fs::write(entries, &whole[..end]).unwrap();
+        let said = check(place, pack.as_bytes(), key, Some(entries)).refused(1);
+        assert!(said.contains("NOT PROVED: the entries: "), "{end}: {said}");
+    }
+    std::fs::write(entries, &whole[1..]).unwrap();
+    check(place, pack.as_bytes(), key, Some(entries)).refused(1);
+    // What came later does no harm.
+    let later = [whole.as_slice(), b"\0\x05later"].concat();
+    std::fs::write(entries, later).unwrap();
+    check(place, pack.as_bytes(), key, Some(entries)).done();
+    std::fs::write(entries, whole).unwrap();
+    let nowhere = place.file("nowhere");
+    check(place, pack.as_bytes(), key, Some(&nowhere)).refused(1);
 }
 
 /// The key in the pack counts for nothing, and files that are none are refused.
@@ -405,13 +444,25 @@ async fn check_strangers(place: &Place, pack: &str, key: &str, entries: &PathBuf
 
 /// The last checkpoint that is kept outside the database.
 fn kept(place: &Place, company: &Company) -> PathBuf {
-    let folder = place.file("ledger.db.evidence").join("log token-ledger");
+    let folder = place.evidence().join("log token-ledger");
     folder.join(format!("{}.checkpoint", company.id))
 }
 
+/// Polls until something is there, for so long.
+async fn soon<T>(what: &str, mut look: impl AsyncFnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look().await {
+            return found;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what} does not come");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
 #[tokio::test]
-async fn everything_is_signed_when_the_service_stops_and_after_it_was_killed() {
-    let place = Place::sqlite();
+async fn everything_is_signed_when_the_service_stops() {
+    let place = Place::new();
     let company = place.setup("Acme");
     // Late enough that only stopping signs.
     let late = ["--checkpoint-delay-ms", "60000"];
@@ -422,51 +473,146 @@ async fn everything_is_signed_when_the_service_stops_and_after_it_was_killed() {
     serving.stop();
     let note = std::fs::read_to_string(kept(&place, &company)).unwrap();
     assert_eq!(Statement::unverified(&note).unwrap().size, head);
+}
 
-    for round in 0..5 {
-        let serving = place.serve(&["--checkpoint-delay-ms", "10"]);
-        let log = Log { serving: &serving, company: &company };
-        for number in 0..=round * 7 {
-            log.token(&format!("{round} {number}")).await;
+/// Creations that are acknowledged before each kill.
+const ACKNOWLEDGED: [usize; 7] = [1, 2, 5, 12, 40, 90, 300];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_kill_at_any_moment_neither_loses_nor_doubles_a_leaf() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    for acknowledged in ACKNOWLEDGED {
+        let serving = place.serve(&["--checkpoint-delay-ms", "5"]);
+        let url = serving.url(&format!("/v1/companies/{}/tokens", company.id));
+        let (done, mut answered) = tokio::sync::mpsc::unbounded_channel();
+        let callers: Vec<_> = (0..6)
+            .map(|_| {
+                let (url, key, done) = (url.clone(), company.admin_key.clone(), done.clone());
+                tokio::spawn(async move {
+                    let client = reqwest::Client::new();
+                    let body = json!({"name": "one of many", "scopes": ["positions"]});
+                    // Until the service is gone.
+                    while let Ok(answer) =
+                        client.post(&url).bearer_auth(&key).json(&body).send().await
+                    {
+                        assert_eq!(answer.status().as_u16(), 201);
+                        if done.send(()).is_err() {
+                            return;
+                        }
+                    }
+                })
+            })
+            .collect();
+        for _ in 0..acknowledged {
+            answered.recv().await.expect("callers go on until the service is gone");
         }
         serving.kill();
+        for caller in callers {
+            caller.await.expect("a caller ends well");
+        }
+        // As it was left: tiles, their place, checkpoints in the database and outside.
         place.run(&["verify"]).done();
     }
     let serving = place.serve(&SOON);
     let log = Log { serving: &serving, company: &company };
-    let tree = log.checkpoint(log.head().await).await;
-    assert_eq!(tree.size, log.head().await);
+    let head = log.head().await;
+    let tree = log.checkpoint(head).await;
+    assert_eq!(tree.size, head);
+    let entries = log.entries(head).await;
+    assert_eq!(bundle::entries(&entries).count() as u64, head);
+    // No two checkpoints of one size, and each extends the one before.
+    let key = log.key().await;
+    let (_, page) = get(&log.url("log/checkpoints?limit=1000"), &company.audit_key).await;
+    let mut later = tree;
+    for item in &page["items"].as_array().expect("a list")[1..] {
+        let earlier = key.open(item["checkpoint"].as_str().unwrap()).unwrap();
+        assert!(earlier.size < later.size);
+        let path = format!("log/consistency?from={}&to={}", earlier.size, later.size);
+        let (_, answer) = get(&log.url(&path), &company.audit_key).await;
+        let hashes = answer["hashes"].as_array().expect("hashes").iter();
+        let proof = hashes.map(|hash| Hash::parse_hash(hash.as_str().unwrap()).unwrap()).collect();
+        check_tree(&proof, later.size, later.root, earlier.size, earlier.root).unwrap();
+        later = earlier;
+    }
     serving.stop();
     place.run(&["verify"]).done();
 }
 
 #[tokio::test]
-async fn a_database_that_was_put_back_signs_nothing_until_a_new_origin_is_declared() {
-    let place = Place::sqlite();
+async fn a_tree_that_stands_still_is_told() {
+    let place = Place::new();
     let company = place.setup("Acme");
     place.serve(&SOON).stop();
-    let backup = place.file("backup.db");
-    std::fs::copy(place.ledger(), &backup).unwrap();
+    place
+        .tamper(&format!("DELETE FROM log_tiles WHERE company_id = {}", place.sql_id(&company.id)));
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    for name in ["one", "two"] {
+        log.token(name).await;
+    }
+    let reasons = soon("the reason", async || {
+        let (status, ready) = get(&serving.url("/readyz"), "").await;
+        let reasons = ready["reasons"].to_string();
+        (status == 503 && reasons.contains("the projection tree stands still")).then_some(reasons)
+    })
+    .await;
+    assert!(reasons.contains("for 1 companies"), "{reasons}");
+    let metrics = raw(&serving.url("/metrics"), None).await.bytes;
+    let metrics = String::from_utf8(metrics).expect("a text");
+    for line in [
+        "projection_behind_events{projection=\"tree\"} 2",
+        "projection_stopped_companies{projection=\"tree\"} 1",
+    ] {
+        assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
+    }
+    // What was signed is there, and nothing else is.
+    let head = log.head().await;
+    assert_eq!(log.raw(&format!("log/proof?position={head}")).await.status, 503);
+    assert_eq!(log.raw("log/checkpoint").await.status, 200);
+    serving.stop();
+
+    // It is built anew from the events, and extends what was signed.
+    let said = place.run(&["verify"]).refused(1);
+    assert!(said.contains("missing in the stored tree"), "{said}");
+    place.run(&["replay", "--projection", "tree", "--check"]).refused(2);
+    place.run(&["replay", "--projection", "tree"]).done();
+    place.run(&["verify"]).done();
+    let serving = place.serve(&SOON);
+    let log = Log { serving: &serving, company: &company };
+    assert_eq!(log.checkpoint(head).await.size, head);
+    assert_eq!(log.raw(&format!("log/proof?position={head}")).await.status, 200);
+    serving.stop();
+}
+
+#[tokio::test]
+async fn a_database_that_was_put_back_signs_nothing_until_a_new_origin_is_declared() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    place.serve(&SOON).stop();
+    let backup = place.copy();
     let serving = place.serve(&SOON);
     let log = Log { serving: &serving, company: &company };
     log.token("one").await;
     let before = log.checkpoint(log.head().await).await;
     serving.stop();
 
-    std::fs::copy(&backup, place.ledger()).unwrap();
+    // The database as it was, and what is kept outside it as it is.
+    std::fs::rename(place.evidence(), backup.evidence()).unwrap();
+    let place = backup;
     let serving = place.serve(&SOON);
     let log = Log { serving: &serving, company: &company };
-    let begun = Instant::now();
-    let reasons = loop {
+    let reasons = soon("the reason", async || {
         let (status, ready) = get(&serving.url("/readyz"), "").await;
-        if status == 503 {
-            break ready["reasons"].to_string();
-        }
-        assert!(begun.elapsed() < PATIENCE, "it stays ready: {ready}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    };
+        (status == 503).then(|| ready["reasons"].to_string())
+    })
+    .await;
     assert!(reasons.contains("no checkpoint is signed for 1 companies"), "{reasons}");
-    // Also when it has grown beyond where it was.
+    let said = serving.says("no checkpoint is signed");
+    for words in [company.id.as_str(), "put back to an earlier state", "--log-name"] {
+        assert!(said.contains(words), "{words}: {said}");
+    }
+    // Also when it has grown to where it was, and beyond.
     for name in ["another", "and another", "and a third"] {
         log.token(name).await;
     }
@@ -475,6 +621,9 @@ async fn a_database_that_was_put_back_signs_nothing_until_a_new_origin_is_declar
     let refused = log.raw(&format!("log/proof?position={head}")).await;
     assert_eq!(refused.status, 503);
     assert!(String::from_utf8_lossy(&refused.bytes).contains("--log-name"));
+    let (_, page) = get(&log.url("log/checkpoints"), &company.audit_key).await;
+    let sizes: Vec<_> = page["items"].as_array().unwrap().iter().map(|it| &it["size"]).collect();
+    assert!(sizes.iter().all(|size| size.as_u64().unwrap() < before.size), "{sizes:?}");
     serving.stop();
     let said = place.run(&["verify"]).refused(1);
     assert!(said.contains(&company.id) && said.contains("kept in"), "{said}");
@@ -492,10 +641,10 @@ async fn a_database_that_was_put_back_signs_nothing_until_a_new_origin_is_declar
 
 #[tokio::test]
 async fn another_seed_signs_nothing_for_a_log_that_was_signed() {
-    let place = Place::sqlite();
+    let place = Place::new();
     let company = place.setup("Acme");
     place.serve(&SOON).stop();
-    let seed = place.file("ledger.db.evidence").join("seed");
+    let seed = place.evidence().join("seed");
     std::fs::write(&seed, "0".repeat(64)).unwrap();
     let serving = place.serve(&SOON);
     let log = Log { serving: &serving, company: &company };
@@ -507,7 +656,7 @@ async fn another_seed_signs_nothing_for_a_log_that_was_signed() {
 
 #[tokio::test]
 async fn an_erased_person_is_gone_and_what_they_did_is_proved_all_the_same() {
-    let place = Place::sqlite();
+    let place = Place::new();
     let company = place.setup("Acme");
     let serving = place.serve(&SOON);
     let log = Log { serving: &serving, company: &company };
@@ -550,13 +699,7 @@ async fn an_erased_person_is_gone_and_what_they_did_is_proved_all_the_same() {
         check_record(&proof, tree.size, tree.root, index, record_hash(entry.unwrap())).unwrap();
     }
     serving.stop();
-    for end in ["", "-wal"] {
-        let mut name = place.ledger().into_os_string();
-        name.push(end);
-        let bytes = std::fs::read(&name).unwrap_or_default();
-        let found = bytes.windows(15).any(|text| text == b"ada@example.com");
-        assert!(!found, "the address is still in {}", name.display());
-    }
+    holds_nowhere(&place, "ada@example.com");
     place.run(&["verify"]).done();
 
     // Another private part that is gone is not excused by it.
@@ -569,13 +712,33 @@ async fn an_erased_person_is_gone_and_what_they_did_is_proved_all_the_same() {
     // Nor may it be undone.
     let copy = place.copy();
     copy.tamper(&format!(
-        "INSERT INTO event_private SELECT company_id, {position}, salt, data FROM event_private
-         WHERE company_id = (SELECT company_id FROM event_private WHERE hex(company_id) = '{}' \
-         LIMIT 1) LIMIT 1",
-        company.id.replace('-', "").to_uppercase()
+        "INSERT INTO event_private (company_id, position, salt, data) SELECT company_id, \
+         {position}, salt, data FROM event_private WHERE company_id = {} LIMIT 1",
+        place.sql_id(&company.id)
     ));
     let said = copy.run(&["verify"]).refused(1);
     assert!(said.contains("not the one that was hashed"), "{said}");
+}
+
+/// Holds that a text is nowhere in the database: in no byte of the file, in no row of any table.
+fn holds_nowhere(place: &Place, text: &str) {
+    if place.is_postgres() {
+        return place.alter(&format!(
+            "DO $$ DECLARE name text; found bigint; BEGIN
+             FOR name IN SELECT tablename FROM pg_tables WHERE schemaname = 'public' LOOP
+                 EXECUTE format('SELECT count(*) FROM %I r WHERE r::text LIKE %L', name, '%{text}%')
+                 INTO found;
+                 IF found > 0 THEN RAISE EXCEPTION '{text} is still in %', name; END IF;
+             END LOOP; END $$"
+        ));
+    }
+    for end in ["", "-wal"] {
+        let mut name = place.ledger().into_os_string();
+        name.push(end);
+        let bytes = std::fs::read(&name).unwrap_or_default();
+        let found = bytes.windows(text.len()).any(|window| window == text.as_bytes());
+        assert!(!found, "{text} is still in {}", name.display());
+    }
 }
 
 #[tokio::test]

@@ -1,33 +1,36 @@
-//! Whoever changes the database behind the service's back is found out: by the hashes, and where
-//! those were made to fit, by a checkpoint that was kept outside. On SQLite, whichever database tests
-//! run on: they change the file.
+//! Whoever changes the database behind the service's back, as its owner, is found out: by the hashes,
+//! and where those were made to fit, by a checkpoint that was kept outside.
 
 mod process;
 
-use process::{Company, Place, post};
-use rusqlite::{Connection, params};
+use process::{Company, Place, ended, get, post};
 use serde_json::json;
 use std::collections::HashMap;
 use std::path::PathBuf;
+use std::sync::Arc;
+use token_ledger::app::{App, Choices};
 use token_ledger::evidence::note::Statement;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::entry::{Entry, content_commitment, private_commitment};
-use token_ledger_event_store::sqlite::{EVENT_COLUMNS, event_from_row};
-use token_ledger_event_store::{RecordedEvent, StreamId};
+use token_ledger_event_store::{Access, RecordedEvent, StreamId, SystemClock, SystemEntropy};
 use token_ledger_projections::tree::Edge;
 
-/// A ledger at rest, with the checkpoint that an auditor has kept and the log's key.
+/// The creation of the last token: most of what follows changes it.
+const CHANGED: u64 = 12;
+
+/// A ledger at rest, with what an auditor has kept: checkpoint, entries and the log's key.
 struct Kept {
     place: Place,
     company: Company,
     checkpoint: PathBuf,
+    entries: PathBuf,
     key: String,
 }
 
 impl Kept {
     /// A company with tokens that were created, refreshed and deleted.
     async fn new() -> Self {
-        let place = Place::sqlite();
+        let place = Place::new();
         let company = place.setup("Acme");
         let serving = place.serve(&["--checkpoint-delay-ms", "20"]);
         let base = serving.url(&format!("/v1/companies/{}", company.id));
@@ -42,21 +45,22 @@ impl Kept {
             let (status, _) = post(&url, &company.admin_key, &json!({"reason": "spring"})).await;
             assert_eq!(status, 200);
         }
-        let key = reqwest::Client::new()
-            .get(format!("{base}/log/key"))
-            .bearer_auth(&company.audit_key)
-            .send()
-            .await
-            .expect("an answer")
-            .text()
-            .await
-            .expect("a key");
+        let (_, page) = get(&format!("{base}/audit/events?limit=1"), &company.audit_key).await;
+        let head = page["items"][0]["position"].as_u64().expect("a position");
+        let read = async |below: &str| {
+            let url = format!("{base}/log/{below}");
+            let request = reqwest::Client::new().get(url).bearer_auth(&company.audit_key);
+            request.send().await.expect("an answer").bytes().await.expect("a body")
+        };
+        let key = String::from_utf8(read("key").await.to_vec()).expect("a key");
+        let entries = place.file("kept.entries");
+        std::fs::write(&entries, read(&format!("tile/entries/000.p/{head}")).await).unwrap();
         serving.stop();
-        let folder = place.file("ledger.db.evidence").join("log token-ledger");
+        let folder = place.evidence().join("log token-ledger");
         let note = std::fs::read(folder.join(format!("{}.checkpoint", company.id))).unwrap();
         let checkpoint = place.file("kept.checkpoint");
         std::fs::write(&checkpoint, note).unwrap();
-        Self { place, company, checkpoint, key: key.trim().to_owned() }
+        Self { place, company, checkpoint, entries, key: key.trim().to_owned() }
     }
 
     fn size(&self) -> u64 {
@@ -66,13 +70,22 @@ impl Kept {
 
     /// The company as SQL has it.
     fn id(&self) -> String {
-        format!("x'{}'", self.company.id.replace('-', ""))
+        self.place.sql_id(&self.company.id)
+    }
+
+    /// So many zero bytes as SQL has them.
+    fn zeros(&self, count: usize) -> String {
+        self.place.sql_bytes(&"00".repeat(count))
     }
 
     /// What `verify` says of a copy that was changed: the line that names the company.
-    fn verify(&self, copy: &Place) -> Option<String> {
-        let file = self.checkpoint.display().to_string();
-        let ended = copy.run(&["verify", "--checkpoint", &file, "--key", &self.key]);
+    fn verify(&self, copy: &Place, entries: bool) -> Option<String> {
+        let mut command = copy.as_service(&["verify", "--key", &self.key, "--checkpoint"]);
+        command.arg(&self.checkpoint);
+        if entries {
+            command.arg("--entries").arg(&self.entries);
+        }
+        let ended = ended(&mut command);
         if ended.code == Some(0) {
             return None;
         }
@@ -85,108 +98,230 @@ impl Kept {
     /// Holds that the change is found at this position, in words such as these.
     #[track_caller]
     fn finds(&self, copy: &Place, what: &str, position: u64, words: &str) {
-        let Some(line) = self.verify(copy) else { panic!("{what} is not found") };
+        let Some(line) = self.verify(copy, false) else { panic!("{what} is not found") };
         let place = format!("company {}, position {position}: ", self.company.id);
         assert!(line.starts_with(&place) && line.contains(words), "{what}: {line}");
     }
+
+    /// Holds that it is found at its exact position by whoever has kept the entries as well.
+    #[track_caller]
+    fn finds_with_entries(&self, copy: &Place, what: &str, position: u64) {
+        let Some(line) = self.verify(copy, true) else { panic!("{what} is not found") };
+        let place = format!("company {}, position {position}: ", self.company.id);
+        assert!(line.starts_with(&place), "{what}: {line}");
+    }
 }
 
-/// The creation of the last token: most of what follows changes it.
-const CHANGED: u64 = 12;
+/// A single change: what, in SQL, the position at which it is found, and words of the finding.
+type Change = (&'static str, String, u64, &'static str);
 
-#[tokio::test]
-async fn every_single_change_is_found_at_its_position() {
-    let kept = Kept::new().await;
-    let id = kept.id();
-    assert_eq!(kept.verify(&kept.place.copy()), None);
-    let size = kept.size();
-    assert!(size > CHANGED + 1, "{size}");
-    let here = format!("company_id = {id} AND position = {CHANGED}");
+/// Changes of columns of one event.
+fn changes_of_an_event(kept: &Kept) -> Vec<Change> {
+    let (id, zeros) = (kept.id(), kept.zeros(32));
+    let other = "'0197f0c0-0000-7000-8000-000000000000'";
     let unhashed = "not the one that was hashed";
-    let event = |set: &str| format!("UPDATE events SET {set} WHERE {here}");
+    let nobody = kept.place.sql_id("00000000-0000-0000-0000-000000000000");
+    let short = kept.zeros(1);
     let changes = [
-        ("payload", event("payload = replace(payload, 'positions', 'employees')"), CHANGED, unhashed),
-        ("payload's spaces", event("payload = payload || ' '"), CHANGED, unhashed),
-        ("metadata", event("metadata = replace(metadata, 'actor_id', 'actor_id ')"), CHANGED, ""),
-        ("the actor", event("metadata = replace(metadata, '\"key\"', '\"system\"')"), CHANGED, unhashed),
-        ("the time, back", event("recorded_at = recorded_at - 3600000000"), CHANGED, "before its predecessor"),
-        ("the time, by a microsecond", event("recorded_at = recorded_at + 1"), CHANGED, ""),
-        ("the salt", event("salt = zeroblob(32)"), CHANGED, unhashed),
-        ("the commitment", event("private_commitment = zeroblob(32)"), CHANGED, "hashed"),
-        ("no commitment", event("private_commitment = NULL"), CHANGED, "does not have"),
-        ("the hash", event("entry_hash = zeroblob(32)"), CHANGED, unhashed),
-        ("a hash that is none", event("entry_hash = x'00'"), CHANGED, "can't be read"),
-        ("the type", event("event_type = 'token.deleted'"), CHANGED, ""),
-        ("the version", event("event_version = '2'"), CHANGED, ""),
-        ("the sequence", event("sequence = 77"), CHANGED, ""),
-        ("the stream", event("aggregate_id = '0197f0c0-0000-7000-8000-000000000000'"), CHANGED, ""),
-        ("the kind of stream", event("aggregate_type = 'key'"), CHANGED, ""),
-        ("the company", event("company_id = zeroblob(16)"), CHANGED, "missing"),
-        ("the position", event("position = 999"), CHANGED, "missing"),
+        ("payload", "payload = replace(payload, 'positions', 'employees')".to_owned(), unhashed),
+        ("payload's spaces", "payload = payload || ' '".to_owned(), unhashed),
+        ("metadata", "metadata = replace(metadata, 'actor_id', 'actor_id ')".to_owned(), ""),
+        ("the actor", "metadata = replace(metadata, '\"key\"', '\"system\"')".to_owned(), unhashed),
+        ("the time, back", "recorded_at = recorded_at - 3600000000".to_owned(), "before its"),
+        ("the time, by a microsecond", "recorded_at = recorded_at + 1".to_owned(), ""),
+        ("the salt", format!("salt = {zeros}"), unhashed),
+        ("a salt that is none", format!("salt = {short}"), "can't be read"),
+        ("the commitment", format!("private_commitment = {zeros}"), "hashed"),
+        ("no commitment", "private_commitment = NULL".to_owned(), "does not have"),
+        ("the hash", format!("entry_hash = {zeros}"), unhashed),
+        ("a hash that is none", format!("entry_hash = {short}"), "can't be read"),
+        ("the type", "event_type = 'token.deleted'".to_owned(), ""),
+        ("a type that is none", "event_type = 'token.created\"'".to_owned(), ""),
+        ("the version", "event_version = '2'".to_owned(), ""),
+        ("the sequence", "sequence = 77".to_owned(), ""),
+        ("the stream", format!("aggregate_id = {other}"), ""),
+        ("a stream that is none", "aggregate_id = 'x'".to_owned(), "can't be read"),
+        ("the kind of stream", "aggregate_type = 'key'".to_owned(), ""),
+        ("the company", format!("company_id = {nobody}"), "missing"),
+        ("the position", "position = 999".to_owned(), "missing"),
+    ];
+    let here = format!("company_id = {id} AND position = {CHANGED}");
+    changes
+        .into_iter()
+        .map(|(what, set, words)| {
+            (what, format!("UPDATE events SET {set} WHERE {here}"), CHANGED, words)
+        })
+        .collect()
+}
+
+/// Changes of which events there are, and of heads.
+fn changes_of_the_order(kept: &Kept) -> Vec<Change> {
+    let (id, size) = (kept.id(), kept.size());
+    let here = format!("company_id = {id} AND position = {CHANGED}");
+    let next = CHANGED + 1;
+    let behind = size + 1;
+    let copied = |recorded_at: &str| {
+        format!(
+            "INSERT INTO events (company_id, aggregate_type, aggregate_id, sequence, event_type, \
+             event_version, payload, metadata, position, recorded_at, commit_id, salt, \
+             private_commitment, entry_hash) SELECT company_id, 'token', \
+             '0197f0c0-0000-7000-8000-000000000000', 1, event_type, event_version, payload, \
+             metadata, {behind}, {recorded_at}, commit_id, salt, private_commitment, entry_hash \
+             FROM events WHERE {here};"
+        )
+    };
+    let head = |set: &str| format!("UPDATE company_heads SET {set} WHERE company_id = {id}");
+    vec![
         ("deleted", format!("DELETE FROM events WHERE {here}"), CHANGED, "missing"),
         (
             "swapped",
             format!(
-                "UPDATE events SET position = -1 WHERE {here};
+                "UPDATE events SET position = 999999 WHERE {here};
                  UPDATE events SET position = {CHANGED} WHERE company_id = {id} AND position = {next};
-                 UPDATE events SET position = {next} WHERE company_id = {id} AND position = -1",
-                next = CHANGED + 1
+                 UPDATE events SET position = {next} WHERE company_id = {id} AND position = 999999"
             ),
             CHANGED,
-            unhashed,
+            "not the one that was hashed",
         ),
-        (
-            "inserted at the end",
-            format!(
-                "INSERT INTO events SELECT company_id, 'token', '0197f0c0-0000-7000-8000-000000000000',
-                 1, event_type, event_version, payload, metadata, {next}, recorded_at, commit_id,
-                 salt, private_commitment, entry_hash FROM events WHERE {here}",
-                next = size + 1
-            ),
-            size + 1,
-            "behind the ledger's head",
-        ),
+        ("inserted at the end", copied("recorded_at"), behind, "behind the ledger's head"),
         (
             "inserted at the end, with the head",
-            format!(
-                "INSERT INTO events SELECT company_id, 'token', '0197f0c0-0000-7000-8000-000000000000',
-                 1, event_type, event_version, payload, metadata, {next}, recorded_at + 60000000,
-                 commit_id, salt, private_commitment, entry_hash FROM events WHERE {here};
-                 UPDATE company_heads SET last_position = {next} WHERE company_id = {id}",
-                next = size + 1
-            ),
-            size + 1,
+            copied("recorded_at + 60000000") + &head(&format!("last_position = {behind}")),
+            behind,
             "",
         ),
         (
             "cut",
             format!(
                 "DELETE FROM events WHERE company_id = {id} AND position > {CHANGED};
-                 UPDATE company_heads SET last_position = {CHANGED} WHERE company_id = {id}"
+                 {}",
+                head(&format!("last_position = {CHANGED}"))
             ),
-            CHANGED + 1,
+            next,
             "",
         ),
-        ("the head", format!("UPDATE company_heads SET last_position = {CHANGED} WHERE company_id = {id}"), CHANGED + 1, ""),
-        ("the head's time", format!("UPDATE company_heads SET last_recorded_at = 1 WHERE company_id = {id}"), size, "another time"),
-        ("the head's company", format!("UPDATE company_heads SET company_sequence = 9 WHERE company_id = {id}"), size, "sequence 9"),
+        ("the head", head(&format!("last_position = {CHANGED}")), next, ""),
+        ("the head's time", head("last_recorded_at = 1"), size, "another time"),
+        ("the head's company", head("company_sequence = 9"), size, "sequence 9"),
         ("no head", format!("DELETE FROM company_heads WHERE company_id = {id}"), 0, "no head"),
-        ("a private part", format!("UPDATE event_private SET data = replace(data, 'admin', 'nimda') WHERE {here}"), CHANGED, "hashed"),
-        ("a private part's salt", format!("UPDATE event_private SET salt = zeroblob(32) WHERE {here}"), CHANGED, "hashed"),
-        ("no private part", format!("DELETE FROM event_private WHERE {here}"), CHANGED, "nobody whom it names"),
-        ("a private part moved", format!("UPDATE event_private SET position = 999 WHERE {here}"), CHANGED, "nobody whom it names"),
-        ("a tile", format!("UPDATE log_tiles SET hashes = CAST(substr(hashes, 1, 32 * {before}) || zeroblob(32) || substr(hashes, 32 * {CHANGED} + 1) AS BLOB) WHERE company_id = {id}", before = CHANGED - 1), CHANGED, "another hash"),
-        ("a tile cut", format!("UPDATE log_tiles SET hashes = substr(hashes, 1, 32 * {CHANGED}) WHERE company_id = {id}"), CHANGED + 1, "missing in the stored tree"),
-        ("no tile", format!("DELETE FROM log_tiles WHERE company_id = {id}"), 1, "missing in the stored tree"),
-        ("tiles that are none", format!("UPDATE log_tiles SET hashes = x'00' WHERE company_id = {id}"), 1, "the stored tree"),
-        ("a checkpoint's root", format!("UPDATE log_checkpoints SET root = zeroblob(32) WHERE company_id = {id} AND size = {size}"), size, "not the one that was signed"),
-        ("a checkpoint's size", format!("UPDATE log_checkpoints SET size = size + 1 WHERE company_id = {id} AND size = {size}"), size + 1, "not the one that was signed"),
-        ("a checkpoint's text", format!("UPDATE log_checkpoints SET note = replace(note, char(10) || {size} || char(10), char(10) || {less} || char(10)) WHERE company_id = {id} AND size = {size}", less = size - 1), size, "has not signed it"),
-        ("a checkpoint's key", format!("UPDATE log_checkpoints SET verifier_key = 'x' WHERE company_id = {id} AND size = {size}"), size, "key"),
-        ("the tree's place", format!("UPDATE checkpoints SET position = 999 WHERE company_id = {id} AND projection = 'tree'"), 999, "the projection tree"),
-        ("the trail's place", format!("UPDATE checkpoints SET position = 999 WHERE company_id = {id} AND projection = 'audit'"), 999, "the projection audit"),
+        (
+            "the tree's place",
+            format!("UPDATE checkpoints SET position = 999 WHERE company_id = {id} AND projection = 'tree'"),
+            999,
+            "the projection tree",
+        ),
+        (
+            "the trail's place",
+            format!("UPDATE checkpoints SET position = 999 WHERE company_id = {id} AND projection = 'audit'"),
+            999,
+            "the projection audit",
+        ),
+    ]
+}
+
+/// Changes of private parts.
+fn changes_of_private_parts(kept: &Kept) -> Vec<Change> {
+    let here = format!("company_id = {} AND position = {CHANGED}", kept.id());
+    let private = |set: &str| format!("UPDATE event_private SET {set} WHERE {here}");
+    let gone = "nobody whom it names";
+    vec![
+        ("a private part", private("data = replace(data, 'admin', 'nimda')"), CHANGED, "hashed"),
+        ("its salt", private(&format!("salt = {}", kept.zeros(32))), CHANGED, "hashed"),
+        (
+            "a salt that is none",
+            private(&format!("salt = {}", kept.zeros(1))),
+            CHANGED,
+            "can't be read",
+        ),
+        ("no private part", format!("DELETE FROM event_private WHERE {here}"), CHANGED, gone),
+        ("a private part moved", private("position = 999"), CHANGED, gone),
+        (
+            "another company's",
+            private(&format!(
+                "company_id = {}",
+                kept.place.sql_id("00000000-0000-0000-0000-000000000000")
+            )),
+            CHANGED,
+            gone,
+        ),
+    ]
+}
+
+/// Changes of the tree and of what was signed.
+fn changes_of_the_evidence(kept: &Kept) -> Vec<Change> {
+    let (id, size) = (kept.id(), kept.size());
+    let tiles = |set: &str| format!("UPDATE log_tiles SET {set} WHERE company_id = {id}");
+    let part = |from: u64, count: u64| format!("substr(hashes, {}, {})", 32 * from + 1, 32 * count);
+    let (newline, joined) = if kept.place.is_postgres() {
+        ("chr(10)", String::new())
+    } else {
+        // Joined, bytes are a text there.
+        ("char(10)", " AS BLOB".to_owned())
+    };
+    let join = |parts: [&str; 3]| {
+        let parts = parts.join(" || ");
+        if joined.is_empty() { parts } else { format!("CAST({parts}{joined})") }
+    };
+    let (before, after) = (part(0, CHANGED - 1), part(CHANGED, 256));
+    let another = join([before.as_str(), kept.zeros(32).as_str(), after.as_str()]);
+    let one = format!("company_id = {id} AND size = {size}");
+    let signed = |set: &str| format!("UPDATE log_checkpoints SET {set} WHERE {one}");
+    let head = |set: &str| format!("UPDATE log_heads SET {set} WHERE company_id = {id}");
+    let unsigned = "not the one that was signed";
+    vec![
+        ("a tile", tiles(&format!("hashes = {another}")), CHANGED, "another hash"),
+        ("a tile cut", tiles(&format!("hashes = {}", part(0, CHANGED))), CHANGED + 1, "missing"),
+        ("no tile", format!("DELETE FROM log_tiles WHERE company_id = {id}"), 1, "missing"),
+        ("a tile moved", tiles("tile = 7"), 1, "missing"),
+        ("a tile of another level", tiles("level = 1"), 1, "missing"),
+        ("tiles that are none", tiles(&format!("hashes = {}", kept.zeros(1))), 1, "stored tree"),
+        ("a root", signed(&format!("root = {}", kept.zeros(32))), size, unsigned),
+        ("a checkpoint's size", signed("size = size + 1"), size + 1, unsigned),
+        (
+            "its text",
+            signed(&format!(
+                "note = replace(note, {newline} || '{size}' || {newline}, {newline} || '{}' || {newline})",
+                size - 1
+            )),
+            size,
+            "has not signed it",
+        ),
+        ("its key", signed("verifier_key = 'x'"), size, "key"),
+        ("its log", signed("origin = 'elsewhere'"), size, unsigned),
+        ("its time, back", signed("signed_at = signed_at - 3600000000"), size, ""),
+        ("its time, ahead", signed("signed_at = signed_at + 3600000000"), size, "future"),
+        (
+            "no last checkpoint",
+            format!("DELETE FROM log_checkpoints WHERE {one}"),
+            size,
+            "no such checkpoint",
+        ),
+        ("what is signed, less", head("size = size - 1"), size, "its head says otherwise"),
+        ("what is signed, more", head("size = size + 1"), size + 1, "no such checkpoint"),
+        ("the log's key", head("verifier_key = 'x'"), size, "its head says otherwise"),
+        ("the log's name", head("origin = 'elsewhere'"), size, "its head says otherwise"),
+        (
+            "no head of the log",
+            format!("DELETE FROM log_heads WHERE company_id = {id}"),
+            size,
+            "its head says otherwise",
+        ),
+    ]
+}
+
+#[tokio::test]
+async fn every_single_change_is_found_at_its_position() {
+    let kept = Kept::new().await;
+    assert_eq!(kept.verify(&kept.place.copy(), true), None);
+    let size = kept.size();
+    assert!(size > CHANGED + 1, "{size}");
+    let groups = [
+        changes_of_an_event(&kept),
+        changes_of_the_order(&kept),
+        changes_of_private_parts(&kept),
+        changes_of_the_evidence(&kept),
     ];
-    for (what, sql, position, words) in &changes {
+    for (what, sql, position, words) in groups.iter().flatten() {
         let copy = kept.place.copy();
         copy.tamper(sql);
         kept.finds(&copy, what, *position, words);
@@ -195,87 +330,80 @@ async fn every_single_change_is_found_at_its_position() {
 
 /// An insider who can write the database and knows how it is made: everything that derives from the
 /// events is made to fit them again. Signed checkpoints can't be, and are taken away.
-fn make_fit(place: &Place, company: &Company) {
-    let database = Connection::open(place.ledger()).unwrap();
-    database.execute_batch("DROP TRIGGER IF EXISTS events_are_never_changed;").unwrap();
-    let company = CompanyId(company.id.parse().unwrap());
-    let id = company.0.as_bytes().to_vec();
-    let events: Vec<RecordedEvent> = database
-        .prepare(&format!(
-            "SELECT {EVENT_COLUMNS} FROM events WHERE company_id = ?1 ORDER BY position"
-        ))
-        .unwrap()
-        .query_map([&id], event_from_row)
-        .unwrap()
-        .map(Result::unwrap)
-        .collect();
+async fn make_fit(place: &Place, company: &Company, tiles: bool) {
+    let id: CompanyId = company.id.parse().unwrap();
+    let events = events(place, id).await;
+    let company = place.sql_id(&company.id);
     let mut last: HashMap<StreamId, [u8; 32]> = HashMap::new();
     let (mut edge, mut full) = (Edge::default(), Vec::new());
+    let mut sql = String::new();
     for event in &events {
         let hash = Entry::of(event, last.get(&event.stream).copied()).hash();
         last.insert(event.stream, hash);
         edge.push(&hash, &mut full);
-        database
-            .execute(
-                "UPDATE events SET entry_hash = ?3 WHERE company_id = ?1 AND position = ?2",
-                params![id, event.position, hash],
-            )
-            .unwrap();
+        sql.push_str(&format!(
+            "UPDATE events SET entry_hash = {} WHERE company_id = {company} AND position = {};",
+            place.sql_bytes(&hex::encode(hash)),
+            event.position
+        ));
     }
-    for table in ["log_tiles", "log_checkpoints", "log_heads", "snapshots"] {
-        database.execute(&format!("DELETE FROM {table} WHERE company_id = ?1"), [&id]).unwrap();
+    for table in ["log_checkpoints", "log_heads", "snapshots"] {
+        sql.push_str(&format!("DELETE FROM {table} WHERE company_id = {company};"));
     }
-    full.extend(edge.partial());
-    for tile in full {
-        database
-            .execute(
-                "INSERT INTO log_tiles (company_id, level, tile, hashes) VALUES (?1, ?2, ?3, ?4)",
-                params![id, tile.level, tile.index, tile.hashes],
-            )
-            .unwrap();
+    if tiles {
+        sql.push_str(&format!("DELETE FROM log_tiles WHERE company_id = {company};"));
+        full.extend(edge.partial());
+        for tile in full {
+            sql.push_str(&format!(
+                "INSERT INTO log_tiles (company_id, level, tile, hashes) \
+                 VALUES ({company}, {}, {}, {});",
+                tile.level,
+                tile.index,
+                place.sql_bytes(&hex::encode(tile.hashes))
+            ));
+        }
     }
     let end = events.last().expect("events");
-    let own = events.iter().filter(|event| event.stream == company.into()).count();
-    database
-        .execute(
-            "UPDATE company_heads SET last_position = ?2, last_recorded_at = ?3,
-             company_sequence = ?4 WHERE company_id = ?1",
-            params![id, end.position, end.recorded_at.as_micros(), own],
-        )
-        .unwrap();
-    database
-        .execute(
-            "UPDATE checkpoints SET position = ?2 WHERE company_id = ?1",
-            params![id, end.position],
-        )
-        .unwrap();
+    let own = events.iter().filter(|event| event.stream == id.into()).count();
+    sql.push_str(&format!(
+        "UPDATE company_heads SET last_position = {position}, last_recorded_at = {}, \
+         company_sequence = {own} WHERE company_id = {company};
+         UPDATE checkpoints SET position = {position} WHERE company_id = {company};",
+        end.recorded_at.as_micros(),
+        position = end.position,
+    ));
+    place.tamper(&sql);
 }
 
-#[tokio::test]
-async fn a_clever_insider_is_found_by_the_kept_checkpoint_and_by_nothing_else() {
-    let kept = Kept::new().await;
-    let (id, size) = (kept.id(), kept.size());
+/// All events of a company, as they stand in the database.
+async fn events(place: &Place, company: CompanyId) -> Vec<RecordedEvent> {
+    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
+    let url = place.url().parse().expect("a URL");
+    let app = App::open(&url, Access::Read, clock, entropy, Choices::default()).await;
+    let app = app.expect("the ledger opens");
+    app.store().read(company, 0, 100_000).await.expect("events")
+}
+
+/// What a clever insider may do: what, in SQL, where it is found with a checkpoint alone, in words
+/// such as these, and where with the entries as well.
+type Clever = (&'static str, String, u64, &'static str, u64);
+
+/// What a finding says where more than one entry may be meant.
+const AMONG: &str = "is not what the checkpoint";
+
+/// Events that say something else.
+fn clever_words(kept: &Kept) -> Vec<Clever> {
+    let id = kept.id();
     let here = format!("company_id = {id} AND position = {CHANGED}");
-    let shift = |from: u64, by: i64| {
-        // Positions are unique, so they go by way of the negative ones.
-        format!(
-            "UPDATE events SET position = -position WHERE company_id = {id} AND position > {from};
-             UPDATE events SET position = -position + {by} WHERE company_id = {id} AND position < 0;
-             UPDATE event_private SET position = -position WHERE company_id = {id} AND position > {from};
-             UPDATE event_private SET position = -position + {by} WHERE company_id = {id} AND position < 0;"
-        )
-    };
-    let last_of_stream = format!(
-        "(SELECT max(position) FROM events e WHERE company_id = {id} AND aggregate_type = 'token'
-          AND NOT EXISTS (SELECT 1 FROM events f WHERE f.aggregate_id = e.aggregate_id
-          AND f.sequence > e.sequence))"
-    );
-    let changes = [
+    vec![
         (
             "changed",
-            format!("UPDATE events SET payload = replace(payload, 'positions', 'employees') WHERE {here}"),
+            format!(
+                "UPDATE events SET payload = replace(payload, 'positions', 'employees') WHERE {here}"
+            ),
             1,
-            "is not what the checkpoint",
+            AMONG,
+            CHANGED,
         ),
         (
             "back-dated",
@@ -284,35 +412,92 @@ async fn a_clever_insider_is_found_by_the_kept_checkpoint_and_by_nothing_else() 
                  company_id = {id} AND position = {CHANGED} - 1) WHERE {here}"
             ),
             1,
-            "is not what the checkpoint",
+            AMONG,
+            CHANGED,
         ),
+        (
+            "another actor",
+            format!(
+                "UPDATE events SET metadata = replace(metadata, '\"key\"', '\"system\"') WHERE {here}"
+            ),
+            1,
+            AMONG,
+            CHANGED,
+        ),
+        (
+            "a private part in other words, with a commitment that fits",
+            {
+                let data = "{\"actor_name\":\"somebody else\"}";
+                let commitment = hex::encode(private_commitment(&[0; 32], data));
+                format!(
+                    "UPDATE events SET private_commitment = {} WHERE {here};
+                     UPDATE event_private SET salt = {}, data = '{data}' WHERE {here}",
+                    kept.place.sql_bytes(&commitment),
+                    kept.zeros(32),
+                )
+            },
+            1,
+            AMONG,
+            CHANGED,
+        ),
+    ]
+}
+
+/// Events that are not where they were.
+fn clever_moves(kept: &Kept) -> Vec<Clever> {
+    let (id, size) = (kept.id(), kept.size());
+    let here = format!("company_id = {id} AND position = {CHANGED}");
+    let next = CHANGED + 1;
+    // Positions are unique, so they go by way of ones far beyond.
+    let shift = |table: &str, from: u64, by: i64| {
+        format!(
+            "UPDATE {table} SET position = position + 1000000 WHERE company_id = {id} AND position > {from};
+             UPDATE {table} SET position = position - 1000000 + {by} WHERE company_id = {id} AND position > 1000000;"
+        )
+    };
+    let last_of_a_stream = size - 3;
+    vec![
         (
             "the last of a token deleted",
             format!(
-                "CREATE TEMP TABLE gone AS SELECT {last_of_stream} AS position;
-                 DELETE FROM event_private WHERE company_id = {id} AND position = (SELECT position FROM gone);
-                 DELETE FROM events WHERE company_id = {id} AND position = (SELECT position FROM gone);
-                 UPDATE events SET position = -position WHERE company_id = {id} AND position > (SELECT position FROM gone);
-                 UPDATE events SET position = -position - 1 WHERE company_id = {id} AND position < 0;"
+                "DELETE FROM event_private WHERE company_id = {id} AND position = {last_of_a_stream};
+                 DELETE FROM events WHERE company_id = {id} AND position = {last_of_a_stream};
+                 {}{}",
+                shift("events", last_of_a_stream, -1),
+                shift("event_private", last_of_a_stream, -1),
             ),
             size,
             "missing",
+            last_of_a_stream,
         ),
         (
             "inserted",
             format!(
-                "{} DROP TRIGGER events_are_never_replaced;
-                 INSERT INTO events SELECT company_id, 'token',
-                 '0197f0c0-0000-7000-8000-000000000000', 1, event_type, event_version, payload,
-                 metadata, {next}, recorded_at, commit_id, salt, NULL, entry_hash FROM events
-                 WHERE company_id = {id} AND event_type = 'token.created' LIMIT 1;
-                 UPDATE events SET recorded_at = (SELECT recorded_at FROM events WHERE
-                 company_id = {id} AND position = {CHANGED}) WHERE company_id = {id} AND position = {next}",
-                shift(CHANGED, 1),
-                next = CHANGED + 1
+                "{}{}
+                 INSERT INTO events (company_id, aggregate_type, aggregate_id, sequence, event_type, event_version, payload, metadata, position, recorded_at, commit_id, salt, private_commitment, entry_hash)
+                 SELECT company_id, 'token', '0197f0c0-0000-7000-8000-000000000000', 1, event_type,
+                 event_version, payload, metadata, {next}, recorded_at, commit_id, salt, NULL,
+                 entry_hash FROM events WHERE {here}",
+                shift("events", CHANGED, 1),
+                shift("event_private", CHANGED, 1),
             ),
             1,
-            "is not what the checkpoint",
+            AMONG,
+            next,
+        ),
+        (
+            "swapped",
+            format!(
+                "UPDATE events SET position = 999999 WHERE {here};
+                 UPDATE events SET position = {CHANGED}, recorded_at = (SELECT recorded_at FROM events WHERE company_id = {id} AND position = 999999) WHERE company_id = {id} AND position = {next};
+                 UPDATE events SET position = {next}, recorded_at = (SELECT recorded_at FROM events WHERE company_id = {id} AND position = {CHANGED}) WHERE company_id = {id} AND position = 999999;
+                 UPDATE event_private SET position = 999999 WHERE {here};
+                 UPDATE event_private SET position = {CHANGED} WHERE company_id = {id} AND position = {next};
+                 UPDATE event_private SET position = {next} WHERE company_id = {id} AND position = 999999;"
+            ),
+            1,
+            AMONG,
+            CHANGED,
         ),
         (
             "cut",
@@ -320,34 +505,34 @@ async fn a_clever_insider_is_found_by_the_kept_checkpoint_and_by_nothing_else() 
                 "DELETE FROM events WHERE company_id = {id} AND position > {CHANGED};
                  DELETE FROM event_private WHERE company_id = {id} AND position > {CHANGED};"
             ),
-            CHANGED + 1,
+            next,
             "speaks of",
+            next,
         ),
-    ];
-    for (what, sql, position, words) in &changes {
+    ]
+}
+
+#[tokio::test]
+async fn a_clever_insider_is_found_by_what_was_kept_outside_and_by_nothing_else() {
+    let kept = Kept::new().await;
+    for (what, sql, position, words, exact) in
+        clever_words(&kept).iter().chain(&clever_moves(&kept))
+    {
         let copy = kept.place.copy();
         copy.tamper(sql);
-        make_fit(&copy, &kept.company);
+        make_fit(&copy, &kept.company, true).await;
         // Everything fits: without the checkpoint nobody would see it.
         copy.run(&["verify"]).done();
         kept.finds(&copy, what, *position, words);
+        kept.finds_with_entries(&copy, what, *exact);
     }
 
-    // A private part in other words, with a commitment that fits.
+    // One who forgets the tree gives the place away.
     let copy = kept.place.copy();
-    copy.tamper("SELECT 1");
-    {
-        let database = Connection::open(copy.ledger()).unwrap();
-        let data = "{\"actor_name\":\"somebody else\"}";
-        let commitment = private_commitment(&[0; 32], data);
-        let sql = format!("UPDATE events SET private_commitment = ?1 WHERE {here}");
-        database.execute(&sql, params![commitment]).unwrap();
-        let sql = format!("UPDATE event_private SET salt = zeroblob(32), data = ?1 WHERE {here}");
-        database.execute(&sql, params![data]).unwrap();
-    }
-    make_fit(&copy, &kept.company);
-    copy.run(&["verify"]).done();
-    kept.finds(&copy, "private part", 1, "is not what the checkpoint");
+    let (_, sql, ..) = &clever_words(&kept)[0];
+    copy.tamper(sql);
+    make_fit(&copy, &kept.company, false).await;
+    kept.finds(&copy, "the tree forgotten", CHANGED, "the stored tree has another hash here");
 }
 
 #[tokio::test]
@@ -367,8 +552,16 @@ async fn a_kept_checkpoint_must_be_the_logs_own() {
         std::fs::write(&forged, text).unwrap();
         kept.place.run(&["verify", "--checkpoint", &forged.display().to_string()]).refused(1);
     }
+    // Another company's, where only one is asked for.
+    let platform = ["verify", "--company", "platform", "--checkpoint", &file];
+    assert!(kept.place.run(&platform).refused(2).contains(&kept.company.id));
+    // Entries that are none, or begin in the middle.
+    for bytes in [&b""[..], b"\0", b"\0\x02{}", &std::fs::read(&kept.entries).unwrap()[7..]] {
+        std::fs::write(&forged, bytes).unwrap();
+        kept.place.run(&["verify", "--entries", &forged.display().to_string()]).refused(1);
+    }
     // A ledger that is gone altogether.
-    let other = Place::sqlite();
+    let other = Place::new();
     other.setup("Acme");
     let said = other.run(&["verify", "--checkpoint", &file, "--key", &kept.key]).refused(1);
     assert!(said.contains("there is no such ledger"), "{said}");

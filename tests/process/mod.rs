@@ -13,6 +13,8 @@ use token_ledger_test_cluster::TestDatabase;
 
 /// How long a process may take to say what is waited for.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// A user of PostgreSQL who owns nothing.
+const SERVICE: &str = "ledger_test_service";
 
 /// A folder, and a ledger in it or in a PostgreSQL database.
 pub struct Place {
@@ -134,23 +136,71 @@ impl Place {
         Serving::start(self.command(&all))
     }
 
-    /// Changes the ledger behind the program's back, triggers or not.
-    pub fn tamper(&self, sql: &str) {
+    /// The folder of what is kept outside the database.
+    pub fn evidence(&self) -> PathBuf {
+        match &self.postgres {
+            None => self.file("ledger.db.evidence"),
+            Some(_) => self.file("token-ledger-evidence"),
+        }
+    }
+
+    /// Whether the ledger is in a PostgreSQL database.
+    pub fn is_postgres(&self) -> bool {
+        self.postgres.is_some()
+    }
+
+    /// An identifier as the database's SQL has it.
+    pub fn sql_id(&self, id: &str) -> String {
+        match &self.postgres {
+            None => format!("x'{}'", id.replace('-', "")),
+            Some(_) => format!("'{id}'"),
+        }
+    }
+
+    /// Bytes, given in hexadecimal, as the database's SQL has them.
+    pub fn sql_bytes(&self, hexadecimal: &str) -> String {
+        match &self.postgres {
+            None => format!("x'{hexadecimal}'"),
+            Some(_) => format!("'\\x{hexadecimal}'::bytea"),
+        }
+    }
+
+    /// The same ledger as somebody sees it who may use the database as the service may, and no more.
+    #[must_use]
+    pub fn as_service(&self, args: &[&str]) -> Command {
+        let mut command = self.command(args);
         if let Some(place) = &self.postgres {
-            // Written for SQLite, where bytes look different and JSON is any text.
-            let sql = sql.replace(" x'", " '\\x");
-            let lifted = "ALTER TABLE events DISABLE TRIGGER ALL, ALTER payload TYPE text, \
-                ALTER metadata TYPE text;";
-            return place.run_blocking(&format!("{lifted} {sql}"));
+            place.let_in_blocking(SERVICE, "token_ledger_service");
+            command.env("TOKEN_LEDGER_DATABASE_URL", place.url_as(SERVICE));
+        }
+        command
+    }
+
+    /// Runs statements in the database's own words, as its owner.
+    pub fn alter(&self, sql: &str) {
+        if let Some(place) = &self.postgres {
+            return place.run_blocking(sql);
         }
         let connection = rusqlite::Connection::open(self.ledger()).expect("the ledger's file");
-        connection
-            .execute_batch(
-                "DROP TRIGGER IF EXISTS events_are_never_changed;
-                 DROP TRIGGER IF EXISTS events_are_never_deleted;",
-            )
-            .expect("the triggers can be dropped");
         connection.execute_batch(sql).expect("the file can be changed");
+    }
+
+    /// Changes the ledger behind the program's back, triggers or not.
+    pub fn tamper(&self, sql: &str) {
+        if self.is_postgres() {
+            // Written for SQLite, where bytes look different and JSON is any text.
+            let sql = sql.replace(" x'", " '\\x");
+            return self.alter(&format!(
+                "ALTER TABLE events DISABLE TRIGGER ALL, ALTER payload TYPE text, \
+                 ALTER metadata TYPE text; {sql}"
+            ));
+        }
+        self.alter(&format!(
+            "DROP TRIGGER IF EXISTS events_are_never_changed;
+             DROP TRIGGER IF EXISTS events_are_never_deleted;
+             DROP TRIGGER IF EXISTS events_are_never_replaced;
+             {sql}"
+        ));
     }
 }
 

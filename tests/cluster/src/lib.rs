@@ -108,6 +108,15 @@ impl TestDatabase {
         connection.close().await.expect("the connection ends");
     }
 
+    /// As [`Self::let_in`], for tests that don't run on a runtime.
+    ///
+    /// # Panics
+    /// As [`Self::let_in`].
+    pub fn let_in_blocking(&self, user: &str, role: &str) {
+        let (place, user, role) = (self.clone(), user.to_owned(), role.to_owned());
+        blocking(async move { place.let_in(&user, &role).await });
+    }
+
     /// Runs statements as a user who may do everything, for tests that don't run on a runtime.
     ///
     /// # Panics
