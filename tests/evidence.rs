@@ -483,7 +483,7 @@ async fn a_kill_at_any_moment_neither_loses_nor_doubles_a_leaf() {
     let place = Place::new();
     let company = place.setup("Acme");
     for acknowledged in ACKNOWLEDGED {
-        let serving = place.serve(&["--checkpoint-delay-ms", "5"]);
+        let serving = place.serve(&["--checkpoint-delay-ms", "10"]);
         let url = serving.url(&format!("/v1/companies/{}/tokens", company.id));
         let (done, mut answered) = tokio::sync::mpsc::unbounded_channel();
         let callers: Vec<_> = (0..6)

@@ -80,10 +80,10 @@ pub(super) async fn marks(
                 *before = signed.clone();
             } else if is_before(before.signed_at, signed.signed_at) {
                 let problem = format!(
-                    "the stored checkpoint claims to have been signed after that of {} entries",
-                    before.size
+                    "the stored checkpoint claims to have been signed before that of {} entries",
+                    signed.size
                 );
-                return Ok(Finding::at(signed.size, problem));
+                return Ok(Finding::at(before.size, problem));
             }
         }
     }
