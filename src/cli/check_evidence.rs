@@ -69,11 +69,16 @@ fn told(proved: &Proved) -> String {
             "PROVED: token {} in the log {}, of {} entries at the checkpoint",
             proved.token_id, proved.checkpoint.origin, proved.checkpoint.size
         ),
-        format!(
-            "its {} events, at positions {}, are in the log as they are shown",
-            proved.positions.len(),
-            joined(&proved.positions)
-        ),
+        match proved.positions.as_slice() {
+            [position] => {
+                format!("its one event, at position {position}, is in the log as it is shown")
+            }
+            positions => format!(
+                "its {} events, at positions {}, are in the log as they are shown",
+                positions.len(),
+                joined(positions)
+            ),
+        },
         format!("none of its events is missing up to position {last}"),
     ];
     lines.push(if proved.complete {
