@@ -104,10 +104,17 @@ async fn run() {
     let _ = task.await;
 }
 
-/// Requests that are ready, as the raw loop's rows are, for each caller.
+/// Requests that are ready, as the raw loop's rows are, for each caller. Identifiers follow one
+/// another as they would if each were made when its request came in: in the order of time, not of
+/// callers.
 fn requests() -> Vec<Vec<Request<TokenCommand>>> {
-    let request = |_| Request::new(new_id(), creation());
-    (0..CALLERS).map(|_| (0..PER_CALLER).map(request).collect()).collect()
+    let mut requests: Vec<Vec<_>> = (0..CALLERS).map(|_| Vec::new()).collect();
+    for _ in 0..PER_CALLER {
+        for of_caller in &mut requests {
+            of_caller.push(Request::new(new_id(), creation()));
+        }
+    }
+    requests
 }
 
 async fn create_side_by_side(
