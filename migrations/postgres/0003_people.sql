@@ -55,3 +55,13 @@ CREATE TABLE company_names (
 INSERT INTO company_names (company_id, name, named)
 SELECT '00000000-0000-7000-8000-000000000000', name, company_id FROM companies
 ON CONFLICT DO NOTHING;
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN
+        PERFORM create_distributed_table('links', 'company_id', colocate_with => 'company_heads');
+        PERFORM create_distributed_table('sessions', 'company_id', colocate_with => 'company_heads');
+        PERFORM create_distributed_table('company_names', 'company_id', colocate_with => 'company_heads');
+    END IF;
+END
+$$;

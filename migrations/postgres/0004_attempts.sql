@@ -23,3 +23,12 @@ CREATE TABLE attempts_dropped (
     dropped     bigint  NOT NULL,
     PRIMARY KEY (company_id, kind)
 );
+
+DO $$
+BEGIN
+    IF EXISTS (SELECT FROM pg_extension WHERE extname = 'citus') THEN
+        PERFORM create_distributed_table('attempts', 'company_id', colocate_with => 'company_heads');
+        PERFORM create_distributed_table('attempts_dropped', 'company_id', colocate_with => 'company_heads');
+    END IF;
+END
+$$;
