@@ -8,7 +8,7 @@ use super::InlineProjections;
 use super::append::{self, Setback};
 use super::database::{Database, RecordedTime, connect};
 use super::errors::failed;
-use super::lent::ping;
+use super::lent::{in_time, ping};
 use super::placing::{Known, Placed};
 use super::queue::{Queue, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
@@ -181,7 +181,7 @@ impl Lane {
             Ok(_) => true,
             // Whatever state the connection is in, it is not worth finding out.
             Err(Setback::Failed(StoreError::Unavailable(_))) => false,
-            Err(_) => append::roll_back(&mut connection).await.is_ok(),
+            Err(_) => in_time(append::roll_back(&mut connection)).await.is_ok(),
         };
         if usable {
             self.connection = Some(connection);
