@@ -66,6 +66,12 @@ impl Browser {
         self.send("/console/sign-in", &[("email", email), ("password", password)]).await
     }
 
+    /// The page that it begins with.
+    async fn home(&self) -> Answered {
+        let way = self.get("/console").await.expect(303);
+        self.get(way.header("location")).await.expect(200)
+    }
+
     /// Whether it is signed in.
     async fn is_in(&self) -> bool {
         self.get("/console/sessions").await.status == 200
@@ -143,8 +149,9 @@ async fn a_person_sets_a_password_and_signs_in_and_out() {
         assert!(cookie.contains(part), "{cookie}");
     }
     assert!(!cookie.contains("Secure"), "on this machine: {cookie}");
-    let home = browser.get("/console").await.expect(200);
+    let home = browser.home().await;
     assert!(home.text.contains("Acme") && home.text.contains("Super Admin"), "{}", home.text);
+    assert!(home.text.contains("<h1>Access Token</h1>"), "{}", home.text);
     let kept = browser.cookie.clone();
     browser.post("/console/sign-out", &[]).await.expect(303);
     assert_eq!(browser.cookie, None);
@@ -339,7 +346,7 @@ async fn a_link_signs_in_once_and_within_the_hour() {
     ada.get(&first).await.expect(404);
     ada.send(&first, &[]).await.expect(404);
     ada.send(&second, &[]).await.expect(303);
-    assert!(ada.get("/console").await.expect(200).text.contains("Acme"));
+    assert!(ada.home().await.text.contains("Acme"));
     Browser::new(&app).send(&second, &[]).await.expect(404);
     let late = path().await;
     app.after(3600);
@@ -356,10 +363,11 @@ async fn a_session_ends_with_the_membership_or_when_it_is_lowered() {
     app.admin.patch(&member_path(&app, &ada)).json(&lower).await.expect(200);
     assert!(!browser.is_in().await, "lowered");
     let browser = signed_in(&app, "ada@example.com").await;
-    assert!(browser.get("/console").await.expect(200).text.contains("Auditor"));
+    let home = browser.home().await;
+    assert!(home.text.contains("Auditor") && home.text.contains("<h1>Audit trail</h1>"));
     let raise = json!({"role": "super_admin"});
     app.admin.patch(&member_path(&app, &ada)).json(&raise).await.expect(200);
-    assert!(browser.get("/console").await.expect(200).text.contains("Super Admin"), "raised");
+    assert!(browser.home().await.text.contains("Super Admin"), "raised");
     app.admin.delete(&member_path(&app, &ada)).await.expect(204);
     assert!(!browser.is_in().await, "removed");
     // Who is in no company can sign in, and has nowhere to go.
@@ -388,7 +396,7 @@ async fn who_is_in_several_companies_chooses_one() {
     let enter = |company: CompanyId| company.to_string();
     ada.post("/console/companies", &[("company_id", &enter(initech))]).await.expect(404);
     ada.post("/console/companies", &[("company_id", &enter(globex))]).await.expect(303);
-    assert!(ada.get("/console").await.expect(200).text.contains("Super Admin"));
+    assert!(ada.home().await.text.contains("Super Admin"));
     // Removal from where she is not leaves the session alone; from where she is, it ends it.
     let here = app.admin.get(&app.path("/members")).await.expect(200).body;
     let acme = app.path(&format!("/members/{}", here["items"][0]["member_id"].as_str().unwrap()));
@@ -411,12 +419,14 @@ async fn an_operator_enters_every_company_and_acts_as_operator() {
     let mut browser = Browser::new(&app);
     browser.send(&link_path(&member), &[("password", PASSWORD)]).await.expect(200);
     let mut browser = signed_in(&app, "op@example.com").await;
-    browser
+    let entered = browser
         .post("/console/companies", &[("company_id", &app.company.to_string())])
         .await
         .expect(303);
-    let home = browser.get("/console").await.expect(200);
+    assert_eq!(entered.header("location"), "/console/tokens", "the company is what was chosen");
+    let home = browser.home().await;
     assert!(home.text.contains("Operator") && home.text.contains("Acme"), "{}", home.text);
+    assert!(home.text.contains("<h1>Companies</h1>"), "{}", home.text);
     let cookie = browser.cookie.as_deref().and_then(|cookie| cookie.split_once('=')).unwrap().1;
     let visitor = app.app.visitor(cookie).await.expect("an answer").expect("a session");
     let caller = visitor.caller(&token_ledger::app::sessions::Origin::default()).expect("a power");
@@ -435,7 +445,7 @@ async fn what_setup_prints_signs_in() {
     let password = made.password.expect("a password");
     let mut browser = Browser::new(&app);
     browser.sign_in("first@example.com", &password).await.expect(303);
-    assert!(browser.get("/console").await.expect(200).text.contains("Hooli"));
+    assert!(browser.home().await.text.contains("Hooli"));
     let twice = app.app.set_up(&name, &email).await;
     assert!(matches!(twice, Err(token_ledger::app::AppError::NameTaken(_))), "{twice:?}");
 }

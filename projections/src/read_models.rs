@@ -175,6 +175,24 @@ pub struct Operation {
     pub finished_at: Option<Timestamp>,
 }
 
+/// Programs of one kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Programs {
+    /// With API keys.
+    Keys,
+    /// With the credentials of an OAuth client.
+    Clients,
+}
+
+/// An identifier with its name.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Named {
+    /// The key or client.
+    pub id: Uuid,
+    /// What it is called.
+    pub name: String,
+}
+
 /// The read models, and the tables beside the log.
 #[async_trait]
 pub trait ReadModels: Send + Sync {
@@ -202,6 +220,24 @@ pub trait ReadModels: Send + Sync {
         company: CompanyId,
         filter: &TokenFilter,
     ) -> Result<u64, StoreError>;
+
+    /// The tokens of a company that the filter lets through, in any order: their identifiers, if
+    /// there are no more than `most` of them. Looks through the company's tokens once, and no
+    /// further than to the first one too many.
+    async fn few_tokens(
+        &self,
+        company: CompanyId,
+        filter: &TokenFilter,
+        most: usize,
+    ) -> Result<Option<Vec<TokenId>>, StoreError>;
+
+    /// A page of these tokens.
+    async fn tokens_among(
+        &self,
+        company: CompanyId,
+        among: &[TokenId],
+        page: &TokenPage,
+    ) -> Result<Vec<TokenRecord>, StoreError>;
 
     /// The token that a secret belongs or ever belonged to. Looks through the whole ledger where
     /// the secret is an old one: for incidents, not for verification.
@@ -243,6 +279,25 @@ pub trait ReadModels: Send + Sync {
         after: Option<CompanyId>,
         limit: usize,
     ) -> Result<Vec<CompanyRow>, StoreError>;
+
+    /// The companies with this in their name, whatever the case of ASCII letters, in the order of
+    /// their names and identifiers, behind the one given.
+    async fn find_companies(
+        &self,
+        q: &str,
+        after: Option<(String, CompanyId)>,
+        limit: usize,
+    ) -> Result<Vec<CompanyRow>, StoreError>;
+
+    /// A company's programs, deleted ones included, with this in their name, whatever the case of
+    /// ASCII letters, in the order of their names.
+    async fn find_programs(
+        &self,
+        company: CompanyId,
+        programs: Programs,
+        q: &str,
+        limit: usize,
+    ) -> Result<Vec<Named>, StoreError>;
 
     /// A company's members, in the order of their identifiers, behind the one given.
     async fn members(

@@ -227,6 +227,13 @@ async fn lists_of_tokens_are_filtered_sorted_and_paged<F: Fixture>() {
         let count = models.count_tokens(COMPANY, &filter).await.expect("a count");
         assert_eq!(count, expected.len() as u64);
         assert_eq!(paged(&*models, &filter, sort, descending, limit).await, expected);
+        let few = models.few_tokens(COMPANY, &filter, limit).await.expect("an answer");
+        assert_eq!(few.is_some(), expected.len() <= limit);
+        let few = few.unwrap_or_default();
+        let page = TokenPage { sort, descending, after: None, limit: 5 };
+        let first = models.tokens_among(COMPANY, &few, &page).await.expect("a page");
+        let shown = if few.is_empty() { 0 } else { expected.len().min(5) };
+        assert_eq!(first, expected[..shown]);
         assert_eq!(models.count_tokens(OTHERS[0], &filter).await.expect("a count"), 0);
     });
 }

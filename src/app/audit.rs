@@ -234,9 +234,22 @@ impl App {
         if after_sequence == 0 {
             self.read.token(company, token).await?.ok_or(AppError::NotFound("token"))?;
         }
-        let stream = StreamId::from(token);
+        self.stream_history(company, token.into(), after_sequence, limit).await
+    }
+
+    /// The events of a token, key or company behind a sequence, oldest first.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn stream_history(
+        &self,
+        company: CompanyId,
+        stream: StreamId,
+        after_sequence: u64,
+        limit: usize,
+    ) -> Result<Listed<EventView, u64>, AppError> {
         let events = self.store().history(company, stream, after_sequence, limit + 1).await?;
-        let events = views(self.with_private_parts(company, events).await?)?;
+        let events = self.told(company, events).await?;
         Ok(Listed::cut(events, limit, |last| last.sequence, |view| view))
     }
 
@@ -250,6 +263,15 @@ impl App {
         position: u64,
     ) -> Result<Vec<EventView>, AppError> {
         let events = self.store().read(company, position, PAGE).await?;
+        self.told(company, events).await
+    }
+
+    /// Events with their private parts.
+    pub(super) async fn told(
+        &self,
+        company: CompanyId,
+        events: Vec<RecordedEvent>,
+    ) -> Result<Vec<EventView>, AppError> {
         views(self.with_private_parts(company, events).await?)
     }
 

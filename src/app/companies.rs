@@ -97,6 +97,21 @@ impl App {
         Ok(Listed::cut(rows, limit, |row| row.company_id, Into::into))
     }
 
+    /// The companies with this in their name, in the order of names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn find_companies(
+        &self,
+        q: &str,
+        after: Option<(String, CompanyId)>,
+        limit: usize,
+    ) -> Result<Listed<CompanyView, (String, CompanyId)>, AppError> {
+        let rows = self.read.find_companies(q.trim(), after, limit + 1).await?;
+        let place = |row: &CompanyRow| (row.name.to_string(), row.company_id);
+        Ok(Listed::cut(rows, limit, place, Into::into))
+    }
+
     /// Turns the OAuth App module of the caller's company on or off.
     ///
     /// # Errors

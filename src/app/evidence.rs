@@ -295,14 +295,11 @@ impl App {
                 last.filter(|last| last.size >= position).ok_or(AppError::Unsigned(reason))
             }
         };
-        let mut found = found?;
-        if found.cosignatures.lines().count() < self.evidence.choices.quorum {
-            found.cosignatures.clear();
-        }
-        Ok(found)
+        Ok(self.served(found?))
     }
 
-    fn unsigned(&self, company: CompanyId) -> Option<String> {
+    /// Why nothing is signed for a company.
+    pub(super) fn unsigned(&self, company: CompanyId) -> Option<String> {
         self.evidence.disabled().or_else(|| self.evidence.refused.read().get(&company).cloned())
     }
 

@@ -1,5 +1,6 @@
 //! The application: everything that callers can ask for, whatever they ask through.
 
+pub mod actors;
 pub mod attempts;
 pub mod audit;
 pub mod clients;
@@ -25,6 +26,7 @@ pub mod rebuilds;
 pub mod sessions;
 pub mod setup;
 pub mod sign_in;
+pub mod signed;
 pub mod signing;
 pub mod streams;
 pub mod throttle;

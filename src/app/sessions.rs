@@ -3,6 +3,7 @@
 //! A session is worth what its membership is worth when it is used: the membership is read with
 //! every request, and a session whose membership is gone or gives less than it did ends there.
 
+use super::view::CompanyView;
 use super::{App, AppError, Caller};
 use std::net::IpAddr;
 use token_ledger_domain::{
@@ -25,7 +26,7 @@ const NOTE_SECONDS: i64 = 60;
 /// What sessions' secrets begin with.
 const SESSION_PREFIX: &str = "tls_";
 /// The most companies that an operator is offered at once.
-const OFFERED: usize = 500;
+const OFFERED: usize = 50;
 
 /// Where a request comes from.
 #[derive(Clone, Debug, Default)]
@@ -67,6 +68,17 @@ pub struct Entrance {
     pub name: String,
     /// The role there.
     pub role: Role,
+}
+
+/// The companies that a person may enter.
+#[derive(Clone, Debug, Default)]
+pub struct Entrances {
+    /// Those on offer, in the order of their names.
+    pub offered: Vec<Entrance>,
+    /// Whether the person may enter every company, of which those are some.
+    pub everywhere: bool,
+    /// Whether there are more that match.
+    pub more: bool,
 }
 
 impl Visitor {
@@ -221,41 +233,46 @@ impl App {
         Ok(memberships.iter().find(|member| member.company_id == company).map(standing_of))
     }
 
-    /// Takes a session into a company.
+    /// Takes a session into a company; answers with the person's power there.
     ///
     /// # Errors
     /// When there is no such company for this person.
-    pub async fn enter(&self, visitor: &Visitor, company: CompanyId) -> Result<(), AppError> {
+    pub async fn enter(&self, visitor: &Visitor, company: CompanyId) -> Result<Power, AppError> {
         let standing = self.standing_in(visitor.account.person_id, company).await?;
         let standing = standing.ok_or(AppError::NotFound("company"))?;
-        Ok(self.people.place_session(&visitor.session, &standing).await?)
+        self.people.place_session(&visitor.session, &standing).await?;
+        Ok(standing.role.power())
     }
 
-    /// The companies that a person may enter: an operator every one.
+    /// The companies with this in their name that a person may enter: an operator every one.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn entrances(&self, person: PersonId) -> Result<Vec<Entrance>, AppError> {
+    pub async fn entrances(&self, person: PersonId, q: &str) -> Result<Entrances, AppError> {
         let memberships = self.people.memberships(person).await?;
         if memberships.iter().any(is_operator) {
-            let companies = self.read.companies(None, OFFERED).await?;
-            return Ok(companies
-                .into_iter()
-                .map(|row| Entrance {
-                    company: row.company_id,
-                    name: row.name.to_string(),
-                    role: Role::Operator,
-                })
-                .collect());
+            let found = self.find_companies(q, None, OFFERED).await?;
+            let entrance = |company: CompanyView| Entrance {
+                company: CompanyId(company.company_id),
+                name: company.name,
+                role: Role::Operator,
+            };
+            let more = found.next.is_some();
+            let offered = found.items.into_iter().map(entrance).collect();
+            return Ok(Entrances { offered, everywhere: true, more });
         }
+        let q = q.trim().to_lowercase();
         let mut entrances = Vec::with_capacity(memberships.len());
         for member in memberships {
             if let Some(row) = self.read.company(member.company_id).await? {
                 let (company, role) = (member.company_id, member.role);
-                entrances.push(Entrance { company, name: row.name.to_string(), role });
+                if row.name.as_str().to_lowercase().contains(&q) {
+                    entrances.push(Entrance { company, name: row.name.to_string(), role });
+                }
             }
         }
-        Ok(entrances)
+        entrances.sort_by(|one, other| one.name.cmp(&other.name));
+        Ok(Entrances { offered: entrances, everywhere: false, more: false })
     }
 
     /// The person's own sessions that live, the newest first.

@@ -172,8 +172,28 @@ impl App {
         let (limit, sort) = (page.limit, page.sort);
         let page = TokenPage { limit: limit + 1, ..page };
         let records = self.read.tokens(caller.company, filter, &page).await?;
-        let view = |record| TokenView::new(record, filter.now);
-        Ok(Listed::cut(records, limit, |record| place(record, sort), view))
+        Ok(listed(records, filter, limit, sort))
+    }
+
+    /// A page of the tokens of the caller's company, and how many there are in all, if no more than
+    /// `most`.
+    ///
+    /// # Errors
+    /// When there is no such company.
+    pub async fn counted_tokens(
+        &self,
+        caller: &Caller,
+        filter: &TokenFilter,
+        page: TokenPage,
+        most: usize,
+    ) -> Result<(Listed<TokenView, After>, Option<usize>), AppError> {
+        let Some(few) = self.read.few_tokens(caller.company, filter, most).await? else {
+            return Ok((self.tokens(caller, filter, page).await?, None));
+        };
+        let (limit, sort) = (page.limit, page.sort);
+        let page = TokenPage { limit: limit + 1, ..page };
+        let records = self.read.tokens_among(caller.company, &few, &page).await?;
+        Ok((listed(records, filter, limit, sort), Some(few.len())))
     }
 
     /// The token of the caller's company that a secret belongs or belonged to.
@@ -237,14 +257,25 @@ impl App {
     }
 }
 
+/// A page, of which one row more than it holds was read.
+fn listed(
+    records: Vec<TokenRecord>,
+    filter: &TokenFilter,
+    limit: usize,
+    sort: TokenSort,
+) -> Listed<TokenView, After> {
+    let views: Vec<TokenView> =
+        records.into_iter().map(|record| TokenView::new(record, filter.now)).collect();
+    Listed::cut(views, limit, |token| place(token, sort), |token| token)
+}
+
 /// Where a list goes on behind this token.
-fn place(record: &TokenRecord, sort: TokenSort) -> After {
-    let row = &record.row;
+pub fn place(token: &TokenView, sort: TokenSort) -> After {
     let value = match sort {
-        TokenSort::CreatedAt => SortValue::Time(row.created_at),
-        TokenSort::ExpiresAt => SortValue::Time(row.expires_at),
-        TokenSort::Name => SortValue::Text(row.name.to_string()),
-        TokenSort::LastUsedAt => SortValue::Time(record.last_used_at.unwrap_or_default()),
+        TokenSort::CreatedAt => SortValue::Time(token.created_at),
+        TokenSort::ExpiresAt => SortValue::Time(token.expires_at),
+        TokenSort::Name => SortValue::Text(token.name.clone()),
+        TokenSort::LastUsedAt => SortValue::Time(token.last_used_at.unwrap_or_default()),
     };
-    After { value, id: row.token_id.0 }
+    After { value, id: token.token_id }
 }

@@ -287,6 +287,10 @@ pub struct EventView {
     /// What exactly.
     #[schema(value_type = Object)]
     pub data: Map<String, Value>,
+    /// The hash of the event's entry in the log. The API hands entries and their proofs out below
+    /// `log`.
+    #[serde(skip)]
+    pub entry_hash: [u8; 32],
 }
 
 impl EventView {
@@ -316,6 +320,7 @@ impl EventView {
                 reason: private.reason,
             },
             data: payload(&event)?,
+            entry_hash: event.entry_hash,
             kind: event.event_type,
         })
     }

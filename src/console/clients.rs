@@ -2,6 +2,7 @@
 
 use super::desk::{Desk, go_on};
 use super::error::Shown;
+use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::CLIENTS;
@@ -186,8 +187,8 @@ pub async fn rotate_form(
     if let Some(way) = desk.unconfirmed(&service, &format!("{CLIENTS}/{id}/rotate")) {
         return Ok(way);
     }
-    let (sent, refused) = (Sent::default(), Refused::default());
-    let content = change_form(&service, &desk, id, true, &sent, &refused).await?;
+    let (sent, missed) = (Sent::default(), Missed::default());
+    let content = change_form(&service, &desk, id, true, &sent, &missed).await?;
     Ok(desk.page(&form_page("Rotate secret"), &content))
 }
 
@@ -197,8 +198,8 @@ pub async fn delete_form(
     desk: Desk,
     Path(id): Path<Uuid>,
 ) -> Shown {
-    let (sent, refused) = (Sent::default(), Refused::default());
-    let content = change_form(&service, &desk, id, false, &sent, &refused).await?;
+    let (sent, missed) = (Sent::default(), Missed::default());
+    let content = change_form(&service, &desk, id, false, &sent, &missed).await?;
     Ok(desk.page(&form_page("Delete client"), &content))
 }
 
@@ -221,8 +222,9 @@ pub async fn rotate(
     match rotated {
         Ok(rotated) => Ok(shown(&desk, "Secret rotated", &rotated)),
         Err(error) => {
-            let refused = refusal(error)?;
-            let content = change_form(&service, &desk, id, true, &sent, &refused).await?;
+            let seen = sent.number("version");
+            let missed = missed(&service, &desk, Subject::Client(id), seen, error).await?;
+            let content = change_form(&service, &desk, id, true, &sent, &missed).await?;
             Ok(desk.refused(&form_page("Rotate secret"), &content))
         }
     }
@@ -241,8 +243,9 @@ pub async fn delete(
     match deleted {
         Ok(()) => Ok(go_on(&format!("{CLIENTS}?notice=client-deleted"))),
         Err(error) => {
-            let refused = refusal(error)?;
-            let content = change_form(&service, &desk, id, false, &sent, &refused).await?;
+            let seen = sent.number("version");
+            let missed = missed(&service, &desk, Subject::Client(id), seen, error).await?;
+            let content = change_form(&service, &desk, id, false, &sent, &missed).await?;
             Ok(desk.refused(&form_page("Delete client"), &content))
         }
     }
@@ -254,7 +257,7 @@ async fn change_form(
     id: Uuid,
     rotate: bool,
     sent: &Sent,
-    refused: &Refused,
+    missed: &Missed,
 ) -> Result<Markup, super::error::Trouble> {
     let app = &service.app;
     let client = app.client(&desk.caller, ClientId(id)).await?;
@@ -262,7 +265,18 @@ async fn change_form(
     let (title, below) =
         if rotate { ("Rotate secret", "rotate") } else { ("Delete client", "delete") };
     let nonce = app.new_id().to_string();
+    let refused = &missed.refused;
+    if client.status == "deleted" {
+        let content = html! {
+            (missed.told)
+            @if let Some(problem) = &refused.problem { div .notice .bad role="alert" { p { (problem) } } }
+            p { strong { (client.name) } " is deleted, for good, and its tokens with it." }
+            p .actions { a .button href=(CLIENTS) data-cancel[true] { "Close" } }
+        };
+        return Ok(frame(Frame { title, back: CLIENTS, guarded: false }, &content));
+    }
     let content = html! {
+        (missed.told)
         form .form method="post" action={ (CLIENTS) "/" (client.client_id) "/" (below) } novalidate {
             (desk.seal()) (forms::nonce(&nonce)) (forms::version(client.version))
             (forms::problem(refused))

@@ -256,6 +256,23 @@ document.addEventListener("input", (event) => {
   localTimes(event.target.form);
 });
 
+// Fields for a name suggest those that there are.
+let asked = 0;
+document.addEventListener("input", (event) => {
+  const field = event.target;
+  if (!field.matches("[data-suggest]")) return;
+  clearTimeout(asked);
+  asked = setTimeout(async () => {
+    const answer = await fetch(`${field.dataset.suggest}?q=${encodeURIComponent(field.value)}`).catch(() => null);
+    const found = answer?.ok && parse(await answer.text()).querySelector("datalist");
+    if (found && field.list) field.list.replaceChildren(...document.adoptNode(found).children);
+  }, 150);
+});
+document.addEventListener("focusin", (event) => {
+  const field = event.target;
+  if (field.matches("[data-suggest]") && field.list && !field.list.options.length) field.dispatchEvent(new Event("input", { bubbles: true }));
+});
+
 // Brushing over the days of the histogram shows all of them.
 let brushed = null;
 document.addEventListener("pointerdown", (event) => {
@@ -301,6 +318,11 @@ function listen(place) {
     fresh.querySelector("#newest")?.focus();
   });
 }
+
+// On phones the navigation is one line, of which the own place shall be seen.
+const sections = document.querySelector(".side .sections");
+const here = sections?.querySelector("[aria-current]");
+if (here && sections.scrollWidth > sections.clientWidth) sections.scrollLeft = here.offsetLeft - sections.offsetLeft - 16;
 
 document.body.append(dialog, announcer);
 enhance(document);

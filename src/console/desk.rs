@@ -6,15 +6,17 @@ use super::form::token_field;
 use super::page::{self, Page};
 use super::sent::COMPANY;
 use crate::app::Caller;
+use crate::app::attempts::Seen;
 use crate::app::view::CompanyView;
 use crate::http::Service;
 use axum::extract::FromRequestParts;
-use axum::http::StatusCode;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::{Power, Timestamp};
+use token_ledger_projections::attempts::AttemptKind;
 
 /// Somebody in a company, at a moment.
 #[derive(Clone, Debug)]
@@ -68,6 +70,22 @@ impl Desk {
     /// A form that has to be filled in again.
     pub fn refused(&self, page: &Page<'_>, content: &Markup) -> Response {
         page::of(StatusCode::UNPROCESSABLE_ENTITY, &self.who, page, content)
+    }
+
+    /// Notes for the auditor that records are taken out.
+    pub fn note_export(&self, service: &Service, route: &str) {
+        service.app.note(Seen {
+            kind: AttemptKind::Export,
+            company: Some(self.caller.company),
+            actor: Some(self.caller.actor),
+            method: Method::GET.to_string(),
+            route: route.to_owned(),
+            status: StatusCode::OK.as_u16(),
+            problem: None,
+            request_id: self.caller.request_id.clone(),
+            ip: self.who.origin.ip,
+            user_agent: self.caller.user_agent.clone(),
+        });
     }
 
     /// The way to where the password is given again, where the last time is long ago.

@@ -1,32 +1,26 @@
-//! What one sees first.
+//! What one sees first: whatever one's role works with most.
 
 use super::access::SignedIn;
-use super::error::Shown;
-use super::{page, paths};
-use axum::response::{IntoResponse, Redirect};
-use maud::html;
+use super::paths::{AUDIT, COMPANIES, HOME, PLATFORM, TOKENS};
+use axum::response::Redirect;
+use token_ledger_domain::Power;
 
-/// The start page.
-pub(super) async fn show(who: SignedIn) -> Shown {
-    let (Some(company), Some(power)) = (&who.company, who.visitor.power) else {
-        return Ok(Redirect::to(paths::COMPANIES).into_response());
-    };
-    let content = html! {
-        p { "You are signed in as " strong { (page::role(power)) } "." }
-        dl {
-            dt { "Company" }
-            dd { (company.name) " " code { (company.company_id) } }
-            dt { "OAuth App module" }
-            dd {
-                @if company.oauth_app_enabled { "On" }
-                @else { "Off: no token of the company works. An operator can turn it on." }
-            }
-        }
-    };
-    Ok(page::inside(&who, &company.name, &[], &content))
+/// The page that somebody begins with.
+pub(super) const fn first_page(power: Option<Power>) -> &'static str {
+    match power {
+        None => COMPANIES,
+        Some(Power::Auditor) => AUDIT,
+        Some(Power::SuperAdmin) => TOKENS,
+        Some(Power::Operator) => PLATFORM,
+    }
+}
+
+/// `GET /console`
+pub(super) async fn show(who: SignedIn) -> Redirect {
+    Redirect::to(first_page(who.visitor.power))
 }
 
 /// The start page is the console's.
 pub(super) async fn root() -> Redirect {
-    Redirect::to(paths::HOME)
+    Redirect::to(HOME)
 }

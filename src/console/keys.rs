@@ -2,6 +2,7 @@
 
 use super::desk::{Desk, go_on};
 use super::error::Shown;
+use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::KEYS;
@@ -94,7 +95,7 @@ fn row(desk: &Desk, key: &KeyView) -> Markup {
                 span .chips { @for scope in &key.scopes { span .chip { (key_scope(scope)) } " " } }
             }
             td data-label="Status" { (status(standing, desk.now)) }
-            td data-label="Created by" { (events::actor_name(&key.created_by)) }
+            td .by data-label="Created by" { (events::actor_name(&key.created_by)) }
             td {
                 @if desk.may_change() && key.status != "deleted" {
                     details .menu {
@@ -229,7 +230,7 @@ pub async fn refresh_form(
     }
     let key = service.app.key(&desk.caller, KeyId(id)).await?;
     let nonce = service.app.new_id().to_string();
-    let content = change_form(&desk, &key, true, &Sent::default(), &Refused::default(), &nonce);
+    let content = change_form(&desk, &key, true, &Sent::default(), &Missed::default(), &nonce);
     Ok(desk.page(&form_page("Refresh key"), &content))
 }
 
@@ -241,7 +242,7 @@ pub async fn delete_form(
 ) -> Shown {
     let key = service.app.key(&desk.caller, KeyId(id)).await?;
     let nonce = service.app.new_id().to_string();
-    let content = change_form(&desk, &key, false, &Sent::default(), &Refused::default(), &nonce);
+    let content = change_form(&desk, &key, false, &Sent::default(), &Missed::default(), &nonce);
     Ok(desk.page(&form_page("Delete key"), &content))
 }
 
@@ -265,9 +266,11 @@ pub async fn refresh(
     match app.refresh_key(&desk.caller, KeyId(id), input, conditions).await {
         Ok(refreshed) => Ok(shown(&desk, "API key refreshed", &refreshed)),
         Err(error) => {
-            let (refused, nonce) = (refusal(error)?, app.new_id().to_string());
+            let seen = sent.number("version");
+            let missed = missed(&service, &desk, Subject::Key(id), seen, error).await?;
+            let nonce = app.new_id().to_string();
             let key = app.key(&desk.caller, KeyId(id)).await?;
-            let content = change_form(&desk, &key, true, &sent, &refused, &nonce);
+            let content = change_form(&desk, &key, true, &sent, &missed, &nonce);
             Ok(desk.refused(&form_page("Refresh key"), &content))
         }
     }
@@ -285,9 +288,11 @@ pub async fn delete(
     match app.delete_key(&desk.caller, KeyId(id), sent.reason(), conditions).await {
         Ok(()) => Ok(go_on(&format!("{KEYS}?notice=key-deleted"))),
         Err(error) => {
-            let (refused, nonce) = (refusal(error)?, app.new_id().to_string());
+            let seen = sent.number("version");
+            let missed = missed(&service, &desk, Subject::Key(id), seen, error).await?;
+            let nonce = app.new_id().to_string();
             let key = app.key(&desk.caller, KeyId(id)).await?;
-            let content = change_form(&desk, &key, false, &sent, &refused, &nonce);
+            let content = change_form(&desk, &key, false, &sent, &missed, &nonce);
             Ok(desk.refused(&form_page("Delete key"), &content))
         }
     }
@@ -298,12 +303,23 @@ fn change_form(
     key: &KeyView,
     refresh: bool,
     sent: &Sent,
-    refused: &Refused,
+    missed: &Missed,
     nonce: &str,
 ) -> Markup {
     let (title, below) =
         if refresh { ("Refresh key", "refresh") } else { ("Delete key", "delete") };
+    let refused = &missed.refused;
+    if key.status == "deleted" {
+        let content = html! {
+            (missed.told)
+            @if let Some(problem) = &refused.problem { div .notice .bad role="alert" { p { (problem) } } }
+            p { strong { (key.name) } " is deleted, for good." }
+            p .actions { a .button href=(KEYS) data-cancel[true] { "Close" } }
+        };
+        return frame(Frame { title, back: KEYS, guarded: false }, &content);
+    }
     let content = html! {
+        (missed.told)
         form .form method="post" action={ (KEYS) "/" (key.key_id) "/" (below) } novalidate {
             (desk.seal()) (forms::nonce(nonce)) (forms::version(key.version))
             (forms::problem(refused))

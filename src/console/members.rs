@@ -1,16 +1,18 @@
 //! The company's members.
 
 use super::desk::{Desk, go_on};
-use super::error::{Shown, Trouble};
+use super::error::Shown;
+use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
-use super::paths::{self, MEMBERS};
+use super::paths::{self, MEMBERS, PEOPLE};
 use super::refusal::refusal;
 use super::render::forms::{self, Field, Frame, Refused, frame};
 use super::render::time;
 use super::render::words::role;
 use super::reveal::{Reveal, reveal};
 use super::sent::{Query, Sent, address};
+use crate::app::AppError;
 use crate::app::members::{MemberView, NewMember};
 use crate::http::Service;
 use axum::extract::{Path, State};
@@ -118,6 +120,12 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
                             li { a href=(here(Change::Link)) data-dialog[true] { "New password link" } }
                             li .rule {
                                 a .danger href=(here(Change::Remove)) data-dialog[true] { "Remove" }
+                            }
+                            @if desk.is_operator() {
+                                li {
+                                    a .danger href={ (PEOPLE) "/" (member.person_id) "/erase" }
+                                        data-dialog[true] { "Erase personal data" }
+                                }
                             }
                         }
                     }
@@ -242,7 +250,7 @@ pub async fn remove_form(service: State<Arc<Service>>, desk: Desk, id: Path<Uuid
 
 async fn ask(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Shown {
     let member = service.app.member(&desk.caller, MemberId(id)).await?;
-    let content = change_form(desk, &member, change, &Sent::default(), &Refused::default());
+    let content = change_form(desk, &member, change, &Sent::default(), &Missed::default());
     Ok(desk.page(&form_page(change.title()), &content))
 }
 
@@ -252,10 +260,12 @@ async fn again(
     id: Uuid,
     change: Change,
     sent: &Sent,
-    refused: Result<Refused, Trouble>,
+    error: AppError,
 ) -> Shown {
+    let seen = sent.number("version");
+    let missed = missed(service, desk, Subject::Member(id), seen, error).await?;
     let member = service.app.member(&desk.caller, MemberId(id)).await?;
-    let content = change_form(desk, &member, change, sent, &refused?);
+    let content = change_form(desk, &member, change, sent, &missed);
     Ok(desk.refused(&form_page(change.title()), &content))
 }
 
@@ -272,7 +282,7 @@ pub async fn change_role(
         app.change_role(&desk.caller, MemberId(id), role, sent.reason(), conditions).await;
     match changed {
         Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=role-changed"))),
-        Err(error) => again(&service, &desk, id, Change::Role, &sent, refusal(error)).await,
+        Err(error) => again(&service, &desk, id, Change::Role, &sent, error).await,
     }
 }
 
@@ -290,7 +300,7 @@ pub async fn new_link(
         Ok((member, secret)) => {
             Ok(link(&service, &desk, Change::Link.title(), &member, Some(&secret)))
         }
-        Err(error) => again(&service, &desk, id, Change::Link, &sent, refusal(error)).await,
+        Err(error) => again(&service, &desk, id, Change::Link, &sent, error).await,
     }
 }
 
@@ -306,7 +316,7 @@ pub async fn remove(
         service.app.remove_member(&desk.caller, MemberId(id), sent.reason(), conditions).await;
     match removed {
         Ok(()) => Ok(go_on(&format!("{MEMBERS}?notice=member-removed"))),
-        Err(error) => again(&service, &desk, id, Change::Remove, &sent, refusal(error)).await,
+        Err(error) => again(&service, &desk, id, Change::Remove, &sent, error).await,
     }
 }
 
@@ -315,11 +325,14 @@ fn change_form(
     member: &MemberView,
     change: Change,
     sent: &Sent,
-    refused: &Refused,
+    missed: &Missed,
 ) -> Markup {
-    let chosen = sent.get("role").unwrap_or(member.role);
+    let refused = &missed.refused;
+    // Whoever comes later chooses again, from what is true now.
+    let chosen = sent.get("role").filter(|_| !missed.is_stale).unwrap_or(member.role);
     let action = format!("{MEMBERS}/{}/{}", member.member_id, change.below());
     let content = html! {
+        (missed.told)
         form .form method="post" action=(action) novalidate {
             (desk.seal()) (forms::version(member.version)) (forms::problem(refused))
             @match change {

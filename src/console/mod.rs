@@ -17,7 +17,9 @@
 //!    itself puts the token into the header `X-CSRF-Token`.
 //! 3. List it in [`routes`] with the power that it needs, and in [`page::SECTIONS`] if it belongs
 //!    into the navigation.
-//! 4. Where a secret is about to be shown, begin with [`SignedIn::confirmed`], which sends whoever
+//! 4. A form about something that others may change carries its version (`forms::version`). What a
+//!    use case refuses goes through `meanwhile::missed`, which tells what they did.
+//! 5. Where a secret is about to be shown, begin with [`SignedIn::confirmed`], which sends whoever
 //!    signed in hours ago to give the password again.
 //!
 //! Styles go into `style.css`; there are no others, no inline ones, and nothing from another host.
@@ -26,6 +28,7 @@
 //! [`Caller`]: crate::app::Caller
 
 pub mod access;
+mod actors;
 mod assets;
 mod audit;
 mod clients;
@@ -38,12 +41,15 @@ mod guard;
 mod home;
 mod keys;
 mod links;
+mod log;
+mod meanwhile;
 mod members;
 mod names;
 mod notices;
 pub mod page;
 mod passwords;
 pub mod paths;
+mod people;
 mod platform;
 mod policy;
 mod refusal;

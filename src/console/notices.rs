@@ -4,7 +4,7 @@ use super::sent::Sent;
 use maud::{Markup, html};
 
 /// What has been done, by the name that addresses carry.
-const NOTICES: [(&str, &str); 14] = [
+const NOTICES: [(&str, &str); 15] = [
     ("token-edited", "The data accesses were saved. They count at once."),
     ("token-deleted", "The token was deleted. Programs that used it have stopped working."),
     ("grace-ended", "The old secret has stopped working."),
@@ -14,6 +14,10 @@ const NOTICES: [(&str, &str); 14] = [
     ("member-added", "The member was added."),
     ("role-changed", "The role was changed."),
     ("member-removed", "The member was removed, and is signed out of this company."),
+    (
+        "person-erased",
+        "The person’s data was erased. What they did stays in the audit trail, with its proofs.",
+    ),
     ("policy-changed", "The policy was saved. It holds for terms that begin from now on."),
     ("module-on", "The OAuth App module is on. Tokens that are still valid work again."),
     ("module-off", "The OAuth App module is off. No token of the company works."),

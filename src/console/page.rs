@@ -45,7 +45,10 @@ pub const SECTIONS: &[Section] = &[
     },
     Section {
         heading: "Evidence",
-        pages: &[Entry { title: "Audit trail", path: paths::AUDIT, needs: Some(Power::Auditor) }],
+        pages: &[
+            Entry { title: "Audit trail", path: paths::AUDIT, needs: Some(Power::Auditor) },
+            Entry { title: "Checkpoints", path: paths::LOG, needs: Some(Power::Auditor) },
+        ],
     },
     Section {
         heading: "Company Settings",

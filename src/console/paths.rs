@@ -29,6 +29,10 @@ pub const CLIENTS: &str = "/console/clients";
 pub const KEYS: &str = "/console/keys";
 /// The audit trail.
 pub const AUDIT: &str = "/console/audit";
+/// The signed checkpoints of the company's log, and proofs.
+pub const LOG: &str = "/console/log";
+/// People whose data can be erased, for operators.
+pub const PEOPLE: &str = "/console/people";
 /// The company's members.
 pub const MEMBERS: &str = "/console/members";
 /// The company's policy.

@@ -1,5 +1,6 @@
 //! What operators see: all companies, and how the projections are doing.
 
+use super::companies::search;
 use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
 use super::notices::notice;
@@ -24,7 +25,7 @@ const NEW: &str = "/console/platform/companies/new";
 const WAY: Way<'_> = &[("Platform", None)];
 const BELOW: Way<'_> = &[("Platform", None), ("Companies", Some(PLATFORM))];
 /// Companies on a page.
-const PAGE: usize = 100;
+const PAGE: usize = 50;
 
 /// `GET /console/platform/companies`
 pub async fn companies(
@@ -32,24 +33,44 @@ pub async fn companies(
     desk: Desk,
     Query(sent): Query,
 ) -> Shown {
-    let listed = service.app.companies(sent.id("after").map(CompanyId), PAGE).await?;
-    let next = listed.next.map(|company| company.to_string());
+    let q = sent.text("q");
+    let after = sent.get("after").map(str::to_owned).zip(sent.id("id").map(CompanyId));
+    let listed = service.app.find_companies(q, after.clone(), PAGE).await?;
+    let kept = sent.only(&["q"]);
     let content = html! {
         (notice(&sent))
-        table .rows {
-            caption .sr { "Companies" }
-            thead {
-                tr {
-                    th scope="col" { "Name" } th scope="col" { "OAuth App module" }
-                    th scope="col" { "Registered" }
-                    th scope="col" { span .sr { "Actions" } }
-                }
+        (search(PLATFORM, q))
+        @if listed.items.is_empty() {
+            div .empty {
+                p { "No company has “" (q) "” in its name." }
+                a .button href=(PLATFORM) { "Show all" }
             }
-            tbody { @for company in &listed.items { (row(&desk, company)) } }
+        } @else {
+            table .rows {
+                caption .sr { "Companies" }
+                thead {
+                    tr {
+                        th scope="col" { "Name" } th scope="col" { "OAuth App module" }
+                        th scope="col" { "Registered" }
+                        th scope="col" { span .sr { "Actions" } }
+                    }
+                }
+                tbody { @for company in &listed.items { (row(&desk, company)) } }
+            }
         }
-        @if let Some(next) = &next {
-            nav .pager aria-label="Pages" {
-                span {} a .button href=(address(PLATFORM, [("after", next.as_str())])) { "Next page" }
+        nav .pager aria-label="Pages" {
+            span {}
+            div {
+                @if after.is_some() {
+                    a .button href=(address(PLATFORM, kept.iter().copied())) { "First page" }
+                }
+                @if let Some((name, id)) = &listed.next {
+                    @let id = id.to_string();
+                    @let place = [("after", name.as_str()), ("id", id.as_str())];
+                    a .button rel="next" href=(address(PLATFORM, kept.iter().copied().chain(place))) {
+                        "Next page"
+                    }
+                }
             }
         }
     };

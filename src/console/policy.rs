@@ -2,14 +2,15 @@
 
 use super::desk::{Desk, go_on};
 use super::error::Shown;
+use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::POLICY;
-use super::refusal::refusal;
 use super::render::forms::{self, Refused};
 use super::render::scopes;
 use super::render::time::span;
 use super::sent::{Query, Sent};
+use crate::app::AppError;
 use crate::app::policy::{NewPolicy, PolicyView};
 use crate::http::Service;
 use axum::extract::State;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 /// Units that spans are entered in, with their seconds, the greatest first.
 const UNITS: [(i64, &str); 4] =
     [(86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds")];
+/// How often the policy is saved again when something else of the company has changed.
+const MAX_ATTEMPTS: usize = 20;
 const PAGE: Page<'_> = Page {
     title: "Policy",
     way: WAY,
@@ -35,7 +38,7 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let content = html! {
         (notice(&sent))
         @if desk.may_change() {
-            (form(&service, &desk, &policy, version, &Refused::default()))
+            (form(&service, &desk, &policy, version, &Missed::default()))
         } @else { (facts(&policy)) }
     };
     Ok(desk.page(&PAGE, &content))
@@ -55,17 +58,30 @@ pub async fn change(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
         max_grace_seconds: seconds(&sent, "max_grace_seconds"),
         allowed_scopes: allowed,
     };
-    let conditions = sent.conditions(&desk.caller, "policy");
-    match service.app.change_policy(&desk.caller, input, conditions).await {
-        Ok(_) => Ok(go_on(&format!("{POLICY}?notice=policy-changed"))),
-        Err(error) => {
-            let is_stale = matches!(error, crate::app::AppError::VersionMismatch { .. });
-            let refused = refusal(error)?;
-            let (current, version) = service.app.policy(&desk.caller).await?;
-            let shown = if is_stale { current } else { entered };
-            Ok(desk.refused(&PAGE, &form(&service, &desk, &shown, version, &refused)))
+    let mut conditions = sent.conditions(&desk.caller, "policy");
+    let mut attempts = 0;
+    let error = loop {
+        attempts += 1;
+        let seen = conditions.expected_version;
+        let saved = service.app.change_policy(&desk.caller, input.clone(), conditions.clone());
+        let Err(error) = saved.await else {
+            return Ok(go_on(&format!("{POLICY}?notice=policy-changed")));
+        };
+        // The version is the company's, in which much else happens: what leaves the policy as it
+        // was seen is no reason to ask again.
+        let (AppError::VersionMismatch { actual }, Some(seen)) = (&error, seen) else {
+            break error;
+        };
+        let is_changed = !Subject::Policy.since(&service, &desk, seen).await?.is_empty();
+        if is_changed || attempts == MAX_ATTEMPTS {
+            break error;
         }
-    }
+        conditions.expected_version = Some(*actual);
+    };
+    let missed = missed(&service, &desk, Subject::Policy, sent.number("version"), error).await?;
+    let (current, version) = service.app.policy(&desk.caller).await?;
+    let shown = if missed.is_stale { current } else { entered };
+    Ok(desk.refused(&PAGE, &form(&service, &desk, &shown, version, &missed)))
 }
 
 /// The span that two fields hold; one that no policy can have where they hold none.
@@ -95,8 +111,9 @@ fn form(
     desk: &Desk,
     policy: &PolicyView,
     version: u64,
-    refused: &Refused,
+    missed: &Missed,
 ) -> Markup {
+    let refused = &missed.refused;
     let all: Vec<String> =
         service.app.choices.catalogue.iter().map(|(scope, _)| scope.to_string()).collect();
     let chosen = policy.allowed_scopes.as_ref().unwrap_or(&all);
@@ -104,6 +121,7 @@ fn form(
         .map(|(value, words)| (value.to_owned(), words.to_owned()));
     let allow = if policy.allowed_scopes.is_some() { "some" } else { "all" };
     html! {
+        (missed.told)
         form .form .card method="post" action=(POLICY) novalidate {
             (desk.seal()) (forms::version(version)) (forms::problem(refused))
             (duration(

@@ -1,11 +1,11 @@
 //! The console's table of contents.
 
 use super::access::{Access, admit};
-use super::audit::{denials, export, live, trail};
+use super::audit::{beside, event, export, live, trail};
 use super::tokens::{change, create, list, one};
 use super::{
-    assets, clients, companies, home, keys, links, members, passwords, platform, policy, sessions,
-    sign_in, theme,
+    actors, assets, clients, companies, home, keys, links, log, members, passwords, people,
+    platform, policy, sessions, sign_in, theme,
 };
 use crate::http::Service;
 use axum::Router;
@@ -92,6 +92,7 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/confirm", SignedIn, sign_in::ask_again)
         .post("/console/confirm", SignedIn, sign_in::confirm)
         .post("/console/theme", SignedIn, theme::choose)
+        .get("/console/actors", Power(Auditor), actors::suggest)
         .get("/console/clients", Power(Auditor), clients::list)
         .get("/console/clients/new", Power(SuperAdmin), clients::form)
         .post("/console/clients/new", Power(SuperAdmin), clients::create)
@@ -128,13 +129,23 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/platform/projections", Power(Operator), platform::projections)
         .post("/console/platform/projections/{name}/rebuild", Power(Operator), platform::rebuild)
         .get("/console/audit", Power(Auditor), trail::show)
-        .get("/console/audit/denials", Power(Auditor), denials::show)
+        .get("/console/audit/events/{position}", Power(Auditor), event::show)
+        .get("/console/audit/denials", Power(Auditor), beside::denials)
+        .get("/console/audit/sign-ins", Power(Auditor), beside::sign_ins)
+        .get("/console/audit/exports", Power(Auditor), beside::exports)
         .get("/console/audit/live", Power(Auditor), live::stream)
         .get("/console/audit/export", Power(Auditor), export::export)
+        .get("/console/log", Power(Auditor), log::show)
+        .get("/console/log/checkpoint", Power(Auditor), log::checkpoint)
+        .get("/console/log/key", Power(Auditor), log::key)
+        .get("/console/log/proof", Power(Auditor), log::proof)
+        .get("/console/people/{person_id}/erase", Power(Operator), people::form)
+        .post("/console/people/{person_id}/erase", Power(Operator), people::erase)
         .get("/console/tokens", Power(Auditor), list::list)
         .get("/console/tokens/new", Power(SuperAdmin), create::form)
         .post("/console/tokens/new", Power(SuperAdmin), create::create)
         .get("/console/tokens/{token_id}", Power(Auditor), one::show)
+        .get("/console/tokens/{token_id}/evidence", Power(Auditor), one::evidence)
         .get("/console/tokens/{token_id}/refresh", Power(SuperAdmin), change::refresh_form)
         .post("/console/tokens/{token_id}/refresh", Power(SuperAdmin), change::refresh)
         .get("/console/tokens/{token_id}/edit", Power(SuperAdmin), change::edit_form)

@@ -114,6 +114,12 @@ impl Sent {
         wanted.map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
+    /// The fields that have none of these names.
+    pub fn except(&self, names: &[&str]) -> Vec<(&str, &str)> {
+        let wanted = self.0.iter().filter(|(name, _)| !names.contains(&name.as_str()));
+        wanted.map(|(name, value)| (name.as_str(), value.as_str())).collect()
+    }
+
     /// The conditions of the change that the form asks for: the version that it was filled in
     /// at, and the nonce by which its second arrival is recognised.
     pub fn conditions(&self, caller: &Caller, route: &str) -> Conditions {

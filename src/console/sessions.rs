@@ -3,23 +3,26 @@
 use super::access::SignedIn;
 use super::error::{Shown, Trouble};
 use super::form;
+use super::page::{Page, Way};
 use super::render::time::stamp;
 use super::{cookie, page, paths};
 use crate::http::Service;
 use crate::http::problem::Kind;
 use axum::extract::{Path, State};
-use axum::http::header;
+use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use std::sync::Arc;
+
+/// The steps to the page.
+const WAY: Way<'_> = &[("Your account", None)];
 
 /// The sessions that live.
 pub(super) async fn list(State(service): State<Arc<Service>>, who: SignedIn) -> Shown {
     let sessions = service.app.own_sessions(&who.visitor).await?;
     let own = who.visitor.session.session_id;
     let content = html! {
-        p { "Wherever you are signed in. End what you don’t recognise, and change your password." }
-        ul.rows {
+        ul.entrances.wide {
             @for session in &sessions {
                 li {
                     div {
@@ -43,7 +46,10 @@ pub(super) async fn list(State(service): State<Arc<Service>>, who: SignedIn) -> 
             }
         }
     };
-    Ok(page::inside(&who, "Sessions", &["Your account"], &content))
+    let lead =
+        "Wherever you are signed in. End what you don’t recognise, and change your password.";
+    let page = Page { title: "Sessions", way: WAY, lead, ..Page::default() };
+    Ok(page::of(StatusCode::OK, &who, &page, &content))
 }
 
 /// Ends one of them.

@@ -1,15 +1,18 @@
 //! A company's log: checkpoints, tiles, proofs (C2SP tlog-tiles, tlog-checkpoint, tlog-proof).
 
-use super::Service;
+use super::access::Authenticated;
+use super::denials::note_export;
 use super::extract::{Params, PathId};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::{Answer, Kind, Problem};
 use super::reply::{RefusedRead, Reply};
+use super::{RequestInfo, Service};
 use crate::app::evidence::{CheckpointPlace, CheckpointView, ConsistencyView};
 use crate::evidence::pack::Pack;
 use crate::evidence::tile_path::{NoTile, TilePath};
-use axum::extract::{Path, State};
-use axum::http::{HeaderValue, header};
+use axum::Extension;
+use axum::extract::{MatchedPath, Path, State};
+use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::sync::Arc;
@@ -303,15 +306,23 @@ pub(super) async fn consistency(
 )]
 pub(super) async fn evidence(
     State(service): State<Arc<Service>>,
-    Company(company): Company,
+    caller: Authenticated,
+    Extension(info): Extension<RequestInfo>,
+    route: MatchedPath,
     PathId(token): PathId,
     Params(NoParams {}): Params<NoParams>,
 ) -> Answer<Response> {
-    let pack = service.app.evidence_pack(company, TokenId(token)).await?;
+    let pack = service.app.evidence_pack(caller.company, TokenId(token)).await?;
+    note_export(&service.app, &info, &caller, &Method::GET, route.as_str());
+    Ok(pack_file(pack))
+}
+
+/// An evidence pack as a file.
+pub fn pack_file(pack: Pack) -> Response {
+    let name = format!("attachment; filename=\"token-{}-evidence.json\"", pack.token_id);
     let mut response = Reply::ok(pack).into_response();
-    let name = format!("attachment; filename=\"token-{token}-evidence.json\"");
     if let Ok(name) = HeaderValue::from_str(&name) {
         response.headers_mut().insert(header::CONTENT_DISPOSITION, name);
     }
-    Ok(response)
+    response
 }

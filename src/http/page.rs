@@ -51,9 +51,14 @@ impl<T> Page<T> {
 
     /// A page of the list that `of` describes.
     pub fn of<A, P: Serialize>(of: &str, listed: Listed<T, A>, place: impl FnOnce(A) -> P) -> Self {
-        let next_cursor = listed.next.map(|next| Cursor::new(of, place(next)).to_text());
+        let next_cursor = listed.next.map(|next| cursor(of, place(next)));
         Self { items: listed.items, next_cursor }
     }
+}
+
+/// The cursor for a place in the list that `of` describes.
+pub fn cursor<P: Serialize>(of: &str, at: P) -> String {
+    Cursor::new(of, at).to_text()
 }
 
 /// How many things a page shall have.

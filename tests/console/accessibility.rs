@@ -7,13 +7,17 @@ use serde_json::Value;
 
 const AXE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/node_modules/axe-core/axe.min.js");
-const PAGES: [&str; 16] = [
-    "/console",
+const PAGES: [&str; 20] = [
     "/console/tokens",
     "/console/tokens?q=nothing",
     "/console/tokens/new",
     "/console/audit",
+    "/console/audit?actor=ledger",
     "/console/audit/denials",
+    "/console/audit/sign-ins",
+    "/console/audit/exports",
+    "/console/audit/events/9",
+    "/console/log",
     "/console/clients",
     "/console/clients/new",
     "/console/keys",
@@ -55,8 +59,9 @@ async fn all_pages(stage: &Stage) -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_page_has_a_violation_in_either_theme() {
-    let stage = Stage::new().await;
+    let mut stage = Stage::new().await;
     stage.lifelike().await;
+    stage.sign().await;
     let browser = stage.browser(MAYA).await;
     let axe = axe();
     let mut pages = all_pages(&stage).await;
@@ -100,8 +105,9 @@ async fn no_page_has_a_violation_in_either_theme() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_fits_a_phone() {
-    let stage = Stage::new().await;
+    let mut stage = Stage::new().await;
     stage.lifelike().await;
+    stage.sign().await;
     let phone = Browser::sized(&stage.base, 390, 844).await;
     stage.sign_in(&phone, MAYA).await;
     let mut wide = Vec::new();

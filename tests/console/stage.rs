@@ -5,6 +5,7 @@ use crate::support::{TestApp, at};
 use serde_json::{Value, json};
 use std::net::SocketAddr;
 use token_ledger::app::members::NewMember;
+use token_ledger::app::signing;
 use token_ledger::app::{Caller, Conditions};
 use token_ledger::http::router;
 use token_ledger_domain::CompanyId;
@@ -20,6 +21,7 @@ pub struct Stage {
     pub test: TestApp,
     pub base: String,
     server: JoinHandle<()>,
+    signing: Option<JoinHandle<()>>,
 }
 
 impl Stage {
@@ -32,7 +34,7 @@ impl Stage {
         let server = tokio::spawn(async move {
             axum::serve(listener, service).await.expect("the service serves");
         });
-        let stage = Self { test, base, server };
+        let stage = Self { test, base, server, signing: None };
         stage.person("Maya Lindqvist", MAYA, "super_admin", stage.test.company).await;
         stage.person("Priya Nair", PRIYA, "auditor", stage.test.company).await;
         stage.person("Ola Berg", OLA, "operator", CompanyId::PLATFORM).await;
@@ -78,6 +80,15 @@ impl Stage {
         body["items"][0].clone()
     }
 
+    /// Signs checkpoints from here on, and waits for one that covers everything so far.
+    pub async fn sign(&mut self) {
+        let (app, company) = (&self.test.app, self.test.company);
+        let stopping = &self.test.service.stopping;
+        self.signing.get_or_insert_with(|| signing::start(app, stopping));
+        let head = app.head(company).await.expect("a head");
+        app.proof(company, head).await.expect("a checkpoint that covers the last event");
+    }
+
     /// A few days of a company's life, ending at the present.
     pub async fn lifelike(&self) {
         const HOUR: i64 = 3600;
@@ -121,5 +132,8 @@ impl Stage {
 impl Drop for Stage {
     fn drop(&mut self) {
         self.server.abort();
+        if let Some(signing) = &self.signing {
+            signing.abort();
+        }
     }
 }

@@ -336,8 +336,15 @@ async fn the_list_is_searched_filtered_ordered_and_paged() {
     browser.press("Next page").await;
     browser.sees("Job 00").await;
     assert_eq!(browser.count("tbody tr").await, 11);
+    browser.press("Previous page").await;
+    browser.sees("Payroll").await;
+    assert_eq!(browser.count("tbody tr").await, 50);
+    assert_eq!(browser.count("a[rel=prev]").await, 0);
+    browser.back().await;
+    browser.sees("Job 00").await;
     browser.press("First page").await;
     browser.sees("Payroll").await;
+    assert_eq!(browser.path().await, "/console/tokens");
     browser.fill("#q", "job 1").await;
     browser.press("Apply").await;
     browser.sees("10 tokens").await;

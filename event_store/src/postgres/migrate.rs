@@ -5,13 +5,14 @@ use crate::error::StoreError;
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 /// The migrations, in order: the first has the number 1.
-const MIGRATIONS: [(&str, &str); 6] = [
+const MIGRATIONS: [(&str, &str); 7] = [
     ("ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
     ("projections", include_str!("../../../migrations/postgres/0002_projections.sql")),
     ("people", include_str!("../../../migrations/postgres/0003_people.sql")),
     ("attempts", include_str!("../../../migrations/postgres/0004_attempts.sql")),
     ("tokens_by_client", include_str!("../../../migrations/postgres/0005_tokens_by_client.sql")),
     ("evidence", include_str!("../../../migrations/postgres/0006_evidence.sql")),
+    ("uses_by_time", include_str!("../../../migrations/postgres/0007_uses_by_time.sql")),
 ];
 
 /// The advisory lock under which one process at a time migrates.

@@ -14,13 +14,14 @@ fn migrations() -> Migrations<'static> {
         M::up(include_str!("../../../migrations/sqlite/0004_attempts.sql")),
         M::up(include_str!("../../../migrations/sqlite/0005_tokens_by_client.sql")),
         M::up(include_str!("../../../migrations/sqlite/0006_evidence.sql")),
+        M::up(include_str!("../../../migrations/sqlite/0007_uses_by_time.sql")),
     ])
 }
 
 /// What the first migration marks a ledger's file with.
 const APPLICATION_ID: i32 = 0x544C_6467;
 /// How many migrations this release has.
-const NEWEST: usize = 6;
+const NEWEST: usize = 7;
 
 /// Where a file's schema stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! The table of companies.
 
 use super::table::table;
-use super::{Columns, FromColumns, Statement, Table, Unreadable};
+use super::{Columns, Dialect, FromColumns, Statement, Table, Unreadable};
 use crate::companies::{Companies, CompanyRow};
 use crate::index::VerificationIndex;
 use token_ledger_domain::CompanyId;
@@ -80,4 +80,26 @@ pub(super) fn page(after: Option<CompanyId>, limit: usize) -> Statement {
     ))
     .with(after.map_or_else(Uuid::nil, |id| id.0))
     .with(limit)
+}
+
+/// The companies with this in their name, in the order of names, behind the one given.
+pub(super) fn find(
+    Dialect { position, .. }: Dialect,
+    q: &str,
+    after: Option<(String, CompanyId)>,
+    limit: usize,
+) -> Statement {
+    let mut statement = Statement::new("");
+    let q = statement.place(q.to_ascii_lowercase());
+    let mut condition = format!("{position}(lower(name), {q}) > 0");
+    if let Some((name, id)) = after {
+        let (name, id) = (statement.place(name), statement.place(id));
+        condition.push_str(&format!(" AND (name, company_id) > ({name}, {id})"));
+    }
+    let limit = statement.place(limit);
+    let text = format!(
+        "SELECT {} FROM companies WHERE {condition} ORDER BY name, company_id LIMIT {limit}",
+        Companies::COLUMNS.join(", ")
+    );
+    Statement { text: text.into(), ..statement }
 }

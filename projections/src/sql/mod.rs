@@ -17,6 +17,7 @@ pub(crate) mod live;
 pub mod members;
 pub mod operations;
 mod people;
+mod programs;
 mod read_models;
 mod table;
 pub mod tokens;

@@ -1,8 +1,8 @@
 //! The read models' questions, on whichever database runs statements.
 
 use super::{
-    Sql, attempts, audit, checkpoints, clients, companies, keys, members, operations, tokens,
-    tokens_query, uses,
+    Sql, attempts, audit, checkpoints, clients, companies, keys, members, operations, programs,
+    tokens, tokens_query, uses,
 };
 use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
 use crate::clients::ClientRow;
@@ -10,8 +10,8 @@ use crate::companies::CompanyRow;
 use crate::keys::Keys;
 use crate::members::MemberRow;
 use crate::read_models::{
-    AuditFilter, AuditRecord, Checkpoint, DayCount, DueTerm, KeyRecord, Operation, ReadModels,
-    TokenFilter, TokenPage, TokenRecord,
+    AuditFilter, AuditRecord, Checkpoint, DayCount, DueTerm, KeyRecord, Named, Operation, Programs,
+    ReadModels, TokenFilter, TokenPage, TokenRecord,
 };
 use crate::tokens::Tokens;
 use async_trait::async_trait;
@@ -40,7 +40,15 @@ impl<S: Sql> ReadModels for S {
         filter: &TokenFilter,
         page: &TokenPage,
     ) -> Result<Vec<TokenRecord>, StoreError> {
-        self.fetch(tokens_query::page(S::DIALECT, company, filter, page)).await
+        let mut found: Vec<TokenRecord> = Vec::new();
+        for look in tokens_query::looks(S::DIALECT, company, filter, page) {
+            found.extend(self.fetch(look).await?);
+            if found.len() >= page.limit {
+                break;
+            }
+        }
+        found.truncate(page.limit);
+        Ok(found)
     }
 
     async fn count_tokens(
@@ -51,6 +59,29 @@ impl<S: Sql> ReadModels for S {
         let count: Option<i64> =
             self.fetch_one(tokens_query::count(S::DIALECT, company, filter)).await?;
         Ok(count.and_then(|count| count.try_into().ok()).unwrap_or(0))
+    }
+
+    async fn few_tokens(
+        &self,
+        company: CompanyId,
+        filter: &TokenFilter,
+        most: usize,
+    ) -> Result<Option<Vec<TokenId>>, StoreError> {
+        let look = tokens_query::some(S::DIALECT, company, filter, most + 1);
+        let found: Vec<Uuid> = self.fetch(look).await?;
+        Ok((found.len() <= most).then(|| found.into_iter().map(TokenId).collect()))
+    }
+
+    async fn tokens_among(
+        &self,
+        company: CompanyId,
+        among: &[TokenId],
+        page: &TokenPage,
+    ) -> Result<Vec<TokenRecord>, StoreError> {
+        if among.is_empty() {
+            return Ok(Vec::new());
+        }
+        self.fetch(tokens_query::among(company, among, page)).await
     }
 
     async fn token_of_secret(
@@ -114,6 +145,25 @@ impl<S: Sql> ReadModels for S {
         limit: usize,
     ) -> Result<Vec<CompanyRow>, StoreError> {
         self.fetch(companies::page(after, limit)).await
+    }
+
+    async fn find_companies(
+        &self,
+        q: &str,
+        after: Option<(String, CompanyId)>,
+        limit: usize,
+    ) -> Result<Vec<CompanyRow>, StoreError> {
+        self.fetch(companies::find(S::DIALECT, q, after, limit)).await
+    }
+
+    async fn find_programs(
+        &self,
+        company: CompanyId,
+        programs: Programs,
+        q: &str,
+        limit: usize,
+    ) -> Result<Vec<Named>, StoreError> {
+        self.fetch(programs::find(S::DIALECT, company, programs, q, limit)).await
     }
 
     async fn members(

@@ -107,12 +107,14 @@ pub(super) fn status<C: Columns>(row: &C, column: usize) -> Result<Status, Unrea
     Status::parse(text).ok_or_else(|| row.unreadable(column, format!("{text:?} is no status")))
 }
 
+/// Tokens' last uses, beside the tokens.
+pub(super) const USES: &str =
+    "LEFT JOIN token_uses u ON u.company_id = t.company_id AND u.token_id = t.token_id";
+
 /// What a record is read from: the row, its last use and its creator's name.
-pub(super) fn records(condition_and_order: &str) -> String {
+pub(super) fn records(from: &str, condition_and_order: &str) -> String {
     format!(
-        "SELECT {}, u.last_used_at, p.data FROM tokens t \
-         LEFT JOIN token_uses u ON u.company_id = t.company_id AND u.token_id = t.token_id \
-         LEFT JOIN event_private p \
+        "SELECT {}, u.last_used_at, p.data FROM {from} {USES} LEFT JOIN event_private p \
          ON p.company_id = t.company_id AND p.position = t.created_position {condition_and_order}",
         Tokens::columns_of("t")
     )
@@ -131,7 +133,9 @@ impl FromColumns for TokenRecord {
 
 /// A token.
 pub(super) fn one(company: CompanyId, id: TokenId) -> Statement {
-    Statement::new(records("WHERE t.company_id = ?1 AND t.token_id = ?2")).with(company).with(id)
+    Statement::new(records("tokens t", "WHERE t.company_id = ?1 AND t.token_id = ?2"))
+        .with(company)
+        .with(id)
 }
 
 /// The token that a secret belongs to. Secrets are not indexed by digest, since that would cost

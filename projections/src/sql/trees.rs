@@ -34,6 +34,9 @@ const PREDECESSORS: &str = "SELECT e.position, p.entry_hash FROM events e JOIN e
 const LAST_CHECKPOINT: &str = "SELECT company_id, origin, size, root, verifier_key, note, \
     cosignatures, signed_at FROM log_checkpoints WHERE company_id = ?1 AND origin = ?2 \
     ORDER BY size DESC LIMIT 1";
+const CHECKPOINT: &str = "SELECT company_id, origin, size, root, verifier_key, note, \
+    cosignatures, signed_at FROM log_checkpoints \
+    WHERE company_id = ?1 AND origin = ?2 AND size = ?3";
 // The row of the head is the lock: of several processes, one signs at a time, and each checkpoint
 // is of a larger tree than the one before.
 const RAISE_HEAD: &str = "INSERT INTO log_heads (company_id, origin, verifier_key, size) \
@@ -260,6 +263,16 @@ impl<S: Sql + 'static> Trees for SqlTrees<S> {
         origin: &str,
     ) -> Result<Option<SignedCheckpoint>, StoreError> {
         let query = Statement::new(LAST_CHECKPOINT).with(company).with(origin.to_owned());
+        self.sql.fetch_one(query).await
+    }
+
+    async fn checkpoint(
+        &self,
+        company: CompanyId,
+        origin: &str,
+        size: u64,
+    ) -> Result<Option<SignedCheckpoint>, StoreError> {
+        let query = Statement::new(CHECKPOINT).with(company).with(origin.to_owned()).with(size);
         self.sql.fetch_one(query).await
     }
 

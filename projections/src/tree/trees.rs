@@ -67,6 +67,14 @@ pub trait Trees: Send + Sync {
         origin: &str,
     ) -> Result<Option<SignedCheckpoint>, StoreError>;
 
+    /// The checkpoint of this size that was signed for this origin.
+    async fn checkpoint(
+        &self,
+        company: CompanyId,
+        origin: &str,
+        size: u64,
+    ) -> Result<Option<SignedCheckpoint>, StoreError>;
+
     /// Checkpoints of a company, of all origins, in the order in which they were signed; the newest
     /// first where `descending`. Behind the one with this time, origin and size.
     async fn checkpoints(

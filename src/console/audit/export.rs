@@ -1,7 +1,6 @@
 //! The audit trail as a file, with the filters that are on.
 
 use super::asked;
-use crate::app::attempts::Seen;
 use crate::app::audit::ExportFormat;
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
@@ -10,9 +9,7 @@ use crate::http::Service;
 use crate::http::audit::download;
 use crate::http::problem::Kind;
 use axum::extract::State;
-use axum::http::{Method, StatusCode};
 use std::sync::Arc;
-use token_ledger_projections::attempts::AttemptKind;
 
 /// The route, as records of exports name it.
 pub const ROUTE: &str = "/console/audit/export";
@@ -27,22 +24,14 @@ pub async fn export(State(service): State<Arc<Service>>, desk: Desk, Query(sent)
     if let Some(text) = asked.unknown_token {
         return Err(Trouble::new(Kind::NotFound, format!("There is no token “{text}”.")));
     }
+    if asked.actor.is_unclear() {
+        return Err(Trouble::new(Kind::NotFound, "The filter “actor” does not name one."));
+    }
     let company = desk.caller.company;
     let mut export = service.app.export(company, asked.filter, format);
     let session = desk.who.visitor.session.session_id;
     let place = service.app.streams.begin(session)?;
     export.begin().await?;
-    service.app.note(Seen {
-        kind: AttemptKind::Export,
-        company: Some(company),
-        actor: Some(desk.caller.actor),
-        method: Method::GET.to_string(),
-        route: ROUTE.to_owned(),
-        status: StatusCode::OK.as_u16(),
-        problem: None,
-        request_id: desk.caller.request_id,
-        ip: desk.caller.ip.and_then(|ip| ip.parse().ok()),
-        user_agent: desk.caller.user_agent,
-    });
+    desk.note_export(&service, ROUTE);
     Ok(download(export, place, company, format))
 }

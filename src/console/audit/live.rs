@@ -7,9 +7,10 @@ use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
 use crate::console::cookie;
 use crate::console::desk::Desk;
-use crate::console::error::Shown;
+use crate::console::error::{Shown, Trouble};
 use crate::console::sent::Query;
 use crate::http::Service;
+use crate::http::problem::Kind;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse;
@@ -33,7 +34,11 @@ pub async fn stream(
     Query(sent): Query,
     headers: HeaderMap,
 ) -> Shown {
-    let filter = asked(&service, &desk, &sent).await?.filter;
+    let asked = asked(&service, &desk, &sent).await?;
+    if !asked.is_clear() {
+        return Err(Trouble::new(Kind::NotFound, "The filters name something that is not there."));
+    }
+    let filter = asked.filter;
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());
     let after = sent.number("after").and_then(|after| u64::try_from(after).ok());
     let head = service.app.head(desk.caller.company).await?;

@@ -1,10 +1,12 @@
 //! The audit trail: what happened, by whom, to what, when.
 
-pub mod denials;
+pub mod beside;
+pub mod event;
 pub mod export;
 pub mod live;
 pub mod trail;
 
+use super::actors::{Picked, pick};
 use super::desk::Desk;
 use super::error::Trouble;
 use super::sent::{Sent, address};
@@ -27,6 +29,15 @@ struct Asked {
     filter: AuditFilter,
     /// The text of the token that was asked for, where there is none such.
     unknown_token: Option<String>,
+    /// Whom the events shall be by.
+    actor: Picked,
+}
+
+impl Asked {
+    /// Whether it is clear what is asked for, and can be there.
+    const fn is_clear(&self) -> bool {
+        self.unknown_token.is_none() && !self.actor.is_unclear()
+    }
 }
 
 /// What the parameters ask for.
@@ -35,7 +46,6 @@ async fn asked(service: &Service, desk: &Desk, sent: &Sent) -> Result<Asked, Tro
         Trouble::new(Kind::InvalidInput, format!("The filter “{name}” can’t be understood."))
     };
     for (name, is_good) in [
-        ("actor", sent.get("actor").is_none() || sent.id("actor").is_some()),
         ("from", sent.get("from").is_none() || sent.time("from").is_some()),
         ("to", sent.get("to").is_none() || sent.time("to").is_some()),
     ] {
@@ -47,16 +57,17 @@ async fn asked(service: &Service, desk: &Desk, sent: &Sent) -> Result<Asked, Tro
         None => None,
         Some(text) => Some(token_of(service, desk, text).await?.ok_or(text)),
     };
+    let actor = pick(service, desk, sent, "actor").await?;
     let filter = AuditFilter {
         token_id: token.and_then(Result::ok),
         types: sent.all("type").into_iter().collect(),
-        actor_id: sent.id("actor"),
+        actor_id: actor.id(),
         from: sent.time("from"),
         to: sent.time("to"),
     };
     filter.check()?;
     let unknown_token = token.and_then(Result::err).map(str::to_owned);
-    Ok(Asked { filter, unknown_token })
+    Ok(Asked { filter, unknown_token, actor })
 }
 
 /// The token of this identifier or name; of several, the newest.

@@ -1,20 +1,19 @@
 //! The page of the audit trail.
 
-use super::denials::tabs;
+use super::beside::tabs;
 use super::{Asked, FILTERS, asked, with_filters};
-use crate::app::AppError;
 use crate::app::audit::{AuditFilter, AuditPage};
 use crate::app::view::EventView;
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
 use crate::console::names::names_of;
 use crate::console::page::Page;
-use crate::console::paths::{AUDIT, TOKENS};
+use crate::console::paths::AUDIT;
 use crate::console::render::events::{self, Telling};
 use crate::console::render::histogram::{Day, histogram};
 use crate::console::render::icons;
 use crate::console::render::time::{self, midnight};
-use crate::console::render::words::{count, event_type, role};
+use crate::console::render::words::{count, event_type};
 use crate::console::sent::{Query, Sent, address};
 use crate::http::Service;
 use axum::extract::State;
@@ -28,8 +27,6 @@ const PAGE: usize = 50;
 /// Days that the chart shows.
 const DAYS: i64 = 30;
 const DAY_SECONDS: i64 = 86_400;
-/// The most people and programs that are offered as "by whom".
-const ACTORS: usize = 200;
 /// The steps to a page about the audit trail.
 pub const HEADINGS: [(&str, &str); 3] =
     [("token", "Tokens"), ("key", "API keys"), ("company", "The company")];
@@ -38,35 +35,37 @@ pub const HEADINGS: [(&str, &str); 3] =
 pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let app = &service.app;
     let asked = asked(&service, &desk, &sent).await?;
+    if let Some(way) = asked.actor.settled(&sent, "actor", AUDIT) {
+        return Ok(way);
+    }
     let company = desk.caller.company;
     // Read before the events, so that no new one falls between the two.
     let head = app.head(company).await?;
     let after = sent.number("before").and_then(|position| u64::try_from(position).ok());
     let page = AuditPage { descending: true, after, limit: PAGE };
-    let (items, next) = if asked.unknown_token.is_some() {
-        (Vec::new(), None)
-    } else {
+    let (items, next) = if asked.is_clear() {
         let listed = app.audit_page(company, &asked.filter, page).await?;
         (listed.items, listed.next)
+    } else {
+        (Vec::new(), None)
     };
     let names = names_of(app, &desk.caller, &items).await?;
-    let tokens = format!("{TOKENS}/");
-    let telling = Telling { names: &names, tokens: &tokens };
+    let signed = app.signed(company).await?;
+    let telling = Telling { names: &names, signed: Some(&signed) };
     let chart = chart(&service, &desk, &asked, &sent).await?;
-    let rows = match asked.unknown_token {
-        Some(_) => 0,
-        None => app.audit_count(company, &asked.filter).await?,
-    };
+    let rows = if asked.is_clear() { app.audit_count(company, &asked.filter).await? } else { 0 };
     let content = html! {
-        (tabs(false))
-        (chart)
-        (filters(&service, &desk, &sent).await?)
+        (tabs(AUDIT))
+        @if asked.is_clear() { (chart) }
+        (filters(&asked, &sent))
         div #results {
-            (live(&sent, head, after))
-            (exports(&sent, rows))
-            (unknown(&asked))
-            (list(&items, telling))
-            (pager(&sent, next))
+            (unknown(&asked, &sent))
+            @if asked.is_clear() {
+                (live(&sent, head, after))
+                (exports(&sent, rows))
+                (list(&items, telling))
+                (pager(&sent, next))
+            }
         }
     };
     let lead = "Everything that changed, by whom and from where, in the order in which it was \
@@ -74,8 +73,12 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     Ok(desk.page(&Page { title: "Audit trail", lead, ..Page::default() }, &content))
 }
 
-fn unknown(asked: &Asked) -> Markup {
+/// What the filters name that is not there, or is there more than once.
+fn unknown(asked: &Asked, sent: &Sent) -> Markup {
+    let others = sent.only(&["token", "type", "from", "to"]);
+    let by = |id: &str| address(AUDIT, others.iter().copied().chain([("actor", id)]));
     html! {
+        (asked.actor.question(by))
         @if let Some(text) = &asked.unknown_token {
             div .notice .soon { p { "There is no token with the name or identifier “" (text) "”." } }
         }
@@ -157,9 +160,10 @@ async fn chart(
         to: Some(last.plus_seconds(DAY_SECONDS)),
         ..asked.filter.clone()
     };
-    let counts = match asked.unknown_token {
-        Some(_) => Vec::new(),
-        None => service.app.audit_days(desk.caller.company, &month).await?,
+    let counts = if asked.is_clear() {
+        service.app.audit_days(desk.caller.company, &month).await?
+    } else {
+        Vec::new()
     };
     let days: Vec<Day> = (0..DAYS)
         .map(|day| {
@@ -183,11 +187,10 @@ async fn chart(
 }
 
 /// The filters, which read as a sentence.
-async fn filters(service: &Service, desk: &Desk, sent: &Sent) -> Result<Markup, Trouble> {
-    let actors = actors(service, desk).await?;
+fn filters(asked: &Asked, sent: &Sent) -> Markup {
     let moment = |name: &str| sent.time(name).map(time::field).unwrap_or_default();
-    let chosen = sent.text("actor");
-    Ok(html! {
+    let anybody = address(AUDIT, sent.only(&["token", "type", "from", "to"]));
+    html! {
         form .filters role="search" method="get" action=(AUDIT) {
             div {
                 label for="type" { "What" }
@@ -206,20 +209,8 @@ async fn filters(service: &Service, desk: &Desk, sent: &Sent) -> Result<Markup, 
                     }
                 }
             }
-            div {
-                label for="actor" { "by whom" }
-                select #actor name="actor" {
-                    option value="" { "Anybody" }
-                    @for (heading, people) in &actors {
-                        optgroup label=(heading) {
-                            @for (id, name) in people {
-                                option value=(id) selected[chosen == id] { (name) }
-                            }
-                        }
-                    }
-                }
-            }
-            div .grow {
+            (asked.actor.field("actor", "by whom", &anybody))
+            div .wide {
                 label for="token" { "to which token" }
                 input #token name="token" value=(sent.text("token")) placeholder="Name or identifier"
                     autocomplete="off";
@@ -235,30 +226,5 @@ async fn filters(service: &Service, desk: &Desk, sent: &Sent) -> Result<Markup, 
             button type="submit" { (icons::search()) "Apply" }
             @if !sent.only(&FILTERS).is_empty() { a .button href=(AUDIT) { "Clear" } }
         }
-    })
-}
-
-type Group = (&'static str, Vec<(String, String)>);
-
-/// Who may have done something: people, programs, the service itself.
-async fn actors(service: &Service, desk: &Desk) -> Result<Vec<Group>, AppError> {
-    let app = &service.app;
-    let members = app.members(&desk.caller, None, ACTORS).await?.items;
-    let keys = app.keys(&desk.caller, None, ACTORS).await?.items;
-    let clients = app.read.clients(desk.caller.company, None, ACTORS).await?;
-    let named = |member: &crate::app::members::MemberView| {
-        let name = member.name.as_ref().or(member.email.as_ref());
-        let name = name.map_or("A former member", String::as_str);
-        format!("{name} ({})", role(member.role))
-    };
-    let system = (uuid::Uuid::nil().to_string(), "Token Ledger and its command line".to_owned());
-    Ok(vec![
-        ("Members", members.iter().map(|m| (m.member_id.to_string(), named(m))).collect()),
-        ("API keys", keys.into_iter().map(|key| (key.key_id.to_string(), key.name)).collect()),
-        (
-            "Clients",
-            clients.iter().map(|row| (row.client_id.to_string(), row.name.to_string())).collect(),
-        ),
-        ("The service", vec![system]),
-    ])
+    }
 }

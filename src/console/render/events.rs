@@ -1,10 +1,13 @@
 //! Events as sentences with a face: who, what in the past tense, to what, when, from where, why.
 
 use super::icons;
+use super::record::{badge, of_event, record};
 use super::scopes;
 use super::time::{self, stamp};
 use super::words::{access, key_scope, role};
+use crate::app::signed::Signed;
 use crate::app::view::{ActorView, EventView};
+use crate::console::paths::TOKENS;
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -19,8 +22,8 @@ pub type Names = HashMap<Uuid, String>;
 pub struct Telling<'a> {
     /// What things are called.
     pub names: &'a Names,
-    /// Where tokens' pages are: the path that their identifier is added to.
-    pub tokens: &'a str,
+    /// How far the ledger is signed, where proofs are told of.
+    pub signed: Option<&'a Signed>,
 }
 
 /// Whoever did it, as a drawing and a name. The service looks different from people and programs.
@@ -28,7 +31,8 @@ pub fn actor(actor: &ActorView) -> Markup {
     html! { span .actor { (face(actor)) (actor_name(actor)) } }
 }
 
-fn face(actor: &ActorView) -> Markup {
+/// The drawing.
+pub fn face(actor: &ActorView) -> Markup {
     let icon = match actor.kind {
         "member" => icons::person(),
         "key" => icons::key(),
@@ -123,7 +127,7 @@ fn thing(event: &EventView, telling: Telling<'_>) -> Markup {
     let fallback = if event.aggregate.kind == "key" { "an API key" } else { "a token" };
     let name = name.unwrap_or(fallback);
     html! {
-        @if let Some(id) = event.token_id { a href={ (telling.tokens) (id) } { (name) } }
+        @if let Some(id) = event.token_id { a href={ (TOKENS) "/" (id) } { (name) } }
         @else { strong { (name) } }
     }
 }
@@ -214,35 +218,11 @@ pub fn entry(event: &EventView, telling: Telling<'_>) -> Markup {
                 p .meta {
                     (time::time_of_day(event.recorded_at))
                     @if let Some(ip) = &context.ip { span { "from " (ip) } }
-                    span { "position " (event.position) }
+                    a href=(of_event(event.position)) { "position " (event.position) }
+                    @if let Some(signed) = telling.signed { (badge(event.position, signed)) }
                 }
-                (record(event))
+                (record(event, telling.signed))
             }
-        }
-    }
-}
-
-/// The exact record, folded.
-fn record(event: &EventView) -> Markup {
-    let data = serde_json::to_string_pretty(&event.data).unwrap_or_default();
-    let absent = || "not recorded, or erased".to_owned();
-    let context = &event.context;
-    html! {
-        details .record {
-            summary { "Record " span .sr { "of position " (event.position) } }
-            dl .facts {
-                dt { "Type" } dd { code { (event.kind) } " version " (event.schema_version) }
-                dt { "Position" } dd { (event.position) ", sequence " (event.sequence) " of its stream" }
-                dt { "Recorded" } dd { code { (event.recorded_at) } }
-                dt { "Actor" } dd { (event.actor.kind) " " code { (event.actor.id) } }
-                dt { (event.aggregate.kind) } dd { code { (event.aggregate.id) } }
-                dt { "Request" } dd { (context.request_id.clone().unwrap_or_else(absent)) }
-                dt { "Program" } dd { (context.user_agent.clone().unwrap_or_else(absent)) }
-                @if event.data.contains_key("secret") {
-                    dt { "Secret" } dd { "Only its SHA-256 and a hint were ever stored." }
-                }
-            }
-            pre tabindex="0" aria-label={ "Data of position " (event.position) } { (data) }
         }
     }
 }
@@ -286,12 +266,13 @@ mod tests {
             actor: ActorView { kind: "member", id, name: Some("Maya".to_owned()) },
             context: ContextView { reason: Some("<leak>".to_owned()), ..ContextView::default() },
             data: data.as_object().cloned().unwrap_or_default(),
+            entry_hash: [7; 32],
         }
     }
 
     fn told(kind: &str, data: &Value) -> String {
         let names = Names::from([(Uuid::from_u128(7), "Payroll sync".to_owned())]);
-        let telling = Telling { names: &names, tokens: "/console/tokens/" };
+        let telling = Telling { names: &names, signed: None };
         entry(&event(kind, data), telling).into_string()
     }
 

@@ -37,6 +37,16 @@ pub fn system() -> Markup {
     icon("M8 4.25V8l2.5 1.5M8 14.25a6.25 6.25 0 1 0 0-12.5 6.25 6.25 0 0 0 0 12.5Z")
 }
 
+/// A tick.
+pub fn check() -> Markup {
+    icon("m3.5 8.5 3 3 6-7")
+}
+
+/// Something to take along.
+pub fn download() -> Markup {
+    icon("M8 2.5v7.5M4.75 7 8 10.25 11.25 7M3 13.25h10")
+}
+
 /// A magnifying glass.
 pub fn search() -> Markup {
     icon("m10.5 10.5 3.5 3.5M6.75 12a5.25 5.25 0 1 0 0-10.5 5.25 5.25 0 0 0 0 10.5Z")

@@ -4,6 +4,7 @@ pub mod events;
 pub mod forms;
 pub mod histogram;
 pub mod icons;
+pub mod record;
 pub mod scopes;
 pub mod status;
 pub mod time;

@@ -7,13 +7,12 @@ use super::{form_page, module_off, path};
 use crate::app::AppError;
 use crate::app::keys::Renewal;
 use crate::app::policy::PolicyView;
-use crate::app::view::{EventView, TokenView};
+use crate::app::view::TokenView;
 use crate::console::desk::Desk;
 use crate::console::desk::go_on;
 use crate::console::error::{Shown, Trouble};
+use crate::console::meanwhile::{Missed, Subject, missed};
 use crate::console::paths::TOKENS;
-use crate::console::refusal::refusal;
-use crate::console::render::events::{self, Telling};
 use crate::console::render::forms::{self, Frame, Refused, frame};
 use crate::console::render::{scopes, time};
 use crate::console::reveal::{Reveal, reveal, valid_until};
@@ -24,9 +23,6 @@ use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::{Secret, TokenId};
 use uuid::Uuid;
-
-/// The most events that are shown as "changed meanwhile".
-const MEANWHILE: usize = 20;
 
 /// What a token can be asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -122,7 +118,8 @@ pub async fn refresh(
             Ok(desk.page(&form_page(Change::Refresh.title()), &reveal(&shown)))
         }
         Err(error) => {
-            let refused = missed(&service, &desk, id, &sent, error).await?;
+            let refused =
+                missed(&service, &desk, Subject::Token(id), sent.number("version"), error).await?;
             again(&service, &desk, id, Change::Refresh, &sent, refused).await
         }
     }
@@ -142,7 +139,8 @@ pub async fn edit(
     match changed {
         Ok(_) => Ok(go_on(&format!("{TOKENS}/{id}?notice=token-edited"))),
         Err(error) => {
-            let refused = missed(&service, &desk, id, &sent, error).await?;
+            let refused =
+                missed(&service, &desk, Subject::Token(id), sent.number("version"), error).await?;
             again(&service, &desk, id, Change::Edit, &sent, refused).await
         }
     }
@@ -161,7 +159,8 @@ pub async fn delete(
     match deleted {
         Ok(()) => Ok(go_on(&format!("{TOKENS}?notice=token-deleted"))),
         Err(error) => {
-            let refused = missed(&service, &desk, id, &sent, error).await?;
+            let refused =
+                missed(&service, &desk, Subject::Token(id), sent.number("version"), error).await?;
             again(&service, &desk, id, Change::Delete, &sent, refused).await
         }
     }
@@ -205,33 +204,6 @@ async fn again(
     Ok(desk.refused(&form_page(change.title()), &content))
 }
 
-/// Why a form has to be filled in again, with what others did meanwhile.
-#[derive(Default)]
-struct Missed {
-    refused: Refused,
-    meanwhile: Vec<EventView>,
-}
-
-impl From<Refused> for Missed {
-    fn from(refused: Refused) -> Self {
-        Self { refused, meanwhile: Vec::new() }
-    }
-}
-
-async fn missed(
-    service: &Service,
-    desk: &Desk,
-    id: Uuid,
-    sent: &Sent,
-    error: AppError,
-) -> Result<Missed, Trouble> {
-    let AppError::VersionMismatch { .. } = error else { return Ok(refusal(error)?.into()) };
-    let seen = sent.number("version").and_then(|seen| u64::try_from(seen).ok()).unwrap_or(0);
-    let company = desk.caller.company;
-    let history = service.app.token_history(company, TokenId(id), seen, MEANWHILE).await?;
-    Ok(Missed { refused: Refused::default(), meanwhile: history.items })
-}
-
 /// What a form is made of.
 struct Shape {
     change: Change,
@@ -249,12 +221,12 @@ async fn shape(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Resu
 
 impl Shape {
     fn content(&self, service: &Service, desk: &Desk, sent: &Sent, missed: &Missed) -> Markup {
-        let Missed { refused, meanwhile } = missed;
+        let refused = &missed.refused;
         let token = &self.token;
         let back = path(token, "");
         let is_over = token.status == "deleted";
         let content = html! {
-            (told(meanwhile, token))
+            (missed.told)
             @if is_over {
                 div .notice .bad role="alert" {
                     p { strong { (token.name) } " is deleted, for good. It can still be read." }
@@ -310,7 +282,7 @@ impl Shape {
         let current = &self.token.scopes;
         let chosen = sent.all("scopes");
         // Whoever comes later chooses again, from what is true now.
-        let is_fresh = sent.get("version").is_none() || !missed.meanwhile.is_empty();
+        let is_fresh = sent.get("version").is_none() || missed.is_stale;
         let chosen = if is_fresh { current } else { &chosen };
         html! {
             p { "Choose what programs may read with " strong { (self.token.name) }
@@ -348,28 +320,6 @@ impl Shape {
                 dt { "Status" } dd { (token_status(desk, token)) }
                 dt { "Last used" } dd { (last_used(token, desk)) }
                 dt { "Data accesses" } dd { (scopes::all(&token.scopes)) }
-            }
-        }
-    }
-}
-
-/// What others did while the form was being filled in.
-fn told(meanwhile: &[EventView], token: &TokenView) -> Markup {
-    let names = events::Names::from([(token.token_id, token.name.clone())]);
-    let telling = Telling { names: &names, tokens: "/console/tokens/" };
-    html! {
-        @if !meanwhile.is_empty() {
-            div .notice .bad role="alert" {
-                p { strong { "This token was changed meanwhile. Nothing of yours was saved." } }
-                ul {
-                    @for event in meanwhile {
-                        li {
-                            (events::actor_name(&event.actor)) " " (events::deed(event, telling))
-                            ", " (time::stamp(event.recorded_at))
-                        }
-                    }
-                }
-                p { "The form below shows the token as it is now. Choose again." }
             }
         }
     }

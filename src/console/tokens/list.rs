@@ -1,8 +1,9 @@
 //! The list of access tokens.
 
 use super::{WAY, module_off, path};
-use crate::app::AppError;
+use crate::app::tokens::place;
 use crate::app::view::TokenView;
+use crate::console::actors::{Picked, pick};
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
 use crate::console::notices::notice;
@@ -10,19 +11,22 @@ use crate::console::page::Page;
 use crate::console::paths::TOKENS;
 use crate::console::render::scopes::chips;
 use crate::console::render::status::{Standing, status};
-use crate::console::render::words::{access, count};
+use crate::console::render::words::{access, count, grouped};
 use crate::console::render::{events, icons, time};
 use crate::console::sent::{Query, Sent, address};
 use crate::http::Service;
-use crate::http::page::Page as Cut;
+use crate::http::page::cursor;
 use crate::http::problem::Kind;
-use crate::http::token_list::{Place, TokenQuery};
+use crate::http::token_list::{Asked, Place, TokenQuery};
 use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
+use token_ledger_projections::read_models::TokenPage;
 
 /// What a list can be asked for.
-const PARAMETERS: [&str; 5] = ["q", "status", "scope", "sort", "cursor"];
+const FILTERS: [&str; 5] = ["q", "status", "scope", "created_by", "sort"];
+/// The most tokens that are counted.
+const COUNTED: usize = 1000;
 const STATUSES: [(&str, &str); 3] =
     [("active", "Active"), ("expired", "Expired"), ("deleted", "Deleted")];
 const SORTS: [(&str, &str); 6] = [
@@ -37,32 +41,39 @@ const SORTS: [(&str, &str); 6] = [
 /// `GET /console/tokens`
 pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let app = &service.app;
-    let query = read(&sent)?;
-    let asked = query.read(desk.caller.company, desk.now).map_err(|_| bad_address())?;
-    let listed = app.tokens(&desk.caller, &asked.filter, asked.page).await?;
-    let total = app.read.count_tokens(desk.caller.company, &asked.filter).await;
-    let total = total.map_err(AppError::from)?;
-    let Cut { items, next_cursor } = Cut::of(&asked.list, listed, Place::from);
+    let creator = pick(&service, &desk, &sent, "created_by").await?;
+    if let Some(way) = creator.settled(&sent, "created_by", TOKENS) {
+        return Ok(way);
+    }
+    let sheet = if creator.is_unclear() {
+        Sheet { total: Some(0), ..Sheet::default() }
+    } else {
+        Sheet::read(&service, &desk, &sent).await?
+    };
     let scopes: Vec<&str> = app.choices.catalogue.iter().map(|(scope, _)| scope.as_str()).collect();
     let creates = desk.may_change() && desk.company.oauth_app_enabled;
-    let is_filtered = !sent.only(&PARAMETERS).is_empty();
+    let is_filtered = !sent.only(&FILTERS).is_empty() || sheet.before.is_some();
+    let others = sent.only(&["q", "status", "scope", "sort"]);
+    let by = |id: &str| address(TOKENS, others.iter().copied().chain([("created_by", id)]));
     let content = html! {
         (notice(&sent))
         (module_off(&desk))
-        @if items.is_empty() && !is_filtered {
+        @if sheet.items.is_empty() && !is_filtered {
             (empty(creates))
         } @else {
-            (filters(&sent, &scopes))
+            (filters(&sent, &scopes, &creator))
+            (creator.question(by))
             div #results {
-                p .sr role="status" { (count(total, "token")) }
-                @if items.is_empty() {
+                @if creator.is_unclear() {} @else if sheet.items.is_empty() {
+                    p .sr role="status" { (sheet.words()) }
                     div .empty {
                         p { "No token matches these filters." }
                         a .button href=(TOKENS) { "Clear filters" }
                     }
                 } @else {
-                    (table(&desk, &items))
-                    (pager(&sent, total, next_cursor.as_deref()))
+                    p .sr role="status" { (sheet.words()) }
+                    (table(&desk, &sheet.items))
+                    (pager(&sent, &sheet))
                 }
             }
         }
@@ -83,16 +94,81 @@ fn bad_address() -> Trouble {
     Trouble::new(Kind::InvalidInput, "The address asks for something that the list does not have.")
 }
 
-fn read(sent: &Sent) -> Result<TokenQuery, Trouble> {
-    let known = address("", sent.only(&PARAMETERS));
-    serde_html_form::from_str(known.trim_start_matches('?')).map_err(|_| bad_address())
+/// A page of the list, and where its neighbours are.
+#[derive(Debug, Default)]
+struct Sheet {
+    items: Vec<TokenView>,
+    /// How many tokens there are in all; none where there are more than are counted.
+    total: Option<usize>,
+    /// What leads to the page before, by `back`.
+    before: Option<String>,
+    /// What leads to the page after, by `cursor`.
+    next: Option<String>,
 }
 
-fn filters(sent: &Sent, scopes: &[&str]) -> Markup {
+impl Sheet {
+    /// The page that the address asks for: the one behind `cursor`, the one before `back`, or the
+    /// first.
+    async fn read(service: &Service, desk: &Desk, sent: &Sent) -> Result<Self, Trouble> {
+        let back = sent.get("back");
+        let asked = read(sent, back.or(sent.get("cursor")), desk)?;
+        let found = |page| service.app.counted_tokens(&desk.caller, &asked.filter, page, COUNTED);
+        if back.is_none() {
+            let (listed, total) = found(asked.page.clone()).await?;
+            let more = listed.next.is_some();
+            return Ok(Self::new(&asked, listed.items, total, (asked.page.after.is_some(), more)));
+        }
+        let turned = TokenPage { descending: !asked.page.descending, ..asked.page.clone() };
+        let (mut listed, total) = found(turned).await?;
+        if listed.next.is_some() {
+            listed.items.reverse();
+            return Ok(Self::new(&asked, listed.items, total, (true, true)));
+        }
+        // Fewer stand before than fill a page: that is the first page.
+        let (listed, total) = found(TokenPage { after: None, ..asked.page.clone() }).await?;
+        let more = listed.next.is_some();
+        Ok(Self::new(&asked, listed.items, total, (false, more)))
+    }
+
+    /// The page with these tokens; whether there are pages before and after it.
+    fn new(
+        asked: &Asked,
+        items: Vec<TokenView>,
+        total: Option<usize>,
+        (before, after): (bool, bool),
+    ) -> Self {
+        let at = |token: Option<&TokenView>, is_there: bool| {
+            let token = token.filter(|_| is_there)?;
+            Some(cursor(&asked.list, Place::from(place(token, asked.page.sort))))
+        };
+        let (before, next) = (at(items.first(), before), at(items.last(), after));
+        Self { items, total, before, next }
+    }
+
+    /// How many there are.
+    fn words(&self) -> String {
+        match self.total {
+            Some(total) => count(total as u64, "token"),
+            None => format!("{}+ tokens", grouped(COUNTED as u64)),
+        }
+    }
+}
+
+/// What the address asks for, with the place where its page goes on.
+fn read(sent: &Sent, cursor: Option<&str>, desk: &Desk) -> Result<Asked, Trouble> {
+    let cursor = cursor.map(|cursor| ("cursor", cursor));
+    let known = address("", sent.only(&FILTERS).into_iter().chain(cursor));
+    let query: TokenQuery =
+        serde_html_form::from_str(known.trim_start_matches('?')).map_err(|_| bad_address())?;
+    query.read(desk.caller.company, desk.now).map_err(|_| bad_address())
+}
+
+fn filters(sent: &Sent, scopes: &[&str], creator: &Picked) -> Markup {
     let chosen = sent.all("status");
     let is_chosen = |status: &str| {
         if chosen.is_empty() { status != "deleted" } else { chosen.iter().any(|own| own == status) }
     };
+    let anybody = address(TOKENS, sent.only(&["q", "status", "scope", "sort"]));
     html! {
         form .filters role="search" method="get" action=(TOKENS) {
             div .grow {
@@ -108,7 +184,8 @@ fn filters(sent: &Sent, scopes: &[&str]) -> Markup {
                     }
                 }
             }
-            sentet {
+            (creator.field("created_by", "Created by", &anybody))
+            fieldset {
                 legend { "Status" }
                 div .checks {
                     @for (value, words) in STATUSES {
@@ -187,7 +264,7 @@ fn row(desk: &Desk, token: &TokenView) -> Markup {
                 }
             }
             td data-label="Last used" { (last_used(token, desk)) }
-            td data-label="Created by" { (events::actor_name(&token.created_by)) }
+            td .by data-label="Created by" { (events::actor_name(&token.created_by)) }
             td { (menu(desk, token)) }
         }
     }
@@ -207,7 +284,7 @@ pub fn token_status(desk: &Desk, token: &TokenView) -> Markup {
 /// When a token was last used.
 pub fn last_used(token: &TokenView, desk: &Desk) -> Markup {
     html! {
-        @if let Some(at) = token.last_used_at { (time::ago(at, desk.now)) }
+        @if let Some(at) = token.last_used_at { span .nowrap { (time::ago(at, desk.now)) } }
         @else { span .quiet { "Never" } }
     }
 }
@@ -235,18 +312,19 @@ fn menu(desk: &Desk, token: &TokenView) -> Markup {
     }
 }
 
-fn pager(sent: &Sent, total: u64, next: Option<&str>) -> Markup {
-    let filters = ["q", "status", "scope", "sort"];
-    let to = |cursor: Option<&str>| {
-        let cursor = cursor.map(|cursor| ("cursor", cursor));
-        address(TOKENS, sent.only(&filters).into_iter().chain(cursor))
-    };
+fn pager(sent: &Sent, sheet: &Sheet) -> Markup {
+    let to = |at: Option<(&str, &str)>| address(TOKENS, sent.only(&FILTERS).into_iter().chain(at));
     html! {
         nav .pager aria-label="Pages" {
-            span { (count(total, "token")) }
+            span { (sheet.words()) }
             div {
-                @if sent.get("cursor").is_some() { a .button href=(to(None)) { "First page" } }
-                @if let Some(next) = next { a .button href=(to(Some(next))) rel="next" { "Next page" } }
+                @if let Some(before) = &sheet.before {
+                    a .button href=(to(None)) { "First page" }
+                    a .button href=(to(Some(("back", before)))) rel="prev" { "Previous page" }
+                }
+                @if let Some(next) = &sheet.next {
+                    a .button href=(to(Some(("cursor", next)))) rel="next" { "Next page" }
+                }
             }
         }
     }

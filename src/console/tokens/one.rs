@@ -12,9 +12,10 @@ use crate::console::notices::notice;
 use crate::console::page::Page;
 use crate::console::paths::TOKENS;
 use crate::console::render::events::{self, Telling, actor};
-use crate::console::render::{forms, scopes, time};
+use crate::console::render::{forms, icons, scopes, time};
 use crate::console::sent::{Query, Sent, address};
 use crate::http::Service;
+use crate::http::log::pack_file;
 use crate::http::problem::Kind;
 use axum::extract::{Path, State};
 use maud::{Markup, html};
@@ -155,7 +156,7 @@ impl Then {
     fn card(&self, desk: &Desk) -> Markup {
         let names: events::Names =
             self.token.iter().map(|token| (token.token_id, self.name.clone())).collect();
-        let telling = Telling { names: &names, tokens: TELLING };
+        let telling = Telling { names: &names, signed: None };
         html! {
             section .state .then aria-labelledby="state" {
                 h2 #state {
@@ -191,9 +192,6 @@ impl Then {
         }
     }
 }
-
-/// Where tokens' pages are, for sentences that name them.
-const TELLING: &str = "/console/tokens/";
 
 fn status_then(token: &TokenView) -> Markup {
     html! {
@@ -239,7 +237,8 @@ async fn timeline(
     let page = AuditPage { descending: true, after, limit: PAGE };
     let listed = service.app.audit_page(desk.caller.company, &filter, page).await?;
     let names = names_of(&service.app, &desk.caller, &listed.items).await?;
-    let telling = Telling { names: &names, tokens: TELLING };
+    let signed = service.app.signed(desk.caller.company).await?;
+    let telling = Telling { names: &names, signed: Some(&signed) };
     let here = format!("{TOKENS}/{id}");
     let older = listed.next.map(|position| {
         let position = position.to_string();
@@ -247,7 +246,14 @@ async fn timeline(
     });
     Ok(html! {
         section #history aria-labelledby="history-title" {
-            h2 #history-title { "History" }
+            div .section-head {
+                h2 #history-title { "History" }
+                a href={ (here) "/evidence" } download { (icons::download()) "Evidence pack" }
+            }
+            p .hint .section-hint {
+                "The pack holds this history with what proves it. Anyone can check it with "
+                code { "token-ledger check-evidence" } ", without access to this service."
+            }
             (events::by_day(&listed.items, telling))
             nav .pager aria-label="Pages" {
                 span {}
@@ -258,4 +264,18 @@ async fn timeline(
             }
         }
     })
+}
+
+/// The route of evidence packs, as records of exports name it.
+pub const EVIDENCE: &str = "/console/tokens/{token_id}/evidence";
+
+/// `GET /console/tokens/{token_id}/evidence`: all that happened to the token, with what proves it.
+pub async fn evidence(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+) -> Shown {
+    let pack = service.app.evidence_pack(desk.caller.company, TokenId(id)).await?;
+    desk.note_export(&service, EVIDENCE);
+    Ok(pack_file(pack))
 }

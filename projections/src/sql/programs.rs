@@ -1,0 +1,34 @@
+//! Programs by their names: keys and clients alike.
+
+use super::{Columns, Dialect, FromColumns, Statement, Table, Unreadable};
+use crate::clients::Clients;
+use crate::keys::Keys;
+use crate::read_models::{Named, Programs};
+use token_ledger_domain::CompanyId;
+
+impl FromColumns for Named {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self { id: row.uuid(0)?, name: row.text(1)?.to_owned() })
+    }
+}
+
+/// A company's programs with this in their name.
+pub(super) fn find(
+    Dialect { position, .. }: Dialect,
+    company: CompanyId,
+    programs: Programs,
+    q: &str,
+    limit: usize,
+) -> Statement {
+    let (table, id) = match programs {
+        Programs::Keys => (Keys::TABLE, Keys::KEY),
+        Programs::Clients => (Clients::TABLE, Clients::KEY),
+    };
+    Statement::new(format!(
+        "SELECT {id}, name FROM {table} WHERE company_id = ?1 \
+         AND {position}(lower(name), ?2) > 0 ORDER BY name, {id} LIMIT ?3"
+    ))
+    .with(company)
+    .with(q.to_ascii_lowercase())
+    .with(limit)
+}

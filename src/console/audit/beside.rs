@@ -1,0 +1,173 @@
+//! What is kept beside the ledger, not in it: refusals, sign-ins, exports.
+
+use crate::app::{App, AppError, Caller};
+use crate::console::desk::Desk;
+use crate::console::error::Shown;
+use crate::console::page::{Page, Way};
+use crate::console::paths::AUDIT;
+use crate::console::render::time;
+use crate::console::render::words::count;
+use crate::console::sent::{Query, Sent, address};
+use crate::http::Service;
+use axum::extract::State;
+use maud::{Markup, html};
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+use token_ledger_domain::{Actor, ActorType, Timestamp};
+use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
+use uuid::Uuid;
+
+/// Attempts on a page.
+const PAGE: usize = 50;
+/// The steps to a page below the audit trail.
+pub const WAY: Way<'_> = &[("Audit trail", Some(AUDIT))];
+
+/// A page of what is kept beside the ledger.
+#[derive(Debug)]
+struct Side {
+    kind: AttemptKind,
+    path: &'static str,
+    title: &'static str,
+    lead: &'static str,
+    nothing: &'static str,
+}
+
+static SIDES: [Side; 3] = [
+    Side {
+        kind: AttemptKind::Denied,
+        path: "/console/audit/denials",
+        title: "Denied attempts",
+        lead: "Requests that were refused. They are kept beside the ledger for a while, not in \
+               it, and without what was typed.",
+        nothing: "Nothing was refused.",
+    },
+    Side {
+        kind: AttemptKind::SignIn,
+        path: "/console/audit/sign-ins",
+        title: "Sign-ins",
+        lead: "Who signed in to this company. Kept beside the ledger for a while, not in it.",
+        nothing: "Nobody has signed in.",
+    },
+    Side {
+        kind: AttemptKind::Export,
+        path: "/console/audit/exports",
+        title: "Exports",
+        lead: "Who took records out: exports of the audit trail, and evidence packs. Kept beside \
+               the ledger for a while, not in it.",
+        nothing: "Nobody has taken records out.",
+    },
+];
+
+/// `GET /console/audit/denials`
+pub async fn denials(service: State<Arc<Service>>, desk: Desk, sent: Query) -> Shown {
+    show(&service, &desk, &sent.0, &SIDES[0]).await
+}
+
+/// `GET /console/audit/sign-ins`
+pub async fn sign_ins(service: State<Arc<Service>>, desk: Desk, sent: Query) -> Shown {
+    show(&service, &desk, &sent.0, &SIDES[1]).await
+}
+
+/// `GET /console/audit/exports`
+pub async fn exports(service: State<Arc<Service>>, desk: Desk, sent: Query) -> Shown {
+    show(&service, &desk, &sent.0, &SIDES[2]).await
+}
+
+async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown {
+    let app = &service.app;
+    let after = sent.time("at").zip(sent.id("id"));
+    let filter = AttemptFilter { kind: side.kind, from: None, to: None, after };
+    let (listed, dropped) = app.attempts_page(desk.caller.company, filter, PAGE).await?;
+    let names = names(app, &desk.caller, &listed.items).await?;
+    let older = listed.next.map(|(at, id): (Timestamp, Uuid)| {
+        let (at, id) = (at.to_string(), id.to_string());
+        address(side.path, [("at", at.as_str()), ("id", id.as_str())])
+    });
+    let content = html! {
+        (tabs(side.path))
+        @if dropped > 0 {
+            div .notice .soon {
+                p { (count(dropped, "older or excess attempt")) " were dropped, and counted here only." }
+            }
+        }
+        @if listed.items.is_empty() {
+            div .empty { p { (side.nothing) } }
+        } @else {
+            table .rows {
+                caption .sr { (side.title) }
+                thead {
+                    tr {
+                        th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" }
+                        th scope="col" { "From" } th scope="col" { "Answer" }
+                    }
+                }
+                tbody { @for attempt in &listed.items { (row(attempt, &names)) } }
+            }
+            nav .pager aria-label="Pages" {
+                span {}
+                div {
+                    @if after.is_some() { a .button href=(side.path) { "Newest" } }
+                    @if let Some(older) = &older { a .button rel="next" href=(older) { "Older attempts" } }
+                }
+            }
+        }
+    };
+    let page = Page { title: side.title, way: WAY, lead: side.lead, ..Page::default() };
+    Ok(desk.page(&page, &content))
+}
+
+/// What those who tried are called, as far as it is known.
+async fn names(
+    app: &App,
+    caller: &Caller,
+    attempts: &[Attempt],
+) -> Result<HashMap<Uuid, String>, AppError> {
+    let actors: BTreeSet<Uuid> =
+        attempts.iter().filter_map(|attempt| attempt.actor).map(|actor| actor.id).collect();
+    let mut names = HashMap::new();
+    for id in actors {
+        names.extend(app.actor(caller, id).await?.map(|actor| (id, actor.name)));
+    }
+    Ok(names)
+}
+
+fn row(attempt: &Attempt, names: &HashMap<Uuid, String>) -> Markup {
+    html! {
+        tr {
+            th scope="row" { (time::stamp(attempt.at)) }
+            td data-label="Who" { (who(attempt.actor, names)) }
+            td data-label="What" { code { (attempt.method) " " (attempt.route) } }
+            td data-label="From" { (attempt.ip.as_deref().unwrap_or("An unknown address")) }
+            td data-label="Answer" {
+                @match &attempt.problem {
+                    Some(problem) => a href=(problem) { (attempt.status) },
+                    None => (attempt.status),
+                }
+            }
+        }
+    }
+}
+
+fn who(actor: Option<Actor>, names: &HashMap<Uuid, String>) -> Markup {
+    let Some(actor) = actor else { return html! { span .quiet { "Somebody unknown" } } };
+    let kind = match actor.kind {
+        ActorType::Member => "A former member",
+        ActorType::Key => "An API key",
+        ActorType::Client => "A client",
+        ActorType::Operator => "An operator",
+        ActorType::System => "Token Ledger",
+    };
+    html! { (names.get(&actor.id).map_or(kind, String::as_str)) }
+}
+
+/// The sides of the audit trail, of which this one is shown.
+pub fn tabs(here: &str) -> Markup {
+    let sides = SIDES.iter().map(|side| (side.path, side.title));
+    html! {
+        nav .tabs aria-label="Audit trail" {
+            @for (path, title) in std::iter::once((AUDIT, "Recorded")).chain(sides) {
+                a href=(path) aria-current=[(path == here).then_some("page")] { (title) }
+            }
+        }
+    }
+}

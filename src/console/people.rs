@@ -1,0 +1,118 @@
+//! Erasing a person, by an operator and on somebody's order.
+
+use super::desk::{Desk, go_on};
+use super::error::Shown;
+use super::page::{Page, Way};
+use super::paths::{MEMBERS, PEOPLE};
+use super::refusal::refusal;
+use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::sent::Sent;
+use crate::app::members::MemberView;
+use crate::http::Service;
+use axum::extract::{Path, State};
+use maud::{Markup, html};
+use std::sync::Arc;
+use token_ledger_domain::PersonId;
+use uuid::Uuid;
+
+const TITLE: &str = "Erase personal data";
+const BELOW: Way<'_> = &[("Company Settings", None), ("Members", Some(MEMBERS))];
+/// Members that are looked through at a time.
+const PAGE_OF_MEMBERS: usize = 500;
+const PAGE: Page<'_> = Page { title: TITLE, way: BELOW, lead: "", buttons: None, bare: true };
+
+/// `GET /console/people/{person_id}/erase`
+pub async fn form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(person): Path<Uuid>,
+) -> Shown {
+    let content = content(&service, &desk, person, &Sent::default(), &Refused::default()).await?;
+    Ok(desk.page(&PAGE, &content))
+}
+
+/// `POST /console/people/{person_id}/erase`
+pub async fn erase(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(person): Path<Uuid>,
+    sent: Sent,
+) -> Shown {
+    let key = sent.conditions(&desk.caller, &format!("erase {person}")).idempotency;
+    let reason = sent.reason().unwrap_or_default();
+    match service.app.erase_person(&desk.caller, PersonId(person), &reason, key).await {
+        Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=person-erased"))),
+        Err(error) => {
+            let refused = refusal(error)?;
+            let content = content(&service, &desk, person, &sent, &refused).await?;
+            Ok(desk.refused(&PAGE, &content))
+        }
+    }
+}
+
+/// The person's membership here, if there still is one.
+async fn membership(
+    service: &Service,
+    desk: &Desk,
+    person: Uuid,
+) -> Result<Option<MemberView>, super::error::Trouble> {
+    let mut after = None;
+    loop {
+        let page = service.app.members(&desk.caller, after, PAGE_OF_MEMBERS).await?;
+        let found = page.items.into_iter().find(|member| member.person_id == person);
+        if found.is_some() || page.next.is_none() {
+            return Ok(found);
+        }
+        after = page.next;
+    }
+}
+
+async fn content(
+    service: &Service,
+    desk: &Desk,
+    person: Uuid,
+    sent: &Sent,
+    refused: &Refused,
+) -> Result<Markup, super::error::Trouble> {
+    let member = membership(service, desk, person).await?;
+    let nonce = service.app.new_id().to_string();
+    let reason = Field {
+        name: "reason",
+        label: "On whose order, and why",
+        value: sent.text("reason"),
+        hint: "Recorded with the erasure, and shown in the audit trail.",
+        required: true,
+        max: 500,
+        ..Field::default()
+    };
+    let content = html! {
+        form .form method="post" action={ (PEOPLE) "/" (person) "/erase" } novalidate {
+            (desk.seal()) (forms::nonce(&nonce)) (forms::problem(refused))
+            dl .facts {
+                dt { "Person" }
+                dd {
+                    @match member.as_ref().and_then(|member| member.name.as_ref().or(member.email.as_ref())) {
+                        Some(name) => strong { (name) },
+                        None => "No member of this company any more",
+                    }
+                    " " code { (person) }
+                }
+                dt { "Company" } dd { (desk.company.name) }
+            }
+            div .notice .bad {
+                p { "This can’t be undone." }
+                ul {
+                    li { "Names, addresses, programs and reasons go from every event that the person \
+                          recorded or that was about them, and so does the account unless another \
+                          company needs it." }
+                    li { "What they did stays, by identifier, and so does every proof. The erasure \
+                          itself is recorded." }
+                    li { "Exports and backups that were made before still hold what they held." }
+                }
+            }
+            (forms::field(reason, refused.of("reason")))
+            (forms::actions("Erase personal data", true, MEMBERS))
+        }
+    };
+    Ok(frame(Frame { title: TITLE, back: MEMBERS, guarded: false }, &content))
+}
