@@ -3,6 +3,7 @@
 use parking_lot::Mutex;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::time::Instant;
 use token_ledger_domain::Timestamp;
 use uuid::{Builder, Uuid};
 
@@ -33,27 +34,44 @@ impl Clock for SystemClock {
     }
 }
 
-/// The machine's clock, set right by what another one says: a database's.
-#[derive(Debug, Default)]
+/// Another clock, a database's, as this process shows it: it goes on by the machine's steady clock
+/// from the moment at which it was last compared. That somebody sets the machine's clock makes no
+/// difference.
+#[derive(Debug)]
 pub struct CorrectedClock {
-    offset_micros: AtomicI64,
+    origin: Instant,
+    /// What the other clock showed at the origin.
+    at_origin: AtomicI64,
+}
+
+impl Default for CorrectedClock {
+    /// The machine's clock, until it is compared with another one.
+    fn default() -> Self {
+        let at_origin = AtomicI64::new(SystemClock.now().as_micros());
+        Self { origin: Instant::now(), at_origin }
+    }
 }
 
 impl CorrectedClock {
     /// How far the other clock is ahead of the machine's, in microseconds.
     pub fn offset_micros(&self) -> i64 {
-        self.offset_micros.load(Ordering::Relaxed)
+        self.now().as_micros() - SystemClock.now().as_micros()
     }
 
-    /// Notes how far the other clock is ahead of the machine's, in microseconds.
-    pub fn set_offset_micros(&self, offset: i64) {
-        self.offset_micros.store(offset, Ordering::Relaxed);
+    /// Steady microseconds, to compare another clock with.
+    pub fn steady_micros(&self) -> i64 {
+        i64::try_from(self.origin.elapsed().as_micros()).unwrap_or(i64::MAX)
+    }
+
+    /// Notes how far the other clock is ahead of [`Self::steady_micros`].
+    pub fn set(&self, ahead: i64) {
+        self.at_origin.store(ahead, Ordering::Relaxed);
     }
 }
 
 impl Clock for CorrectedClock {
     fn now(&self) -> Timestamp {
-        Timestamp::from_micros(SystemClock.now().as_micros() + self.offset_micros())
+        Timestamp::from_micros(self.at_origin.load(Ordering::Relaxed) + self.steady_micros())
     }
 
     fn is_real(&self) -> bool {

@@ -59,6 +59,11 @@ impl Freshness {
         }
     }
 
+    /// What is known was found to be wrong.
+    pub fn void(&self) {
+        self.good_until.store(0, Ordering::SeqCst);
+    }
+
     /// Whether knowledge is recent enough.
     pub fn is_fresh(&self) -> bool {
         let until = self.good_until.load(Ordering::Acquire);

@@ -500,6 +500,11 @@ impl VerificationIndex {
         self.following.cursor(company)
     }
 
+    /// The positions up to which rows have been taken over, by company.
+    pub fn cursors(&self) -> HashMap<CompanyId, u64> {
+        self.following.cursors()
+    }
+
     /// A company's rows have been taken over up to there.
     pub fn reached(&self, company: CompanyId, position: u64) {
         self.following.reached(company, position);

@@ -188,6 +188,8 @@ async fn run_once(
         let company = head.company;
         let known = progress.positions.read().get(&company).copied();
         if known.is_some_and(|position| position >= head.position) {
+            // Another process may have done what this one could not.
+            progress.stopped.write().remove(&company);
             continue;
         }
         let mut position = match known {

@@ -81,6 +81,7 @@ pub struct Evidence {
     pub(super) choices: EvidenceChoices,
     pub(super) outside: Outside,
     pub(super) trees: Arc<dyn Trees>,
+    /// The seed, once it is known to be the one that the logs are signed with.
     pub(super) seed: OnceLock<Seed>,
     /// Why nothing is signed for a company.
     pub(super) refused: RwLock<BTreeMap<CompanyId, String>>,
@@ -105,15 +106,11 @@ impl Evidence {
             folder.push(".evidence");
             folder.into()
         });
-        let seed = OnceLock::new();
-        if let Some(chosen) = choices.seed.clone() {
-            let _ = seed.set(chosen);
-        }
         Self {
             choices,
             outside: Outside::new(folder),
             trees,
-            seed,
+            seed: OnceLock::new(),
             refused: RwLock::default(),
             disabled: RwLock::default(),
             signed: watch::channel(0).0,
@@ -145,11 +142,11 @@ impl Evidence {
         self.seed.get().map(|seed| LogKey::derive(seed, self.origin(company)))
     }
 
-    /// Takes the seed from the folder, if it is there and may be read: for whoever only checks.
+    /// Takes the seed that was chosen, or that of the folder, if it is there and may be read: for
+    /// whoever only checks.
     pub fn know_seed(&self) {
-        if self.seed.get().is_none()
-            && let Ok(Some(seed)) = self.outside.seed()
-        {
+        let chosen = self.choices.seed.clone();
+        if let Some(seed) = chosen.or_else(|| self.outside.seed().ok().flatten()) {
             let _ = self.seed.set(seed);
         }
     }

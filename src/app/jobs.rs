@@ -1,6 +1,8 @@
-//! Work that nobody asks for: recording that terms have ended, and writing down last uses.
+//! Work that nobody asks for: recording that terms have ended, writing down last uses, and taking
+//! over operations that were left.
 
 use super::App;
+use super::operations::Seen;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,6 +17,9 @@ use uuid::Uuid;
 
 /// Terms that are ended in one go. Other writers get their turn in between.
 const BATCH: usize = 500;
+
+/// How often operations are looked for whose process has ended.
+const LOOK: Duration = Duration::from_secs(5);
 
 /// How often the jobs run.
 #[derive(Clone, Copy, Debug)]
@@ -38,6 +43,7 @@ pub fn start(
     vec![
         tokio::spawn(expire(Arc::clone(app), intervals.expiry, stop.clone())),
         tokio::spawn(flush(Arc::clone(app), intervals.use_flush, stop.clone())),
+        tokio::spawn(take_over(Arc::clone(app), stop.clone())),
     ]
 }
 
@@ -48,6 +54,17 @@ async fn expire(app: Arc<App>, interval: Duration, mut stop: watch::Receiver<boo
             tracing::error!(%error, "can't record that terms have ended");
         }
         pause(interval, &mut stop).await;
+    }
+}
+
+/// Looks for operations whose process has ended.
+async fn take_over(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    let mut seen = Seen::default();
+    while !*stop.borrow() {
+        if let Err(error) = app.take_over_operations(&mut seen).await {
+            tracing::warn!(%error, "can't look for operations that were left");
+        }
+        pause(LOOK, &mut stop).await;
     }
 }
 

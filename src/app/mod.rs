@@ -180,6 +180,8 @@ pub struct App {
     turns: passwords::Turns,
     /// Held by whoever checks that an operation is new before beginning it.
     beginning: tokio::sync::Mutex<()>,
+    /// Operations that this process carries out.
+    carried: RwLock<BTreeSet<uuid::Uuid>>,
     /// Operations that can't be carried out.
     stalled: RwLock<BTreeSet<uuid::Uuid>>,
     migrated: usize,
@@ -242,6 +244,7 @@ impl App {
             projections,
             rebuilds: rebuilds::Rebuilds::default(),
             beginning: tokio::sync::Mutex::default(),
+            carried: RwLock::default(),
             stalled: RwLock::default(),
             migrated,
             following,

@@ -7,7 +7,7 @@ use super::input::{self, Check};
 use super::outcome::Changed;
 use super::{App, AppError, Caller};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::token::{Token, TokenCommand};
@@ -33,6 +33,12 @@ const LONGEST_RETRY: Duration = Duration::from_secs(60);
 /// A client that is not deleted this long after its deletion was about to begin won't be, in
 /// seconds.
 const ABANDONED_SECONDS: i64 = 60;
+
+/// How often an operation is found where it was before it counts as left.
+const LEFT_AFTER: u32 = 2;
+
+/// How far operations had come that others carry out, and how often they were found there again.
+pub(super) type Seen = HashMap<Uuid, (u64, u32)>;
 
 const RUNNING: &str = "running";
 const DONE: &str = "done";
@@ -189,14 +195,44 @@ impl App {
         Ok(operation.ok_or(AppError::NotFound("operation"))?.into())
     }
 
-    /// Goes on with the operations that an earlier process left unfinished. To be called once, at
-    /// the start.
+    /// Goes on with the operations that an earlier process left unfinished. To be called at the
+    /// start.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn resume_operations(self: &Arc<Self>) -> Result<Vec<JoinHandle<()>>, StoreError> {
         let open = self.read.open_operations().await?;
         Ok(open.into_iter().map(|operation| self.carry_on(operation)).collect())
+    }
+
+    /// Goes on with operations that no other process goes on with: those that are where they were
+    /// the last few times. To be called now and then, with the same `seen`.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub(super) async fn take_over_operations(
+        self: &Arc<Self>,
+        seen: &mut Seen,
+    ) -> Result<(), StoreError> {
+        let open = self.read.open_operations().await?;
+        let before = std::mem::take(seen);
+        for operation in open {
+            let id = operation.operation_id;
+            if self.carried.read().contains(&id) || self.stalled.read().contains(&id) {
+                continue;
+            }
+            let times = match before.get(&id) {
+                Some((done, times)) if *done == operation.done => times + 1,
+                _ => 0,
+            };
+            if times < LEFT_AFTER {
+                seen.insert(id, (operation.done, times));
+            } else {
+                tracing::info!(operation = %id, "taking an operation over that was left");
+                self.carry_on(operation);
+            }
+        }
+        Ok(())
     }
 
     async fn order(&self, caller: &Caller, input: DeleteAll) -> Result<Order, AppError> {
@@ -275,45 +311,58 @@ impl App {
         }
     }
 
-    pub(super) fn carry_on(self: &Arc<Self>, mut operation: Operation) -> JoinHandle<()> {
+    pub(super) fn carry_on(self: &Arc<Self>, operation: Operation) -> JoinHandle<()> {
         let app = Arc::clone(self);
         tokio::spawn(async move {
-            let order: Order = match Order::of(&operation) {
-                Ok(order) => order,
-                // Trying again would change nothing.
-                Err(error) => {
-                    let Operation { company_id, operation_id, .. } = operation;
-                    tracing::error!(%company_id, %operation_id, %error, "an operation can't be read");
-                    app.stalled.write().insert(operation_id);
-                    return;
-                }
-            };
-            let mut rest = RETRY;
-            loop {
-                match app.carry_out(&mut operation, &order).await {
-                    Ok(()) | Err(StoreError::Closed) => return,
-                    Err(error) => {
-                        let operation = operation.operation_id;
-                        tracing::warn!(%operation, %error, "an operation waits to be tried again");
-                    }
-                }
-                tokio::time::sleep(rest).await;
-                rest = LONGEST_RETRY.min(rest * 2);
-            }
+            let id = operation.operation_id;
+            app.carried.write().insert(id);
+            app.carry_to_the_end(operation).await;
+            app.carried.write().remove(&id);
         })
+    }
+
+    async fn carry_to_the_end(&self, mut operation: Operation) {
+        let order: Order = match Order::of(&operation) {
+            Ok(order) => order,
+            // Trying again would change nothing.
+            Err(error) => {
+                let Operation { company_id, operation_id, .. } = operation;
+                tracing::error!(%company_id, %operation_id, %error, "an operation can't be read");
+                self.stalled.write().insert(operation_id);
+                return;
+            }
+        };
+        let mut rest = RETRY;
+        loop {
+            match self.carry_out(&mut operation, &order).await {
+                Ok(()) | Err(StoreError::Closed) => return,
+                Err(error) => {
+                    let operation = operation.operation_id;
+                    tracing::warn!(%operation, %error, "an operation waits to be tried again");
+                }
+            }
+            tokio::time::sleep(rest).await;
+            rest = LONGEST_RETRY.min(rest * 2);
+        }
     }
 
     async fn carry_out(&self, operation: &mut Operation, order: &Order) -> Result<(), StoreError> {
         if order.client_is_deleted && !self.is_swept_for(operation, order).await? {
             return self.finish(operation).await;
         }
-        // A process that ended may have deleted more than it had noted.
-        let open = self.read.count_tokens(operation.company_id, &order.filter(self.now())).await?;
-        operation.done = operation.done.max(operation.matched.saturating_sub(open));
+        self.count_done(operation, order).await?;
         while self.delete_once_over(operation, order).await? {
             tokio::time::sleep(RETRY).await;
         }
+        self.count_done(operation, order).await?;
         self.finish(operation).await
+    }
+
+    /// Another process may have deleted more than was noted here.
+    async fn count_done(&self, operation: &mut Operation, order: &Order) -> Result<(), StoreError> {
+        let open = self.read.count_tokens(operation.company_id, &order.filter(self.now())).await?;
+        operation.done = operation.done.max(operation.matched.saturating_sub(open));
+        Ok(())
     }
 
     /// Whether the operation's client was deleted, which its request was about to do when the

@@ -42,12 +42,13 @@ pub(super) enum Unsigned {
 pub fn start(app: &Arc<App>, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
     let (app, stop) = (Arc::clone(app), stop.clone());
     tokio::spawn(async move {
-        if let Err(error) = app.take_seed().await {
-            tracing::error!(%error, "checkpoints can't be signed");
-            *app.evidence.disabled.write() = Some(error.to_string());
-            return;
+        match app.take_seed(stop.clone()).await {
+            Ok(()) => run(&app, stop).await,
+            Err(error) => {
+                tracing::error!(%error, "checkpoints can't be signed");
+                *app.evidence.disabled.write() = Some(error.to_string());
+            }
         }
-        run(&app, stop).await;
     })
 }
 
@@ -81,16 +82,39 @@ async fn run(app: &App, mut stop: watch::Receiver<bool>) {
 }
 
 impl App {
-    /// Reads the seed of the logs' keys, or makes it at the first start.
-    async fn take_seed(&self) -> Result<(), StoreError> {
-        if self.evidence.seed.get().is_some() {
-            return Ok(());
+    /// Takes the seed that was chosen, or reads that of the folder, or makes it at the first start.
+    /// It must be the one that the logs of this name are signed with: the key of the platform's log
+    /// tells.
+    async fn take_seed(&self, mut stop: watch::Receiver<bool>) -> Result<(), Unsigned> {
+        let seed = match &self.evidence.choices.seed {
+            Some(chosen) => chosen.clone(),
+            None => {
+                let outside = self.evidence.outside.clone();
+                let entropy = Arc::clone(self.ledger.entropy());
+                blocking(move || outside.seed_or_new(entropy.as_ref())).await?
+            }
+        };
+        let platform = CompanyId::PLATFORM;
+        let key = LogKey::derive(&seed, self.evidence.origin(platform));
+        let own = key.verifier_key();
+        let named = loop {
+            match self.evidence.trees.name_key(platform, key.origin(), &own).await {
+                Ok(named) => break named,
+                Err(error) => tracing::warn!(%error, "can't ask which key the logs have"),
+            }
+            tokio::select! {
+                () = tokio::time::sleep(RETRY) => {}
+                _ = stop.wait_for(|stop| *stop) => return Err(StoreError::Closed.into()),
+            }
+        };
+        if named != own {
+            return Err(Unsigned::Refused(format!(
+                "the logs of this name are signed with keys of another seed: put the seed back, in \
+                 {} or TOKEN_LEDGER_LOG_SEED (all processes on one database have the same), or, if \
+                 it is lost, declare a new origin with --log-name",
+                self.evidence.outside.folder().display()
+            )));
         }
-        let outside = self.evidence.outside.clone();
-        let entropy = Arc::clone(self.ledger.entropy());
-        let seed = tokio::task::spawn_blocking(move || outside.seed_or_new(entropy.as_ref()))
-            .await
-            .map_err(|error| StoreError::Rejected(error.to_string()))??;
         let _ = self.evidence.seed.set(seed);
         Ok(())
     }

@@ -19,6 +19,9 @@ const MAX_LAG_SECONDS: i64 = 10;
 /// The machine's clock may be this far off the database's, in microseconds: it is set right, but
 /// whoever runs the machine should know.
 const MAX_CLOCK_OFFSET_MICROS: u64 = 2_000_000;
+/// How long the database may take to answer whoever asks whether the service can do its work, and
+/// how it is doing.
+const DATABASE_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often durations that nobody has asked for are summed up, so that they take no memory.
 const UPKEEP: Duration = Duration::from_secs(5);
 /// Upper bounds of the buckets of durations, in seconds.
@@ -73,13 +76,15 @@ async fn reasons(service: &Service) -> Vec<String> {
     if *service.stopping.borrow() {
         reasons.push("the service is stopping".to_owned());
     }
-    if let Err(error) = service.app.read.probe().await {
+    let probed = in_time(service.app.read.probe()).await;
+    let answers = probed.is_ok();
+    if let Err(error) = probed {
         tracing::warn!(%error, "the database can't be written");
         reasons.push("the database can't be written".to_owned());
     }
     let offset = service.app.clock_offset_micros().unwrap_or(0);
     if offset.unsigned_abs() > MAX_CLOCK_OFFSET_MICROS {
-        let seconds = offset.unsigned_abs() / 1_000_000;
+        let seconds = (offset.unsigned_abs() + 500_000) / 1_000_000;
         reasons.push(format!("the machine's clock is {seconds} s off the database's"));
     }
     if !service.app.index.freshness().is_fresh() {
@@ -104,7 +109,10 @@ async fn reasons(service: &Service) -> Vec<String> {
             "no checkpoint is signed for {unsigned} companies; the log says why and what to do"
         ));
     }
-    match most_behind(service).await {
+    if !answers {
+        return reasons;
+    }
+    match in_time(most_behind(service)).await {
         Ok(lags) => {
             for (name, seconds) in lags {
                 if seconds > MAX_LAG_SECONDS {
@@ -119,6 +127,13 @@ async fn reasons(service: &Service) -> Vec<String> {
         }
     }
     reasons
+}
+
+/// What the database answers in time, or an error.
+async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
+    tokio::time::timeout(DATABASE_TIMEOUT, answer)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer in time".to_owned())))
 }
 
 /// The age of the oldest event that each projection behind the log has not taken in, in seconds.
@@ -163,20 +178,20 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
 async fn measure(service: &Service) {
     let app = &service.app;
     metrics::gauge!("verification_index_secrets").set(app.index.len() as f64);
-    if let Ok(heads) = app.store().heads().await {
+    if let Ok(heads) = in_time(app.store().heads()).await {
         let events: u64 = heads.iter().map(|head| head.position).sum();
         metrics::gauge!("ledger_companies").set(heads.len() as f64);
         metrics::gauge!("ledger_events").set(events as f64);
     }
     metrics::gauge!("operations_stalled").set(app.stalled_operations().len() as f64);
     metrics::gauge!("log_unsigned_companies").set(app.evidence.refused().len() as f64);
-    if let Ok(behind) = app.tree_behind().await {
+    if let Ok(Ok(behind)) = tokio::time::timeout(DATABASE_TIMEOUT, app.tree_behind()).await {
         metrics::gauge!("projection_behind_events", "projection" => TREE_NAME).set(behind as f64);
     }
     let tree = app.behind().into_iter().find(|runner| runner.name() == TREE_NAME);
     let stopped = tree.map_or(0, |tree| tree.stopped().len()) as f64;
     metrics::gauge!("projection_stopped_companies", "projection" => TREE_NAME).set(stopped);
-    if let Ok(projections) = app.projections().await {
+    if let Ok(Ok(projections)) = tokio::time::timeout(DATABASE_TIMEOUT, app.projections()).await {
         for projection in projections {
             let stopped = projection.companies_stopped.len() as f64;
             let name = projection.name;

@@ -48,6 +48,7 @@ impl Ended {
 }
 
 /// What `setup --json` prints.
+#[derive(Clone)]
 pub struct Company {
     pub id: String,
     pub operator_key: String,
@@ -66,6 +67,16 @@ impl Place {
     /// On PostgreSQL, whichever database tests run on.
     pub fn postgres() -> Self {
         Self { postgres: Some(TestDatabase::fresh_blocking()), ..Self::sqlite() }
+    }
+
+    /// On this PostgreSQL database.
+    pub fn on(database: TestDatabase) -> Self {
+        Self { postgres: Some(database), ..Self::sqlite() }
+    }
+
+    /// The PostgreSQL database that it is on.
+    pub fn database(&self) -> &TestDatabase {
+        self.postgres.as_ref().expect("it is on PostgreSQL")
     }
 
     /// On a file, whichever database tests run on.
@@ -223,7 +234,14 @@ pub struct Serving {
 
 impl Serving {
     /// Starts it and waits until it says where it listens.
-    pub fn start(mut command: Command) -> Self {
+    pub fn start(command: Command) -> Self {
+        let mut serving = Self::spawn(command);
+        serving.listens();
+        serving
+    }
+
+    /// Starts it.
+    pub fn spawn(mut command: Command) -> Self {
         let mut child = command
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -238,10 +256,14 @@ impl Serving {
                 let _ = sender.send(line);
             }
         });
+        Self { child, base: String::new(), stderr }
+    }
+
+    /// Waits until it says where it listens.
+    pub fn listens(&mut self) {
         let mut said = String::new();
-        let base = loop {
-            let Ok(line) = stderr.recv_timeout(PATIENCE) else {
-                let _ = child.kill();
+        self.base = loop {
+            let Ok(line) = self.stderr.recv_timeout(PATIENCE) else {
                 panic!("it does not listen; it said: {said}");
             };
             if let Some((_, rest)) = line.split_once("listening on ") {
@@ -251,7 +273,6 @@ impl Serving {
             said.push_str(&line);
             said.push('\n');
         };
-        Self { child, base, stderr }
     }
 
     /// The first line that it prints as its answer.

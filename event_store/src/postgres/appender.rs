@@ -8,6 +8,7 @@ use super::InlineProjections;
 use super::append::{self, Setback};
 use super::database::{Database, RecordedTime, connect};
 use super::errors::failed;
+use super::lent::{in_time, ping};
 use super::placing::{Known, Placed};
 use super::queue::{Queue, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
@@ -29,6 +30,8 @@ const RETRY_FOR: Duration = Duration::from_secs(5);
 /// The pauses between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
+/// A connection that was not used for longer than this may have fallen silent.
+const RESTED: Duration = Duration::from_secs(1);
 /// How long a transaction may take before its connection is given up: longer than any statement
 /// may take, for servers that no longer say anything.
 const TRANSACTION_TIMEOUT: Duration = Duration::from_secs(12);
@@ -50,6 +53,8 @@ impl Drop for Watch {
 pub(super) struct Lane {
     options: PgConnectOptions,
     connection: Option<PgConnection>,
+    /// When the connection was last of use.
+    used: Instant,
     inline: Box<dyn InlineProjections>,
     queue: Arc<Queue>,
     changes: watch::Sender<u64>,
@@ -57,11 +62,20 @@ pub(super) struct Lane {
     one_company: bool,
 }
 
+/// How far these commits have brought their ledgers.
+fn reached(commits: &[&Commit], answers: &[Answer]) -> Vec<(CompanyId, u64)> {
+    let recorded = |(commit, answer): (&&Commit, &Answer)| {
+        answer.as_ref().ok().map(|recorded| (commit.company, recorded.position))
+    };
+    commits.iter().zip(answers).filter_map(recorded).collect()
+}
+
 impl Lane {
     pub fn new(database: &Database, inline: Box<dyn InlineProjections>, queue: Arc<Queue>) -> Self {
         Self {
             options: database.options().clone(),
             connection: None,
+            used: Instant::now(),
             inline,
             queue,
             changes: database.news().clone(),
@@ -142,15 +156,22 @@ impl Lane {
         }
     }
 
+    /// The connection of the last time, or a new one.
+    async fn connection(&mut self) -> Result<PgConnection, StoreError> {
+        if let Some(mut connection) = self.connection.take()
+            && (self.used.elapsed() < RESTED || ping(&mut connection).await.is_ok())
+        {
+            return Ok(connection);
+        }
+        connect(&self.options).await.map_err(failed)
+    }
+
     async fn attempt(
         &mut self,
         commits: &[&Commit],
         doubtful: bool,
     ) -> Result<Vec<Answer>, Setback> {
-        let mut connection = match self.connection.take() {
-            Some(connection) => connection,
-            None => connect(&self.options).await.map_err(failed)?,
-        };
+        let mut connection = self.connection().await?;
         let work = self.transact(&mut connection, commits, doubtful);
         let outcome = tokio::time::timeout(TRANSACTION_TIMEOUT, work).await.unwrap_or_else(|_| {
             let text = "it doesn't answer any more".to_owned();
@@ -160,13 +181,19 @@ impl Lane {
             Ok(_) => true,
             // Whatever state the connection is in, it is not worth finding out.
             Err(Setback::Failed(StoreError::Unavailable(_))) => false,
-            Err(_) => append::roll_back(&mut connection).await.is_ok(),
+            Err(_) => in_time(append::roll_back(&mut connection)).await.is_ok(),
         };
         if usable {
             self.connection = Some(connection);
+            self.used = Instant::now();
         }
         match &outcome {
-            Ok(_) => self.inline.committed(),
+            Ok(answers) => {
+                self.inline.committed();
+                if doubtful {
+                    self.inline.recovered(&reached(commits, answers)).await;
+                }
+            }
             Err(_) => self.inline.rolled_back(),
         }
         outcome

@@ -1,12 +1,13 @@
 //! The connections to a PostgreSQL database.
 
 use super::errors::{failed, failed_ref, is_not_let_in};
+use super::lent::{self, Lent};
 use super::listener::{self, Change, Told};
 use super::migrate::{self, MigrationStatus};
 use crate::clock::{Clock, CorrectedClock, Entropy, SystemEntropy};
 use crate::error::StoreError;
 use crate::store::Access;
-use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use std::str::FromStr;
 use std::sync::Arc;
@@ -21,8 +22,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 const CONNECT_PAUSE: Duration = Duration::from_millis(500);
 /// How often the log says that the server isn't there yet.
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// How long a query waits for a connection of the pool.
-const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// What the server is asked to hold each connection to: a statement ends after 10 s, waiting for a
 /// lock after 3 s, a transaction in which nothing happens after 5 s, and a peer that has gone
@@ -113,10 +112,7 @@ impl Database {
         let told = Arc::new(Told::new());
         listener::set_clock(&mut connection, &told.clock).await?;
         connection.close().await.map_err(failed)?;
-        let pool = PgPoolOptions::new()
-            .max_connections(config.connections)
-            .acquire_timeout(ACQUIRE_TIMEOUT)
-            .connect_lazy_with(options.clone());
+        let pool = lent::pool(&options, config.connections);
         // Who only reads has nobody to tell.
         let listener = (config.access != Access::Read).then(|| {
             let process = SystemEntropy.uuid(told.clock.now());
@@ -133,6 +129,14 @@ impl Database {
             told,
             listener,
         }))
+    }
+
+    /// One of these connections.
+    ///
+    /// # Errors
+    /// When none is to be had.
+    pub async fn lend(&self) -> Result<Lent, StoreError> {
+        Lent::from(&self.pool).await
     }
 
     /// The connections that everything goes through but appending and listening.

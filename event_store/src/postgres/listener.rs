@@ -6,7 +6,7 @@
 
 use super::database::connect;
 use super::errors::failed;
-use crate::clock::{Clock, CorrectedClock, SystemClock};
+use crate::clock::CorrectedClock;
 use crate::error::StoreError;
 use parking_lot::Mutex;
 use sqlx::PgConnection;
@@ -36,6 +36,8 @@ const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 /// Measurements of the clocks' difference of which the one that took least time counts.
 const MEASUREMENTS: usize = 8;
+/// How far two clocks may drift apart while these are made, in microseconds.
+const DRIFT: i64 = 2_000;
 
 const SEND_NONCE: &str = "SELECT pg_notify($1, $2), \
     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
@@ -243,15 +245,15 @@ async fn send_nonces(
             waiting.push_back(Nonce { number, sent });
         }
         let payload = format!("nonce {process} {number}");
-        let sending = measure(connection, &payload);
+        let sending = measure(connection, clock, &payload);
         let measurement =
             tokio::time::timeout(NONCE_TIMEOUT, sending).await.map_err(|_| silent())??;
-        clock.set_offset_micros(measured.add(measurement));
+        clock.set(measured.add(measurement));
     }
     Ok(())
 }
 
-/// How far the database's clock is ahead of this machine's, in microseconds.
+/// How far the database's clock is ahead of the steady one, in microseconds.
 #[derive(Clone, Copy)]
 struct Measurement {
     offset: i64,
@@ -259,15 +261,19 @@ struct Measurement {
     took: i64,
 }
 
-async fn measure(connection: &mut PgConnection, payload: &str) -> Result<Measurement, StoreError> {
-    let before = SystemClock.now().as_micros();
+async fn measure(
+    connection: &mut PgConnection,
+    clock: &CorrectedClock,
+    payload: &str,
+) -> Result<Measurement, StoreError> {
+    let before = clock.steady_micros();
     let ((), database): ((), i64) = sqlx::query_as(SEND_NONCE)
         .bind(CHANNEL)
         .bind(payload)
         .fetch_one(connection)
         .await
         .map_err(failed)?;
-    let took = SystemClock.now().as_micros() - before;
+    let took = clock.steady_micros() - before;
     Ok(Measurement { offset: database - (before + took / 2), took })
 }
 
@@ -278,8 +284,8 @@ pub(super) async fn set_clock(
 ) -> Result<(), StoreError> {
     let mut measured = Measurements::default();
     for _ in 0..3 {
-        let measurement = measure(connection, "").await?;
-        clock.set_offset_micros(measured.add(measurement));
+        let measurement = measure(connection, clock, "").await?;
+        clock.set(measured.add(measurement));
     }
     Ok(())
 }
@@ -288,13 +294,36 @@ pub(super) async fn set_clock(
 #[derive(Default)]
 struct Measurements(VecDeque<Measurement>);
 
+impl Measurement {
+    /// Whether both can be right. Where not, the database's clock was set in between.
+    const fn agrees_with(&self, other: &Self) -> bool {
+        let apart = self.offset.abs_diff(other.offset);
+        apart <= (self.took / 2 + other.took / 2 + DRIFT).unsigned_abs()
+    }
+}
+
 impl Measurements {
-    /// The offset by the measurement that took least time.
+    /// The offset by the measurement that took least time, of those since the clock was set.
     fn add(&mut self, measurement: Measurement) -> i64 {
+        self.0.retain(|earlier| earlier.agrees_with(&measurement));
         self.0.push_back(measurement);
         if self.0.len() > MEASUREMENTS {
             self.0.pop_front();
         }
         self.0.iter().min_by_key(|one| one.took).map_or(0, |best| best.offset)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_quickest_measurement_counts_until_the_clock_is_set() {
+        let mut measured = Measurements::default();
+        assert_eq!(measured.add(Measurement { offset: 100, took: 400 }), 100);
+        assert_eq!(measured.add(Measurement { offset: 5_000, took: 20_000 }), 100);
+        assert_eq!(measured.add(Measurement { offset: 3_000_100, took: 9_000 }), 3_000_100);
+        assert_eq!(measured.add(Measurement { offset: 3_000_300, took: 500 }), 3_000_300);
     }
 }

@@ -4,6 +4,7 @@ mod append;
 mod appender;
 mod database;
 mod errors;
+mod lent;
 mod listener;
 mod migrate;
 mod placing;
@@ -16,6 +17,7 @@ pub use crate::record::Appended;
 pub use crate::store::Access;
 pub use database::{Config, Database, RecordedTime};
 pub use errors::failed;
+pub use lent::{Lent, in_time};
 pub use listener::Change;
 pub use migrate::MigrationStatus;
 pub use read::{EVENT_COLUMNS, event_from_row, page as read_page};
@@ -25,6 +27,7 @@ pub use store::PgStore;
 use crate::error::StoreError;
 use async_trait::async_trait;
 use sqlx::PgConnection;
+use token_ledger_domain::CompanyId;
 
 /// Read models that are written in the append transaction.
 #[async_trait]
@@ -42,6 +45,10 @@ pub trait InlineProjections: Send {
 
     /// The transaction is durable; its callers have not been answered yet.
     fn committed(&mut self);
+
+    /// These ledgers have come that far, with commits among them that were found to have happened
+    /// before; their callers are answered once this has returned.
+    async fn recovered(&mut self, _ledgers: &[(CompanyId, u64)]) {}
 
     /// The transaction was rolled back, or nobody knows yet whether it was.
     fn rolled_back(&mut self);

@@ -54,37 +54,47 @@ impl Queue {
     /// Takes up to so many commits of companies that nobody else works on, waiting for the first;
     /// those of one company alone where `one_company`. `None` when the queue is closed and empty.
     pub async fn take(&self, at_most: usize, one_company: bool) -> Option<Vec<Waiting>> {
+        while self.is_ready().await {
+            // Callers that are about to come, because they were just answered, get on board.
+            let mut seen = 0;
+            loop {
+                let count = self.lines.lock().ready_commits(at_most);
+                if count >= at_most || count == seen {
+                    break;
+                }
+                seen = count;
+                tokio::task::yield_now().await;
+            }
+            let mut lines = self.lines.lock();
+            let batch = lines.take(at_most, one_company);
+            let more = !lines.ready.is_empty();
+            drop(lines);
+            if more {
+                self.arrived.notify_one();
+            }
+            // Somebody else may have been faster.
+            if !batch.is_empty() {
+                return Some(batch);
+            }
+        }
+        None
+    }
+
+    /// Waits until something can be worked on; `false` when the queue is closed and empty.
+    async fn is_ready(&self) -> bool {
         loop {
             let arrived = self.arrived.notified();
             {
                 let lines = self.lines.lock();
                 if !lines.ready.is_empty() {
-                    break;
+                    return true;
                 }
                 if lines.closed && lines.waiting.is_empty() {
-                    return None;
+                    return false;
                 }
             }
             arrived.await;
         }
-        // Callers that are about to come, because they were just answered, get on board.
-        let mut seen = 0;
-        loop {
-            let count = self.lines.lock().ready_commits(at_most);
-            if count >= at_most || count == seen {
-                break;
-            }
-            seen = count;
-            tokio::task::yield_now().await;
-        }
-        let mut lines = self.lines.lock();
-        let batch = lines.take(at_most, one_company);
-        let more = !lines.ready.is_empty();
-        drop(lines);
-        if more {
-            self.arrived.notify_one();
-        }
-        Some(batch)
     }
 
     /// The work on these companies is done.

@@ -2,7 +2,7 @@
 
 use super::appender::Lane;
 use super::database::Database;
-use super::errors::failed;
+use super::lent::in_time;
 use super::queue::{Queue, Waiting};
 use super::{InlineProjections, read};
 use crate::commit::{AppendError, Commit, Idempotency, Recorded};
@@ -93,8 +93,9 @@ impl Store for PgStore {
         company: CompanyId,
         streams: &[StreamId],
     ) -> Result<Vec<LoadedStream>, StoreError> {
-        let mut connection = self.database.pool().acquire().await.map_err(failed)?;
-        read::load(&mut connection, company, streams).await
+        let mut lent = self.database.lend().await?;
+        let loaded = in_time(read::load(&mut lent, company, streams)).await;
+        lent.settle(loaded)
     }
 
     async fn history(
@@ -104,7 +105,9 @@ impl Store for PgStore {
         after_sequence: u64,
         limit: usize,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        read::stream(self.database.pool(), company, stream, after_sequence, limit).await
+        let mut lent = self.database.lend().await?;
+        let found = in_time(read::stream(&mut *lent, company, stream, after_sequence, limit)).await;
+        lent.settle(found)
     }
 
     async fn read(
@@ -113,7 +116,9 @@ impl Store for PgStore {
         after_position: u64,
         limit: usize,
     ) -> Result<Vec<RecordedEvent>, StoreError> {
-        read::page(self.database.pool(), company, after_position, limit).await
+        let mut lent = self.database.lend().await?;
+        let found = in_time(read::page(&mut *lent, company, after_position, limit)).await;
+        lent.settle(found)
     }
 
     async fn private_parts(
@@ -121,7 +126,9 @@ impl Store for PgStore {
         company: CompanyId,
         positions: &[u64],
     ) -> Result<Vec<Option<StoredPrivate>>, StoreError> {
-        read::private_parts(self.database.pool(), company, positions).await
+        let mut lent = self.database.lend().await?;
+        let found = in_time(read::private_parts(&mut *lent, company, positions)).await;
+        lent.settle(found)
     }
 
     async fn private_range(
@@ -139,15 +146,21 @@ impl Store for PgStore {
         after: Option<StreamId>,
         limit: usize,
     ) -> Result<Vec<StoredSnapshot>, StoreError> {
-        read::snapshots(self.database.pool(), company, after, limit).await
+        let mut lent = self.database.lend().await?;
+        let found = in_time(read::snapshots(&mut *lent, company, after, limit)).await;
+        lent.settle(found)
     }
 
     async fn heads(&self) -> Result<Vec<Head>, StoreError> {
-        read::heads(self.database.pool()).await
+        let mut lent = self.database.lend().await?;
+        let found = in_time(read::heads(&mut *lent)).await;
+        lent.settle(found)
     }
 
     async fn head(&self, company: CompanyId) -> Result<Option<Head>, StoreError> {
-        read::head(self.database.pool(), company).await
+        let mut lent = self.database.lend().await?;
+        let found = in_time(read::head(&mut *lent, company)).await;
+        lent.settle(found)
     }
 
     async fn position_at(
@@ -156,8 +169,9 @@ impl Store for PgStore {
         time: Timestamp,
         inclusive: bool,
     ) -> Result<u64, StoreError> {
-        let mut connection = self.database.pool().acquire().await.map_err(failed)?;
-        read::position_at(&mut connection, company, time, inclusive).await
+        let mut lent = self.database.lend().await?;
+        let position = in_time(read::position_at(&mut lent, company, time, inclusive)).await;
+        lent.settle(position)
     }
 
     async fn replay(
@@ -166,7 +180,9 @@ impl Store for PgStore {
         key: &Idempotency,
         now: Timestamp,
     ) -> Result<Option<Replay>, StoreError> {
-        read::replay(self.database.pool(), company, key, now).await
+        let mut lent = self.database.lend().await?;
+        let found = in_time(read::replay(&mut *lent, company, key, now)).await;
+        lent.settle(found)
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

@@ -77,6 +77,10 @@ impl Following {
         self.cursors.lock().get(&company).copied().unwrap_or(0)
     }
 
+    pub fn cursors(&self) -> HashMap<CompanyId, u64> {
+        self.cursors.lock().clone()
+    }
+
     pub fn reached(&self, company: CompanyId, position: u64) {
         let mut cursors = self.cursors.lock();
         let cursor = cursors.entry(company).or_insert(0);

@@ -5,16 +5,12 @@ use super::run::{arguments, execute, fetch, numbered};
 use crate::runner::{BATCH, Behind};
 use crate::sql::{Columns, FromColumns, Statement, Unreadable, checkpoints};
 use crate::touched::Touched;
-use sqlx::PgConnection;
+use sqlx::{Connection, PgConnection};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::postgres::{Database, failed, read_page};
+use token_ledger_event_store::postgres::{Database, failed, in_time, read_page};
 use token_ledger_event_store::{Appended, StoreError};
-
-/// The first checkpoint, so that there is a row to lock.
-const BEGIN: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
-    VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING";
 
 /// A projection behind the log.
 #[derive(Debug)]
@@ -74,7 +70,8 @@ async fn claim<P: PgTable>(
     if let Some(position) = position(fetch(connection, &claim).await?) {
         return Ok(Some(position));
     }
-    let begin = Statement::new(BEGIN).with(company).with(P::NAME.to_owned()).with(P::VERSION);
+    let begin =
+        Statement::new(checkpoints::BEGIN).with(company).with(P::NAME.to_owned()).with(P::VERSION);
     if execute(connection, &begin).await? == 0 {
         return Ok(None);
     }
@@ -99,6 +96,36 @@ async fn events(
     Ok(events)
 }
 
+/// Takes the next events into the rows and moves the checkpoint with them.
+async fn advance<P: PgTable>(
+    connection: &mut PgConnection,
+    company: CompanyId,
+) -> Result<Option<u64>, StoreError> {
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    let Some(position) = claim::<P>(&mut transaction, company).await? else {
+        return Ok(None);
+    };
+    let events = events(&mut transaction, company, position).await?;
+    let Some(last) = events.last().map(|event| event.position) else {
+        return Ok(Some(position));
+    };
+    if position == 0 {
+        // Another version of the projection may have left rows.
+        let text = format!("DELETE FROM {} WHERE company_id = ?1", P::TABLE);
+        execute(&mut transaction, &Statement::new(text).with(company)).await?;
+    }
+    let mut touched = Touched::<P>::default();
+    touched.apply_all(&mut transaction, &events).await?;
+    touched.write_all(&mut transaction).await?;
+    let values = [company.into(), P::NAME.into(), P::VERSION.into(), last.into()];
+    sqlx::query_with(&numbered(checkpoints::MOVE), arguments(values)?)
+        .execute(&mut *transaction)
+        .await
+        .map_err(failed)?;
+    transaction.commit().await.map_err(failed)?;
+    Ok(Some(last))
+}
+
 #[async_trait::async_trait]
 impl<P: PgTable> Behind for PgBehind<P> {
     fn name(&self) -> &'static str {
@@ -106,33 +133,14 @@ impl<P: PgTable> Behind for PgBehind<P> {
     }
 
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
-        let mut connection = self.database.pool().acquire().await.map_err(failed)?;
-        checkpoint::<P>(&mut connection, company).await
+        let mut lent = self.database.lend().await?;
+        let position = in_time(checkpoint::<P>(&mut lent, company)).await;
+        lent.settle(position)
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
-        let mut transaction = self.database.pool().begin().await.map_err(failed)?;
-        let Some(position) = claim::<P>(&mut transaction, company).await? else {
-            return Ok(None);
-        };
-        let events = events(&mut transaction, company, position).await?;
-        let Some(last) = events.last().map(|event| event.position) else {
-            return Ok(Some(position));
-        };
-        if position == 0 {
-            // Another version of the projection may have left rows.
-            let text = format!("DELETE FROM {} WHERE company_id = ?1", P::TABLE);
-            execute(&mut transaction, &Statement::new(text).with(company)).await?;
-        }
-        let mut touched = Touched::<P>::default();
-        touched.apply_all(&mut transaction, &events).await?;
-        touched.write_all(&mut transaction).await?;
-        let values = [company.into(), P::NAME.into(), P::VERSION.into(), last.into()];
-        sqlx::query_with(&numbered(checkpoints::MOVE), arguments(values)?)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-        transaction.commit().await.map_err(failed)?;
-        Ok(Some(last))
+        let mut lent = self.database.lend().await?;
+        let position = in_time(advance::<P>(&mut lent, company)).await;
+        lent.settle(position)
     }
 }

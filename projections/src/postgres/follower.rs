@@ -15,7 +15,7 @@ use crate::sql::{Columns, FromColumns, Table};
 use crate::{Clients, Companies, Keys, Tokens};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
@@ -34,6 +34,8 @@ const COMPANIES_AT_ONCE: usize = 500;
 const PAGE: i64 = 5_000;
 /// How long one query, or connecting, may take before the connection is given up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
+/// How often the log says that following fails as it did before.
+const SAY_EVERY: Duration = Duration::from_secs(10);
 /// The pause before a round that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -57,6 +59,7 @@ impl PgReadModels {
             index,
             connection: None,
             news: News::default(),
+            put_back: None,
         };
         follower.start().await?;
         Ok(tokio::spawn(follower.run(changes, stop)))
@@ -93,6 +96,39 @@ struct Follower {
     index: Arc<VerificationIndex>,
     connection: Option<PgConnection>,
     news: News,
+    /// A ledger that is no longer the one that was followed.
+    put_back: Option<PutBack>,
+}
+
+/// A ledger that ended earlier than this process had seen it go on to: the database was put back.
+/// What is known of what followed is wrong from then on, and stays so.
+#[derive(Clone, Copy)]
+struct PutBack {
+    company: CompanyId,
+    head: u64,
+    seen: u64,
+}
+
+impl PutBack {
+    /// The first ledger that has not come as far as it was seen to be before its head was read.
+    fn find(seen: &HashMap<CompanyId, u64>, heads: &[(CompanyId, u64)]) -> Option<Self> {
+        let head_of: HashMap<CompanyId, u64> = heads.iter().copied().collect();
+        seen.iter()
+            .map(|(company, seen)| {
+                let head = head_of.get(company).copied().unwrap_or(0);
+                Self { company: *company, head, seen: *seen }
+            })
+            .find(|ledger| ledger.head < ledger.seen)
+    }
+
+    fn error(self) -> StoreError {
+        let Self { company, head, seen } = self;
+        let problem = format!(
+            "the ledger ends here, but this process has seen it go on to {seen}: the database was \
+             put back to an earlier state; start the process again"
+        );
+        StoreError::Corrupt { company, position: head, problem }
+    }
 }
 
 impl Follower {
@@ -114,6 +150,7 @@ impl Follower {
     async fn run(mut self, mut changes: Receiver<Change>, mut stop: watch::Receiver<bool>) {
         let index = Arc::clone(&self.index);
         let mut failed = false;
+        let mut said: Option<(String, Instant)> = None;
         loop {
             tokio::select! {
                 change = changes.recv(), if !failed => match change {
@@ -135,7 +172,14 @@ impl Follower {
             failed = match self.round().await {
                 Ok(()) => false,
                 Err(error) => {
-                    tracing::warn!(%error, "the verification index can't follow the ledgers");
+                    let text = error.to_string();
+                    let is_said = |(before, at): &(String, Instant)| {
+                        *before == text && at.elapsed() < SAY_EVERY
+                    };
+                    if !said.as_ref().is_some_and(is_said) {
+                        tracing::error!(%error, "the verification index can't follow the ledgers");
+                        said = Some((text, Instant::now()));
+                    }
                     // What was told is not forgotten: the heads tell it again.
                     self.news.missed = true;
                     true
@@ -146,13 +190,22 @@ impl Follower {
 
     /// Follows what was told.
     async fn round(&mut self) -> Result<(), StoreError> {
+        if let Some(ledger) = self.put_back {
+            return Err(ledger.error());
+        }
         let news = std::mem::take(&mut self.news);
         let round = self.index.begin_round();
         let (advanced, known_until) = if news.missed {
             let began = Instant::now();
+            let seen = self.index.cursors();
             let mut connection = self.connection().await?;
             let heads = in_time(read_heads(&mut connection)).await?;
             self.connection = Some(connection);
+            self.put_back = PutBack::find(&seen, &heads);
+            if let Some(ledger) = self.put_back {
+                self.index.freshness().void();
+                return Err(ledger.error());
+            }
             let behind = heads
                 .into_iter()
                 .filter(|(company, position)| self.index.cursor(*company) < *position);

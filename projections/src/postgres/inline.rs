@@ -11,10 +11,16 @@ use async_trait::async_trait;
 use sqlx::PgConnection;
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_event_store::postgres::InlineProjections;
 use token_ledger_event_store::{Appended, StoreError};
+
+/// How long the follower may take for what had been committed before it was known to be.
+const FOLLOWED: Duration = Duration::from_secs(1);
+/// How often it is looked whether it has.
+const LOOK: Duration = Duration::from_millis(5);
 
 /// Tokens, keys, companies, members and clients, and the verification index with them.
 #[derive(Default)]
@@ -83,6 +89,19 @@ impl InlineProjections for Inline {
             self.index.took_over(*company, *first, *last);
         }
         self.rolled_back();
+    }
+
+    /// What had happened before is not among the rows that were written now: the follower reads it.
+    async fn recovered(&mut self, ledgers: &[(CompanyId, u64)]) {
+        let index = &self.index;
+        let followed = async {
+            while ledgers.iter().any(|(company, position)| index.cursor(*company) < *position) {
+                tokio::time::sleep(LOOK).await;
+            }
+        };
+        if tokio::time::timeout(FOLLOWED, followed).await.is_err() {
+            tracing::warn!("the verification index was not brought up to date in time");
+        }
     }
 
     fn rolled_back(&mut self) {

@@ -3,9 +3,9 @@
 use super::PgReadModels;
 use crate::sql::{Columns, Dialect, FromColumns, Sql, Statement, Unreadable, Value};
 use sqlx::postgres::{PgArguments, PgRow};
-use sqlx::{Arguments, Column, PgConnection, Row, ValueRef};
+use sqlx::{Arguments, Column, Connection, PgConnection, Row, ValueRef};
 use std::fmt::Display;
-use token_ledger_event_store::postgres::{EVENT_COLUMNS, event_from_row, failed};
+use token_ledger_event_store::postgres::{EVENT_COLUMNS, event_from_row, failed, in_time};
 use token_ledger_event_store::{RecordedEvent, StoreError};
 use uuid::Uuid;
 
@@ -91,39 +91,54 @@ pub(super) async fn fetch<T: FromColumns>(
     rows.iter().map(|row| Ok(T::from_columns(row)?)).collect()
 }
 
+/// Carries statements out together; `false`, and nothing is done, where one that has to change
+/// something doesn't.
+async fn transact(
+    connection: &mut PgConnection,
+    statements: &[Statement],
+) -> Result<bool, StoreError> {
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    for statement in statements {
+        let changed = execute(&mut transaction, statement).await?;
+        if statement.required && changed == 0 {
+            transaction.rollback().await.map_err(failed)?;
+            return Ok(false);
+        }
+    }
+    transaction.commit().await.map_err(failed)?;
+    Ok(true)
+}
+
 impl Sql for PgReadModels {
-    const DIALECT: Dialect = Dialect { position: "strpos", event_columns: EVENT_COLUMNS };
+    const DIALECT: Dialect = Dialect {
+        position: "strpos",
+        event_columns: EVENT_COLUMNS,
+        claim: Some("FOR UPDATE SKIP LOCKED"),
+    };
 
     async fn fetch<T: FromColumns + Send + 'static>(
         &self,
         query: Statement,
     ) -> Result<Vec<T>, StoreError> {
-        let mut connection = self.database().pool().acquire().await.map_err(failed)?;
-        fetch(&mut connection, &query).await
+        let mut lent = self.database().lend().await?;
+        let rows = in_time(fetch(&mut lent, &query)).await;
+        lent.settle(rows)
     }
 
     async fn transact(&self, statements: Vec<Statement>) -> Result<bool, StoreError> {
         if statements.is_empty() {
             return Ok(true);
         }
-        let mut transaction = self.database().pool().begin().await.map_err(failed)?;
-        for statement in &statements {
-            let changed = execute(&mut transaction, statement).await?;
-            if statement.required && changed == 0 {
-                transaction.rollback().await.map_err(failed)?;
-                return Ok(false);
-            }
-        }
-        transaction.commit().await.map_err(failed)?;
-        Ok(true)
+        let mut lent = self.database().lend().await?;
+        let done = in_time(transact(&mut lent, &statements)).await;
+        lent.settle(done)
     }
 
     async fn try_writing(&self) -> Result<(), StoreError> {
-        let read_only: String =
-            sqlx::query_scalar("SELECT current_setting('transaction_read_only')")
-                .fetch_one(self.database().pool())
-                .await
-                .map_err(failed)?;
+        let mut lent = self.database().lend().await?;
+        let asking = sqlx::query_scalar("SELECT current_setting('transaction_read_only')");
+        let answered = in_time(async { asking.fetch_one(&mut *lent).await.map_err(failed) }).await;
+        let read_only: String = lent.settle(answered)?;
         if read_only == "off" {
             Ok(())
         } else {

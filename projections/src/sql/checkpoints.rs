@@ -6,6 +6,9 @@ use crate::read_models::Checkpoint;
 /// A projection's checkpoint in one company: position and version.
 pub const ONE: &str =
     "SELECT position, version FROM checkpoints WHERE company_id = ?1 AND projection = ?2";
+/// The first one, so that there is a row to lock.
+pub const BEGIN: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
+    VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING";
 /// Moves a projection's checkpoint in one company.
 pub const MOVE: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, projection) DO UPDATE SET \

@@ -83,6 +83,9 @@ pub struct Dialect {
     pub position: &'static str,
     /// The columns of an event, in the order in which the database's own reading has them.
     pub event_columns: &'static str,
+    /// What ends a query whose rows are to be this transaction's alone, none where others have
+    /// them already. Nothing where nobody else writes.
+    pub claim: Option<&'static str>,
 }
 
 /// A database that runs statements.

@@ -16,7 +16,7 @@ const BATCH: usize = 64 * 256;
 const LEAVES: &str = "SELECT position, entry_hash FROM events \
     WHERE company_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
 // Only whoever still finds the checkpoint where it was read may move it: a leaf is never taken in
-// twice, whichever process was faster.
+// twice, whichever process was faster. Of several processes, one is at it at a time.
 const MOVE: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, projection) DO UPDATE SET \
     version = excluded.version, position = excluded.position \
@@ -45,6 +45,10 @@ const RAISE_HEAD: &str = "INSERT INTO log_heads (company_id, origin, verifier_ke
     WHERE log_heads.size < excluded.size AND log_heads.verifier_key = excluded.verifier_key";
 const LOG_HEADS: &str = "SELECT origin, verifier_key, size FROM log_heads \
     WHERE company_id = ?1 ORDER BY origin";
+// A log that nothing was signed for has a head of no entries.
+const NAME_KEY: &str = "INSERT INTO log_heads (company_id, origin, verifier_key, size) \
+    VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING";
+const NAMED_KEY: &str = "SELECT verifier_key FROM log_heads WHERE company_id = ?1 AND origin = ?2";
 const KEEP_CHECKPOINT: &str = "INSERT INTO log_checkpoints (company_id, origin, size, root, \
     verifier_key, note, cosignatures, signed_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8)";
 // Of each witness once, whichever processes have asked it.
@@ -94,6 +98,15 @@ struct Place(u64, u32);
 impl FromColumns for Place {
     fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
         Ok(Self(row.number(0)?, row.number(1)?))
+    }
+}
+
+/// The key that a log is signed with, in note form.
+struct NamedKey(String);
+
+impl FromColumns for NamedKey {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self(row.text(0)?.to_owned()))
     }
 }
 
@@ -200,7 +213,16 @@ impl<S: Sql + 'static> Behind for SqlTrees<S> {
             }
             edge.push(&leaf.hash, &mut full);
         }
-        let mut statements = vec![
+        let mut statements = Vec::new();
+        if let Some(claim) = S::DIALECT.claim {
+            if size == 0 {
+                let begin = Statement::new(checkpoints::BEGIN);
+                statements.push(begin.with(company).with(TREE_NAME).with(TREE_VERSION));
+            }
+            let claim = Statement::new(format!("{} {claim}", checkpoints::ONE));
+            statements.push(claim.with(company).with(TREE_NAME).required());
+        }
+        statements.push(
             Statement::new(MOVE)
                 .with(company)
                 .with(TREE_NAME)
@@ -208,7 +230,7 @@ impl<S: Sql + 'static> Behind for SqlTrees<S> {
                 .with(last)
                 .with(size)
                 .required(),
-        ];
+        );
         if size == 0 {
             // Another version may have left tiles.
             statements.push(Statement::new(CLEAR).with(company));
@@ -216,8 +238,8 @@ impl<S: Sql + 'static> Behind for SqlTrees<S> {
         statements.extend(full.iter().map(|tile| put(company, tile)));
         statements.extend(edge.partial().map(|tile| put(company, &tile)));
         let taken = self.sql.transact(statements).await?;
-        // Another process was faster.
-        if taken { Ok(Some(last)) } else { self.place(company).await.map(Some) }
+        // Else another process is at it, or was faster.
+        Ok(taken.then_some(last))
     }
 }
 
@@ -314,6 +336,21 @@ impl<S: Sql + 'static> Trees for SqlTrees<S> {
 
     async fn log_heads(&self, company: CompanyId) -> Result<Vec<LogHead>, StoreError> {
         self.sql.fetch(Statement::new(LOG_HEADS).with(company)).await
+    }
+
+    async fn name_key(
+        &self,
+        company: CompanyId,
+        origin: &str,
+        verifier_key: &str,
+    ) -> Result<String, StoreError> {
+        let name = Statement::new(NAME_KEY).with(company).with(origin.to_owned());
+        self.sql.execute(name.with(verifier_key.to_owned())).await?;
+        let query = Statement::new(NAMED_KEY).with(company).with(origin.to_owned());
+        let named: Option<NamedKey> = self.sql.fetch_one(query).await?;
+        named
+            .map(|named| named.0)
+            .ok_or_else(|| StoreError::Rejected("a log's key was not named".to_owned()))
     }
 
     async fn keep_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<bool, StoreError> {

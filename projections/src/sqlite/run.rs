@@ -108,7 +108,8 @@ fn prepared<'c>(
 }
 
 impl Sql for SqliteReadModels {
-    const DIALECT: Dialect = Dialect { position: "instr", event_columns: EVENT_COLUMNS };
+    const DIALECT: Dialect =
+        Dialect { position: "instr", event_columns: EVENT_COLUMNS, claim: None };
 
     async fn fetch<T: FromColumns + Send + 'static>(
         &self,

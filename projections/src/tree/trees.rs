@@ -102,6 +102,15 @@ pub trait Trees: Send + Sync {
     /// How far each log of a company has been signed, in the order of the origins.
     async fn log_heads(&self, company: CompanyId) -> Result<Vec<LogHead>, StoreError>;
 
+    /// Names the key that a company's log is signed with, in note form, unless one was named
+    /// before; answers the one that counts.
+    async fn name_key(
+        &self,
+        company: CompanyId,
+        origin: &str,
+        verifier_key: &str,
+    ) -> Result<String, StoreError>;
+
     /// Stores a checkpoint; `false`, and nothing is stored, where one of this origin is as large or
     /// was signed with another key.
     async fn keep_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<bool, StoreError>;

@@ -8,9 +8,12 @@
 mod cluster;
 mod proxy;
 
+pub use cluster::Cluster;
 pub use proxy::Proxy;
 
+use sqlx::error::DatabaseError;
 use sqlx::{Connection, Executor, PgConnection};
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// The environment variable that names a cluster to use, as the URL of a database whose user may
@@ -47,7 +50,21 @@ impl TestDatabase {
     /// # Panics
     /// When there are no PostgreSQL programs, or the cluster can't be reached.
     pub async fn fresh() -> Self {
-        Self::from_template("template0").await
+        Self::from_template(cluster::url(), "template0").await
+    }
+
+    /// An empty database in this cluster, for tests that don't run on a runtime.
+    ///
+    /// # Panics
+    /// When the cluster can't be reached.
+    pub fn fresh_in_blocking(cluster: &Cluster) -> Self {
+        blocking(Self::from_template(cluster.url(), "template0"))
+    }
+
+    /// The database of the same name in another cluster.
+    #[must_use]
+    pub fn in_cluster(&self, cluster: &Cluster) -> Self {
+        Self { cluster: cluster.url(), name: self.name.clone() }
     }
 
     /// An empty database, for tests that don't run on a runtime.
@@ -64,20 +81,19 @@ impl TestDatabase {
     /// As [`Self::fresh`].
     #[must_use]
     pub fn copy_blocking(&self) -> Self {
-        let name = self.name.clone();
+        let (cluster, name) = (self.cluster.clone(), self.name.clone());
         blocking(async move {
             let cut =
                 "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE datname = ";
-            let mut connection = connect(&cluster::url()).await;
+            let mut connection = connect(&cluster).await;
             let cut = format!("{cut}'{name}'");
             connection.execute(cut.as_str()).await.expect("nobody uses it");
-            Self::from_template(&name).await
+            Self::from_template(cluster, &name).await
         })
     }
 
-    async fn from_template(template: &str) -> Self {
+    async fn from_template(cluster: String, template: &str) -> Self {
         static NUMBER: AtomicU64 = AtomicU64::new(0);
-        let cluster = cluster::url();
         let number = NUMBER.fetch_add(1, Ordering::Relaxed);
         let name = format!("test_{}_{number}", std::process::id());
         let mut connection = connect(&cluster).await;
@@ -130,6 +146,36 @@ impl TestDatabase {
         });
     }
 
+    /// Runs statements as this user, for tests that don't run on a runtime.
+    ///
+    /// # Errors
+    /// The SQLSTATE of what the database refuses.
+    ///
+    /// # Panics
+    /// When the user isn't let in.
+    pub fn try_as_blocking(&self, user: &str, statements: &str) -> Result<(), String> {
+        let (url, statements) = (self.url_as(user), statements.to_owned());
+        blocking(async move {
+            let mut connection = connect(&url).await;
+            let done = connection.execute(statements.as_str()).await;
+            done.map(drop).map_err(|error| {
+                let refusal = error.as_database_error().and_then(DatabaseError::code);
+                refusal.map_or_else(|| error.to_string(), Cow::into_owned)
+            })
+        })
+    }
+
+    /// Runs statements in a transaction that goes on until it is dropped.
+    ///
+    /// # Panics
+    /// When one of them fails.
+    pub async fn hold(&self, statements: &str) -> Held {
+        let mut connection = connect(&self.url()).await;
+        let statements = format!("BEGIN; {statements}");
+        connection.execute(statements.as_str()).await.expect("the statements are carried out");
+        Held { _connection: connection }
+    }
+
     /// Its name within the cluster.
     pub fn name(&self) -> &str {
         &self.name
@@ -152,6 +198,12 @@ impl TestDatabase {
         let host = rest.split_once('@').map_or(rest, |(_, host)| host);
         format!("{scheme}://{user}@{host}")
     }
+}
+
+/// A transaction that is under way.
+#[derive(Debug)]
+pub struct Held {
+    _connection: PgConnection,
 }
 
 async fn connect(url: &str) -> PgConnection {

@@ -1,17 +1,34 @@
 //! A network that can fail.
 
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 
-/// Stands between a process and the database. Cut, it takes connections and bytes and hands none on:
-/// nothing is closed and nothing arrives, as when a cable is pulled. It ends when it is dropped.
+/// Stands between a process and the database, and fails as networks do. It ends when it is dropped.
 #[derive(Debug)]
 pub struct Proxy {
     address: SocketAddr,
-    is_whole: watch::Sender<bool>,
+    line: watch::Sender<Line>,
+    lost: Arc<Mutex<Option<&'static str>>>,
+}
+
+/// The state of the line.
+#[derive(Clone, Debug)]
+struct Line {
+    /// Host and port of the server.
+    server: String,
+    /// Whether anything is handed on.
+    is_whole: bool,
+    /// Whether connections can be made.
+    is_open: bool,
+    /// How often all connections were closed.
+    closed: u64,
+    /// How often all connections fell silent for good.
+    silenced: u64,
 }
 
 impl Proxy {
@@ -20,11 +37,13 @@ impl Proxy {
     /// # Panics
     /// When the URL names no server and port, or there is no port to listen on.
     pub async fn to(url: &str) -> Self {
-        let server = server(url).to_owned();
         let listener = TcpListener::bind(("127.0.0.1", 0)).await.expect("a port");
         let address = listener.local_addr().expect("its address");
-        let (is_whole, state) = watch::channel(true);
-        let mut end = is_whole.subscribe();
+        let server = server(url).to_owned();
+        let first = Line { server, is_whole: true, is_open: true, closed: 0, silenced: 0 };
+        let (line, state) = watch::channel(first);
+        let lost = Arc::new(Mutex::new(None));
+        let (mut end, losing) = (line.subscribe(), Arc::clone(&lost));
         tokio::spawn(async move {
             loop {
                 let arrived = tokio::select! {
@@ -32,19 +51,10 @@ impl Proxy {
                     () = ended(&mut end) => return,
                 };
                 let Ok((client, _)) = arrived else { return };
-                let (server, state) = (server.clone(), state.clone());
-                tokio::spawn(async move {
-                    let Ok(server) = TcpStream::connect(server).await else { return };
-                    let (from_client, to_client) = client.into_split();
-                    let (from_server, to_server) = server.into_split();
-                    tokio::join!(
-                        hand_on(from_client, to_server, state.clone()),
-                        hand_on(from_server, to_client, state),
-                    );
-                });
+                tokio::spawn(connect(client, state.clone(), Arc::clone(&losing)));
             }
         });
-        Self { address, is_whole }
+        Self { address, line, lost }
     }
 
     /// This URL by way of the proxy.
@@ -55,14 +65,48 @@ impl Proxy {
         url.replacen(server(url), &self.address.to_string(), 1)
     }
 
-    /// From now on nothing arrives.
+    /// From now on nothing arrives, though nothing is closed, as when a cable is pulled.
     pub fn cut(&self) {
-        self.is_whole.send_replace(false);
+        self.line.send_modify(|line| line.is_whole = false);
     }
 
-    /// Everything arrives again, what was on its way too.
+    /// Everything arrives again, what was on its way too, and connections can be made again.
     pub fn mend(&self) {
-        self.is_whole.send_replace(true);
+        self.line.send_modify(|line| (line.is_whole, line.is_open) = (true, true));
+    }
+
+    /// Closes all connections, and every other one as soon as it is made.
+    pub fn close(&self) {
+        self.line.send_modify(|line| {
+            line.is_open = false;
+            line.closed += 1;
+        });
+    }
+
+    /// From now on nothing arrives on the connections that there are, ever; new ones work. As when
+    /// a server's address goes to another machine.
+    pub fn silence(&self) {
+        self.line.send_modify(|line| line.silenced += 1);
+    }
+
+    /// Connections that are made from now on lead to the server of this URL.
+    ///
+    /// # Panics
+    /// When the URL names no server and port.
+    pub fn lead_to(&self, url: &str) {
+        let server = server(url).to_owned();
+        self.line.send_modify(|line| line.server = server);
+    }
+
+    /// Hands the next request that holds this text on, and closes its connection as soon as the
+    /// server answers, so that the answer is lost.
+    pub fn lose_answer_to(&self, text: &'static str) {
+        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+    }
+
+    /// Whether the answer that was to be lost is.
+    pub fn has_lost(&self) -> bool {
+        self.lost.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }
 
@@ -74,25 +118,78 @@ fn server(url: &str) -> &str {
 }
 
 /// Returns when the proxy is dropped.
-async fn ended(state: &mut watch::Receiver<bool>) {
-    while state.changed().await.is_ok() {}
+async fn ended(line: &mut watch::Receiver<Line>) {
+    while line.changed().await.is_ok() {}
 }
 
-async fn hand_on(
-    mut from: OwnedReadHalf,
-    mut to: OwnedWriteHalf,
-    mut state: watch::Receiver<bool>,
+async fn connect(
+    client: TcpStream,
+    mut line: watch::Receiver<Line>,
+    lost: Arc<Mutex<Option<&'static str>>>,
 ) {
-    let mut buffer = vec![0; 16 * 1024];
-    loop {
-        let count = match from.read(&mut buffer).await {
-            Ok(0) | Err(_) => return,
-            Ok(count) => count,
-        };
-        if state.wait_for(|is_whole| *is_whole).await.is_err()
-            || to.write_all(&buffer[..count]).await.is_err()
-        {
-            return;
+    let Ok(first) = line.wait_for(|line| line.is_whole).await.map(|line| line.clone()) else {
+        return;
+    };
+    if !first.is_open {
+        return;
+    }
+    let Ok(server) = TcpStream::connect(first.server).await else { return };
+    let (from_client, to_client) = client.into_split();
+    let (from_server, to_server) = server.into_split();
+    let is_lost = AtomicBool::new(false);
+    let flow = Flow { line: line.clone(), silenced: first.silenced, is_lost: &is_lost };
+    tokio::select! {
+        () = flow.clone().hand_on(from_client, to_server, Some(&lost)) => {}
+        () = flow.hand_on(from_server, to_client, None) => {}
+        _ = line.wait_for(|line| line.closed != first.closed) => {}
+    }
+}
+
+/// A connection.
+#[derive(Clone)]
+struct Flow<'a> {
+    line: watch::Receiver<Line>,
+    silenced: u64,
+    /// Whether its next answer gets lost.
+    is_lost: &'a AtomicBool,
+}
+
+impl Flow<'_> {
+    /// Hands on what comes from one side until it ends. Requests are looked through for the one
+    /// whose answer gets lost.
+    async fn hand_on(
+        mut self,
+        mut from: OwnedReadHalf,
+        mut to: OwnedWriteHalf,
+        lost: Option<&Mutex<Option<&'static str>>>,
+    ) {
+        let mut buffer = vec![0; 16 * 1024];
+        loop {
+            let count = match from.read(&mut buffer).await {
+                Ok(0) | Err(_) => return,
+                Ok(count) => count,
+            };
+            let is_answer = lost.is_none();
+            if is_answer && self.is_lost.load(Ordering::SeqCst) {
+                return;
+            }
+            if let Some(lost) = lost {
+                let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
+                if lost.is_some_and(|text| holds(&buffer[..count], text.as_bytes())) {
+                    *lost = None;
+                    self.is_lost.store(true, Ordering::SeqCst);
+                }
+            }
+            let silenced = self.silenced;
+            if self.line.wait_for(|line| line.is_whole && line.silenced == silenced).await.is_err()
+                || to.write_all(&buffer[..count]).await.is_err()
+            {
+                return;
+            }
         }
     }
+}
+
+fn holds(bytes: &[u8], text: &[u8]) -> bool {
+    bytes.windows(text.len()).any(|window| window == text)
 }

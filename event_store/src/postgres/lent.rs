@@ -1,0 +1,94 @@
+//! Connections of the pool, given back only when they are sound.
+//!
+//! A server that vanishes without a word leaves connections on which nothing ever arrives. Whoever
+//! waits on one gives it up in time, and nobody else gets it.
+
+use super::errors::failed;
+use crate::error::StoreError;
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
+use sqlx::{Connection, PgConnection, PgPool, Postgres};
+use std::ops::{Deref, DerefMut};
+use std::time::Duration;
+
+/// How long a query waits for a connection of the pool.
+const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long work with a connection may take: longer than any statement may.
+const WORK_TIMEOUT: Duration = Duration::from_secs(12);
+/// How long a connection that has rested may take to show that it is sound.
+const PING_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A pool of so many connections, which are made when they are needed.
+pub(super) fn pool(options: &PgConnectOptions, connections: u32) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(connections)
+        .acquire_timeout(ACQUIRE_TIMEOUT)
+        .test_before_acquire(false)
+        .before_acquire(|connection, _| Box::pin(async { ping(connection).await.map(|()| true) }))
+        .connect_lazy_with(options.clone())
+}
+
+/// Whether anything still arrives on a connection that has rested; an error where not.
+pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    tokio::time::timeout(PING_TIMEOUT, connection.ping())
+        .await
+        .unwrap_or(Err(sqlx::Error::PoolTimedOut))
+}
+
+/// What is done with a connection, in time.
+///
+/// # Errors
+/// Those of the work, and when it takes too long.
+pub async fn in_time<T>(
+    work: impl Future<Output = Result<T, StoreError>>,
+) -> Result<T, StoreError> {
+    tokio::time::timeout(WORK_TIMEOUT, work)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer any more".to_owned())))
+}
+
+/// A connection of the pool. It is closed unless it is [settled](Self::settle): whoever waited for
+/// an answer may have gone away.
+#[derive(Debug)]
+pub struct Lent {
+    connection: PoolConnection<Postgres>,
+    is_sound: bool,
+}
+
+impl Lent {
+    pub(super) async fn from(pool: &PgPool) -> Result<Self, StoreError> {
+        let connection = pool.acquire().await.map_err(failed)?;
+        Ok(Self { connection, is_sound: false })
+    }
+
+    /// Gives the connection back, unless it was of no use; hands on what came of the work.
+    ///
+    /// # Errors
+    /// Those of the work.
+    pub fn settle<T>(mut self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
+        self.is_sound = !matches!(outcome, Err(StoreError::Unavailable(_)));
+        outcome
+    }
+}
+
+impl Deref for Lent {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.connection
+    }
+}
+
+impl DerefMut for Lent {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.connection
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        if !self.is_sound {
+            self.connection.close_on_drop();
+        }
+    }
+}

@@ -1,0 +1,145 @@
+//! A process that is cut off from the database knows that it doesn't know, and recovers by itself.
+
+use crate::stage::{BOUND, LOOK, Node, PATIENCE, Stage, until};
+use std::time::{Duration, Instant};
+use token_ledger_test_cluster::Proxy;
+
+/// How long a process may be without the database in these tests.
+const CUT_OFF_FOR: Duration = Duration::from_secs(4);
+/// How long after the database is back a process may take to serve as before.
+const RECOVERY: Duration = Duration::from_secs(15);
+/// How long whoever asks whether a process is ready may have to wait for the answer.
+const PROBE: Duration = Duration::from_secs(5);
+
+/// A process that reaches the database by way of a proxy, one that reaches it directly, and two
+/// tokens that are good on both.
+struct Scene {
+    stage: Stage,
+    proxy: Proxy,
+    far: Node,
+    near: Node,
+    stays: String,
+    goes: (String, String),
+}
+
+impl Scene {
+    async fn new() -> Self {
+        let stage = Stage::new().await;
+        let proxy = Proxy::to(&stage.url()).await;
+        let far = stage.serve_at(&proxy.url(&stage.url()), &[]);
+        let near = stage.serve();
+        let stays = near.create("stays").await.expect(201).field("token");
+        let goes = near.create("goes").await.expect(201);
+        let goes = (goes.field("token_id"), goes.field("token"));
+        for secret in [&stays, &goes.1] {
+            until("it is known", || far.verify(secret), |answer| answer.status == 200).await;
+        }
+        until("it is ready", || far.readiness(), |answer| answer.status == 200).await;
+        Self { stage, proxy, far, near, stays, goes }
+    }
+
+    /// The process is cut off, a token is deleted elsewhere, and the process says that it can't
+    /// know until it is let through again.
+    async fn plays(self, cut: impl Fn(&Proxy), let_through: impl Fn(&Proxy)) {
+        let Self { stage, proxy, far, near, stays, goes } = self;
+        let began = Instant::now();
+        cut(&proxy);
+        near.delete(&goes.0).await.expect(204);
+        // Somebody commands it meanwhile.
+        let commanded = tokio::spawn({
+            let far = far.caller.clone();
+            async move { far.create("meanwhile").await }
+        });
+        let mut refused = 0;
+        while began.elapsed() < CUT_OFF_FOR {
+            for secret in [&stays, &goes.1] {
+                let asked = began.elapsed();
+                let answer = far.verify(secret).await;
+                if asked >= BOUND {
+                    assert_eq!(answer.status, 503, "asked {asked:?} after: {answer:?}");
+                    refused += 1;
+                }
+            }
+        }
+        assert!(refused > 0);
+        far.introspect(&stays).await.expect(503);
+        let asked = Instant::now();
+        let readiness = far.readiness().await.expect(503);
+        assert!(asked.elapsed() < PROBE, "{:?}", asked.elapsed());
+        let reasons = readiness.body["reasons"].to_string();
+        assert!(reasons.contains("what other processes did is not known"), "{reasons}");
+        // Nobody else is held up.
+        near.create("elsewhere").await.expect(201);
+        near.verify(&stays).await.expect(200);
+
+        let_through(&proxy);
+        let back = Instant::now();
+        until("good again", || far.verify(&stays), |answer| answer.status != 503).await.expect(200);
+        far.verify(&goes.1).await.expect(401);
+        until("ready again", || far.readiness(), |answer| answer.status == 200).await;
+        let took = back.elapsed();
+        assert!(took < RECOVERY, "{took:?}");
+        println!("served again {took:?} after the database was back");
+
+        // Whether or not the command was carried out, it was not twice.
+        let commanded = commanded.await.expect("an answer");
+        assert!([201, 503].contains(&commanded.status), "{commanded:?}");
+        let events = far.events().await;
+        let named = |event: &&serde_json::Value| event["data"]["name"] == "meanwhile";
+        let count = events.iter().filter(named).count();
+        assert!(count == usize::from(commanded.status == 201) || count == 0, "{count} times");
+        far.create("afterwards").await.expect(201);
+        near.stop();
+        far.stop();
+        stage.check();
+    }
+}
+
+/// Nothing arrives any more, and nothing is closed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_blocked_off_says_nothing_that_may_be_wrong() {
+    Scene::new().await.plays(Proxy::cut, Proxy::mend).await;
+}
+
+/// All connections are closed, and no other can be made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_is_shut_out_says_nothing_that_may_be_wrong() {
+    Scene::new().await.plays(Proxy::close, Proxy::mend).await;
+}
+
+/// What was connected never hears anything again, not even that it is over; whoever connects anew
+/// is served at once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn connections_that_fall_silent_for_good_are_given_up() {
+    let Scene { stage, proxy, far, near, stays, .. } = Scene::new().await;
+    // So that there are connections that rest.
+    for round in 0..20 {
+        let names: Vec<_> = (0..8).map(|number| format!("{round} {number}")).collect();
+        futures::future::join_all(names.iter().map(|name| far.create(name))).await;
+    }
+    proxy.silence();
+    let began = Instant::now();
+    let mut done = 0;
+    while began.elapsed() < PATIENCE && done < 5 {
+        let listed = far.ask(reqwest::Method::GET, "/tokens?limit=1", None).await;
+        let created = far.create("after").await;
+        let ready = far.readiness().await;
+        done = if (listed.status, created.status, ready.status) == (200, 201, 200) {
+            done + 1
+        } else {
+            0
+        };
+        tokio::time::sleep(LOOK).await;
+    }
+    let took = began.elapsed();
+    assert!(took < PATIENCE, "not yet as before");
+    println!("served as before {took:?} after all connections had fallen silent");
+    // What runs on its own goes on too: the audit trail has what is committed from now on.
+    let last = near.create("last").await.expect(201).field("token_id");
+    near.verify(&stays).await.expect(200);
+    let is_last = |event: &serde_json::Value| event["token_id"] == last.as_str();
+    until("the audit trail", || far.events(), |events| events.last().is_some_and(is_last)).await;
+    near.stop();
+    far.stop();
+    stage.check();
+}

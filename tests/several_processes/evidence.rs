@@ -1,0 +1,58 @@
+//! All processes sign with the same keys, or not at all.
+
+use crate::process::ended;
+use crate::stage::{Caller, Node, Stage, until};
+use reqwest::Method;
+
+const SEED: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
+const ANOTHER: &str = "0dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd5";
+
+fn serve(stage: &Stage, folder: &str, seed: Option<&str>) -> Node {
+    let folder = stage.place.file(folder);
+    let mut environment = vec![("TOKEN_LEDGER_EVIDENCE_DIR", folder.to_str().expect("a path"))];
+    environment.extend(seed.map(|seed| ("TOKEN_LEDGER_LOG_SEED", seed)));
+    stage.serve_at(&stage.url(), &environment)
+}
+
+async fn key(caller: &Caller) -> String {
+    let path = caller.path("/log/key");
+    let request = caller.request(Method::GET, &path, &caller.company.audit_key);
+    Caller::send(request).await.expect(200).text.trim().to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_has_another_seed_signs_nothing() {
+    let stage = Stage::new().await;
+    let first = serve(&stage, "first", Some(SEED));
+    until("it is signed", || first.checkpoint(), |answer| answer.status == 200).await;
+    let known = key(&first).await;
+    // The same seed in the environment does without a common folder.
+    let same = serve(&stage, "same", Some(SEED));
+    assert_eq!(key(&same).await, known);
+    until("it is ready", || same.readiness(), |answer| answer.status == 200).await;
+
+    for (folder, seed) in [("other", Some(ANOTHER)), ("its own", None)] {
+        let other = serve(&stage, folder, seed);
+        let said = other.serving.says("another seed");
+        assert!(said.contains("TOKEN_LEDGER_LOG_SEED"), "{said}");
+        let readiness = other.readiness().await.expect(503);
+        let reasons = readiness.body["reasons"].to_string();
+        assert!(reasons.contains("checkpoints can't be signed"), "{reasons}");
+        // A company that nobody has signed anything for yet: it is not this one that does.
+        let new = stage.place.setup(&format!("Globex of {folder}"));
+        let there = other.caller_of(&new);
+        until("it is signed elsewhere", || there.checkpoint(), |answer| answer.status == 200).await;
+        assert_eq!(key(&there).await, key(&first.caller_of(&new)).await);
+        assert_eq!(key(&other).await, known, "nobody is told of a key that nothing is signed with");
+        // Everything else works.
+        let secret = other.create("token").await.expect(201).field("token");
+        other.verify(&secret).await.expect(200);
+        other.stop();
+    }
+    first.stop();
+    same.stop();
+    let mut verify = stage.place.command(&["verify"]);
+    verify.env("TOKEN_LEDGER_EVIDENCE_DIR", stage.place.file("first"));
+    verify.env("TOKEN_LEDGER_LOG_SEED", SEED);
+    ended(&mut verify).done();
+}

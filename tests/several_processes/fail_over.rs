@@ -1,0 +1,234 @@
+//! The database goes away and comes back, perhaps elsewhere.
+
+use crate::process::{Place, Serving};
+use crate::stage::{Answer, Caller, Node, Stage, until};
+use reqwest::Method;
+use serde_json::json;
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+use token_ledger_test_cluster::{Cluster, Proxy, TestDatabase};
+
+/// How long the database is gone.
+const GONE_FOR: Duration = Duration::from_secs(20);
+/// How long after the database is back everything may take to be as before.
+const RECOVERY: Duration = Duration::from_secs(15);
+/// Callers who wait for their answers.
+const CALLERS: usize = 12;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_waits_for_its_database_and_says_so() {
+    let stage = Stage::new().await;
+    let proxy = Proxy::to(&stage.url()).await;
+    for (absent, present) in
+        [(Proxy::close as fn(&Proxy), Proxy::mend as fn(&Proxy)), (Proxy::cut, Proxy::mend)]
+    {
+        absent(&proxy);
+        let mut command =
+            stage.place.command(&["serve", "--listen", "127.0.0.1:0", "--no-migrate"]);
+        command.env("TOKEN_LEDGER_DATABASE_URL", proxy.url(&stage.url()));
+        let mut serving = Serving::spawn(command);
+        serving.says("waiting for the database");
+        present(&proxy);
+        serving.listens();
+        let node = Node::new(serving, &stage.company);
+        until("it is ready", || node.readiness(), |answer| answer.status == 200).await;
+        node.create("served").await.expect(201);
+        node.stop();
+    }
+}
+
+/// The connection ends after the commit was carried out and before that was answered.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_commit_whose_answer_was_lost_is_not_carried_out_again() {
+    let stage = Stage::new().await;
+    let proxy = Proxy::to(&stage.url()).await;
+    let node = stage.serve_at(&proxy.url(&stage.url()), &[]);
+    let lose = || proxy.lose_answer_to("UPDATE company_heads");
+    for round in 0..5 {
+        lose();
+        let token = node.create(&format!("lost {round}")).await.expect(201);
+        assert!(proxy.has_lost());
+        let below = format!("/tokens/{}", token.field("token_id"));
+        // What was answered is in force, as always.
+        node.verify(&token.field("token")).await.expect(200);
+        lose();
+        let path = node.path(&format!("{below}/refresh"));
+        let refresh = node.request(Method::POST, &path, &node.company.admin_key);
+        let refresh = refresh.header("Idempotency-Key", format!("{round}")).json(&json!({}));
+        let refreshed = Caller::send(refresh).await.expect(200);
+        assert!(proxy.has_lost());
+        assert_eq!(refreshed.body["version"], 2);
+        node.verify(&token.field("token")).await.expect(401);
+        node.verify(&refreshed.field("token")).await.expect(200);
+        lose();
+        node.ask(Method::DELETE, &below, None).await.expect(204);
+        assert!(proxy.has_lost());
+        node.verify(&refreshed.field("token")).await.expect(401);
+    }
+    let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
+    for event in node.events().await {
+        *kinds.entry(event["type"].as_str().expect("a type").to_owned()).or_default() += 1;
+    }
+    for kind in ["token.created", "token.refreshed", "token.deleted"] {
+        assert_eq!(kinds.get(kind), Some(&5), "{kinds:?}");
+    }
+    node.stop();
+    stage.check();
+}
+
+/// What somebody asked for and whether it was acknowledged.
+struct Asked {
+    name: String,
+    is_acknowledged: bool,
+}
+
+/// Creates token after token. With keys, each is asked for until it is acknowledged.
+async fn create_on(
+    callers: [Caller; 3],
+    number: usize,
+    is_over: Arc<AtomicBool>,
+    acknowledged: Arc<AtomicUsize>,
+) -> Vec<Asked> {
+    let with_keys = number % 2 == 0;
+    let mut asked = Vec::new();
+    for count in 0.. {
+        if is_over.load(Ordering::SeqCst) {
+            break;
+        }
+        let name = format!("{number} {count}");
+        let body = json!({"name": name, "scopes": ["positions"]});
+        let mut answer: Option<Answer> = None;
+        for attempt in 0.. {
+            let caller = &callers[(number + count + attempt) % 3];
+            let key = &caller.company.admin_key;
+            let mut request =
+                caller.request(Method::POST, &caller.path("/tokens"), key).json(&body);
+            if with_keys {
+                request = request.header("Idempotency-Key", &name);
+            }
+            answer = Caller::try_send(request).await;
+            if !with_keys || answer.as_ref().is_some_and(|answer| answer.status == 201) {
+                break;
+            }
+        }
+        let is_acknowledged = answer.is_some_and(|answer| answer.status == 201);
+        if is_acknowledged {
+            acknowledged.fetch_add(1, Ordering::SeqCst);
+        }
+        asked.push(Asked { name, is_acknowledged });
+    }
+    asked
+}
+
+/// The machine of the database loses power under load. After a while its standby takes over, under
+/// the same name at another address.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_fail_over_loses_and_doubles_nothing() {
+    let primary = Cluster::start(&[]);
+    let stage = Stage::on(Place::on(TestDatabase::fresh_in_blocking(&primary))).await;
+    let standby = primary.standby();
+    let proxy = Proxy::to(&stage.url()).await;
+    let url = proxy.url(&stage.url());
+    let nodes = [(); 3].map(|()| stage.serve_at(&url, &[]));
+    let (is_over, acknowledged) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicUsize::new(0)));
+    let callers: Vec<_> = (0..CALLERS)
+        .map(|number| {
+            let callers = [0, 1, 2].map(|index: usize| nodes[index].caller.clone());
+            tokio::spawn(create_on(
+                callers,
+                number,
+                Arc::clone(&is_over),
+                Arc::clone(&acknowledged),
+            ))
+        })
+        .collect();
+    let count = || async { acknowledged.load(Ordering::SeqCst) };
+    until("there is load", count, |count| *count > 200).await;
+
+    proxy.cut();
+    proxy.silence();
+    primary.cut_power();
+    tokio::time::sleep(GONE_FOR).await;
+    standby.promote();
+    proxy.lead_to(&standby.url());
+    proxy.mend();
+    let back = Instant::now();
+    let before = acknowledged.load(Ordering::SeqCst);
+    until("commands are carried out", count, |count| *count > before).await;
+    println!("commands again {:?} after the database was back", back.elapsed());
+    for node in &nodes {
+        until("it is ready", || node.readiness(), |answer| answer.status == 200).await;
+    }
+    println!("all ready again {:?} after the database was back", back.elapsed());
+    assert!(back.elapsed() < RECOVERY, "{:?}", back.elapsed());
+    let before = acknowledged.load(Ordering::SeqCst);
+    until("load goes on", count, |count| *count > before + 100).await;
+    is_over.store(true, Ordering::SeqCst);
+
+    let mut created: BTreeMap<String, usize> = BTreeMap::new();
+    let mut asked = Vec::new();
+    for caller in callers {
+        asked.extend(caller.await.expect("it ends well"));
+    }
+    let events = nodes[0].events().await;
+    let creations = events.iter().filter(|event| event["type"] == "token.created");
+    for name in creations.map(|event| event["data"]["name"].as_str().expect("a name")) {
+        *created.entry(name.to_owned()).or_default() += 1;
+    }
+    for Asked { name, is_acknowledged } in &asked {
+        match created.get(name) {
+            Some(1) => {}
+            None if !is_acknowledged => {}
+            count => panic!("{name}, acknowledged: {is_acknowledged}, created: {count:?}"),
+        }
+    }
+    assert!(created.len() <= asked.len());
+    let positions: Vec<u64> =
+        events.iter().map(|event| event["position"].as_u64().expect("a position")).collect();
+    assert!(positions.iter().copied().eq(1..=positions.len() as u64));
+    nodes.into_iter().for_each(Node::stop);
+    let place = Place::on(stage.place.database().in_cluster(&standby));
+    Stage { place, company: stage.company }.check();
+}
+
+/// Somebody puts the database back to an earlier state while a process runs: what it knows of what
+/// has never happened now is not said any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_that_was_put_back_is_noticed() {
+    let stage = Stage::new().await;
+    let proxy = Proxy::to(&stage.url()).await;
+    let node = stage.serve_at(&proxy.url(&stage.url()), &[]);
+    let stays = node.create("stays").await.expect(201).field("token");
+    let head = node.events().await.len();
+    let undone = node.create("undone").await.expect(201).field("token");
+    node.verify(&undone).await.expect(200);
+    proxy.close();
+    let company = &stage.company.id;
+    stage.place.database().run_blocking(&format!(
+        "ALTER TABLE events DISABLE TRIGGER ALL; \
+         DELETE FROM events WHERE company_id = '{company}' AND position > {head}; \
+         DELETE FROM event_private WHERE company_id = '{company}' AND position > {head}; \
+         DELETE FROM audit_trail WHERE company_id = '{company}' AND position > {head}; \
+         DELETE FROM tokens WHERE company_id = '{company}' AND position > {head}; \
+         UPDATE checkpoints SET position = {head} \
+             WHERE company_id = '{company}' AND position > {head}; \
+         UPDATE company_heads SET last_position = {head} WHERE company_id = '{company}'"
+    ));
+    proxy.mend();
+    let said = node.serving.says("was put back to an earlier state");
+    assert!(said.contains(company.as_str()), "{said}");
+    node.verify(&undone).await.expect(503);
+    // Nor when the ledger has come as far again, with other events.
+    let another = stage.serve();
+    for name in ["one", "two", "three"] {
+        another.create(name).await.expect(201);
+    }
+    another.verify(&undone).await.expect(401);
+    another.verify(&stays).await.expect(200);
+    node.verify(&undone).await.expect(503);
+    node.readiness().await.expect(503);
+    node.stop();
+    another.stop();
+}
