@@ -6,6 +6,7 @@ mod database_url;
 pub use database_url::{DatabaseUrl, PostgresUrl};
 
 use crate::app::evidence::{EvidenceChoices, Witness};
+use crate::app::throttle::BAD_CREDENTIALS_PER_NETWORK;
 use crate::app::{Choices, PostgresChoices};
 use crate::evidence::keys::{LogName, Seed};
 use crate::evidence::note::WitnessKey;
@@ -100,6 +101,9 @@ pub struct Settings {
     pub max_connections: usize,
     /// Connections at a time from one address that is no trusted proxy's.
     pub max_connections_per_address: usize,
+    /// Bad API keys, and bad secrets of OAuth clients, that one network may send at once before it
+    /// is told to wait; as many again become possible within a minute.
+    pub bad_credentials_per_network: u32,
     /// How the log is written.
     pub log_format: LogFormat,
     /// Whether plain HTTP is served beyond this machine.
@@ -153,6 +157,7 @@ impl Default for Settings {
             forwarded_header: ForwardedHeader::default(),
             max_connections: 8192,
             max_connections_per_address: 1024,
+            bad_credentials_per_network: BAD_CREDENTIALS_PER_NETWORK,
             log_format: LogFormat::default(),
             insecure_http: false,
             no_migrate: false,
@@ -256,6 +261,9 @@ impl Settings {
                 return Err(InvalidSettings::of(setting, "must be 1 to 1000000"));
             }
         }
+        if !(1..=1_000_000).contains(&self.bad_credentials_per_network) {
+            return Err(InvalidSettings::of("bad_credentials_per_network", "must be 1 to 1000000"));
+        }
         match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => {
                 return Err(InvalidSettings::of("tls_key", "is needed with tls_cert"));
@@ -358,6 +366,7 @@ impl Settings {
             token_prefix: self.token_prefix.clone(),
             key_prefix: self.key_prefix.clone(),
             client_prefix: self.client_prefix.clone(),
+            bad_credentials_per_network: self.bad_credentials_per_network,
             postgres: PostgresChoices {
                 listen_url: self.database_listen_url.as_ref().map(|url| url.reveal().to_owned()),
                 connections: self.database_connections,
@@ -466,6 +475,7 @@ mod tests {
             ("forwarded_header = \"via\"", "via"),
             ("max_connections = 0", "max_connections"),
             ("max_connections_per_address = 0", "max_connections_per_address"),
+            ("bad_credentials_per_network = 0", "bad_credentials_per_network"),
             ("log_format = \"xml\"", "xml"),
             ("log_name = \"a b\"", "log_name"),
             ("log_seed = \"ab\"", "log_seed"),

@@ -221,3 +221,86 @@ async fn what_was_noted_is_still_there_after_a_restart() {
     let path = format!("/v1/companies/{company}/audit/denials");
     assert_eq!(records(&client, &path).await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_client_that_does_not_prove_itself_is_shown_to_the_company_whose_client_it_named() {
+    let test = TestApp::new().await;
+    let form = "application/x-www-form-urlencoded";
+    let body = json!({"name": "HR portal", "scopes": ["positions"]});
+    let client = test.admin.post(&test.path("/clients")).json(&body).await.expect(201).body;
+    let id = client["client_id"].as_str().expect("an id");
+    let stranger = test.app.new_id().to_string();
+    let calls = [
+        ("/oauth/token", "grant_type=client_credentials"),
+        ("/oauth/revoke", "token=typed"),
+        ("/oauth/introspect", "token=typed"),
+        ("/tokens", "grant_type=client_credentials"),
+        ("/tokens/refresh_token", "token=typed"),
+        ("/revoke", "token=typed"),
+    ];
+    for (path, params) in calls {
+        let ask = |id: &str| {
+            let text = format!("{params}&client_id={id}&client_secret=typed");
+            test.nobody.post(path).text(form, &text)
+        };
+        let (known, unknown) = (ask(id).await.expect(401), ask(&stranger).await.expect(401));
+        // The caller learns nothing of it.
+        assert_eq!(known.text, unknown.text, "{path}");
+        let told = |answer: &support::Answered| {
+            let mut names: Vec<String> =
+                answer.headers.iter().map(|(name, _)| name.to_string()).collect();
+            names.sort_unstable();
+            (names, answer.header("www-authenticate").to_owned())
+        };
+        assert_eq!(told(&known), told(&unknown), "{path}");
+    }
+    let found = records(&test.auditor, &test.path("/audit/denials")).await;
+    assert_eq!(found.len(), calls.len(), "{found:?}");
+    for denial in &found {
+        assert_eq!(denial["actor"], json!({"type": "client", "id": id}));
+        assert_eq!(denial["action"]["status"], 401);
+        assert!(!denial.to_string().contains("typed"), "{denial}");
+    }
+    let routes: Vec<&str> = found.iter().filter_map(|d| d["action"]["route"].as_str()).collect();
+    for (path, _) in calls {
+        assert!(routes.contains(&path), "{path}");
+    }
+    let platform =
+        format!("/v1/companies/{}/audit/denials", token_ledger_domain::CompanyId::PLATFORM);
+    let unknown = records(&test.operator, &platform).await;
+    assert_eq!(unknown.len(), calls.len());
+    assert!(unknown.iter().all(|denial| denial["actor"].is_null()));
+}
+
+#[tokio::test]
+async fn links_to_set_passwords_are_shown_to_the_auditor() {
+    let test = TestApp::new().await;
+    let body = json!({"email": "ada@example.com", "role": "auditor"});
+    let member = test.admin.post(&test.path("/members")).json(&body).await.expect(201).body;
+    let id = member["member_id"].as_str().expect("an id");
+    let path = test.path(&format!("/members/{id}/password-link"));
+    let link = test.admin.post(&path).await.expect(201).body;
+    test.auditor.post(&path).await.problem(403, "forbidden");
+    let found = records(&test.auditor, &test.path("/audit/password-links")).await;
+    assert_eq!(found.len(), 2, "with the member, and on request: {found:?}");
+    let whoami = test.admin.get("/v1/whoami").await.expect(200).body;
+    for record in &found {
+        assert_eq!(record["kind"], "password_link");
+        assert_eq!(record["actor"], json!({"type": "key", "id": whoami["key_id"]}));
+        let route = format!("/v1/companies/{{company_id}}/members/{id}/password-link");
+        assert_eq!(record["action"]["route"], route);
+        assert_eq!(record["context"]["ip"], "192.0.2.7");
+        assert!(record["context"]["request_id"].is_string());
+        for shown in [&member, &link] {
+            let url = shown["set_password_url"].as_str().expect("a link");
+            let secret = url.rsplit('/').next().expect("a secret");
+            assert!(!record.to_string().contains(secret));
+        }
+    }
+    // Nothing is noted of who is a member elsewhere already and gets no link.
+    let (_, other) = test.another_company("Globex").await;
+    let globex = other.get("/v1/whoami").await.expect(200).body["company_id"].clone();
+    let theirs = format!("/v1/companies/{}", globex.as_str().expect("an id"));
+    other.post(&format!("{theirs}/members")).json(&body).await.expect(201);
+    assert!(records(&other, &format!("{theirs}/audit/password-links")).await.is_empty());
+}

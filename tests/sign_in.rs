@@ -449,3 +449,63 @@ async fn what_setup_prints_signs_in() {
     let twice = app.app.set_up(&name, &email).await;
     assert!(matches!(twice, Err(token_ledger::app::AppError::NameTaken(_))), "{twice:?}");
 }
+
+#[tokio::test]
+async fn known_and_unknown_addresses_take_the_same_work() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    member(&app, "new@example.com", "auditor").await;
+    for (email, password) in [
+        ("ada@example.com", "wrong horse battery"),
+        ("ada@example.com", ""),
+        ("nobody@example.com", PASSWORD),
+        // Has an account, and no password yet.
+        ("new@example.com", PASSWORD),
+        ("no address", PASSWORD),
+        ("", PASSWORD),
+    ] {
+        let before = app.app.passwords_hashed();
+        Browser::new(&app).sign_in(email, password).await.expect(401);
+        assert_eq!(app.app.passwords_hashed() - before, 1, "{email:?}");
+    }
+}
+
+#[tokio::test]
+async fn the_cookie_of_a_public_service_goes_over_tls_only_and_is_its_own() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    for public in ["https://ledger.example", "https://localhost:8443", "http://ledger.example"] {
+        let mut browser = Browser { client: app.known_as(public), cookie: None };
+        let answer = browser.sign_in("ada@example.com", PASSWORD).await.expect(303);
+        let cookie = answer.header("set-cookie");
+        let (pair, attributes) = cookie.split_once("; ").expect("attributes");
+        let (name, secret) = pair.split_once('=').expect("a value");
+        // What the prefix demands (RFC 6265bis §4.1.3.2): Secure, the whole host, no Domain.
+        assert_eq!(name, "__Host-token-ledger", "{public}");
+        let mut attributes: Vec<&str> = attributes.split("; ").collect();
+        attributes.sort_unstable();
+        let [http_only, max_age, path, same_site, secure] = attributes.as_slice() else {
+            panic!("{cookie}")
+        };
+        assert_eq!((*http_only, *path, *secure), ("HttpOnly", "Path=/", "Secure"), "{public}");
+        assert_eq!(*same_site, "SameSite=Strict");
+        assert!(max_age.starts_with("Max-Age="), "{cookie}");
+        assert!(browser.is_in().await, "{public}");
+
+        // Another host of the domain could set a cookie of the plain name.
+        let tossed = Some(format!("token-ledger={secret}"));
+        assert!(!Browser { client: browser.client.clone(), cookie: tossed }.is_in().await);
+
+        let answer = browser.post("/console/sign-out", &[]).await.expect(303);
+        let ended = answer.header("set-cookie");
+        assert!(ended.starts_with("__Host-token-ledger=; Path=/; Max-Age=0; "), "{ended}");
+        assert!(ended.ends_with("; Secure"), "{ended}");
+    }
+    for local in ["http://localhost:8080", "http://127.0.0.1:8080", "http://[::1]:8080"] {
+        let mut browser = Browser { client: app.known_as(local), cookie: None };
+        let answer = browser.sign_in("ada@example.com", PASSWORD).await.expect(303);
+        let cookie = answer.header("set-cookie");
+        assert!(cookie.starts_with("token-ledger=") && !cookie.contains("Secure"), "{cookie}");
+        assert!(browser.is_in().await, "{local}");
+    }
+}

@@ -71,3 +71,13 @@ async fn verification_and_introspection_of_bad_tokens_are_never_throttled() {
     let secret = token["token"].as_str().expect("a secret");
     test.nobody.with(secret).get("/v1/verify").await.expect(200);
 }
+
+#[tokio::test]
+async fn who_shows_no_client_tries_none_out() {
+    let test = TestApp::new().await;
+    let form = "application/x-www-form-urlencoded";
+    for _ in 0..MANY {
+        let call = test.nobody.post("/oauth/token");
+        call.text(form, "grant_type=client_credentials").await.expect(401);
+    }
+}

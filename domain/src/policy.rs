@@ -145,3 +145,48 @@ impl Policy {
         if scopes.is_empty() { Ok(()) } else { Err(PolicyViolation::AllowedScopes { scopes }) }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What whoever is refused is told: the rule's name, whose it is, its bound, the field.
+    #[test]
+    fn a_violation_names_its_rule_and_the_rule_is_the_one_that_was_broken() {
+        let scopes = |text: &str| text.parse::<ScopeSet>().unwrap();
+        let policy = Policy {
+            max_validity_seconds: 3600,
+            max_grace_seconds: 60,
+            allowed_scopes: Some(scopes("employees")),
+        };
+        let told = |violation: PolicyViolation| {
+            (violation.rule(), violation.is_companys_own(), violation.limit(), violation.field())
+        };
+        assert_eq!(
+            told(policy.validity(Some(3601)).unwrap_err()),
+            ("max_validity_seconds", true, Some(3600), "expires_in_seconds")
+        );
+        assert_eq!(
+            told(policy.validity(Some(59)).unwrap_err()),
+            ("min_validity_seconds", false, Some(60), "expires_in_seconds")
+        );
+        for asked in [61, -1] {
+            assert_eq!(
+                told(policy.grace(asked).unwrap_err()),
+                ("max_grace_seconds", true, Some(60), "grace_period_seconds")
+            );
+        }
+        let refused = policy.scopes(&scopes("employees positions")).unwrap_err();
+        assert_eq!(refused, PolicyViolation::AllowedScopes { scopes: scopes("positions") });
+        assert_eq!(told(refused), ("allowed_scopes", true, None, "scopes"));
+    }
+
+    #[test]
+    fn what_is_at_the_bound_breaks_no_rule() {
+        let policy = Policy::default();
+        assert_eq!(policy.validity(Some(MIN_VALIDITY_SECONDS)), Ok(60));
+        assert_eq!(policy.validity(Some(DEFAULT_VALIDITY_SECONDS)), Ok(604_800));
+        assert_eq!(policy.grace(0), Ok(0));
+        assert_eq!(policy.grace(DEFAULT_MAX_GRACE_SECONDS), Ok(86_400));
+    }
+}

@@ -52,6 +52,10 @@ fn register() -> CompanyCommand {
     CompanyCommand::Register { name: name("Acme") }
 }
 
+fn establish() -> CompanyCommand {
+    CompanyCommand::Establish { name: name("Acme"), member_id: member(1), person_id: person(1) }
+}
+
 fn change_policy(policy: &Policy) -> CompanyCommand {
     CompanyCommand::ChangePolicy { policy: policy.clone() }
 }
@@ -168,6 +172,30 @@ mod register {
         assert!(!state.token_rules(&TokenCommand::Delete).oauth_app_enabled);
         assert_eq!(state.token_rules(&TokenCommand::Delete).policy, Policy::default());
         assert!(state.members.is_empty() && state.clients.is_empty());
+    }
+
+    #[test]
+    fn comes_with_the_module_and_the_first_super_admin_all_at_once() {
+        let state = given([]).when(establish().by(Power::Operator)).then([
+            registered(),
+            CompanyEvent::OauthAppEnabled {},
+            added(1, Role::SuperAdmin),
+        ]);
+        assert!(state.exists() && state.oauth_app_enabled);
+        assert_eq!(state.members.len(), 1);
+        // From then on the rules for the last Super Admin hold.
+        given([registered(), CompanyEvent::OauthAppEnabled {}, added(1, Role::SuperAdmin)])
+            .when(remove(1).by(Power::Operator))
+            .then_refused(CompanyRefusal::LastSuperAdmin);
+    }
+
+    #[test]
+    fn of_a_company_that_exists_adds_no_super_admin_to_it() {
+        for events in [vec![registered()], vec![registered(), added(2, Role::SuperAdmin)]] {
+            given(events)
+                .when(establish().by(Power::Operator))
+                .then_refused(CompanyRefusal::Exists);
+        }
     }
 
     #[test]

@@ -13,6 +13,8 @@ pub enum AttemptKind {
     SignIn,
     /// Somebody took records out.
     Export,
+    /// Somebody made a link by which a member sets a password.
+    PasswordLink,
 }
 
 impl AttemptKind {
@@ -22,6 +24,7 @@ impl AttemptKind {
             Self::Denied => "denied",
             Self::SignIn => "sign_in",
             Self::Export => "export",
+            Self::PasswordLink => "password_link",
         }
     }
 }
@@ -30,7 +33,7 @@ impl std::str::FromStr for AttemptKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Denied, Self::SignIn, Self::Export]
+        [Self::Denied, Self::SignIn, Self::Export, Self::PasswordLink]
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| format!("{text:?} is no kind of attempt"))

@@ -1,5 +1,6 @@
 //! Erasing a person: what names or describes them goes, what they did stays.
 
+use super::input;
 use super::outcome::Changed;
 use super::{App, AppError, Caller};
 use serde::Serialize;
@@ -12,8 +13,6 @@ use uuid::Uuid;
 
 /// Events that are read, and private parts that are erased, at a time.
 const PAGE: usize = 2000;
-/// The longest reason, in characters.
-const MAX_REASON: usize = 500;
 
 /// Which memberships are whose.
 #[derive(Clone, Debug, Default)]
@@ -110,18 +109,15 @@ impl App {
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<Erased>, AppError> {
         let company = caller.company;
-        let reason = reason.trim();
-        if reason.is_empty() || reason.chars().count() > MAX_REASON {
-            let detail = format!("must have 1 to {MAX_REASON} characters: on whose order, and why");
-            return Err(AppError::invalid("reason", detail));
-        }
+        let reason = input::required_reason(Some(reason.to_owned()))
+            .map_err(|problem| AppError::invalid("reason", problem))?;
         let head = self.head(company).await?;
         let operators = self.operators().await?;
         if self.private_parts_of(company, person, &operators, head).await?.known.is_none() {
             return Err(AppError::NotFound("person"));
         }
         let command = CompanyCommand::ErasePerson { person_id: person };
-        let context = caller.context(Some(reason.to_owned()));
+        let context = caller.context(Some(reason));
         let mut request = Request::new(company.0, command);
         request.idempotency = idempotency;
         let executed =

@@ -1,5 +1,6 @@
 //! Members of companies.
 
+use super::attempts::Seen;
 use super::input::{self, Check};
 use super::outcome::{Changed, Listed};
 use super::people::Email;
@@ -10,6 +11,7 @@ use token_ledger_domain::{
     CompanyId, LedgerEvent, MemberId, Name, PersonId, Power, Role, Secret, Timestamp,
 };
 use token_ledger_event_store::{Context, Executed, Request, StoreError};
+use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::people::Account;
 use utoipa::ToSchema;
@@ -125,6 +127,9 @@ impl App {
             }
         };
         let secret = if repeated { None } else { self.link_for_new_member(&account).await? };
+        if secret.is_some() {
+            self.note_password_link(caller, member_id);
+        }
         Ok(Changed { view: MemberView::new(&row, Some(&account)), secret, repeated })
     }
 
@@ -249,8 +254,25 @@ impl App {
         let account =
             self.people.account_of(row.person_id).await?.ok_or(AppError::NotFound("person"))?;
         let secret = self.password_link(row.person_id).await?;
-        tracing::info!(member = %id, by = %caller.actor.id, "a link to set a password was made");
+        self.note_password_link(caller, id);
         Ok((MemberView::new(&row, Some(&account)), secret))
+    }
+
+    /// Keeps for the auditor who can get in as the member from now on.
+    fn note_password_link(&self, caller: &Caller, id: MemberId) {
+        self.note(Seen {
+            kind: AttemptKind::PasswordLink,
+            company: Some(caller.company),
+            actor: Some(caller.actor),
+            method: "POST".to_owned(),
+            // The member is named: the record is about nothing else.
+            route: format!("/v1/companies/{{company_id}}/members/{id}/password-link"),
+            status: 201,
+            problem: None,
+            request_id: caller.request_id.clone(),
+            ip: caller.ip.as_deref().and_then(|ip| ip.parse().ok()),
+            user_agent: caller.user_agent.clone(),
+        });
     }
 
     /// Changes a membership, at the version asked for if one is.

@@ -68,6 +68,9 @@ pub struct Choices {
     pub key_prefix: String,
     /// The prefix of OAuth clients' secrets.
     pub client_prefix: String,
+    /// How many bad API keys, and how many bad secrets of OAuth clients, one network may send at
+    /// once before it is told to wait.
+    pub bad_credentials_per_network: u32,
     /// How a PostgreSQL database is used.
     pub postgres: PostgresChoices,
     /// How the ledger is evidenced.
@@ -81,6 +84,7 @@ impl Default for Choices {
             token_prefix: SecretKind::Token.default_prefix().to_owned(),
             key_prefix: SecretKind::Key.default_prefix().to_owned(),
             client_prefix: SecretKind::Client.default_prefix().to_owned(),
+            bad_credentials_per_network: throttle::BAD_CREDENTIALS_PER_NETWORK,
             postgres: PostgresChoices::default(),
             evidence: EvidenceChoices::default(),
         }
@@ -207,7 +211,8 @@ impl App {
         entropy: Arc<dyn Entropy>,
         choices: Choices,
     ) -> Result<Arc<Self>, StoreError> {
-        let throttle = throttle::Throttle::new(entropy.bits256());
+        let throttle =
+            throttle::Throttle::new(entropy.bits256(), choices.bad_credentials_per_network);
         let Opened {
             store,
             clock,

@@ -9,7 +9,7 @@ use super::tokens::NewToken;
 use super::view::TokenView;
 use super::{App, AppError, Caller, Conditions};
 use std::collections::BTreeSet;
-use subtle::ConstantTimeEq;
+use subtle::{Choice, ConstantTimeEq};
 use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::token::TokenRefusal;
 use token_ledger_domain::{ClientId, Digest, Secret, Timestamp, TokenId};
@@ -104,18 +104,22 @@ enum Presented {
 impl App {
     /// The client of this identifier, if the secret is a good one of its. Takes the same work
     /// whether the client is unknown or the secret is wrong.
-    pub fn authenticate_client(&self, client_id: &str, secret: &str) -> Option<ActiveClient> {
+    ///
+    /// # Errors
+    /// When it is not; with the client that was named, if there is one.
+    pub fn authenticate_client(
+        &self,
+        client_id: &str,
+        secret: &str,
+    ) -> Result<ActiveClient, Option<ActiveClient>> {
         let id = client_id.parse().unwrap_or(Uuid::nil());
         let client = self.index.client(ClientId(id));
-        let given = Digest::of(secret);
-        let now = self.now();
-        let nothing = Digest([0; 32]);
-        let (current, previous) = client.as_ref().map_or((nothing, nothing), |client| {
-            let previous = client.previous.filter(|(_, end)| *end > now);
-            (client.digest, previous.map_or(nothing, |(digest, _)| digest))
-        });
-        let good = given.0.ct_eq(&current.0) | given.0.ct_eq(&previous.0);
-        client.filter(|_| bool::from(good))
+        let same = |one: &Digest, other: &Digest| one.0.ct_eq(&other.0);
+        let good = is_good(client.as_ref(), &Digest::of(secret), self.now(), same);
+        match client {
+            Some(client) if good => Ok(client),
+            named => Err(named),
+        }
     }
 
     /// Creates a token for a client.
@@ -249,6 +253,23 @@ impl App {
     }
 }
 
+/// Whether a secret is one that a client has, now. As much is compared where there is no client,
+/// or it has no old secret.
+fn is_good(
+    client: Option<&ActiveClient>,
+    given: &Digest,
+    now: Timestamp,
+    mut same: impl FnMut(&Digest, &Digest) -> Choice,
+) -> bool {
+    let nothing = Digest([0; 32]);
+    let (current, previous) = client.map_or((nothing, nothing), |client| {
+        let previous = client.previous.filter(|(_, end)| *end > now);
+        (client.digest, previous.map_or(nothing, |(digest, _)| digest))
+    });
+    let good = same(given, &current) | same(given, &previous);
+    client.is_some() && bool::from(good)
+}
+
 fn granted(changed: Changed<TokenView>, issued_at: Timestamp) -> Result<Granted, GrantRefusal> {
     let Changed { view, secret, .. } = changed;
     let secret =
@@ -257,4 +278,57 @@ fn granted(changed: Changed<TokenView>, issued_at: Timestamp) -> Result<Granted,
     let micros = view.expires_at.as_micros() - issued_at.as_micros();
     let expires_in = (micros + 500_000).div_euclid(1_000_000);
     Ok(Granted { name: view.name, secret, issued_at, expires_in, scopes: view.scopes })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use token_ledger_domain::{CompanyId, Name, ScopeSet};
+
+    const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
+
+    fn client(previous: Option<(&str, i64)>) -> ActiveClient {
+        ActiveClient {
+            client_id: ClientId(Uuid::from_u128(1)),
+            company_id: CompanyId(Uuid::from_u128(2)),
+            name: Name::new("HR portal").unwrap(),
+            scopes: ScopeSet::default(),
+            digest: Digest::of("current"),
+            previous: previous.map(|(secret, left)| (Digest::of(secret), NOW.plus_seconds(left))),
+        }
+    }
+
+    /// Whether the secret is good, and how many digests were compared for it.
+    fn checked(client: Option<&ActiveClient>, secret: &str) -> (bool, usize) {
+        let mut compared = 0;
+        let good = is_good(client, &Digest::of(secret), NOW, |one, other| {
+            compared += 1;
+            one.0.ct_eq(&other.0)
+        });
+        (good, compared)
+    }
+
+    #[test]
+    fn known_and_unknown_clients_take_the_same_work() {
+        let (plain, graced, over) =
+            (client(None), client(Some(("old", 1))), client(Some(("old", 0))));
+        for (client, secret, good) in [
+            (None, "current", false),
+            (Some(&plain), "wrong", false),
+            (Some(&plain), "current", true),
+            (Some(&plain), "old", false),
+            (Some(&graced), "wrong", false),
+            (Some(&graced), "current", true),
+            (Some(&graced), "old", true),
+            (Some(&over), "old", false),
+        ] {
+            assert_eq!(checked(client, secret), (good, 2), "{secret} of {client:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_whose_digest_is_nothing_is_nobodys() {
+        let same = |one: &Digest, other: &Digest| one.0.ct_eq(&other.0);
+        assert!(!is_good(None, &Digest([0; 32]), NOW, same));
+    }
 }

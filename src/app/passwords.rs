@@ -6,6 +6,7 @@ use argon2::{Argon2, Params};
 use std::fmt;
 use std::num::NonZero;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use token_ledger_event_store::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -55,23 +56,35 @@ impl Password {
 
 /// Turns at hashing: each takes 19 MiB and a core for a while.
 #[derive(Clone, Debug)]
-pub struct Turns(Arc<Semaphore>);
+pub struct Turns {
+    free: Arc<Semaphore>,
+    /// How many passwords were hashed or compared.
+    taken: Arc<AtomicU64>,
+}
 
 impl Default for Turns {
     fn default() -> Self {
         let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self(Arc::new(Semaphore::new(cores)))
+        Self { free: Arc::new(Semaphore::new(cores)), taken: Arc::default() }
     }
 }
 
 impl Turns {
     async fn next(&self) -> Result<OwnedSemaphorePermit, AppError> {
-        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.0).acquire_owned()).await;
-        turn.map_err(|_| AppError::Busy)?.map_err(|_| AppError::Busy)
+        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.free).acquire_owned()).await;
+        let turn = turn.map_err(|_| AppError::Busy)?.map_err(|_| AppError::Busy)?;
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        metrics::counter!("passwords_hashed_total").increment(1);
+        Ok(turn)
     }
 }
 
 impl App {
+    /// How many passwords were hashed or compared since the start.
+    pub fn passwords_hashed(&self) -> u64 {
+        self.turns.taken.load(Ordering::Relaxed)
+    }
+
     /// What is kept of a password.
     pub(super) async fn hash_password(&self, password: Password) -> Result<String, AppError> {
         let turn = self.turns.next().await?;

@@ -57,10 +57,11 @@ impl Allowance {
     }
 }
 
-/// Of one network: bad API keys. They are too long to be guessed; what is slowed is the noise.
-const KEYS_PER_NETWORK: Allowance = Allowance::new(120, Duration::from_millis(500));
-/// Of one network: bad secrets of OAuth clients.
-const CLIENTS_PER_NETWORK: Allowance = Allowance::new(120, Duration::from_millis(500));
+/// Of one network, unless set otherwise: bad API keys at once, and as many bad secrets of OAuth
+/// clients. They are too long to be guessed; what is slowed is the noise.
+pub const BAD_CREDENTIALS_PER_NETWORK: u32 = 120;
+/// How long it takes until a network that failed so often may do so again.
+const CREDENTIALS_DRAIN_IN: Duration = Duration::from_secs(60);
 /// For one OAuth client, from wherever.
 const CLIENT: Allowance = Allowance::new(60, Duration::from_secs(1));
 /// Of one network: bad passwords.
@@ -101,6 +102,8 @@ pub struct Throttle {
     shards: Box<[Shard]>,
     /// Unknown outside, so that nobody can choose what competes for a place.
     seed: [u8; 32],
+    /// Of one network: bad API keys, and bad secrets of OAuth clients.
+    credentials: Allowance,
 }
 
 impl std::fmt::Debug for Throttle {
@@ -110,10 +113,13 @@ impl std::fmt::Debug for Throttle {
 }
 
 impl Throttle {
-    /// Nothing has failed yet. The seed is random.
-    pub fn new(seed: [u8; 32]) -> Self {
+    /// Nothing has failed yet. The seed is random. A network may fail with so many API keys, and
+    /// with so many clients' secrets, at once.
+    pub fn new(seed: [u8; 32], credentials: u32) -> Self {
         let shard = || Mutex::new(vec![[Count::default(); WAYS]; SETS / SHARDS].into());
-        Self { shards: (0..SHARDS).map(|_| shard()).collect(), seed }
+        let credentials = credentials.max(1);
+        let credentials = Allowance::new(credentials, CREDENTIALS_DRAIN_IN / credentials);
+        Self { shards: (0..SHARDS).map(|_| shard()).collect(), seed, credentials }
     }
 
     /// Counts a failure. To be called after the credential was found bad, at the one place that
@@ -129,8 +135,8 @@ impl Throttle {
         now: Timestamp,
     ) -> Result<(), Throttled> {
         let (kind, subject, per_network) = match what {
-            Failed::Key => ("key", None, KEYS_PER_NETWORK),
-            Failed::Client(id) => ("client", Some((id, CLIENT)), CLIENTS_PER_NETWORK),
+            Failed::Key => ("key", None, self.credentials),
+            Failed::Client(id) => ("client", Some((id, CLIENT)), self.credentials),
             Failed::SignIn(account) => ("sign_in", Some((account, ACCOUNT)), SIGN_INS_PER_NETWORK),
         };
         // An address that isn't known is one like any other.
@@ -236,7 +242,7 @@ mod tests {
     const START: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 
     fn throttle() -> Throttle {
-        Throttle::new([7; 32])
+        Throttle::new([7; 32], BAD_CREDENTIALS_PER_NETWORK)
     }
 
     fn ip(text: &str) -> Option<IpAddr> {
@@ -280,13 +286,29 @@ mod tests {
     }
 
     #[test]
+    fn an_operator_says_how_many_credentials_a_network_may_fail_with() {
+        for often in [1, 1000] {
+            let throttle = Throttle::new([7; 32], often);
+            let keys =
+                |throttle: &Throttle, now| throttle.failed(Failed::Key, ip("192.0.2.1"), now);
+            assert_eq!(passed(&throttle, |throttle, _| keys(throttle, START)), often);
+            let minute = START.plus_seconds(60);
+            assert_eq!(passed(&throttle, |throttle, _| keys(throttle, minute)), often);
+            let clients = passed(&throttle, |throttle, n| {
+                throttle.failed(Failed::Client(&n.to_string()), ip("192.0.2.1"), START)
+            });
+            assert_eq!(clients, often);
+        }
+    }
+
+    #[test]
     fn a_neighbourhood_is_counted_too() {
         let throttle = throttle();
         let tried = passed(&throttle, |throttle, n| {
             let from = Ipv4Addr::new(192, 0, 2, u8::try_from(n % 256).unwrap());
             throttle.failed(Failed::Key, Some(from.into()), START)
         });
-        assert_eq!(tried, KEYS_PER_NETWORK.burst * NEIGHBOURHOOD);
+        assert_eq!(tried, BAD_CREDENTIALS_PER_NETWORK * NEIGHBOURHOOD);
         assert_eq!(throttle.failed(Failed::Key, ip("192.0.3.1"), START), Ok(()));
     }
 

@@ -196,7 +196,7 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
                 Command::Verify(verify) => verify.run(&settings).await,
                 Command::Export(export) => export.run(&settings).await,
                 Command::Key(key) => key.run(&settings).await,
-                Command::Openapi => openapi::run(),
+                Command::Openapi => openapi::run(&settings),
             }
         }
     }

@@ -66,6 +66,11 @@ pub(super) struct Serve {
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     max_connections_per_address: Option<usize>,
+    /// Bad API keys, and bad secrets of OAuth clients, that one network may send at once before it
+    /// is told to wait; 120 unless set otherwise
+    #[arg(long, value_name = "N")]
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bad_credentials_per_network: Option<u32>,
     /// How the log is written
     #[arg(long, value_enum)]
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -6,6 +6,7 @@ use super::extract::{Params, PathId, time};
 use super::page::{Page, PageQuery};
 use super::problem::{Answer, Problem};
 use super::reply::{RefusedRead, Reply};
+use super::vocabulary::{self, EventType};
 use super::{RequestInfo, Service};
 use crate::app::AppError;
 use crate::app::audit::{AuditFilter, AuditPage, Export, ExportFormat};
@@ -42,7 +43,7 @@ pub(super) struct EventsQuery {
     token_id: Option<Uuid>,
     /// Of this type; repeatable.
     #[serde(default, rename = "type")]
-    #[param(rename = "type")]
+    #[param(rename = "type", value_type = Vec<EventType>)]
     types: Vec<String>,
     /// Done by this member, key or client.
     actor_id: Option<Uuid>,
@@ -70,7 +71,7 @@ pub(super) struct EventsQuery {
 pub(super) struct EverywhereQuery {
     /// Of this type; repeatable.
     #[serde(default, rename = "type")]
-    #[param(rename = "type")]
+    #[param(rename = "type", value_type = Vec<EventType>)]
     types: Vec<String>,
     /// Done by this member, key or client.
     actor_id: Option<Uuid>,
@@ -93,12 +94,13 @@ pub(super) struct EverywhereQuery {
 #[into_params(parameter_in = Query)]
 pub(super) struct ExportQuery {
     /// `ndjson`, unless asked otherwise, or `csv`.
+    #[param(value_type = Option<vocabulary::ExportFormat>)]
     format: Option<String>,
     /// About this token.
     token_id: Option<Uuid>,
     /// Of this type; repeatable.
     #[serde(default, rename = "type")]
-    #[param(rename = "type")]
+    #[param(rename = "type", value_type = Vec<EventType>)]
     types: Vec<String>,
     /// Done by this member, key or client.
     actor_id: Option<Uuid>,

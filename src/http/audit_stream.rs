@@ -19,7 +19,7 @@ use std::time::Duration;
 use token_ledger_domain::{CompanyId, Digest, Power};
 use token_ledger_event_store::StoreError;
 use tokio::sync::watch;
-use utoipa::IntoParams;
+use utoipa::{IntoParams, ToSchema};
 
 /// How often an idle stream looks whether its caller still may listen.
 const RECHECK: Duration = Duration::from_millis(500);
@@ -37,6 +37,18 @@ pub(super) struct StreamQuery {
     after: Option<u64>,
 }
 
+/// An event of the stream.
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "documents the stream, which is written without it")]
+pub(super) struct StreamedEvent {
+    /// The event's position.
+    id: String,
+    /// The event's type.
+    event: String,
+    /// The event, as the lists have it.
+    data: String,
+}
+
 /// The company's events as they are recorded, as server-sent events: the position is the event's
 /// `id`, its type the `event`, the event itself the `data`.
 #[utoipa::path(
@@ -51,7 +63,7 @@ pub(super) struct StreamQuery {
     ),
     security(("key" = [])),
     responses(
-        (status = 200, description = "Events, until the caller's power ends", body = String,
+        (status = 200, description = "Events, until the caller's power ends", body = StreamedEvent,
             content_type = "text/event-stream"),
         RefusedRead,
     )
@@ -63,14 +75,14 @@ pub(super) async fn stream(
     headers: HeaderMap,
 ) -> Answer<Response> {
     let head = service.app.head(company).await?;
-    let position = match last_event_id(&headers)?.or(query.after) {
-        None => head,
-        Some(position) if position <= head => position,
-        Some(_) => {
+    let last_seen = last_event_id(&headers)?;
+    for (name, position) in [("after", query.after), ("Last-Event-ID", last_seen)] {
+        if position.is_some_and(|position| position > head) {
             let detail = format!("is beyond the end of the ledger, which is at {head}");
-            return Err(Problem::invalid("after", detail));
+            return Err(Problem::invalid(name, detail));
         }
-    };
+    }
+    let position = last_seen.or(query.after).unwrap_or(head);
     let listener = Listener {
         _place: service.app.streams.begin(key.key_id.0)?,
         credential: Digest::of(bearer(&headers).unwrap_or_default()),

@@ -6,6 +6,7 @@ use super::page::{self, NoParams, Page};
 use super::problem::{Answer, Problem};
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::tokens::DeleteQuery;
+use super::vocabulary::{self, NameText, Reason, ScopeName};
 use crate::app::clients::{ClientStatus, NewClient};
 use crate::app::error::Invalid;
 use crate::app::input::Check;
@@ -26,14 +27,14 @@ use utoipa::{IntoParams, ToSchema};
 pub struct NewClientRequest {
     /// Its name: 1 to 100 characters without control characters.
     #[serde(default)]
-    #[schema(required = true, min_length = 1, max_length = 100)]
+    #[schema(required = true, value_type = NameText)]
     name: String,
     /// The data accesses that it may ask for, of those on offer, each once.
     #[serde(default)]
-    #[schema(required = true, min_items = 1)]
+    #[schema(required = true, min_items = 1, value_type = BTreeSet<ScopeName>)]
     scopes: Vec<String>,
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
 }
 
@@ -43,10 +44,10 @@ pub struct NewClientRequest {
 pub struct RotateRequest {
     /// How long the old secret lives on, in seconds, up to the policy's maximum.
     #[serde(default)]
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 31_622_400)]
     grace_period_seconds: i64,
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
 }
 
@@ -57,6 +58,7 @@ pub struct RotateRequest {
 pub struct ClientQuery {
     /// `active` or `deleted`; may be repeated. Active ones unless given.
     #[serde(default)]
+    #[param(value_type = Vec<vocabulary::ClientStatus>)]
     status: Vec<String>,
     /// The most things to answer with; 50 unless given.
     #[param(minimum = 1, maximum = 1000)]

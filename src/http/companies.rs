@@ -6,6 +6,7 @@ use super::extract::{IdempotencyKey, JsonBody, Params};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
+use super::vocabulary::NameText;
 use crate::app::view::CompanyView;
 use crate::app::{Caller, Conditions};
 use axum::extract::State;
@@ -22,7 +23,7 @@ use uuid::Uuid;
 pub struct NewCompany {
     /// Its name: 1 to 100 characters without control characters.
     #[serde(default)]
-    #[schema(required = true, min_length = 1, max_length = 100)]
+    #[schema(required = true, value_type = NameText)]
     name: String,
 }
 

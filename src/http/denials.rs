@@ -1,4 +1,4 @@
-//! What was refused, who signed in and what was exported.
+//! What was refused, who signed in, what was exported, and who made links to set passwords.
 
 use super::Service;
 use super::access::Authenticated;
@@ -116,14 +116,14 @@ pub(super) struct AttemptContext {
     user_agent: Option<String>,
 }
 
-/// A refused request, a sign-in or an export.
+/// A refused request, a sign-in, an export or a link to set a password.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct AttemptView {
     /// The record.
     attempt_id: Uuid,
     /// The company whose resources it was about; the platform's for unknown callers.
     company_id: Uuid,
-    /// `denied`, `sign_in` or `export`.
+    /// `denied`, `sign_in`, `export` or `password_link`.
     kind: &'static str,
     /// When.
     #[schema(value_type = String, format = DateTime)]
@@ -239,6 +239,29 @@ pub(super) async fn exports(
     Params(query): Params<AttemptsQuery>,
 ) -> Answer<Reply> {
     page(&service, company, AttemptKind::Export, query).await
+}
+
+/// Who made links by which members set passwords, newest first; the route names the member. Who
+/// holds such a link gets in as the member. Kept beside the ledger and bounded; `dropped` counts
+/// what was not kept.
+#[utoipa::path(
+    get,
+    path = "/v1/companies/{company_id}/audit/password-links",
+    operation_id = "list_password_links",
+    tag = "audit",
+    params(("company_id" = Uuid, Path, description = "The company"), AttemptsQuery),
+    security(("key" = [])),
+    responses(
+        (status = 200, description = "A page of links that were made", body = AttemptPage),
+        RefusedRead,
+    )
+)]
+pub(super) async fn password_links(
+    State(service): State<Arc<Service>>,
+    Authenticated { company, .. }: Authenticated,
+    Params(query): Params<AttemptsQuery>,
+) -> Answer<Reply> {
+    page(&service, company, AttemptKind::PasswordLink, query).await
 }
 
 async fn page(

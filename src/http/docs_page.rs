@@ -1,10 +1,13 @@
 //! The description of the API as a page for people.
 
+use super::Service;
 use super::html::{escaped, page, prose};
 use super::openapi::document;
+use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
 use std::fmt::Write;
+use std::sync::Arc;
 
 /// The API, for people.
 #[utoipa::path(
@@ -15,8 +18,8 @@ use std::fmt::Write;
     security(()),
     responses((status = 200, description = "A page", body = String, content_type = "text/html"))
 )]
-pub(super) async fn docs() -> Response {
-    let document = serde_json::to_value(document()).unwrap_or_default();
+pub(super) async fn docs(State(service): State<Arc<Service>>) -> Response {
+    let document = document(&service.app.choices.catalogue);
     page("API", &rendered(&document))
 }
 

@@ -147,7 +147,8 @@ impl<S: Sync> FromRequestParts<S> for IfMatch {
         let version = text
             .strip_prefix('"')
             .and_then(|text| text.strip_suffix('"'))
-            .and_then(|text| text.parse().ok());
+            .filter(|digits| digits.len() <= 18 && digits.bytes().all(|b| b.is_ascii_digit()))
+            .and_then(|digits| digits.parse().ok());
         version.map(|version| Self(Some(version))).ok_or_else(|| {
             Problem::invalid("If-Match", "must be the ETag of the thing, such as \"3\", or *")
         })
@@ -164,7 +165,8 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
         let key = value.to_str().unwrap_or_default().trim();
-        if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY {
+        let printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
+        if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY || !printable {
             return Err(Problem::invalid(
                 "Idempotency-Key",
                 "must have 1 to 255 printable ASCII characters",

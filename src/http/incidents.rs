@@ -5,6 +5,7 @@ use super::extract::{IdempotencyKey, JsonBody, Params, PathId};
 use super::page::NoParams;
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
+use super::vocabulary::{AnyScope, RequiredReason};
 use crate::app::Caller;
 use crate::app::operations::{DeleteAll, OperationView};
 use axum::extract::State;
@@ -22,11 +23,12 @@ pub struct DeleteAllRequest {
     /// Those that this client got.
     client_id: Option<Uuid>,
     /// Those that have this scope.
+    #[schema(value_type = Option<AnyScope>)]
     scope: Option<String>,
     /// Those that this actor created.
     created_by: Option<Uuid>,
     /// Why, for the audit trail.
-    #[schema(required = true, min_length = 1, max_length = 500)]
+    #[schema(required = true, value_type = RequiredReason)]
     reason: Option<String>,
 }
 

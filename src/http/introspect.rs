@@ -2,7 +2,7 @@
 
 use super::denials::Denied;
 use super::envelope::{REQUEST_ID, method_name, user_agent};
-use super::oauth::client_auth::{self, Basic, Credentials};
+use super::oauth::client_auth::{self, BadClient, Basic, Credentials};
 use super::oauth::params::Params;
 use super::verify::{Verification, credential, guarded};
 use crate::app::attempts::Seen;
@@ -33,9 +33,17 @@ const BEARER_CHALLENGE: &str = "Bearer realm=\"token-ledger\"";
 #[expect(dead_code, reason = "documents the form, which is read without it")]
 pub(super) struct IntrospectionForm {
     /// The token's secret.
+    #[schema(min_length = 1)]
     token: String,
     /// Makes no difference.
+    #[schema(nullable = false)]
     token_type_hint: Option<String>,
+    /// The client, where the caller is one and does not come by Basic.
+    #[schema(nullable = false)]
+    client_id: Option<String>,
+    /// The client's secret, where it does not come by Basic.
+    #[schema(nullable = false)]
+    client_secret: Option<String>,
 }
 
 /// What introspection answers. Of a token that is not active, it says nothing else.
@@ -307,8 +315,13 @@ async fn read_from_body(
 }
 
 /// The refusal of a client that did not prove who it is.
-fn bad_client(throttled: Option<Throttled>) -> Refusal {
-    Refusal { challenge: Some(BASIC_CHALLENGE), bad: Some(Bad::Client(throttled)), ..UNKNOWN }
+fn bad_client(BadClient { named, throttled }: BadClient) -> Refusal {
+    Refusal {
+        challenge: Some(BASIC_CHALLENGE),
+        caller: named,
+        bad: Some(Bad::Client(throttled)),
+        ..UNKNOWN
+    }
 }
 
 /// Whose tokens the caller may introspect, by the `Authorization` header.

@@ -5,8 +5,9 @@ use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params, PathId};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
-use super::tokens::{DeleteQuery, RefreshRequest};
-use crate::app::keys::NewKey;
+use super::tokens::DeleteQuery;
+use super::vocabulary::{KeyScopeName, NameText, Reason};
+use crate::app::keys::{NewKey, Renewal};
 use crate::app::outcome::Changed;
 use crate::app::view::KeyView;
 use crate::app::{Caller, Conditions};
@@ -23,19 +24,42 @@ use utoipa::ToSchema;
 pub struct NewKeyRequest {
     /// Its name: 1 to 100 characters without control characters.
     #[serde(default)]
-    #[schema(required = true, min_length = 1, max_length = 100)]
+    #[schema(required = true, value_type = NameText)]
     name: String,
     /// Its scopes: `ledger.admin`, `ledger.audit`, `ledger.introspect`; `ledger.operator` for keys
     /// of the platform.
     #[serde(default)]
-    #[schema(required = true, min_items = 1)]
+    #[schema(required = true, min_items = 1, value_type = BTreeSet<KeyScopeName>)]
     scopes: Vec<String>,
     /// Length of its first term, in seconds; 90 days unless given.
     #[schema(minimum = 60, maximum = 31_622_400)]
     expires_in_seconds: Option<i64>,
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
+}
+
+/// What a refresh of a key shall be like.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct KeyRefreshRequest {
+    /// How long the old secret lives on, in seconds, up to a day.
+    #[serde(default)]
+    #[schema(minimum = 0, maximum = 86_400)]
+    grace_period_seconds: i64,
+    /// Length of the new term, in seconds; 90 days unless given.
+    #[schema(minimum = 60, maximum = 31_622_400)]
+    expires_in_seconds: Option<i64>,
+    /// Why, for the audit trail.
+    #[schema(value_type = Option<Reason>)]
+    reason: Option<String>,
+}
+
+impl From<KeyRefreshRequest> for Renewal {
+    fn from(request: KeyRefreshRequest) -> Self {
+        let KeyRefreshRequest { grace_period_seconds, expires_in_seconds, reason } = request;
+        Self { grace_period_seconds, expires_in_seconds, reason }
+    }
 }
 
 /// A key with its secret, which is shown this once.
@@ -127,7 +151,7 @@ pub async fn get(
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
     ),
-    request_body = RefreshRequest,
+    request_body = KeyRefreshRequest,
     responses((status = 200, description = "The key", body = KeyWithSecret), RefusedChange),
 )]
 pub async fn refresh(
@@ -137,7 +161,7 @@ pub async fn refresh(
     _: Params<NoParams>,
     IfMatch(expected_version): IfMatch,
     key: IdempotencyKey,
-    body: JsonBody<RefreshRequest>,
+    body: JsonBody<KeyRefreshRequest>,
 ) -> Answer<Reply> {
     let idempotency = key.of(&caller.credential, body.hash);
     let conditions = Conditions { expected_version, idempotency };

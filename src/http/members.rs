@@ -6,6 +6,7 @@ use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::tokens::DeleteQuery;
+use super::vocabulary::{EmailAddress, NameText, Reason, RoleName};
 use crate::app::members::{MemberView, NewMember};
 use crate::app::{Caller, Conditions};
 use crate::console::paths;
@@ -22,17 +23,17 @@ use utoipa::ToSchema;
 pub struct NewMemberRequest {
     /// The person's e-mail address. One address is one account, over all companies.
     #[serde(default)]
-    #[schema(required = true, max_length = 254)]
+    #[schema(required = true, value_type = EmailAddress)]
     email: String,
     /// `auditor` or `super_admin`; `operator` for members of the platform.
     #[serde(default)]
-    #[schema(required = true)]
+    #[schema(required = true, value_type = RoleName)]
     role: String,
     /// What the person is called; kept where the account is new.
-    #[schema(min_length = 1, max_length = 100)]
+    #[schema(value_type = Option<NameText>)]
     name: Option<String>,
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
 }
 
@@ -42,10 +43,10 @@ pub struct NewMemberRequest {
 pub struct RoleChange {
     /// `auditor` or `super_admin`; `operator` for members of the platform.
     #[serde(default)]
-    #[schema(required = true)]
+    #[schema(required = true, value_type = RoleName)]
     role: String,
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
 }
 

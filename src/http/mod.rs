@@ -10,6 +10,7 @@ pub mod audit_stream;
 pub mod clients;
 pub mod companies;
 pub mod denials;
+mod described;
 pub mod docs_page;
 mod envelope;
 pub mod extract;
@@ -34,6 +35,7 @@ pub mod routes;
 pub mod token_list;
 pub mod tokens;
 pub mod verify;
+mod vocabulary;
 
 pub use envelope::RequestInfo;
 pub use proxies::{ForwardedHeader, OverTls, Proxies};

@@ -4,10 +4,15 @@
 //! holds this list against the routes.
 
 use super::{
-    audit, audit_stream, clients, companies, denials, docs_page, html, incidents, introspect, keys,
-    log, members, oauth, ops, people, policy, problems_page, projections, tokens, verify,
+    Service, audit, audit_stream, clients, companies, denials, described, docs_page, html,
+    incidents, introspect, keys, log, members, oauth, ops, people, policy, problems_page,
+    projections, tokens, verify, vocabulary,
 };
 use axum::Json;
+use axum::extract::State;
+use serde_json::Value;
+use std::sync::Arc;
+use token_ledger_domain::Catalogue;
 use utoipa::openapi::security::{Http, HttpAuthScheme, SecurityScheme};
 use utoipa::openapi::{Components, OpenApi as Description};
 use utoipa::{Modify, OpenApi};
@@ -89,6 +94,7 @@ use utoipa::{Modify, OpenApi};
         denials::denials,
         denials::sign_ins,
         denials::exports,
+        denials::password_links,
         log::checkpoint,
         log::checkpoints,
         log::key,
@@ -110,7 +116,20 @@ use utoipa::{Modify, OpenApi};
         docs_page::docs,
         html::style,
     ),
-    components(schemas(oauth::published::BadClient)),
+    components(schemas(
+        oauth::published::BadClient,
+        vocabulary::AnyScope,
+        vocabulary::ClientStatus,
+        vocabulary::EventType,
+        vocabulary::ExportFormat,
+        vocabulary::GrantType,
+        vocabulary::KeyScopeName,
+        vocabulary::OptionalName,
+        vocabulary::RoleName,
+        vocabulary::ScopeName,
+        vocabulary::TokenOrder,
+        vocabulary::TokenStatus,
+    )),
     security(("key" = [])),
     modifiers(&Schemes)
 )]
@@ -145,9 +164,11 @@ impl Modify for Schemes {
     }
 }
 
-/// The description of the API.
-pub fn document() -> Description {
-    Document::openapi()
+/// The description of the API, where these data accesses are on offer.
+pub fn document(catalogue: &Catalogue) -> Value {
+    let mut document = serde_json::to_value(Document::openapi()).unwrap_or_default();
+    described::complete(&mut document, catalogue);
+    document
 }
 
 /// The description of the API (OpenAPI 3.1).
@@ -159,6 +180,6 @@ pub fn document() -> Description {
     security(()),
     responses((status = 200, description = "An OpenAPI document", body = Object))
 )]
-pub(super) async fn openapi_json() -> Json<Description> {
-    Json(document())
+pub(super) async fn openapi_json(State(service): State<Arc<Service>>) -> Json<Value> {
+    Json(document(&service.app.choices.catalogue))
 }

@@ -4,6 +4,7 @@ use super::Service;
 use super::extract::{IdempotencyKey, JsonBody, PathId};
 use super::problem::Answer;
 use super::reply::{RefusedChange, Reply};
+use super::vocabulary::RequiredReason;
 use crate::app::Caller;
 use crate::app::erasure::Erased;
 use axum::extract::State;
@@ -17,7 +18,7 @@ use utoipa::ToSchema;
 #[serde(deny_unknown_fields)]
 pub(super) struct ErasureOrder {
     /// On whose order, and why; it is recorded with the erasure.
-    #[schema(min_length = 1, max_length = 500)]
+    #[schema(value_type = RequiredReason)]
     reason: String,
 }
 

@@ -5,6 +5,7 @@ use super::extract::{IfMatch, JsonBody, Params};
 use super::page::NoParams;
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
+use super::vocabulary::{Reason, ScopeName};
 use crate::app::Caller;
 use crate::app::policy::{NewPolicy, PolicyView, VersionedPolicy};
 use axum::extract::State;
@@ -24,9 +25,10 @@ pub struct PolicyChange {
     #[schema(minimum = 0, maximum = 31_622_400)]
     max_grace_seconds: Option<i64>,
     /// The scopes that tokens may have, at least one; null, or left out, for all on offer.
+    #[schema(value_type = Option<BTreeSet<ScopeName>>, min_items = 1)]
     allowed_scopes: Option<Vec<String>>,
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
 }
 

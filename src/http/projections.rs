@@ -45,7 +45,7 @@ pub async fn list(State(service): State<Arc<Service>>, _: Params<NoParams>) -> A
         ("name" = String, Path, description = "The projection's name, or `all`"),
         ("Idempotency-Key" = Option<String>, Header, description = "Recognises a repeat"),
     ),
-    request_body(content = Option<Nothing>, description = "Nothing is asked for"),
+    request_body(content = Nothing, description = "Nothing is asked for"),
     security(("key" = [])),
     responses(
         (status = 202, description = "It has begun", body = RebuildView, headers(

@@ -108,8 +108,8 @@ impl Routes {
 
 /// All routes of the service.
 pub fn routes(service: Arc<Service>) -> Routes {
-    use Access::{Client, Key, Log, Power, Public};
-    Routes::new(service)
+    use Access::{Client, Key, Power, Public};
+    records(Routes::new(service))
         .get("/v1/whoami", Key, companies::whoami)
         .get("/v1/scopes", Key, companies::scopes)
         .get("/v1/companies", Power(Operator), companies::list)
@@ -172,23 +172,6 @@ pub fn routes(service: Arc<Service>) -> Routes {
             Power(SuperAdmin),
             tokens::end_grace,
         )
-        .get("/v1/companies/{company_id}/tokens/{token_id}/history", Power(Auditor), audit::history)
-        .get("/v1/companies/{company_id}/audit/events", Power(Auditor), audit::events)
-        .get("/v1/companies/{company_id}/audit/export", Power(Auditor), audit::export)
-        .get("/v1/companies/{company_id}/audit/stream", Power(Auditor), audit_stream::stream)
-        .get("/v1/companies/{company_id}/audit/denials", Power(Auditor), denials::denials)
-        .get("/v1/companies/{company_id}/audit/sign-ins", Power(Auditor), denials::sign_ins)
-        .get("/v1/companies/{company_id}/audit/exports", Power(Auditor), denials::exports)
-        .get("/v1/companies/{company_id}/tokens/{token_id}/evidence", Power(Auditor), log::evidence)
-        .post("/v1/companies/{company_id}/people/{person_id}/erase", Power(Operator), people::erase)
-        .get("/v1/companies/{company_id}/log/checkpoint", Log, log::checkpoint)
-        .get("/v1/companies/{company_id}/log/checkpoints", Log, log::checkpoints)
-        .get("/v1/companies/{company_id}/log/key", Log, log::key)
-        .get("/v1/companies/{company_id}/log/tile/entries/{*tile}", Power(Auditor), log::entries)
-        .get("/v1/companies/{company_id}/log/tile/{level}/{*tile}", Log, log::tile)
-        .get("/v1/companies/{company_id}/log/proof", Power(Auditor), log::proof)
-        .get("/v1/companies/{company_id}/log/consistency", Power(Auditor), log::consistency)
-        .get("/v1/audit/events", Power(Operator), audit::events_everywhere)
         .get("/v1/projections", Power(Operator), projections::list)
         .get("/v1/projections/{name}/rebuild", Power(Operator), projections::progress)
         .post("/v1/projections/{name}/rebuild", Power(Operator), projections::rebuild)
@@ -207,6 +190,34 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/docs/style.css", Public, html::style)
         .get("/problems", Public, problems_page::index)
         .get("/problems/{slug}", Public, problems_page::one)
+}
+
+/// What happened: the audit trail, what is beside it, and the evidence.
+fn records(routes: Routes) -> Routes {
+    use Access::{Log, Power};
+    routes
+        .get("/v1/companies/{company_id}/tokens/{token_id}/history", Power(Auditor), audit::history)
+        .get("/v1/companies/{company_id}/audit/events", Power(Auditor), audit::events)
+        .get("/v1/companies/{company_id}/audit/export", Power(Auditor), audit::export)
+        .get("/v1/companies/{company_id}/audit/stream", Power(Auditor), audit_stream::stream)
+        .get("/v1/companies/{company_id}/audit/denials", Power(Auditor), denials::denials)
+        .get("/v1/companies/{company_id}/audit/sign-ins", Power(Auditor), denials::sign_ins)
+        .get("/v1/companies/{company_id}/audit/exports", Power(Auditor), denials::exports)
+        .get(
+            "/v1/companies/{company_id}/audit/password-links",
+            Power(Auditor),
+            denials::password_links,
+        )
+        .get("/v1/companies/{company_id}/tokens/{token_id}/evidence", Power(Auditor), log::evidence)
+        .post("/v1/companies/{company_id}/people/{person_id}/erase", Power(Operator), people::erase)
+        .get("/v1/companies/{company_id}/log/checkpoint", Log, log::checkpoint)
+        .get("/v1/companies/{company_id}/log/checkpoints", Log, log::checkpoints)
+        .get("/v1/companies/{company_id}/log/key", Log, log::key)
+        .get("/v1/companies/{company_id}/log/tile/entries/{*tile}", Power(Auditor), log::entries)
+        .get("/v1/companies/{company_id}/log/tile/{level}/{*tile}", Log, log::tile)
+        .get("/v1/companies/{company_id}/log/proof", Power(Auditor), log::proof)
+        .get("/v1/companies/{company_id}/log/consistency", Power(Auditor), log::consistency)
+        .get("/v1/audit/events", Power(Operator), audit::events_everywhere)
 }
 
 /// The service's router.

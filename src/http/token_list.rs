@@ -3,6 +3,7 @@
 use super::extract::time;
 use super::page;
 use super::problem::Problem;
+use super::vocabulary::{AnyScope, TokenOrder, TokenStatus};
 use crate::app::error::Invalid;
 use crate::app::input::Check;
 use serde::{Deserialize, Serialize};
@@ -23,8 +24,10 @@ const DEFAULT_SORT: &str = "-created_at";
 pub struct TokenQuery {
     /// `active`, `expired` or `deleted`; may be repeated. Active and expired ones unless given.
     #[serde(default)]
+    #[param(value_type = Vec<TokenStatus>)]
     status: Vec<String>,
     /// Those that have this scope.
+    #[param(value_type = Option<AnyScope>)]
     scope: Option<String>,
     /// Those that have this in their name.
     q: Option<String>,
@@ -36,6 +39,7 @@ pub struct TokenQuery {
     expires_before: Option<String>,
     /// `created_at`, `expires_at`, `name` or `last_used_at`, with `-` in front for descending;
     /// `-created_at` unless given.
+    #[param(value_type = Option<TokenOrder>)]
     sort: Option<String>,
     /// The most tokens to answer with; 50 unless given.
     #[param(minimum = 1, maximum = 1000)]

@@ -6,6 +6,7 @@ use super::page::{NoParams, Page};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::token_list::{self, TokenQuery};
+use super::vocabulary::{NameText, Reason, ScopeName};
 use crate::app::keys::Renewal;
 use crate::app::outcome::Changed;
 use crate::app::tokens::NewToken;
@@ -25,18 +26,18 @@ use utoipa::{IntoParams, ToSchema};
 pub struct NewTokenRequest {
     /// Its name: 1 to 100 characters without control characters.
     #[serde(default)]
-    #[schema(required = true, min_length = 1, max_length = 100)]
+    #[schema(required = true, value_type = NameText)]
     name: String,
     /// Its scopes, of those on offer, each once.
     #[serde(default)]
-    #[schema(required = true, min_items = 1)]
+    #[schema(required = true, min_items = 1, value_type = BTreeSet<ScopeName>)]
     scopes: Vec<String>,
     /// Length of its first term, in seconds, up to the policy's maximum; the lesser of seven days
     /// and the maximum unless given.
-    #[schema(minimum = 60)]
+    #[schema(minimum = 60, maximum = 31_622_400)]
     expires_in_seconds: Option<i64>,
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
 }
 
@@ -46,13 +47,13 @@ pub struct NewTokenRequest {
 pub struct RefreshRequest {
     /// How long the old secret lives on, in seconds, up to the policy's maximum.
     #[serde(default)]
-    #[schema(minimum = 0)]
+    #[schema(minimum = 0, maximum = 31_622_400)]
     grace_period_seconds: i64,
     /// Length of the new term, in seconds.
-    #[schema(minimum = 60)]
+    #[schema(minimum = 60, maximum = 31_622_400)]
     expires_in_seconds: Option<i64>,
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
 }
 
@@ -68,7 +69,7 @@ impl From<RefreshRequest> for Renewal {
 #[serde(deny_unknown_fields)]
 pub struct EndGraceRequest {
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
 }
 
@@ -78,10 +79,10 @@ pub struct EndGraceRequest {
 pub struct ChangeRequest {
     /// The whole new set.
     #[serde(default)]
-    #[schema(required = true, min_items = 1)]
+    #[schema(required = true, min_items = 1, value_type = BTreeSet<ScopeName>)]
     scopes: Vec<String>,
     /// Why, for the audit trail.
-    #[schema(max_length = 500)]
+    #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
 }
 
@@ -105,7 +106,11 @@ impl fmt::Debug for FindRequest {
 #[into_params(parameter_in = Query)]
 pub struct DeleteQuery {
     /// Why, for the audit trail; at most 500 characters.
-    #[param(max_length = 500)]
+    #[param(
+        min_length = 1,
+        max_length = 500,
+        pattern = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"
+    )]
     pub reason: Option<String>,
 }
 

@@ -193,11 +193,20 @@ impl TestApp {
 
     /// Nobody, at the same service set to take no credentials in a query.
     pub fn without_query_credentials(&self) -> Client {
+        self.set_up(&self.service.public_url, true)
+    }
+
+    /// Nobody, at the same service with this public URL.
+    pub fn known_as(&self, public_url: &str) -> Client {
+        self.set_up(public_url, false)
+    }
+
+    fn set_up(&self, public_url: &str, no_query_credentials: bool) -> Client {
         let service = Service {
             app: Arc::clone(&self.app),
             proxies: Proxies::default(),
-            public_url: self.service.public_url.clone(),
-            no_query_credentials: true,
+            public_url: public_url.to_owned(),
+            no_query_credentials,
             stopping: self.service.stopping.clone(),
         };
         Client { router: router(Arc::new(service)), key: None }

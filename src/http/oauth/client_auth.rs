@@ -4,6 +4,7 @@ use super::error::OauthError;
 use super::params::{Params, decoded};
 use crate::app::Caller;
 use crate::app::throttle::{Failed, Throttled};
+use crate::http::denials::Denied;
 use crate::http::{RequestInfo, Service};
 use axum::http::{HeaderMap, header};
 use base64::Engine;
@@ -88,11 +89,7 @@ pub(super) fn authenticate(
     params: &Params,
 ) -> Result<(ActiveClient, Caller), OauthError> {
     let credentials = Credentials::of(headers, params)?;
-    let client = match check(service, &credentials, info.ip) {
-        Ok(client) => client,
-        Err(None) => return Err(OauthError::invalid_client()),
-        Err(Some(throttled)) => return Err(OauthError::Failed(Box::new(throttled.into()))),
-    };
+    let client = check(service, &credentials, info.ip)?;
     let caller = Caller {
         company: client.company_id,
         // What a client may do is decided by whose token it is, not by a power.
@@ -107,19 +104,38 @@ pub(super) fn authenticate(
     Ok((client, caller))
 }
 
+/// A client that did not prove who it is.
+#[derive(Clone, Copy, Debug, Default)]
+pub(in crate::http) struct BadClient {
+    /// Whose auditor is to see it: the company of the client that was named, if there is one. Only
+    /// for the record; the caller learns nothing of it.
+    pub(in crate::http) named: Denied,
+    /// Set when that happened too often.
+    pub(in crate::http) throttled: Option<Throttled>,
+}
+
 /// The client with these credentials. Every client that proves who it is, and every one that
 /// fails to, passes here.
 ///
 /// # Errors
-/// When there is none; with a [`Throttled`] when that happened too often.
+/// When there is none.
 pub(in crate::http) fn check(
     service: &Service,
     given: &Credentials,
     ip: Option<IpAddr>,
-) -> Result<ActiveClient, Option<Throttled>> {
+) -> Result<ActiveClient, BadClient> {
     let app = &service.app;
-    app.authenticate_client(&given.client_id, &given.secret)
-        .ok_or_else(|| app.throttle.failed(Failed::Client(&given.client_id), ip, app.now()).err())
+    app.authenticate_client(&given.client_id, &given.secret).map_err(|named| {
+        let named = named.map_or_else(Denied::default, |client| Denied {
+            company: Some(client.company_id),
+            actor: Some(Actor { kind: ActorType::Client, id: client.client_id.0 }),
+        });
+        // Whoever shows nothing tries nothing out.
+        let tried = !given.client_id.is_empty() || !given.secret.is_empty();
+        let counted = tried.then(|| Failed::Client(&given.client_id));
+        let counted = counted.map(|failed| app.throttle.failed(failed, ip, app.now()));
+        BadClient { named, throttled: counted.and_then(Result::err) }
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! What goes wrong, in the words of OAuth (RFC 6749 §5.2, RFC 7009 §2.2.1).
 
+use super::client_auth::BadClient;
 use crate::app::oauth::GrantRefusal;
 use crate::http::problem::{Kind, Problem};
 use axum::Json;
@@ -10,7 +11,10 @@ use std::borrow::Cow;
 use utoipa::{IntoResponses, ToSchema};
 
 /// How a client may prove who it is.
-pub(in crate::http) const BASIC_CHALLENGE: &str = "Basic realm=\"token-ledger\", charset=\"UTF-8\"";
+const BASIC_CHALLENGE: &str = "Basic realm=\"token-ledger\", charset=\"UTF-8\"";
+/// What a client is told that did not prove who it is.
+pub(super) const WHO_ARE_YOU: &str =
+    "The client is unknown, its secret is wrong, or none was sent.";
 
 /// The codes that answers carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +52,8 @@ pub(in crate::http) enum OauthError {
         /// What was wrong and what to do. Never what was sent: that may be a secret.
         description: Cow<'static, str>,
     },
+    /// The client's, which did not prove who it is.
+    BadClient(BadClient),
     /// The service's: the envelope fills in the request's identifier.
     Failed(Box<Problem>),
 }
@@ -55,10 +61,7 @@ pub(in crate::http) enum OauthError {
 impl OauthError {
     /// A refusal with the usual status.
     pub(in crate::http) fn new(code: Code, description: impl Into<Cow<'static, str>>) -> Self {
-        let status = match code {
-            Code::InvalidClient => StatusCode::UNAUTHORIZED,
-            _ => StatusCode::BAD_REQUEST,
-        };
+        let status = StatusCode::BAD_REQUEST;
         Self::Refused { status, code, description: description.into() }
     }
 
@@ -67,12 +70,15 @@ impl OauthError {
         Self::new(Code::InvalidRequest, description)
     }
 
-    /// A client that did not prove who it is.
+    /// A client that did not prove who it is, and named nobody.
     pub(in crate::http) fn invalid_client() -> Self {
-        Self::new(
-            Code::InvalidClient,
-            "The client is unknown, its secret is wrong, or none was sent.",
-        )
+        BadClient::default().into()
+    }
+}
+
+impl From<BadClient> for OauthError {
+    fn from(bad: BadClient) -> Self {
+        Self::BadClient(bad)
     }
 }
 
@@ -120,17 +126,31 @@ impl IntoResponse for OauthError {
     fn into_response(self) -> Response {
         let mut response = match self {
             Self::Refused { status, code, description } => {
-                let body = Json(OauthErrorBody::new(code, &description));
-                let mut response = (status, body).into_response();
-                if status == StatusCode::UNAUTHORIZED {
-                    let challenge = HeaderValue::from_static(BASIC_CHALLENGE);
-                    response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-                }
-                response
+                (status, Json(OauthErrorBody::new(code, &description))).into_response()
             }
+            Self::BadClient(bad) => bad.answered(|| {
+                Json(OauthErrorBody::new(Code::InvalidClient, WHO_ARE_YOU)).into_response()
+            }),
             Self::Failed(problem) => problem.into_response(),
         };
         super::never_cached(response.headers_mut());
+        response
+    }
+}
+
+impl BadClient {
+    /// The answer with this body, or that it happened too often; with what there is to note of it.
+    pub(super) fn answered(self, body: impl FnOnce() -> Response) -> Response {
+        let mut response = if let Some(throttled) = self.throttled {
+            Problem::from(throttled).into_response()
+        } else {
+            let mut response = body();
+            *response.status_mut() = StatusCode::UNAUTHORIZED;
+            let challenge = HeaderValue::from_static(BASIC_CHALLENGE);
+            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
+            response
+        };
+        response.extensions_mut().insert(self.named);
         response
     }
 }
@@ -148,6 +168,9 @@ pub(in crate::http) enum RefusedClient {
     /// The body has more than 64 KiB.
     #[response(status = 413)]
     BodyTooLarge(OauthErrorBody),
+    /// Too many attempts with bad credentials.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(crate::http::problem::ProblemBody),
     /// The service can't do it right now.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(crate::http::problem::ProblemBody),

@@ -4,18 +4,19 @@
 //! Parameters come in the query, as published, in a form or in a JSON body. Nowhere else are
 //! credentials taken from a query; an operator can switch it off here too.
 
-use super::error::{BASIC_CHALLENGE, Code, OauthError, OauthErrorBody};
+use super::error::{Code, OauthError, OauthErrorBody, WHO_ARE_YOU};
 use super::params::{self, BodyKind, Params};
 use super::{client_auth, never_cached, token};
 use crate::app::Caller;
 use crate::app::oauth::{Asked, GrantRefusal, Granted};
 use crate::http::problem::ProblemBody;
+use crate::http::vocabulary::{GrantType, OptionalName};
 use crate::http::{RequestInfo, Service};
 use axum::Json;
 use axum::extract::{Extension, Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use token_ledger_domain::Timestamp;
 use token_ledger_projections::index::ActiveClient;
@@ -23,15 +24,14 @@ use utoipa::{IntoParams, IntoResponses, ToSchema};
 
 /// The published code of a client that is unknown or whose secret is wrong.
 const BAD_CLIENT: u32 = 13_401;
-/// What such a client is told.
-const MESSAGE: &str = "The client is unknown, its secret is wrong, or none was sent.";
 
 /// What all three take; in the query, a form or a JSON body.
-#[derive(Debug, IntoParams, ToSchema)]
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "documents the parameters, which are read without it")]
 pub(in crate::http) struct Shared {
-    /// `client_credentials`.
+    #[param(value_type = Option<GrantType>)]
+    #[schema(value_type = Option<GrantType>)]
     grant_type: Option<String>,
     /// The client.
     client_id: Option<String>,
@@ -40,13 +40,13 @@ pub(in crate::http) struct Shared {
 }
 
 /// What a creation takes besides.
-#[derive(Debug, IntoParams, ToSchema)]
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "documents the parameters, which are read without it")]
 pub(in crate::http) struct Creation {
     /// The token's name; the client's unless given.
-    #[param(max_length = 100)]
-    #[schema(max_length = 100)]
+    #[param(value_type = Option<OptionalName>)]
+    #[schema(value_type = Option<OptionalName>)]
     name: Option<String>,
     /// The data accesses, with spaces or commas between them, or repeated; all that the client may
     /// ask for unless given.
@@ -54,12 +54,32 @@ pub(in crate::http) struct Creation {
 }
 
 /// What a refresh or a revocation takes besides.
-#[derive(Debug, IntoParams, ToSchema)]
+#[derive(Debug, Deserialize, IntoParams, ToSchema)]
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "documents the parameters, which are read without it")]
 pub(in crate::http) struct Named {
     /// The token's secret.
     token: Option<String>,
+}
+
+/// The body of a creation. What stands here does not stand in the query too.
+#[derive(Debug, Deserialize, ToSchema)]
+#[expect(dead_code, reason = "documents the body, which is read without it")]
+pub(in crate::http) struct CreationBody {
+    #[serde(flatten)]
+    shared: Shared,
+    #[serde(flatten)]
+    creation: Creation,
+}
+
+/// The body of a refresh or a revocation. What stands here does not stand in the query too.
+#[derive(Debug, Deserialize, ToSchema)]
+#[expect(dead_code, reason = "documents the body, which is read without it")]
+pub(in crate::http) struct NamedBody {
+    #[serde(flatten)]
+    shared: Shared,
+    #[serde(flatten)]
+    named: Named,
 }
 
 /// A token, as published.
@@ -110,6 +130,9 @@ pub(in crate::http) enum RefusedPublished {
     /// The body has more than 64 KiB.
     #[response(status = 413)]
     BodyTooLarge(OauthErrorBody),
+    /// Too many attempts with bad credentials.
+    #[response(status = 429, content_type = "application/problem+json")]
+    TooMany(ProblemBody),
     /// The service can't do it right now.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(ProblemBody),
@@ -119,6 +142,13 @@ pub(in crate::http) enum RefusedPublished {
 #[utoipa::path(
     post, path = "/tokens", operation_id = "published_create", tag = "published",
     params(Shared, Creation),
+    request_body(
+        content(
+            (CreationBody = "application/x-www-form-urlencoded"),
+            (CreationBody = "application/json"),
+        ),
+        description = "The parameters, where they don't stand in the query",
+    ),
     security(("client" = []), ()),
     responses((status = 200, description = "The token", body = PublishedToken), RefusedPublished),
 )]
@@ -140,6 +170,13 @@ pub(in crate::http) async fn create(
 #[utoipa::path(
     post, path = "/tokens/refresh_token", operation_id = "published_refresh", tag = "published",
     params(Shared, Named),
+    request_body(
+        content(
+            (NamedBody = "application/x-www-form-urlencoded"),
+            (NamedBody = "application/json"),
+        ),
+        description = "The parameters, where they don't stand in the query",
+    ),
     security(("client" = []), ()),
     responses((status = 200, description = "The token", body = PublishedToken), RefusedPublished),
 )]
@@ -159,6 +196,13 @@ pub(in crate::http) async fn refresh(
 #[utoipa::path(
     post, path = "/revoke", operation_id = "published_revoke", tag = "published",
     params(Shared, Named),
+    request_body(
+        content(
+            (NamedBody = "application/x-www-form-urlencoded"),
+            (NamedBody = "application/json"),
+        ),
+        description = "The parameters, where they don't stand in the query",
+    ),
     security(("client" = []), ()),
     responses(
         (status = 200, description = "It opens nothing any more", body = Nothing),
@@ -260,23 +304,23 @@ impl<E: Into<OauthError>> From<E> for Published {
 
 impl IntoResponse for Published {
     fn into_response(self) -> Response {
-        let Self(OauthError::Refused { status, code: Code::InvalidClient, .. }) = self else {
+        let Self(OauthError::BadClient(bad)) = self else {
             return self.0.into_response();
         };
-        let problem = ProblemBody {
-            kind: "/problems/unauthorized".to_owned(),
-            title: "Bad client credentials".to_owned(),
-            status: status.as_u16(),
-            detail: MESSAGE.to_owned(),
-            errors: None,
-            rule: None,
-            request_id: None,
-        };
-        let body = BadClient { error_code: BAD_CLIENT, message: MESSAGE, problem };
-        let mut response = (status, Json(body)).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(BASIC_CHALLENGE));
+        let response = bad.answered(|| {
+            let problem = ProblemBody {
+                kind: "/problems/unauthorized".to_owned(),
+                title: "Bad client credentials".to_owned(),
+                status: StatusCode::UNAUTHORIZED.as_u16(),
+                detail: WHO_ARE_YOU.to_owned(),
+                errors: None,
+                rule: None,
+                request_id: None,
+            };
+            let body = BadClient { error_code: BAD_CLIENT, message: WHO_ARE_YOU, problem };
+            let content_type = HeaderValue::from_static("application/problem+json");
+            ([(header::CONTENT_TYPE, content_type)], Json(body)).into_response()
+        });
         uncached(response)
     }
 }

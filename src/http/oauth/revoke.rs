@@ -14,12 +14,16 @@ use utoipa::ToSchema;
 #[expect(dead_code, reason = "documents the form, which is read without it")]
 pub(in crate::http) struct RevocationForm {
     /// The token's secret.
+    #[schema(min_length = 1)]
     token: String,
     /// Makes no difference.
+    #[schema(nullable = false)]
     token_type_hint: Option<String>,
     /// The client, where it does not come by Basic.
+    #[schema(nullable = false)]
     client_id: Option<String>,
     /// The client's secret, where it does not come by Basic.
+    #[schema(nullable = false)]
     client_secret: Option<String>,
 }
 

@@ -3,6 +3,7 @@
 use super::error::{Code, OauthError, RefusedClient};
 use super::{client_auth, never_cached, params};
 use crate::app::oauth::{Asked, Granted};
+use crate::http::vocabulary::{GrantType, OptionalName};
 use crate::http::{RequestInfo, Service};
 use axum::Json;
 use axum::extract::{Extension, Request, State};
@@ -18,16 +19,19 @@ pub(super) const CLIENT_CREDENTIALS: &str = "client_credentials";
 #[derive(Debug, ToSchema)]
 #[expect(dead_code, reason = "documents the form, which is read without it")]
 pub(in crate::http) struct TokenForm {
-    /// `client_credentials`.
+    #[schema(value_type = GrantType)]
     grant_type: String,
     /// The scopes, space-delimited, of those that the client may ask for; all of them unless given.
+    #[schema(nullable = false)]
     scope: Option<String>,
     /// The token's name; the client's unless given.
-    #[schema(max_length = 100)]
+    #[schema(nullable = false, value_type = Option<OptionalName>)]
     name: Option<String>,
     /// The client, where it does not come by Basic.
+    #[schema(nullable = false)]
     client_id: Option<String>,
     /// The client's secret, where it does not come by Basic.
+    #[schema(nullable = false)]
     client_secret: Option<String>,
 }
 

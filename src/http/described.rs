@@ -1,0 +1,141 @@
+//! What the annotations of single operations can't say: what holds for all of them, and what the
+//! operator chose.
+
+use serde_json::{Value, json};
+use token_ledger_domain::event::EVENT_TYPES;
+use token_ledger_domain::{Catalogue, KeyScope};
+
+/// `If-Match` as [`super::extract::IfMatch`] reads it.
+const ETAG: &str = "^(\\*|\"[0-9]{1,18}\")$";
+/// `Idempotency-Key` as [`super::extract::IdempotencyKey`] reads it.
+const PRINTABLE: &str = "^[!-~]([ -~]*[!-~])?$";
+
+/// A scope (RFC 6749 §3.3).
+const SCOPE: &str = r"^[!#-\[\]-~]+$";
+/// Something to see, and no control characters.
+const NAME: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
+/// As [`NAME`], or nothing.
+const NAME_OR_NOTHING: &str = r"^([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*)?$";
+/// No control characters but line breaks and tabs.
+const TEXT: &str = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$";
+/// As [`TEXT`], with something to see.
+const SOME_TEXT: &str = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$";
+/// An e-mail address as [`crate::app::people::Email`] reads it.
+const EMAIL: &str = r#"^[^\s\u0000-\u001f\u007f-\u009f@<>()\[\],;:\\"]+@[^\s\u0000-\u001f\u007f-\u009f@<>()\[\],;:\\".]+(\.[^\s\u0000-\u001f\u007f-\u009f@<>()\[\],;:\\".]+)*$"#;
+
+/// Completes the description.
+pub(super) fn complete(document: &mut Value, catalogue: &Catalogue) {
+    for (name, shape) in vocabulary(catalogue) {
+        let schema = document.pointer_mut(&format!("/components/schemas/{name}"));
+        if let (Some(Value::Object(schema)), Value::Object(shape)) = (schema, shape) {
+            schema.extend(shape);
+        }
+    }
+    let schemas = document["components"]["schemas"].clone();
+    let paths = document["paths"].as_object_mut();
+    for (path, item) in paths.into_iter().flatten() {
+        for (_, operation) in item.as_object_mut().into_iter().flatten() {
+            let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
+            for parameter in parameters.into_iter().flatten() {
+                describe_parameter(path, parameter);
+            }
+            if let Some(body) = operation.get_mut("requestBody") {
+                describe_body(body, &schemas);
+            }
+        }
+    }
+}
+
+/// What each of [`super::vocabulary`] may be.
+fn vocabulary(catalogue: &Catalogue) -> Vec<(&'static str, Value)> {
+    let scopes: Vec<&str> = catalogue.iter().map(|(scope, _)| scope.as_str()).collect();
+    let key_scopes: Vec<&str> = KeyScope::ALL.iter().map(|scope| scope.as_str()).collect();
+    let event_types: Vec<&str> = EVENT_TYPES.iter().map(|(name, _)| *name).collect();
+    let orders = ["created_at", "expires_at", "name", "last_used_at"];
+    let orders: Vec<String> =
+        orders.iter().flat_map(|name| [(*name).to_owned(), format!("-{name}")]).collect();
+    vec![
+        ("ScopeName", json!({"enum": scopes})),
+        ("KeyScopeName", json!({"enum": key_scopes})),
+        ("EventType", json!({"enum": event_types})),
+        ("RoleName", json!({"enum": ["auditor", "super_admin", "operator"]})),
+        ("TokenStatus", json!({"enum": ["active", "expired", "deleted"]})),
+        ("ClientStatus", json!({"enum": ["active", "deleted"]})),
+        ("TokenOrder", json!({"enum": orders})),
+        ("ExportFormat", json!({"enum": ["ndjson", "csv"]})),
+        ("GrantType", json!({"enum": ["client_credentials"]})),
+        ("NameText", json!({"minLength": 1, "maxLength": 100, "pattern": NAME})),
+        ("OptionalName", json!({"maxLength": 100, "pattern": NAME_OR_NOTHING})),
+        ("Reason", json!({"maxLength": 500, "pattern": TEXT})),
+        ("RequiredReason", json!({"minLength": 1, "maxLength": 500, "pattern": SOME_TEXT})),
+        ("EmailAddress", json!({"maxLength": 254, "format": "email", "pattern": EMAIL})),
+        ("AnyScope", json!({"minLength": 1, "maxLength": 100, "pattern": SCOPE})),
+    ]
+}
+
+fn describe_parameter(path: &str, parameter: &mut Value) {
+    let in_query = parameter["in"] == "query";
+    let name = parameter["name"].as_str().unwrap_or_default().to_owned();
+    let schema = &mut parameter["schema"];
+    without_null(schema);
+    match name.as_str() {
+        "If-Match" => schema["pattern"] = json!(ETAG),
+        "Idempotency-Key" => {
+            schema["pattern"] = json!(PRINTABLE);
+            schema["minLength"] = json!(1);
+            schema["maxLength"] = json!(255);
+        }
+        _ => {}
+    }
+    // A parameter without a value is refused there: it is not what the caller meant.
+    if in_query && path.starts_with("/v1/") && !path.starts_with("/v1/verify") {
+        let text = if schema["type"] == "array" { &mut schema["items"] } else { schema };
+        if text["type"] == "string" && text.get("minLength").is_none() {
+            text["minLength"] = json!(1);
+        }
+    }
+}
+
+/// A parameter is a text, which may be left out, but can't be null.
+fn without_null(schema: &mut Value) {
+    if let Some(types) = schema["type"].as_array_mut() {
+        types.retain(|name| name != "null");
+        if let [only] = types.as_slice() {
+            schema["type"] = only.clone();
+        }
+    }
+    let Some(choices) = schema["oneOf"].as_array_mut() else { return };
+    choices.retain(|choice| choice["type"] != "null");
+    if let [only] = choices.as_slice() {
+        *schema = only.clone();
+    }
+}
+
+/// A JSON body in which nothing is needed may be left out: it counts as an empty object.
+fn describe_body(body: &mut Value, schemas: &Value) {
+    let reference = body["content"]["application/json"]["schema"]["$ref"].as_str();
+    let name = reference.and_then(|reference| reference.rsplit('/').next());
+    if name.is_some_and(|name| !needs_something(&schemas[name])) {
+        body["required"] = json!(false);
+    }
+}
+
+fn needs_something(schema: &Value) -> bool {
+    let parts = schema["allOf"].as_array();
+    schema.get("required").is_some() || parts.into_iter().flatten().any(needs_something)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parameters_are_never_null() {
+        let mut schema = json!({"type": ["string", "null"]});
+        without_null(&mut schema);
+        assert_eq!(schema, json!({"type": "string"}));
+        let mut schema = json!({"oneOf": [{"type": "null"}, {"$ref": "#/a"}]});
+        without_null(&mut schema);
+        assert_eq!(schema, json!({"$ref": "#/a"}));
+    }
+}
