@@ -86,13 +86,12 @@ impl App {
     /// It must be the one that the logs of this name are signed with: the key of the platform's log
     /// tells.
     async fn take_seed(&self, mut stop: watch::Receiver<bool>) -> Result<(), Unsigned> {
-        let seed = match &self.evidence.choices.seed {
-            Some(chosen) => chosen.clone(),
-            None => {
-                let outside = self.evidence.outside.clone();
-                let entropy = Arc::clone(self.ledger.entropy());
-                blocking(move || outside.seed_or_new(entropy.as_ref())).await?
-            }
+        let seed = if let Some(chosen) = &self.evidence.choices.seed {
+            chosen.clone()
+        } else {
+            let outside = self.evidence.outside.clone();
+            let entropy = Arc::clone(self.ledger.entropy());
+            blocking(move || outside.seed_or_new(entropy.as_ref())).await?
         };
         let platform = CompanyId::PLATFORM;
         let key = LogKey::derive(&seed, self.evidence.origin(platform));
