@@ -241,11 +241,11 @@ async fn a_client_that_does_not_prove_itself_is_shown_to_the_company_whose_clien
     for (path, params) in calls {
         let ask = |id: &str| {
             let body = format!("{params}&client_id={id}&client_secret=typed");
-            test.nobody.post(path).body(form, &body)
+            test.nobody.post(path).text(form, &body)
         };
         let (known, unknown) = (ask(id).await.expect(401), ask(&stranger).await.expect(401));
         // The caller learns nothing of it.
-        assert_eq!(known.body, unknown.body, "{path}");
+        assert_eq!(known.text, unknown.text, "{path}");
         let told = |answer: &support::Answered| {
             let mut names: Vec<String> =
                 answer.headers.iter().map(|(name, _)| name.to_string()).collect();

@@ -91,7 +91,7 @@ async fn create_on(
     is_over: Arc<AtomicBool>,
     acknowledged: Arc<AtomicUsize>,
 ) -> Vec<Asked> {
-    let with_keys = number % 2 == 0;
+    let with_keys = number.is_multiple_of(2);
     let mut asked = Vec::new();
     for count in 0.. {
         if is_over.load(Ordering::SeqCst) {

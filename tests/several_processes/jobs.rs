@@ -178,12 +178,12 @@ async fn an_operation_that_was_left_is_gone_on_with() {
     let order = serde_json::json!({"scope": "positions", "reason": "a leak"});
     let accepted = dies.ask(Method::POST, "/tokens/delete-all", Some(order)).await.expect(202);
     let below = format!("/tokens/delete-all/{}", accepted.field("operation_id"));
-    let state = || stays.ask(Method::GET, &below, None);
-    until("it has begun", state, |answer| answer.body["deleted"].as_u64() > Some(0)).await;
+    let progress = || stays.ask(Method::GET, &below, None);
+    until("it has begun", progress, |answer| answer.body["deleted"].as_u64() > Some(0)).await;
     dies.serving.kill();
     let left = || stays.ask(Method::GET, "/tokens?status=active", None);
     until("all are deleted", left, is_none_left).await;
-    let done = until("it is done", state, |answer| answer.body["state"] == "done").await;
+    let done = until("it is done", progress, |answer| answer.body["state"] == "done").await;
     assert_eq!(done.body["deleted"], MANY);
     stays.stop();
     stage.check();
