@@ -45,8 +45,8 @@ pub fn start(app: &Arc<App>, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
         match app.take_seed(stop.clone()).await {
             Ok(()) => run(&app, stop).await,
             Err(error) => {
-                tracing::error!(%error, "checkpoints can't be signed");
                 *app.evidence.disabled.write() = Some(error.to_string());
+                tracing::error!(%error, "checkpoints can't be signed");
             }
         }
     })

@@ -98,13 +98,13 @@ fn describe_parameter(path: &str, parameter: &mut Value) {
 
 /// A parameter is a text, which may be left out, but can't be null.
 fn without_null(schema: &mut Value) {
-    if let Some(types) = schema["type"].as_array_mut() {
+    if let Some(types) = schema.get_mut("type").and_then(Value::as_array_mut) {
         types.retain(|name| name != "null");
         if let [only] = types.as_slice() {
             schema["type"] = only.clone();
         }
     }
-    let Some(choices) = schema["oneOf"].as_array_mut() else { return };
+    let Some(choices) = schema.get_mut("oneOf").and_then(Value::as_array_mut) else { return };
     choices.retain(|choice| choice["type"] != "null");
     if let [only] = choices.as_slice() {
         *schema = only.clone();

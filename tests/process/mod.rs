@@ -229,6 +229,8 @@ pub fn ended(command: &mut Command) -> Ended {
 pub struct Serving {
     child: Child,
     pub base: String,
+    /// What it said before it listened.
+    before: Vec<String>,
     stderr: mpsc::Receiver<String>,
 }
 
@@ -256,22 +258,20 @@ impl Serving {
                 let _ = sender.send(line);
             }
         });
-        Self { child, base: String::new(), stderr }
+        Self { child, base: String::new(), before: Vec::new(), stderr }
     }
 
     /// Waits until it says where it listens.
     pub fn listens(&mut self) {
-        let mut said = String::new();
         self.base = loop {
             let Ok(line) = self.stderr.recv_timeout(PATIENCE) else {
-                panic!("it does not listen; it said: {said}");
+                panic!("it does not listen; it said: {}", self.before.join("\n"));
             };
             if let Some((_, rest)) = line.split_once("listening on ") {
                 let end = rest.find(|c: char| c == '"' || c.is_whitespace()).unwrap_or(rest.len());
                 break rest[..end].to_owned();
             }
-            said.push_str(&line);
-            said.push('\n');
+            self.before.push(line);
         };
     }
 
@@ -298,9 +298,12 @@ impl Serving {
         assert!(sent.success());
     }
 
-    /// Waits until it says something with this text in it.
+    /// Waits until it has said something with this text in it.
     #[track_caller]
     pub fn says(&self, text: &str) -> String {
+        if let Some(line) = self.before.iter().find(|line| line.contains(text)) {
+            return line.clone();
+        }
         loop {
             let line = self.stderr.recv_timeout(PATIENCE).expect("it goes on and says it");
             if line.contains(text) {
