@@ -539,6 +539,18 @@ async fn a_kill_at_any_moment_neither_loses_nor_doubles_a_leaf() {
     place.run(&["verify"]).done();
 }
 
+#[test]
+fn a_kill_between_the_naming_of_the_key_and_the_first_checkpoint_leaves_all_in_order() {
+    let place = Place::new();
+    place.setup("Acme");
+    place.serve(&[]).stop();
+    place.run(&["verify"]).done();
+    // What a first start has written when it is killed there.
+    place.alter("DELETE FROM log_checkpoints; UPDATE log_heads SET size = 0;");
+    std::fs::remove_dir_all(place.evidence()).expect("what is kept outside can go");
+    place.run(&["verify"]).done();
+}
+
 #[tokio::test]
 async fn a_tree_that_stands_still_is_told() {
     let place = Place::new();

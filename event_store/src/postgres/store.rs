@@ -137,7 +137,10 @@ impl Store for PgStore {
         after_position: u64,
         last_position: u64,
     ) -> Result<Vec<(u64, StoredPrivate)>, StoreError> {
-        read::private_range(self.database.pool(), company, after_position, last_position).await
+        let mut lent = self.database.lend().await?;
+        let found = read::private_range(&mut *lent, company, after_position, last_position);
+        let found = in_time(found).await;
+        lent.settle(found)
     }
 
     async fn snapshots(
