@@ -8,6 +8,7 @@ use axum::body::Body;
 use axum::http::{Request as HttpRequest, header};
 use http_body_util::BodyExt;
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 use std::sync::Arc;
 use support::{Bench, folder, new_id, percentile};
 use token_ledger::app::members::NewMember;
@@ -20,6 +21,7 @@ use token_ledger_domain::{Catalogue, CompanyId, Name, Secret, Timestamp, TokenId
 use token_ledger_event_store::sqlite::Access;
 use token_ledger_event_store::{Clock, Entropy, Request, SystemClock, SystemEntropy};
 use token_ledger_projections::ReadModels;
+use token_ledger_projections::index::Use;
 use tokio::sync::watch;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -161,7 +163,13 @@ async fn fill(bench: &Bench, company: CompanyId) {
         let deleted: Vec<_> = gone.map(|id| Request::new(*id, TokenCommand::Delete)).collect();
         bench.execute(company, &deleted).await;
         let now = SystemClock.now();
-        let uses = chunk.iter().step_by(2).map(|id| (company, TokenId(*id), now)).collect();
+        let noted = |id: &Uuid| Use {
+            company_id: company,
+            token_id: TokenId(*id),
+            at: now,
+            from: Some(IpAddr::from([192, 0, 2, 1])),
+        };
+        let uses = chunk.iter().step_by(2).map(noted).collect();
         bench.read.record_uses(uses).await.expect("uses are noted");
     }
 }

@@ -52,6 +52,30 @@ async fn a_good_token_passes_with_its_particulars() {
 }
 
 #[tokio::test]
+async fn a_use_has_its_time_and_its_address() {
+    let app = TestApp::new().await;
+    let read = async |token: &Value| {
+        app.app.flush_uses().await;
+        app.auditor.get(&app.token_path(token)).await.expect(200).body
+    };
+    let from = "192.0.2.7";
+    let (shown, asked) = (app.token("shown").await, app.token("asked").await);
+    verify(&app, secret(&shown)).await.expect(200);
+    introspect(&app.resource_server, secret(&asked)).await.expect(200);
+    for token in [&shown, &asked] {
+        let used = read(token).await;
+        assert_eq!(used["last_used_at"], at(0).to_string());
+        assert_eq!(used["last_used_from"], from);
+    }
+    // Who may not see it has not seen it used.
+    let unseen = app.token("unseen").await;
+    let path = format!("/v1/verify?company={}", CompanyId::PLATFORM);
+    app.nobody.with(secret(&unseen)).get(&path).await.expect(401);
+    assert_eq!(read(&unseen).await["last_used_at"], Value::Null);
+    assert_eq!(read(&unseen).await["last_used_from"], Value::Null);
+}
+
+#[tokio::test]
 async fn every_method_and_path_below_is_taken_and_strange_parameters_are_ignored() {
     let app = TestApp::new().await;
     let token = app.token("reader").await;

@@ -20,10 +20,11 @@ use clients::ClientTable;
 use following::Following;
 use hashbrown::HashTable;
 use parking_lot::{Mutex, RwLock};
-use shard::{SLOT_BITS, SLOT_MASK, Shard, Slot, hash_of};
+use shard::{SLOT_BITS, SLOT_MASK, Shard, Slot};
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::{BuildHasher, Hash, RandomState};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::time::Duration;
@@ -55,6 +56,8 @@ pub struct ActiveToken {
     pub issued_at: u32,
     /// When the secret stops.
     pub expires_at: Timestamp,
+    /// Whether this use is to be noted: none was for a while.
+    pub use_is_due: bool,
 }
 
 impl ActiveToken {
@@ -187,7 +190,23 @@ struct KnownKey {
 }
 
 /// A token that was seen to be used.
-pub type Use = (CompanyId, TokenId, Timestamp);
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Use {
+    /// Its company.
+    pub company_id: CompanyId,
+    /// The token.
+    pub token_id: TokenId,
+    /// When.
+    pub at: Timestamp,
+    /// The address from which its secret was shown, as far as known.
+    pub from: Option<IpAddr>,
+}
+
+/// The second in which a use is noted, unless one was noted shortly before.
+fn is_due(last: u32, now: Timestamp) -> Option<u32> {
+    let seconds = u32::try_from(now.as_seconds()).unwrap_or(0);
+    (seconds >= last.saturating_add(USE_INTERVAL_SECONDS)).then_some(seconds)
+}
 
 /// All active secrets.
 pub struct VerificationIndex {
@@ -245,13 +264,10 @@ impl VerificationIndex {
         self.len() == 0
     }
 
-    /// The token of this secret, if it is good right now. Counts as a use.
+    /// The token of this secret, if it is good right now.
     pub fn token(&self, digest: &Digest, now: Timestamp) -> Option<ActiveToken> {
         let shard = self.shards[shard_of(digest)].read();
-        let slot = *shard.by_digest.find(hash_of(digest), |slot| {
-            shard.slots.get(*slot as usize).is_some_and(|slot| slot.digest == digest.0)
-        })?;
-        let slot = shard.slots.get(slot as usize)?;
+        let slot = shard.slot(digest)?;
         if slot.expires_at <= now.as_micros() {
             return None;
         }
@@ -267,15 +283,14 @@ impl VerificationIndex {
         if client_id.is_some_and(|client| self.oauth_clients.is_deleted(client)) {
             return None;
         }
-        let token_id = TokenId(Uuid::from_bytes(slot.token_id));
-        self.note_use(slot, company_id, token_id, now);
         Some(ActiveToken {
-            token_id,
+            token_id: TokenId(Uuid::from_bytes(slot.token_id)),
             company_id,
             scopes: Arc::clone(self.scopes.read().value(slot.scopes)?),
             client_id,
             issued_at: slot.issued_at,
             expires_at: Timestamp::from_micros(slot.expires_at),
+            use_is_due: is_due(slot.last_used.load(Ordering::Relaxed), now).is_some(),
         })
     }
 
@@ -283,10 +298,7 @@ impl VerificationIndex {
     /// was recorded.
     pub fn holder(&self, digest: &Digest) -> Option<SecretHolder> {
         let shard = self.shards[shard_of(digest)].read();
-        let slot = *shard.by_digest.find(hash_of(digest), |slot| {
-            shard.slots.get(*slot as usize).is_some_and(|slot| slot.digest == digest.0)
-        })?;
-        let slot = shard.slots.get(slot as usize)?;
+        let slot = shard.slot(digest)?;
         Some(SecretHolder {
             token_id: TokenId(Uuid::from_bytes(slot.token_id)),
             company_id: self.companies.read().flags.get(slot.company as usize)?.id,
@@ -521,12 +533,12 @@ impl VerificationIndex {
         std::mem::take(&mut *self.uses.lock())
     }
 
-    fn note_use(&self, slot: &Slot, company: CompanyId, token: TokenId, now: Timestamp) {
-        let seconds = u32::try_from(now.as_seconds()).unwrap_or(0);
+    /// Notes the use of a token that [`Self::token`] found, where that is due.
+    pub fn note_use(&self, digest: &Digest, seen: Use) {
+        let shard = self.shards[shard_of(digest)].read();
+        let Some(slot) = shard.slot(digest) else { return };
         let last = slot.last_used.load(Ordering::Relaxed);
-        if seconds < last.saturating_add(USE_INTERVAL_SECONDS) {
-            return;
-        }
+        let Some(seconds) = is_due(last, seen.at) else { return };
         let mut uses = self.uses.lock();
         if uses.len() < WAITING_USES
             && slot
@@ -534,7 +546,7 @@ impl VerificationIndex {
                 .compare_exchange(last, seconds, Ordering::Relaxed, Ordering::Relaxed)
                 .is_ok()
         {
-            uses.push((company, token, now));
+            uses.push(seen);
         }
     }
 

@@ -3,6 +3,7 @@
 use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
 use crate::clients::ClientRow;
 use crate::companies::CompanyRow;
+use crate::index::Use;
 use crate::keys::KeyRow;
 use crate::members::MemberRow;
 use crate::tokens::{Status, TokenRow};
@@ -21,6 +22,8 @@ pub struct TokenRecord {
     pub created_by_name: Option<String>,
     /// When it was last seen to be used.
     pub last_used_at: Option<Timestamp>,
+    /// The address that it was used from then, as far as known.
+    pub last_used_from: Option<String>,
 }
 
 /// A key with what is kept beside its row.
@@ -347,11 +350,8 @@ pub trait ReadModels: Send + Sync {
     /// Keys whose term ended by `now` without that being recorded.
     async fn due_keys(&self, now: Timestamp, limit: usize) -> Result<Vec<DueTerm>, StoreError>;
 
-    /// Notes when tokens were used. Never lets a time go back.
-    async fn record_uses(
-        &self,
-        uses: Vec<(CompanyId, TokenId, Timestamp)>,
-    ) -> Result<(), StoreError>;
+    /// Notes when tokens were used, and from where. Never lets a time go back.
+    async fn record_uses(&self, uses: Vec<Use>) -> Result<(), StoreError>;
 
     /// Stores an operation, or its progress.
     async fn save_operation(&self, operation: &Operation) -> Result<(), StoreError>;

@@ -8,6 +8,7 @@ use proptest::prelude::{Strategy, any};
 use proptest::sample::{select, subsequence};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use support::{
     COMPANY, DAY, Fixture, Given, OTHERS, all_tokens, at, behind, client, create, create_key,
     digest, every_token, for_all, member, name, on_every_database, refresh, scopes, secret,
@@ -18,6 +19,7 @@ use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::{Create, Token, TokenCommand};
 use token_ledger_domain::{CompanyId, KeyId, MemberId, PersonId, Power, Role, Timestamp, TokenId};
 use token_ledger_event_store::{RecordedEvent, Request};
+use token_ledger_projections::index::Use;
 use token_ledger_projections::people::Account;
 use token_ledger_projections::read_models::{
     AuditFilter, AuditRecord, DueTerm, Operation, TokenFilter, TokenPage, TokenRecord, TokenSort,
@@ -111,7 +113,7 @@ async fn a_mixed_company<F: Fixture>() -> Given<F> {
             _ => {}
         }
         if number % 2 == 0 {
-            uses.push((COMPANY, id, at(i64::from(number % 5) * 100)));
+            uses.push(Use { at: at(i64::from(number % 5) * 100), ..a_use(id) });
         }
     }
     given.fixture.models().record_uses(uses).await.expect("they are noted");
@@ -285,15 +287,31 @@ async fn a_token_has_its_last_use_and_its_creator_s_name_until_erased<F: Fixture
     let record = models.token(COMPANY, token).await.expect("an answer").expect("a token");
     assert_eq!(record.created_by_name.as_deref(), Some("Member 0"));
     assert_eq!(record.last_used_at, None);
-    models.record_uses(vec![(COMPANY, token, at(5))]).await.expect("it is noted");
+    models.record_uses(vec![Use { at: at(5), ..a_use(token) }]).await.expect("it is noted");
     given.fixture.raw("DELETE FROM event_private".to_owned()).await;
     let after = models.token(COMPANY, token).await.expect("an answer").expect("a token");
-    let expected =
-        TokenRecord { created_by_name: None, last_used_at: Some(at(5)), ..record.clone() };
+    let expected = TokenRecord {
+        created_by_name: None,
+        last_used_at: Some(at(5)),
+        last_used_from: Some("192.0.2.1".to_owned()),
+        ..record.clone()
+    };
     assert_eq!(after, expected);
     assert_eq!(all_tokens(&*models, COMPANY).await, [expected]);
     let key = models.key(COMPANY, key).await.expect("an answer").expect("a key");
     assert_eq!(key.created_by_name, None);
+}
+
+/// A use at the beginning of time.
+fn a_use(token_id: TokenId) -> Use {
+    let from = Some(IpAddr::from([192, 0, 2, 1]));
+    Use { company_id: COMPANY, token_id, at: at(0), from }
+}
+
+/// An address of its own for each second, and none for the odd ones.
+fn from(second: i64) -> Option<IpAddr> {
+    let number = u8::try_from(second).ok().filter(|number| number % 2 == 0)?;
+    Some(IpAddr::from([192, 0, 2, number]))
 }
 
 async fn uses_never_go_back<F: Fixture>() {
@@ -309,10 +327,13 @@ async fn uses_never_go_back<F: Fixture>() {
         (vec![-5], Some(30)),
         (vec![31], Some(31)),
     ] {
-        let uses = uses.into_iter().map(|second| (COMPANY, token, at(second))).collect();
+        let noted = |second| Use { at: at(second), from: from(second), ..a_use(token) };
+        let uses = uses.into_iter().map(noted).collect();
         models.record_uses(uses).await.expect("they are noted");
         let record = models.token(COMPANY, token).await.expect("an answer").expect("a token");
         assert_eq!(record.last_used_at, expected.map(at));
+        let last_from = expected.and_then(from).map(|from| from.to_string());
+        assert_eq!(record.last_used_from, last_from);
     }
     let other = models.token(COMPANY, other).await.expect("an answer").expect("a token");
     assert_eq!(other.last_used_at, None);

@@ -41,7 +41,7 @@ impl App {
             return Ok(None);
         };
         let created_by_name = self.actor_name(company, row.created_position).await?;
-        Ok(Some(TokenRecord { row, created_by_name, last_used_at: None }))
+        Ok(Some(TokenRecord { row, created_by_name, last_used_at: None, last_used_from: None }))
     }
 
     /// A key as it was; `None` before it existed.

@@ -62,6 +62,9 @@ pub struct TokenView {
     /// When it was last seen to be used, give or take a minute.
     #[schema(value_type = Option<String>, format = DateTime)]
     pub last_used_at: Option<Timestamp>,
+    /// The address that its secret was shown from then, as far as known: a program's own, or that of
+    /// whoever asked on its behalf.
+    pub last_used_from: Option<String>,
     /// Who created it.
     pub created_by: ActorView,
     /// The client that got it over OAuth.
@@ -73,7 +76,7 @@ pub struct TokenView {
 impl TokenView {
     /// The token as it is at `now`: an old secret that has stopped is no longer named.
     pub fn new(record: TokenRecord, now: Timestamp) -> Self {
-        let TokenRecord { row, created_by_name, last_used_at } = record;
+        let TokenRecord { row, created_by_name, last_used_at, last_used_from } = record;
         let status = row.status.at(now, row.expires_at);
         let previous = row.previous.map(|previous| previous.expires_at);
         Self {
@@ -91,6 +94,7 @@ impl TokenView {
             }),
             deleted_at: row.deleted_at,
             last_used_at,
+            last_used_from,
             created_by: ActorView::new(row.created_by, created_by_name),
             client_id: row.client_id.map(|client| client.0),
             version: row.version,

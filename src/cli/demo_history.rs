@@ -8,12 +8,14 @@ use crate::app::members::NewMember;
 use crate::app::tokens::NewToken;
 use crate::app::{App, AppError, Caller, Conditions};
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::IpAddr;
 use std::sync::Arc;
 use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::{
     Actor, ActorType, CompanyId, MemberId, Name, Policy, Power, Role, Timestamp, TokenId,
 };
 use token_ledger_event_store::clock::SetClock;
+use token_ledger_projections::index::Use;
 use token_ledger_projections::read_models::{TokenFilter, TokenPage, TokenSort};
 use token_ledger_projections::tokens::Status;
 
@@ -279,11 +281,16 @@ impl History<'_> {
         let tokens = self.app.read.tokens(self.company, &filter, &page).await?;
         let uses = tokens
             .iter()
-            .zip(1..)
-            .filter(|(_, number)| number % 5 != 0)
-            .map(|(token, number)| {
+            .zip((1..).zip((10..17).cycle()))
+            .filter(|(_, (number, _))| number % 5 != 0)
+            .map(|(token, (number, host))| {
                 let ago = self.end.plus_seconds(-(number * number * 97));
-                (self.company, token.row.token_id, ago.max(token.row.issued_at.plus_seconds(30)))
+                Use {
+                    company_id: self.company,
+                    token_id: token.row.token_id,
+                    at: ago.max(token.row.issued_at.plus_seconds(30)),
+                    from: Some(IpAddr::from([198, 51, 100, host])),
+                }
             })
             .collect();
         Ok(self.app.read.record_uses(uses).await?)

@@ -144,7 +144,10 @@ fn with_names(
         .zip(parts)
         .map(|(row, part)| {
             let created_by_name = part.and_then(|part| part.part().actor_name);
-            TokenView::new(TokenRecord { row, created_by_name, last_used_at: None }, until)
+            TokenView::new(
+                TokenRecord { row, created_by_name, last_used_at: None, last_used_from: None },
+                until,
+            )
         })
         .collect())
 }

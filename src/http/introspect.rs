@@ -4,7 +4,7 @@ use super::denials::Denied;
 use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::client_auth::{self, BadClient, Basic, Credentials};
 use super::oauth::params::Params;
-use super::verify::{Verification, credential, guarded};
+use super::verify::{Verification, credential, guarded, note_use};
 use crate::app::attempts::Seen;
 use crate::app::throttle::{Failed, Throttled};
 use axum::body::{Bytes, to_bytes};
@@ -109,6 +109,7 @@ async fn answered(verification: &Verification, request: Request) -> Response {
     if !verification.knows().await {
         return verification.unknown();
     }
+    let from = verification.service.proxies.origin(request.extensions(), request.headers()).ip;
     let (caller, form) = match read(verification, request).await {
         Ok(read) => read,
         Err(response) => return response,
@@ -118,9 +119,10 @@ async fn answered(verification: &Verification, request: Request) -> Response {
         Err(refusal) => return refusal.answer(verification),
     };
     let app = &verification.service.app;
-    let token =
-        app.index.token(&Digest::of(&secret), app.now()).filter(|token| caller.may_see(token));
+    let (digest, now) = (Digest::of(&secret), app.now());
+    let token = app.index.token(&digest, now).filter(|token| caller.may_see(token));
     let body = if let Some(token) = token {
+        note_use(app, &digest, &token, now, || from);
         verification.introspected_active.increment(1);
         active(&token).into()
     } else {

@@ -4,6 +4,7 @@
 use super::Service;
 use super::envelope::REQUEST_ID;
 use super::problem::{Kind, Problem};
+use crate::app::App;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -12,11 +13,12 @@ use axum::response::Response;
 use axum::routing::{any, post};
 use futures::FutureExt;
 use metrics::Counter;
+use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use token_ledger_domain::{CompanyId, Digest};
-use token_ledger_projections::index::ActiveToken;
+use token_ledger_domain::{CompanyId, Digest, Timestamp};
+use token_ledger_projections::index::{ActiveToken, Use};
 use uuid::Uuid;
 
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-token-id");
@@ -162,8 +164,10 @@ fn decide(verification: &Verification, request: &Request) -> Response {
         };
         return verification.unauthorized(challenge);
     };
-    let now = verification.service.app.now();
-    let Some(token) = verification.service.app.index.token(&Digest::of(credential), now) else {
+    let app = &verification.service.app;
+    let (digest, now) = (Digest::of(credential), app.now());
+    let from = || verification.service.proxies.origin(request.extensions(), headers).ip;
+    let Some(token) = app.index.token(&digest, now) else {
         return verification.unauthorized(INVALID_TOKEN);
     };
     if query.is_some()
@@ -174,11 +178,28 @@ fn decide(verification: &Verification, request: &Request) -> Response {
         if !needs.is_company(token.company_id) {
             return verification.unauthorized(INVALID_TOKEN);
         }
+        note_use(app, &digest, &token, now, from);
         if !needs.scopes.iter().all(|scope| token.has_scope(scope)) {
             return verification.forbidden(&needs.scopes);
         }
+    } else {
+        note_use(app, &digest, &token, now, from);
     }
     verification.pass(&token)
+}
+
+/// Notes that a token was used, where that is due.
+pub(super) fn note_use(
+    app: &App,
+    digest: &Digest,
+    token: &ActiveToken,
+    now: Timestamp,
+    from: impl FnOnce() -> Option<IpAddr>,
+) {
+    if token.use_is_due {
+        let (company_id, token_id) = (token.company_id, token.token_id);
+        app.index.note_use(digest, Use { company_id, token_id, at: now, from: from() });
+    }
 }
 
 /// As [`verify`], for proxies that append the path that they were asked for.

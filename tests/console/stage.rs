@@ -73,6 +73,14 @@ impl Stage {
         self.test.admin.post(&self.test.path("/tokens")).json(&body).await.expect(201).body
     }
 
+    /// A program uses a token, and that is noted.
+    pub async fn used(&self, secret: &str) {
+        let url = format!("{}/v1/verify", self.base);
+        let answer = reqwest::Client::new().get(url).bearer_auth(secret).send().await;
+        assert_eq!(answer.expect("an answer").status(), 200);
+        self.test.app.flush_uses().await;
+    }
+
     /// The token of this name, as the API shows it.
     pub async fn found(&self, name: &str) -> Value {
         let path = format!("/tokens?status=active&status=expired&status=deleted&q={name}");

@@ -73,8 +73,10 @@ async fn a_token_is_created_copied_refreshed_edited_and_deleted() {
     browser.sees("The data accesses were saved").await;
     assert_eq!(stage.found("Payroll").await["scopes"], json!(["locations", "positions"]));
 
+    stage.used(&second).await;
     browser.press("Delete").await;
     browser.sees("Last used").await;
+    browser.sees("from 127.0.0.1").await;
     browser.press("Delete “Payroll sync”").await;
     browser.sees("The token was deleted").await;
     assert_eq!(stage.found("Payroll").await["status"], "deleted");

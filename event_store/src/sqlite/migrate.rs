@@ -5,23 +5,26 @@ use crate::error::StoreError;
 use rusqlite::Connection;
 use rusqlite_migration::{M, MigrationDefinitionError, Migrations, SchemaVersion};
 
-/// The migrations, in order.
-fn migrations() -> Migrations<'static> {
-    Migrations::new(vec![
-        M::up(include_str!("../../../migrations/sqlite/0001_ledger.sql")),
-        M::up(include_str!("../../../migrations/sqlite/0002_projections.sql")),
-        M::up(include_str!("../../../migrations/sqlite/0003_people.sql")),
-        M::up(include_str!("../../../migrations/sqlite/0004_attempts.sql")),
-        M::up(include_str!("../../../migrations/sqlite/0005_tokens_by_client.sql")),
-        M::up(include_str!("../../../migrations/sqlite/0006_evidence.sql")),
-        M::up(include_str!("../../../migrations/sqlite/0007_uses_by_time.sql")),
-    ])
-}
+/// The migrations, in order: the first has the number 1.
+const MIGRATIONS: [&str; 8] = [
+    include_str!("../../../migrations/sqlite/0001_ledger.sql"),
+    include_str!("../../../migrations/sqlite/0002_projections.sql"),
+    include_str!("../../../migrations/sqlite/0003_people.sql"),
+    include_str!("../../../migrations/sqlite/0004_attempts.sql"),
+    include_str!("../../../migrations/sqlite/0005_tokens_by_client.sql"),
+    include_str!("../../../migrations/sqlite/0006_evidence.sql"),
+    include_str!("../../../migrations/sqlite/0007_uses_by_time.sql"),
+    include_str!("../../../migrations/sqlite/0008_uses_from.sql"),
+];
 
 /// What the first migration marks a ledger's file with.
 const APPLICATION_ID: i32 = 0x544C_6467;
 /// How many migrations this release has.
-const NEWEST: usize = 7;
+const NEWEST: usize = MIGRATIONS.len();
+
+fn migrations() -> Migrations<'static> {
+    MIGRATIONS.into_iter().map(M::up).collect()
+}
 
 /// Where a file's schema stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -82,6 +82,15 @@ impl Shard {
         (shard | place, true)
     }
 
+    /// The slot of a secret.
+    pub(super) fn slot(&self, digest: &Digest) -> Option<&Slot> {
+        let same = |place: &u32| {
+            self.slots.get(*place as usize).is_some_and(|slot| slot.digest == digest.0)
+        };
+        let place = self.by_digest.find(hash_of(digest), same)?;
+        self.slots.get(*place as usize)
+    }
+
     /// Empties a slot.
     pub(super) fn take(&mut self, place: u32) {
         let Some(slot) = self.slots.get(place as usize) else { return };

@@ -7,6 +7,7 @@ use super::{
 use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
 use crate::clients::ClientRow;
 use crate::companies::CompanyRow;
+use crate::index::Use;
 use crate::keys::Keys;
 use crate::members::MemberRow;
 use crate::read_models::{
@@ -230,10 +231,7 @@ impl<S: Sql> ReadModels for S {
         self.fetch(tokens::due::<Keys>(now, limit)).await
     }
 
-    async fn record_uses(
-        &self,
-        uses: Vec<(CompanyId, TokenId, Timestamp)>,
-    ) -> Result<(), StoreError> {
+    async fn record_uses(&self, uses: Vec<Use>) -> Result<(), StoreError> {
         self.transact(uses::record(&uses)).await.map(drop)
     }
 

@@ -114,7 +114,7 @@ pub(super) const USES: &str =
 /// What a record is read from: the row, its last use and its creator's name.
 pub(super) fn records(from: &str, condition_and_order: &str) -> String {
     format!(
-        "SELECT {}, u.last_used_at, p.data FROM {from} {USES} LEFT JOIN event_private p \
+        "SELECT {}, u.last_used_at, u.last_used_from, p.data FROM {from} {USES} LEFT JOIN event_private p \
          ON p.company_id = t.company_id AND p.position = t.created_position {condition_and_order}",
         Tokens::columns_of("t")
     )
@@ -126,7 +126,8 @@ impl FromColumns for TokenRecord {
         Ok(Self {
             row: TokenRow::from_columns(row)?,
             last_used_at: row.optional_time(beside)?,
-            created_by_name: row.private(beside + 1)?.and_then(|part| part.actor_name),
+            last_used_from: row.optional_text(beside + 1)?.map(str::to_owned),
+            created_by_name: row.private(beside + 2)?.and_then(|part| part.actor_name),
         })
     }
 }

@@ -240,6 +240,7 @@ impl Folded {
             client_id: grant.client_id,
             issued_at: u32::try_from(issued_at).expect("a time of this century"),
             expires_at: end,
+            use_is_due: true,
         })
     }
 

@@ -2,7 +2,7 @@
 //! filled in at: whoever comes later sees what has changed meanwhile, and chooses again.
 
 use super::create::{allows, term};
-use super::list::{last_used, token_status};
+use super::list::{last_used_from, token_status};
 use super::{form_page, module_off, path};
 use crate::app::AppError;
 use crate::app::keys::Renewal;
@@ -318,7 +318,7 @@ impl Shape {
             dl .facts {
                 dt { "Token" } dd { strong { (token.name) } " " span .mono .quiet { (token.secret_hint) } }
                 dt { "Status" } dd { (token_status(desk, token)) }
-                dt { "Last used" } dd { (last_used(token, desk)) }
+                dt { "Last used" } dd { (last_used_from(token, desk)) }
                 dt { "Data accesses" } dd { (scopes::all(&token.scopes)) }
             }
         }

@@ -281,6 +281,14 @@ pub fn token_status(desk: &Desk, token: &TokenView) -> Markup {
     status(standing, desk.now)
 }
 
+/// When a token was last used, and from where.
+pub fn last_used_from(token: &TokenView, desk: &Desk) -> Markup {
+    html! {
+        (last_used(token, desk))
+        @if let Some(from) = &token.last_used_from { ", from " span .mono { (from) } }
+    }
+}
+
 /// When a token was last used.
 pub fn last_used(token: &TokenView, desk: &Desk) -> Markup {
     html! {

@@ -1,6 +1,6 @@
 //! A token's page: its state now or then, and what happened to it.
 
-use super::list::{last_used, token_status};
+use super::list::{last_used_from, token_status};
 use super::{BELOW, module_off, path};
 use crate::app::AppError;
 use crate::app::audit::{AuditFilter, AuditPage};
@@ -72,7 +72,7 @@ fn state(desk: &Desk, token: &TokenView) -> Markup {
             h2 #state { "Now" }
             dl .facts {
                 dt { "Status" } dd { (token_status(desk, token)) }
-                dt { "Last used" } dd { (last_used(token, desk)) }
+                dt { "Last used" } dd { (last_used_from(token, desk)) }
                 (facts(token))
                 @if let Some(end) = token.previous_secret_expires_at {
                     dt { "Old secret" }
