@@ -161,7 +161,9 @@ pub(super) fn days(company: CompanyId, filter: &AuditFilter) -> Statement {
     Statement { text: text.into(), ..statement }
 }
 
-/// A token's events are its stream, whose order is the ledger's.
+/// A token's events are its stream, whose order is the ledger's. A page that begins behind one of
+/// them begins at its sequence, so that a late page costs no more than the first. The plus keeps
+/// positions from being searched by index, which would look through the whole ledger.
 fn of_token(
     dialect: Dialect,
     company: CompanyId,
@@ -178,14 +180,51 @@ fn of_token(
         let place = statement.place(actor.to_string());
         condition.push_str(&format!(" AND e.metadata ->> 'actor_id' = {place}"));
     }
+    let sequence_at = |position: &str, otherwise: i64| {
+        format!(
+            "COALESCE((SELECT c.sequence FROM events c WHERE c.company_id = ?1 \
+             AND c.position = {position} AND c.aggregate_type = 'token' \
+             AND c.aggregate_id = ?5), {otherwise})"
+        )
+    };
     let text = format!(
         "SELECT {}, p.data FROM events e LEFT JOIN event_private p \
          ON p.company_id = e.company_id AND p.position = e.position \
          WHERE e.aggregate_type = 'token' AND e.aggregate_id = ?5 AND e.company_id = ?1 \
-         AND e.position > ?2 AND e.position < ?3{condition} \
+         AND e.sequence > {} AND e.sequence < {} \
+         AND +e.position > ?2 AND +e.position < ?3{condition} \
          ORDER BY e.sequence {} LIMIT ?4",
         event_columns(dialect),
+        sequence_at("?2", 0),
+        sequence_at("?3", i64::MAX),
         direction(filter)
     );
     Statement { text: text.into(), ..statement }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{AuditFilter, CompanyId, TokenId, looks};
+    use crate::sql::Sql;
+    use crate::sqlite::SqliteReadModels;
+    use rusqlite::Connection;
+    use uuid::Uuid;
+
+    #[test]
+    fn a_token_s_events_are_searched_in_its_stream_alone() {
+        let connection = Connection::open_in_memory().expect("a database");
+        let schema = include_str!("../../../migrations/sqlite/0001_ledger.sql");
+        connection.execute_batch(schema).expect("a schema");
+        let filter = AuditFilter { token_id: Some(TokenId(Uuid::nil())), ..AuditFilter::default() };
+        let look = looks(SqliteReadModels::DIALECT, CompanyId(Uuid::nil()), &filter, 50).remove(0);
+        let mut explain =
+            connection.prepare(&format!("EXPLAIN QUERY PLAN {}", look.text)).expect("a statement");
+        let mut steps = explain.raw_query();
+        let step = steps.next().expect("a plan").expect("a step");
+        let search: String = step.get("detail").expect("what is searched");
+        assert!(
+            search.ends_with("(aggregate_type=? AND aggregate_id=? AND sequence>? AND sequence<?)"),
+            "{search}"
+        );
+    }
 }
