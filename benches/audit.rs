@@ -63,12 +63,7 @@ fn main() {
             "AND a.event_type = ?4".to_owned(),
             vec![Value::Text("token.deleted".to_owned())],
         ),
-        (
-            "by time",
-            of_time,
-            format!("AND a.position > {} AND a.position < {}", head / 3, head / 2),
-            vec![],
-        ),
+        ("by time", of_time, format!("AND a.position > {}", head / 3), vec![]),
     ];
     for (name, filter, condition, more) in cases {
         let ours = |filter: &AuditFilter| {
@@ -93,7 +88,8 @@ fn main() {
             first.push(millis(took));
             positions = page;
             hundredth.push(millis(ours(&far).1));
-            let (found, took) = raw(&reader, company, &condition, &more);
+            let before = filter.before_position;
+            let (found, took) = raw(&reader, company, before, &condition, &more);
             assert_eq!(found, positions, "{name}");
             bare.push(millis(took));
         }
@@ -115,6 +111,7 @@ fn millis(took: Duration) -> f64 {
 fn raw(
     reader: &Connection,
     company: token_ledger_domain::CompanyId,
+    before: u64,
     condition: &str,
     more: &[Value],
 ) -> (Vec<u64>, Duration) {
@@ -136,7 +133,11 @@ fn raw(
     );
     let mut values = vec![
         Value::Blob(company.0.as_bytes().to_vec()),
-        Value::Integer(i64::MAX),
+        Value::Integer(if before == 0 {
+            i64::MAX
+        } else {
+            i64::try_from(before).expect("a position")
+        }),
         Value::Integer(i64::try_from(PAGE).expect("a small number")),
     ];
     values.extend_from_slice(more);
