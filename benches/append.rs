@@ -10,10 +10,8 @@ mod support;
 use rusqlite::{Connection, params};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::{Bench, context, creation, folder, median, new_id, percentile, timed};
-use token_ledger_domain::token::{Token, TokenCommand};
-use token_ledger_domain::{CompanyId, Power};
-use token_ledger_event_store::{Request, Store};
+use support::{Bench, creations, folder, median, new_id, percentile, rate, timed};
+use token_ledger_domain::CompanyId;
 use token_ledger_projections::AuditTrail;
 use token_ledger_projections::runner;
 use token_ledger_projections::sqlite::SqliteBehind;
@@ -45,7 +43,7 @@ async fn run() {
     let (audit, task) = runner::spawn(behind, Arc::clone(&bench.store) as _, stopping);
     eprintln!("filling a ledger with {HELD} events");
     bench.create(company, HELD).await;
-    let head = bench.store.head(company).await.expect("a head").expect("a head").position;
+    let head = bench.head(company).await;
     assert!(audit.reached(company, head, Duration::from_secs(600)).await);
     bench
         .database
@@ -61,17 +59,16 @@ async fn run() {
 
     let mut rounds = Vec::new();
     for _ in 0..ROUNDS {
-        let requests = requests();
+        let requests = creations(CALLERS, PER_CALLER);
         let started = Instant::now();
-        let latencies = create_side_by_side(&bench, company, requests).await;
+        let latencies = bench.create_side_by_side(company, requests).await;
         let answered = started.elapsed();
-        let head = bench.store.head(company).await.expect("a head").expect("a head").position;
+        let head = bench.head(company).await;
         assert!(audit.reached(company, head, Duration::from_secs(600)).await);
         let caught_up = started.elapsed();
         let rows = raw.rows_like(CALLERS * PER_CALLER);
         let ((), inserted) = timed(|| raw.insert(&rows));
-        let count = u32::try_from(CALLERS * PER_CALLER).expect("a small number");
-        let rate = |took: Duration| f64::from(count) / took.as_secs_f64();
+        let rate = |took| rate(CALLERS * PER_CALLER, took);
         let round = Round {
             answered: rate(answered),
             caught_up: rate(caught_up),
@@ -102,48 +99,6 @@ async fn run() {
     );
     let _ = stop.send(true);
     let _ = task.await;
-}
-
-/// Requests that are ready, as the raw loop's rows are, for each caller. Identifiers follow one
-/// another as they would if each were made when its request came in: in the order of time, not of
-/// callers.
-fn requests() -> Vec<Vec<Request<TokenCommand>>> {
-    let mut requests: Vec<Vec<_>> = (0..CALLERS).map(|_| Vec::new()).collect();
-    for _ in 0..PER_CALLER {
-        for of_caller in &mut requests {
-            of_caller.push(Request::new(new_id(), creation()));
-        }
-    }
-    requests
-}
-
-async fn create_side_by_side(
-    bench: &Bench,
-    company: CompanyId,
-    requests: Vec<Vec<Request<TokenCommand>>>,
-) -> Vec<Duration> {
-    let mut tasks = Vec::new();
-    for requests in requests {
-        let ledger = Arc::clone(&bench.ledger);
-        let context = context();
-        tasks.push(tokio::spawn(async move {
-            let mut latencies = Vec::with_capacity(PER_CALLER);
-            for request in requests {
-                let started = Instant::now();
-                ledger
-                    .execute::<Token>(company, Power::SuperAdmin, &context, request)
-                    .await
-                    .expect("a token is created");
-                latencies.push(started.elapsed());
-            }
-            latencies
-        }));
-    }
-    let mut all = Vec::new();
-    for task in tasks {
-        all.extend(task.await.expect("a caller finishes"));
-    }
-    all
 }
 
 /// Inserts rows that are ready into a copy of the ledger's `events`.

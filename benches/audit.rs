@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::{Bench, folder, median, timed};
 use token_ledger_domain::TokenId;
-use token_ledger_event_store::Store;
 use token_ledger_projections::AuditTrail;
 use token_ledger_projections::read_models::{AuditFilter, ReadModels};
 use token_ledger_projections::runner::Behind;
@@ -30,7 +29,7 @@ fn main() {
         let company = bench.company().await;
         bench.mixed(company, EVENTS).await;
         let id = bench.long_lived(company, TOKEN_EVENTS).await;
-        let head = bench.store.head(company).await.expect("a head").expect("a head").position;
+        let head = bench.head(company).await;
         let behind = SqliteBehind::<AuditTrail>::new(Arc::clone(&bench.database));
         while behind.advance(company).await.expect("the audit trail moves") < Some(head) {}
         (company, TokenId(id), head)

@@ -7,7 +7,6 @@ use rusqlite::Connection;
 use std::path::Path;
 use std::sync::Arc;
 use support::{Bench, folder, median, memory, new_id, timed};
-use token_ledger_event_store::Store;
 use token_ledger_projections::AuditTrail;
 use token_ledger_projections::rebuild::{ALL, Plan, Rebuilder};
 use token_ledger_projections::runner::Behind;
@@ -25,7 +24,7 @@ fn main() {
     let events = runtime.block_on(async {
         let company = bench.company().await;
         bench.mixed(company, EVENTS).await;
-        let head = bench.store.head(company).await.expect("a head").expect("a head").position;
+        let head = bench.head(company).await;
         let behind = SqliteBehind::<AuditTrail>::new(Arc::clone(&bench.database));
         while behind.advance(company).await.expect("the audit trail moves") < Some(head) {}
         head

@@ -192,6 +192,7 @@ async fn bare() -> SocketAddr {
             fixed("x-scopes", "employees positions"),
             fixed("x-request-id", "0199f7a2-5d7e-7c3c-9d8e-0c2f8f0b1a13"),
             fixed("cache-control", "no-store"),
+            fixed("x-content-type-options", "nosniff"),
         ]
         .into_iter()
         .collect();
@@ -203,6 +204,7 @@ async fn bare() -> SocketAddr {
             fixed("content-type", "application/json"),
             fixed("x-request-id", "0199f7a2-5d7e-7c3c-9d8e-0c2f8f0b1a13"),
             fixed("cache-control", "no-store"),
+            fixed("x-content-type-options", "nosniff"),
         ]
         .into_iter()
         .collect();

@@ -201,6 +201,12 @@ impl InvalidSettings {
     }
 }
 
+/// Whether the variable of this setting says something: one that is empty counts as left out.
+fn is_set(setting: &str) -> bool {
+    let name = format!("{ENVIRONMENT}{}", setting.to_uppercase());
+    std::env::var_os(name).is_none_or(|value| !value.is_empty())
+}
+
 impl Settings {
     /// The settings of the file, if one is named, the environment, and the command line.
     ///
@@ -221,9 +227,10 @@ impl Settings {
         // TOKEN_LEDGER_PORT: what is no setting is not for us.
         let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let settings: Self = figment
-            .merge(Env::prefixed(ENVIRONMENT).only(&known))
+            .merge(Env::prefixed(ENVIRONMENT).only(&known).filter(|name| is_set(name.as_str())))
             .merge(Serialized::defaults(options))
-            .extract()
+            // In the environment, 1 means yes.
+            .extract_lossy()
             .map_err(|error| InvalidSettings::Unreadable(Box::new(error)))?;
         settings.check()?;
         Ok(settings)
@@ -485,6 +492,14 @@ mod tests {
         ] {
             let error = from_file(text, &json!({})).unwrap_err().to_string();
             assert!(error.contains(named), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn yes_may_be_said_in_other_words() {
+        for text in ["true", "\"yes\"", "1"] {
+            let settings = from_file(&format!("insecure_http = {text}"), &json!({})).unwrap();
+            assert!(settings.insecure_http, "{text}");
         }
     }
 

@@ -342,6 +342,7 @@ fn settings_come_from_file_environment_and_command_line() {
     std::fs::write(&file, "listne = \"0.0.0.0:0\"\n").unwrap();
     assert!(place.run(&["serve", "--config", "settings.toml"]).refused(2).contains("listne"));
     let mut command = place.command(&["verify"]);
+    command.env("TOKEN_LEDGER_INSECURE_HTTP", "1").env("TOKEN_LEDGER_PUBLIC_URL", "");
     command.env("TOKEN_LEDGER_EXPIRY_INTERVAL_SECONDS", "soon");
     let said = ended(&mut command).refused(2).to_lowercase();
     assert!(said.contains("expiry_interval_seconds"), "{said}");

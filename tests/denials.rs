@@ -273,6 +273,29 @@ async fn a_client_that_does_not_prove_itself_is_shown_to_the_company_whose_clien
 }
 
 #[tokio::test]
+async fn a_client_is_named_that_wanted_somebody_elses_token() {
+    let test = TestApp::new().await;
+    let form = "application/x-www-form-urlencoded";
+    let body = json!({"name": "HR portal", "scopes": ["positions"]});
+    let client = test.admin.post(&test.path("/clients")).json(&body).await.expect(201).body;
+    let text = |field: &str| client[field].as_str().expect(field).to_owned();
+    let token = test.token("by hand").await;
+    let body = format!(
+        "token={}&client_id={}&client_secret={}",
+        token["token"].as_str().expect("a secret"),
+        text("client_id"),
+        text("client_secret")
+    );
+    for (path, status) in [("/revoke", 403), ("/oauth/revoke", 400)] {
+        test.nobody.post(path).text(form, &body).await.expect(status);
+        let found = records(&test.auditor, &test.path("/audit/denials")).await;
+        assert_eq!(found[0]["actor"], json!({"type": "client", "id": text("client_id")}));
+        assert_eq!(found[0]["action"]["route"], path);
+        assert_eq!(found[0]["action"]["status"], status);
+    }
+}
+
+#[tokio::test]
 async fn links_to_set_passwords_are_shown_to_the_auditor() {
     let test = TestApp::new().await;
     let body = json!({"email": "ada@example.com", "role": "auditor"});

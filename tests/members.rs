@@ -80,6 +80,10 @@ async fn one_address_is_one_account_over_all_companies() {
     assert_eq!(there["person_id"], here["person_id"]);
     assert_ne!(there["member_id"], here["member_id"]);
     assert_eq!(there["set_password_url"], Value::Null);
+    // Nor does the link that was asked for before get into the other company.
+    let url = here["set_password_url"].as_str().expect("a link");
+    let opened = url.strip_prefix("http://localhost:8080").expect("our own");
+    app.nobody.get(opened).await.expect(404);
     let again = json!({"email": "ada@EXAMPLE.com", "role": "auditor"});
     app.admin.post(&members(&app)).json(&again).await.problem(409, "already-exists");
     // Whoever holds a link gets into every company of the person, so one company can't ask for it.
@@ -198,8 +202,15 @@ async fn a_newer_link_replaces_the_older_and_is_good_for_a_day() {
     assert_ne!(path(&second), path(&ada));
     app.nobody.get(&path(&ada)).await.expect(404);
     app.nobody.get(&path(&second)).await.expect(200);
+    // A repeat makes none, and leaves the one that was made.
+    let again = || app.admin.post(&link).header("idempotency-key", "once");
+    let third = again().await.expect(201).body;
+    let repeated = again().await.expect(201);
+    assert_eq!(repeated.header("idempotent-replay"), "true");
+    assert_eq!(repeated.body["set_password_url"], Value::Null);
+    app.nobody.get(&path(&third)).await.expect(200);
     app.after(86_400);
-    app.nobody.get(&path(&second)).await.expect(404);
+    app.nobody.get(&path(&third)).await.expect(404);
 }
 
 #[tokio::test]
@@ -213,6 +224,14 @@ async fn what_is_not_acceptable_is_named() {
         .await
         .invalid(&["name", "reason"]);
     post(json!({"email": "a@b.c", "role": "auditor", "admin": true})).await.invalid(&["admin"]);
+    // A secret would be kept and shown.
+    let secret = app.token("t").await["token"].clone();
+    let name = json!({"email": "a@b.c", "role": "auditor", "name": secret});
+    post(name).await.invalid(&["name"]);
+    let company = app.operator.post("/v1/companies").json(&json!({"name": secret}));
+    company.await.invalid(&["name"]);
+    let key = app.admin.post(&members(&app)).header("idempotency-key", secret.as_str().unwrap());
+    key.json(&json!({"email": "a@b.c", "role": "auditor"})).await.invalid(&["Idempotency-Key"]);
     app.admin.get(&app.path("/members/x")).await.invalid(&["member_id"]);
     let list = app.admin.get(&members(&app)).await.expect(200).body;
     assert_eq!(list["items"], json!([]));

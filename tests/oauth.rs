@@ -329,9 +329,21 @@ async fn a_client_introspects_its_own_tokens_only() {
         let answer = own.post(&app, "/oauth/introspect", &form).await.expect(200);
         assert_eq!(answer.text, "{\"active\":false}");
     }
-    let in_body = format!("{form}&{}", own.params());
+    let in_body = format!("{form}&token=&{}", own.params());
     let answer = app.nobody.post("/oauth/introspect").text(FORM, &in_body).await.expect(200);
     assert_eq!(answer.body["active"], true);
+    // By Basic or in the body, not both, and by one name.
+    let both = [in_body, format!("{form}&client_id={}", other.id)];
+    let repeated = format!("{form}&client_id={}&{}", own.id, own.params());
+    for answer in [
+        own.post(&app, "/oauth/introspect", &both[0]).await,
+        own.post(&app, "/oauth/introspect", &both[1]).await,
+        app.nobody.post("/oauth/introspect").text(FORM, &repeated).await,
+    ] {
+        assert_eq!(answer.expect(400).body["error"], "invalid_request");
+    }
+    let named = format!("{form}&client_id={}", own.id);
+    own.post(&app, "/oauth/introspect", &named).await.expect(200);
 
     let wrong = basic(&own.id, &other.secret);
     let ask = || app.nobody.post("/oauth/introspect");
@@ -515,6 +527,14 @@ mod published {
             let answer = app.nobody.post("/tokens").json(&body).await.expect(200);
             assert_eq!(answer.body["scopes"], both, "{scopes}");
             assert_eq!(answer.body["name"], "Sync");
+        }
+        // Nothing was asked for, which is not everything.
+        for scopes in [json!([]), json!([""])] {
+            let body = json!({
+                "grant_type": "client_credentials", "client_id": program.id,
+                "client_secret": program.secret, "scopes": scopes,
+            });
+            refused(&app.nobody.post("/tokens").json(&body).await, 400, "invalid_scope");
         }
         let half = app.nobody.post(&format!("/tokens?{GRANT}")).text(FORM, &program.params());
         half.await.expect(200);

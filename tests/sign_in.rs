@@ -192,6 +192,45 @@ async fn whoever_tries_passwords_out_is_slowed_and_the_right_one_still_works() {
     let slowed = slowed.expect("it is slowed down within a dozen attempts");
     assert!(slowed.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
     signed_in(&app, "ada@example.com").await;
+    let denied = denials(&app, CompanyId::PLATFORM).await;
+    let statuses: Vec<_> = denied.iter().map(|denial| &denial["action"]["status"]).collect();
+    assert!(statuses.contains(&&json!(429)), "{statuses:?}");
+}
+
+/// What was refused in a company, newest first.
+async fn denials(app: &TestApp, company: CompanyId) -> Vec<Value> {
+    let path = format!("/v1/companies/{company}/audit/denials");
+    let page = app.operator.get(&path).await.expect(200).body;
+    page["items"].as_array().expect("a list").clone()
+}
+
+#[tokio::test]
+async fn a_member_who_is_refused_is_named_to_the_company() {
+    let app = TestApp::new().await;
+    let member = person(&app, "ada@example.com", "auditor").await;
+    let mut browser = signed_in(&app, "ada@example.com").await;
+    browser.get("/console/tokens/new").await.expect(403);
+    browser.post("/console/tokens/new", &[("name", "x")]).await.expect(403);
+    browser.post("/console/confirm", &[("password", "wrong horse battery")]).await.expect(401);
+    let denied = denials(&app, app.company).await;
+    let mut told: Vec<_> = denied
+        .iter()
+        .map(|denial| (denial["action"]["route"].as_str(), denial["action"]["status"].as_u64()))
+        .collect();
+    // They happened at the same moment, by this test's clock.
+    told.sort_unstable();
+    assert_eq!(
+        told,
+        [
+            (Some("/console/confirm"), Some(401)),
+            (Some("/console/tokens/new"), Some(403)),
+            (Some("/console/tokens/new"), Some(403)),
+        ]
+    );
+    for denial in &denied {
+        assert_eq!(denial["actor"], json!({"type": "member", "id": member["member_id"]}));
+    }
+    assert!(denials(&app, CompanyId::PLATFORM).await.is_empty());
 }
 
 #[tokio::test]

@@ -1,13 +1,15 @@
 //! What the benchmarks share: ledgers of a given size, and figures side by side.
 #![allow(dead_code, reason = "each benchmark uses its own part")]
 
+pub mod postgres;
+
 use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::token::{self, Create, Refresh, Token, TokenCommand, TokenDecision};
 use token_ledger_domain::{Actor, Catalogue, CompanyId, LedgerEvent, Name, Power, Secret, TokenId};
-use token_ledger_event_store::sqlite::{Access, Database, SqliteStore};
+use token_ledger_event_store::sqlite::{self, Access, SqliteStore};
 use token_ledger_event_store::{
     Clock, Commit, Context, Entropy, Ledger, PrivatePart, Request, Store, StreamId, SystemClock,
     SystemEntropy,
@@ -16,12 +18,12 @@ use token_ledger_projections::VerificationIndex;
 use token_ledger_projections::sqlite::{Inline, SqliteReadModels};
 use uuid::Uuid;
 
-/// A ledger in a file, with everything that the service has around it.
-pub struct Bench {
-    pub database: Arc<Database>,
-    pub store: Arc<SqliteStore>,
+/// A ledger in a database, with everything that the service has around it.
+pub struct Bench<D = sqlite::Database, S = SqliteStore, R = SqliteReadModels> {
+    pub database: Arc<D>,
+    pub store: Arc<S>,
     pub ledger: Arc<Ledger>,
-    pub read: Arc<SqliteReadModels>,
+    pub read: Arc<R>,
     pub index: Arc<VerificationIndex>,
 }
 
@@ -30,14 +32,17 @@ impl Bench {
     pub fn open(path: &Path) -> Self {
         let index = Arc::new(VerificationIndex::new());
         let inline = Box::new(Inline::new(Arc::clone(&index)));
-        let database = Database::open(path, Access::Write, inline).expect("the ledger opens");
+        let database =
+            sqlite::Database::open(path, Access::Write, inline).expect("the ledger opens");
         let store = Arc::new(SqliteStore::new(Arc::clone(&database)));
         let clock: Arc<dyn Clock> = Arc::new(SystemClock);
         let ledger = Ledger::new(Arc::clone(&store) as _, clock, Arc::new(SystemEntropy));
         let read = Arc::new(SqliteReadModels::new(Arc::clone(&database), Arc::clone(&index)));
         Self { database, store, ledger: Arc::new(ledger), read, index }
     }
+}
 
+impl<D, S: Store, R> Bench<D, S, R> {
     /// Registers a company with the module on.
     pub async fn company(&self) -> CompanyId {
         let id = CompanyId(new_id());
@@ -105,7 +110,6 @@ impl Bench {
     pub async fn mixed(&self, company: CompanyId, events: usize) {
         let mut ids = self.create(company, events * 7 / 10).await;
         let scopes = |names: &[&str]| Catalogue::default().select(names).expect("scopes");
-        let all = ids.len();
         for (number, chunk) in ids.chunks_mut(512).enumerate() {
             let command = |id: &Uuid, part: usize| match part {
                 0 => Request::new(*id, refreshing()),
@@ -120,8 +124,74 @@ impl Bench {
             let requests: Vec<_> = chunk[..touched].iter().map(|id| command(id, part)).collect();
             self.execute(company, &requests).await;
         }
-        assert!(all > 0);
     }
+
+    /// The position of the company's last event.
+    pub async fn head(&self, company: CompanyId) -> u64 {
+        self.store.head(company).await.expect("a head").expect("a head").position
+    }
+
+    /// Creates tokens, each caller one after the other; answers how long each creation took.
+    pub async fn create_side_by_side(
+        &self,
+        company: CompanyId,
+        requests: Vec<Vec<Request<TokenCommand>>>,
+    ) -> Vec<Duration> {
+        let ledger = Arc::clone(&self.ledger);
+        let ask = move |request| {
+            let ledger = Arc::clone(&ledger);
+            async move {
+                let context = context();
+                let outcome =
+                    ledger.execute::<Token>(company, Power::SuperAdmin, &context, request);
+                outcome.await.expect("a token is created");
+            }
+        };
+        side_by_side(requests, ask).await
+    }
+}
+
+/// Lets each caller ask for one thing after the other; answers how long each answer took.
+pub async fn side_by_side<F, A>(requests: Vec<Vec<Request<TokenCommand>>>, ask: F) -> Vec<Duration>
+where
+    F: Fn(Request<TokenCommand>) -> A + Clone + Send + 'static,
+    A: Future<Output = ()> + Send,
+{
+    let mut tasks = Vec::new();
+    for requests in requests {
+        let ask = ask.clone();
+        tasks.push(tokio::spawn(async move {
+            let mut latencies = Vec::with_capacity(requests.len());
+            for request in requests {
+                let started = Instant::now();
+                ask(request).await;
+                latencies.push(started.elapsed());
+            }
+            latencies
+        }));
+    }
+    let mut all = Vec::new();
+    for task in tasks {
+        all.extend(task.await.expect("a caller finishes"));
+    }
+    all
+}
+
+/// Creations that are ready, for each caller. Identifiers follow one another as they would if each
+/// were made when its request came in: in the order of time, not of callers.
+pub fn creations(callers: usize, per_caller: usize) -> Vec<Vec<Request<TokenCommand>>> {
+    let mut requests: Vec<Vec<_>> = (0..callers).map(|_| Vec::new()).collect();
+    for _ in 0..per_caller {
+        for of_caller in &mut requests {
+            of_caller.push(Request::new(new_id(), creation()));
+        }
+    }
+    requests
+}
+
+/// How many of these were done in a second.
+pub fn rate(count: usize, took: Duration) -> f64 {
+    f64::from(u32::try_from(count).expect("a small number")) / took.as_secs_f64()
 }
 
 /// A fresh identifier.
@@ -146,12 +216,17 @@ pub fn context() -> Context {
 
 /// A creation with a fresh secret.
 pub fn creation() -> TokenCommand {
+    creation_for(None)
+}
+
+/// A creation with a fresh secret, valid for so long.
+pub fn creation_for(validity_seconds: Option<i64>) -> TokenCommand {
     let secret = Secret::from_random("tlk_", SystemEntropy.bits256());
     TokenCommand::Create(Create {
         name: Name::new("Payroll sync").expect("a name"),
         scopes: Catalogue::default().select(&["employees", "positions"]).expect("scopes"),
         secret: secret.stored(),
-        validity_seconds: None,
+        validity_seconds,
         client_id: None,
     })
 }

@@ -206,6 +206,20 @@ async fn events_are_not_replaced() {
     assert_refused(&given, &[&itself, &in_its_place, &replacing, updating]).await;
 }
 
+#[cfg(unix)]
+#[tokio::test]
+async fn the_files_are_for_their_owner_alone() {
+    use std::os::unix::fs::PermissionsExt;
+
+    let directory = directory();
+    let ledger = ledger_in(directory.path());
+    let _database = open(&ledger, Access::Write).expect("a ledger");
+    for file in [ledger.clone(), log_of(&ledger)] {
+        let permissions = std::fs::metadata(&file).expect("a file").permissions();
+        assert_eq!(permissions.mode() & 0o077, 0, "{}", file.display());
+    }
+}
+
 #[tokio::test]
 async fn a_second_writer_is_refused_and_told_what_to_do() {
     let fixture = SqliteFixture::fresh().await;

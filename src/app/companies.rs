@@ -1,6 +1,6 @@
 //! Companies: registering them, reading them, their OAuth App module.
 
-use super::input::Check;
+use super::input::{self, Check};
 use super::outcome::{Changed, Listed};
 use super::past::Until;
 use super::view::CompanyView;
@@ -22,7 +22,9 @@ impl App {
         conditions: Conditions,
     ) -> Result<Changed<CompanyView>, AppError> {
         let mut check = Check::default();
-        let Some(name) = check.field("name", Name::new(name)) else { return Err(check.refusal()) };
+        let Some(name) = check.field("name", input::name(name)) else {
+            return Err(check.refusal());
+        };
         let platform = CompanyId::PLATFORM;
         let begun = self.begun(platform, conditions.idempotency.as_ref()).await?;
         if let Some(id) = begun

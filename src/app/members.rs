@@ -8,9 +8,9 @@ use super::{App, AppError, Caller, Conditions};
 use serde::Serialize;
 use token_ledger_domain::company::{self, Company, CompanyCommand, CompanyDecision, CompanyEvent};
 use token_ledger_domain::{
-    CompanyId, LedgerEvent, MemberId, Name, PersonId, Power, Role, Secret, Timestamp,
+    CompanyId, LedgerEvent, MemberId, PersonId, Power, Role, Secret, Timestamp,
 };
-use token_ledger_event_store::{Context, Executed, Request, StoreError};
+use token_ledger_event_store::{Context, Executed, Idempotency, Request, StoreError};
 use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::people::Account;
@@ -90,7 +90,7 @@ impl App {
         let mut check = Check::default();
         let email = check.field("email", Email::new(&input.email));
         let role = check.field("role", input.role.parse::<Role>());
-        let name = check.field("name", input.name.map(Name::new).transpose());
+        let name = check.field("name", input.name.map(input::name).transpose());
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(email), Some(role), Some(name), Some(reason)) = (email, role, name, reason)
         else {
@@ -136,14 +136,16 @@ impl App {
     /// A link for a person who can't sign in yet and is in no other company. A link that another
     /// company asked for is void: who holds it would get into this one with it.
     async fn link_for_new_member(&self, account: &Account) -> Result<Option<Secret>, AppError> {
-        if account.password_hash.is_some() {
-            self.people.void_links(account.person_id).await?;
-            return Ok(None);
+        let person = account.person_id;
+        if account.password_hash.is_none() && self.people.memberships(person).await?.len() == 1 {
+            let link = self.password_link(person).await?;
+            // Another company may have added the person meanwhile.
+            if self.people.memberships(person).await?.len() == 1 {
+                return Ok(Some(link));
+            }
         }
-        if self.people.memberships(account.person_id).await?.len() > 1 {
-            return Ok(None);
-        }
-        Ok(Some(self.password_link(account.person_id).await?))
+        self.people.void_links(person).await?;
+        Ok(None)
     }
 
     /// Refuses what the company would refuse as it is now.
@@ -231,7 +233,8 @@ impl App {
         Ok(self.people.end_sessions_by(caller.company, id).await?)
     }
 
-    /// A new link by which a member can set a password. It replaces an older one.
+    /// A new link by which a member can set a password. It replaces an older one. A repeat of a
+    /// request makes none.
     ///
     /// # Errors
     /// When there is no such member, its role is more than the caller's, or the person is in other
@@ -240,7 +243,8 @@ impl App {
         &self,
         caller: &Caller,
         id: MemberId,
-    ) -> Result<(MemberView, Secret), AppError> {
+        idempotency: Option<Idempotency>,
+    ) -> Result<Changed<MemberView>, AppError> {
         let row = self.member_row(caller.company, id).await?;
         if row.role.power() > caller.power {
             let refusal = company::CompanyRefusal::AboveOwnPower { role: row.role };
@@ -253,9 +257,14 @@ impl App {
         }
         let account =
             self.people.account_of(row.person_id).await?.ok_or(AppError::NotFound("person"))?;
+        let view = MemberView::new(&row, Some(&account));
+        if self.begun(caller.company, idempotency.as_ref()).await?.is_some() {
+            return Ok(Changed::before(view));
+        }
+        self.begin(caller, caller.company, id.0, idempotency).await?;
         let secret = self.password_link(row.person_id).await?;
         self.note_password_link(caller, id);
-        Ok((MemberView::new(&row, Some(&account)), secret))
+        Ok(Changed { view, secret: Some(secret), repeated: false })
     }
 
     /// Keeps for the auditor who can get in as the member from now on.

@@ -5,9 +5,10 @@ use super::server::Server;
 use super::tls::{Tls, TlsFiles};
 use super::{Failure, Place, open_within, start_log};
 use crate::app::jobs::Intervals;
-use crate::config::{LogFormat, PostgresUrl, Settings};
+use crate::config::{LogFormat, PostgresUrl, Settings, network};
 use crate::http::ForwardedHeader;
 use clap::Args;
+use ipnet::IpNet;
 use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -50,9 +51,10 @@ pub(super) struct Serve {
     #[serde(skip_serializing_if = "Option::is_none")]
     tls_key: Option<PathBuf>,
     /// Proxies whose forwarded addresses count, such as 10.0.0.0/8
-    #[arg(long, value_name = "CIDR", num_args = 1.., value_delimiter = ',')]
+    #[arg(long, value_name = "CIDR", num_args = 1.., value_delimiter = ',',
+        value_parser = network)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    trusted_proxies: Vec<String>,
+    trusted_proxies: Vec<IpNet>,
     /// The header in which the trusted proxies forward addresses; x-forwarded-for unless set
     /// otherwise
     #[arg(long, value_enum, value_name = "HEADER")]

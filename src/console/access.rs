@@ -7,13 +7,14 @@ use super::{cookie, guard, page, paths};
 use crate::app::sessions::{Origin, Visitor};
 use crate::app::view::CompanyView;
 use crate::app::{AppError, Caller};
+use crate::http::denials::Denied;
 use crate::http::problem::Kind;
 use crate::http::routes::MAX_BODY;
 use crate::http::{RequestInfo, Service};
 use axum::body::{Body, to_bytes};
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::Method;
 use axum::http::request::Parts;
+use axum::http::{Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use std::sync::Arc;
@@ -85,8 +86,16 @@ pub(super) async fn admit(
         Ok(request) => next.run(request).await,
         Err(response) => response,
     };
-    if let Some(trouble) = response.extensions_mut().remove::<Trouble>() {
-        return page::trouble(seen.as_ref(), &trouble, &info.request_id);
+    let trouble = response.extensions_mut().remove::<Trouble>();
+    if let Some(trouble) = &trouble {
+        response = page::trouble(seen.as_ref(), trouble, &info.request_id);
+    }
+    let is_throttled = trouble.is_some_and(|trouble| trouble.kind == Kind::TooManyRequests);
+    if is_throttled || matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
+    {
+        let caller = seen.and_then(|seen| seen.visitor.caller(&seen.origin));
+        let denied = caller.as_ref().map_or_else(Denied::default, Denied::of);
+        response.extensions_mut().insert(denied);
     }
     response
 }

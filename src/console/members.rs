@@ -296,9 +296,10 @@ pub async fn new_link(
     if let Some(way) = desk.unconfirmed(&service, &format!("{MEMBERS}/{id}/link")) {
         return Ok(way);
     }
-    match service.app.new_password_link(&desk.caller, MemberId(id)).await {
-        Ok((member, secret)) => {
-            Ok(link(&service, &desk, Change::Link.title(), &member, Some(&secret)))
+    let key = sent.conditions(&desk.caller, &format!("link of {id}")).idempotency;
+    match service.app.new_password_link(&desk.caller, MemberId(id), key).await {
+        Ok(made) => {
+            Ok(link(&service, &desk, Change::Link.title(), &made.view, made.secret.as_ref()))
         }
         Err(error) => again(&service, &desk, id, Change::Link, &sent, error).await,
     }

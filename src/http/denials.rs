@@ -7,8 +7,8 @@ use super::extract::{Params, time};
 use super::page::{Page, PageQuery};
 use super::problem::{Answer, Kind};
 use super::reply::{RefusedRead, Reply};
-use crate::app::App;
 use crate::app::attempts::Seen;
+use crate::app::{App, Caller};
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
 use axum::response::Response;
@@ -30,6 +30,13 @@ pub struct Denied {
     pub actor: Option<Actor>,
 }
 
+impl Denied {
+    /// A refusal of somebody known, about the resources of the company that they act in.
+    pub const fn of(caller: &Caller) -> Self {
+        Self { company: Some(caller.company), actor: Some(caller.actor) }
+    }
+}
+
 /// Notes the answer if it is a refusal.
 pub(super) fn note(
     app: &App,
@@ -43,7 +50,7 @@ pub(super) fn note(
     let denied = response.extensions().get::<Denied>();
     let counts = match status {
         StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN => true,
-        StatusCode::TOO_MANY_REQUESTS => problem == Some(Kind::TooManyRequests),
+        StatusCode::TOO_MANY_REQUESTS if problem == Some(Kind::TooManyRequests) => true,
         _ => denied.is_some(),
     };
     if !counts {

@@ -9,12 +9,16 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
 use serde::de::DeserializeOwned;
 use sha2::{Digest, Sha256};
+use std::borrow::Cow;
 use token_ledger_domain::Timestamp;
+use token_ledger_domain::secret::without_secrets;
 use token_ledger_event_store::Idempotency;
 use uuid::Uuid;
 
 /// The longest `Idempotency-Key`, in characters.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
+/// Keys are kept for a day.
+const HOLDS_SECRET: &str = "must not hold a secret";
 
 /// A JSON body, with the hash by which a repeat is recognised. An absent body counts as `{}`.
 #[derive(Debug)]
@@ -171,6 +175,9 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
                 "Idempotency-Key",
                 "must have 1 to 255 printable ASCII characters",
             ));
+        }
+        if matches!(without_secrets(key), Cow::Owned(_)) {
+            return Err(Problem::invalid("Idempotency-Key", HOLDS_SECRET));
         }
         let route = format!("{} {}", parts.method, parts.uri.path());
         Ok(Self(Some((key.to_owned(), route))))

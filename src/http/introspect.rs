@@ -3,6 +3,7 @@
 use super::denials::Denied;
 use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::client_auth::{self, BadClient, Basic, Credentials};
+use super::oauth::error::OauthError;
 use super::oauth::params::Params;
 use super::verify::{Verification, credential, guarded, note_use};
 use crate::app::attempts::Seen;
@@ -71,7 +72,7 @@ pub(super) struct Introspection {
 
 /// An error (RFC 6749 §5.2).
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct OauthError {
+pub(super) struct IntrospectionError {
     /// The error's code.
     error: &'static str,
     /// What was wrong and what to do.
@@ -89,11 +90,11 @@ pub(super) struct OauthError {
     security(("key" = []), ("key_as_password" = []), ("client" = []), ()),
     responses(
         (status = 200, description = "What there is to say", body = Introspection),
-        (status = 400, description = "The form is not acceptable", body = OauthError),
-        (status = 401, description = "The caller is unknown", body = OauthError),
-        (status = 403, description = "The caller may not introspect", body = OauthError),
-        (status = 429, description = "Too many bad credentials of callers", body = OauthError),
-        (status = 413, description = "The form has more than 64 KiB", body = OauthError),
+        (status = 400, description = "The form is not acceptable", body = IntrospectionError),
+        (status = 401, description = "The caller is unknown", body = IntrospectionError),
+        (status = 403, description = "The caller may not introspect", body = IntrospectionError),
+        (status = 429, description = "Too many bad credentials of callers", body = IntrospectionError),
+        (status = 413, description = "The form has more than 64 KiB", body = IntrospectionError),
         (status = 503, description = "It can't be known right now",
             body = super::problem::ProblemBody, content_type = "application/problem+json"),
     )
@@ -190,7 +191,7 @@ impl Refusal {
             headers.append(header::RETRY_AFTER, seconds.into());
         }
         headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let body = OauthError { error: self.error, error_description: self.description };
+        let body = IntrospectionError { error: self.error, error_description: self.description };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         verification.answer(self.status, headers, body.into())
     }
@@ -263,6 +264,13 @@ const UNKNOWN: Refusal = Refusal {
     ..Refusal::NONE
 };
 
+const NOT_UTF8: Refusal =
+    Refusal::invalid_request(StatusCode::BAD_REQUEST, "A parameter is not UTF-8.");
+const CREDENTIALS_TWICE: Refusal = Refusal::invalid_request(
+    StatusCode::BAD_REQUEST,
+    "Send the client's credentials once: by Basic or in the body.",
+);
+
 /// Whose tokens a caller may introspect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Whose {
@@ -284,34 +292,44 @@ impl Whose {
 /// Whose tokens the caller may introspect, and the form; the answer to a caller that may not or
 /// sent none.
 async fn read(verification: &Verification, request: Request) -> Result<(Whose, Bytes), Response> {
-    if !request.headers().contains_key(header::AUTHORIZATION) {
-        return read_from_body(verification, request).await;
+    match by_key(verification, request.headers()) {
+        Ok(Some(caller)) => {
+            let form = read_form(request).await.map_err(|refusal| refusal.answer(verification))?;
+            Ok((caller, form))
+        }
+        Ok(None) => read_of_client(verification, request).await,
+        Err(refusal) => Err(turn_away(verification, Asking::of(verification, &request), refusal)),
     }
-    let caller = admit(verification, &request)
-        .map_err(|refusal| turn_away(verification, Asking::of(verification, &request), refusal))?;
-    let form = read_form(request).await.map_err(|refusal| refusal.answer(verification))?;
-    Ok((caller, form))
 }
 
-/// As [`read`], for a client whose credentials stand in the form.
-async fn read_from_body(
+/// As [`read`], for a client whose credentials come by Basic or stand in the form.
+async fn read_of_client(
     verification: &Verification,
     request: Request,
 ) -> Result<(Whose, Bytes), Response> {
     let asking = Asking::of(verification, &request);
-    let admitted = async {
-        let form = read_form(request).await.map_err(|_| UNKNOWN)?;
+    let headers = request.headers().clone();
+    let form = read_form(request).await;
+    let admitted = || {
         let mut params = Params::default();
-        params.add_form(&form).map_err(|_| UNKNOWN)?;
-        let given = Credentials::of(&HeaderMap::new(), &params).map_err(|_| UNKNOWN)?;
+        if let Ok(form) = &form {
+            params.add_form(form).map_err(|_| NOT_UTF8)?;
+        }
+        let given = Credentials::of(&headers, &params).map_err(|error| match error {
+            OauthError::Refused { .. } => CREDENTIALS_TWICE,
+            OauthError::BadClient(_) | OauthError::Failed(_) => UNKNOWN,
+        })?;
         if given.client_id.is_empty() && given.secret.is_empty() {
             return Err(UNKNOWN);
         }
         let client = client_auth::check(&verification.service, &given, asking.ip);
-        Ok((Whose::Client(client.map_err(bad_client)?.client_id), form))
+        Ok(Whose::Client(client.map_err(bad_client)?.client_id))
     };
-    match admitted.await {
-        Ok(admitted) => Ok(admitted),
+    match admitted() {
+        Ok(caller) => Ok((caller, form.map_err(|refusal| refusal.answer(verification))?)),
+        Err(refusal) if refusal.status == StatusCode::BAD_REQUEST => {
+            Err(refusal.answer(verification))
+        }
         Err(refusal) => Err(turn_away(verification, asking, refusal)),
     }
 }
@@ -326,10 +344,12 @@ fn bad_client(BadClient { named, throttled }: BadClient) -> Refusal {
     }
 }
 
-/// Whose tokens the caller may introspect, by the `Authorization` header.
-fn admit(verification: &Verification, request: &Request) -> Result<Whose, Refusal> {
+/// Whose tokens the caller may introspect by its API key; `None` where it may be a client.
+fn by_key(verification: &Verification, headers: &HeaderMap) -> Result<Option<Whose>, Refusal> {
+    if !headers.contains_key(header::AUTHORIZATION) {
+        return Ok(None);
+    }
     let bad_key = Refusal { bad: Some(Bad::Key), ..UNKNOWN };
-    let headers = request.headers();
     let basic = basic(headers);
     let key = match &basic {
         Some(basic) => basic.password.as_str(),
@@ -337,12 +357,9 @@ fn admit(verification: &Verification, request: &Request) -> Result<Whose, Refusa
     };
     let app = &verification.service.app;
     let Some(key) = app.index.key(&Digest::of(key), app.now()) else {
-        let basic = basic.ok_or(bad_key)?;
-        let ip = verification.service.proxies.origin(request.extensions(), headers).ip;
-        let client = client_auth::check(&verification.service, &basic.credentials(), ip);
-        return Ok(Whose::Client(client.map_err(bad_client)?.client_id));
+        return if basic.is_some() { Ok(None) } else { Err(bad_key) };
     };
-    scope_of(&key).ok_or(Refusal {
+    scope_of(&key).map(Some).ok_or(Refusal {
         status: StatusCode::FORBIDDEN,
         challenge: Some(
             "Bearer realm=\"token-ledger\", error=\"insufficient_scope\", \
@@ -408,13 +425,13 @@ fn is_too_long(error: &axum::Error) -> bool {
     std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
-/// The one `token` parameter. Others are ignored (RFC 6749 §3.2).
+/// The one `token` parameter. Others are ignored, and so are those without a value (RFC 6749 §3.2).
 fn the_token(form: &[u8]) -> Result<std::borrow::Cow<'_, str>, Refusal> {
     let mut tokens = url::form_urlencoded::parse(form)
-        .filter(|(name, _)| name == "token")
+        .filter(|(name, value)| name == "token" && !value.is_empty())
         .map(|(_, value)| value);
     match (tokens.next(), tokens.next()) {
-        (Some(token), None) if !token.is_empty() => Ok(token),
+        (Some(token), None) => Ok(token),
         (_, Some(_)) => Err(Refusal::invalid_request(
             StatusCode::BAD_REQUEST,
             "The parameter token is repeated.",

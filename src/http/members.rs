@@ -194,6 +194,7 @@ pub async fn remove(
     params(
         ("company_id" = Uuid, Path, description = "The company"),
         ("member_id" = Uuid, Path, description = "The member"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
     ),
     responses(
         (status = 201, description = "The member with the link", body = MemberWithLink),
@@ -205,11 +206,13 @@ pub async fn password_link(
     caller: Caller,
     PathId(id): PathId,
     _: Params<NoParams>,
-    _: JsonBody<Nothing>,
+    key: IdempotencyKey,
+    body: JsonBody<Nothing>,
 ) -> Answer<Reply> {
-    let (view, link) = service.app.new_password_link(&caller, MemberId(id)).await?;
-    let body = MemberWithLink::new(&service, &view, Some(&link));
-    Ok(Reply::new(StatusCode::CREATED, body))
+    let key = key.of(&caller.credential, body.hash);
+    let made = service.app.new_password_link(&caller, MemberId(id), key).await?;
+    let body = MemberWithLink::new(&service, &made.view, made.secret.as_ref());
+    Ok(Reply::new(StatusCode::CREATED, body).repeated(made.repeated))
 }
 
 /// A body without fields: any is unknown.

@@ -315,6 +315,7 @@ impl Verification {
             }
         }
         headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.append(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let mut response = Response::new(Body::empty());
         *response.headers_mut() = headers;
         response
@@ -392,6 +393,7 @@ impl Verification {
             headers.append(REQUEST_ID, value);
         }
         headers.append(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+        headers.append(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
         let mut response = Response::new(Body::from(body));
         *response.status_mut() = status;
         *response.headers_mut() = headers;

@@ -255,6 +255,7 @@ fn lock(path: &Path) -> Result<File, StoreError> {
 }
 
 fn open_writer(path: &Path) -> Result<Connection, StoreError> {
+    make_private(path);
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE
         | OpenFlags::SQLITE_OPEN_CREATE
         | OpenFlags::SQLITE_OPEN_NO_MUTEX;
@@ -276,6 +277,16 @@ fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "secure_delete", true).map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
+}
+
+/// Makes the file where it is missing, for its owner's eyes only; SQLite gives the files beside it
+/// the same permissions. What is wrong with it, opening it says.
+fn make_private(path: &Path) {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let _ = options.open(path);
 }
 
 fn open_readers(path: &Path) -> Result<Vec<Connection>, StoreError> {

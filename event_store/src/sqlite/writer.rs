@@ -6,12 +6,15 @@ use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use rusqlite::Connection;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TryRecvError;
 use tokio::sync::{mpsc, oneshot, watch};
 
 /// Commits in one transaction. More would make the first wait for the last.
 const MAX_BATCH: usize = 256;
+
+/// How closely callers follow one another who were answered together and ask again at once.
+const FOLLOWS: Duration = Duration::from_micros(30);
 
 /// How long nothing must be asked of the writer before it moves the log into the file.
 const IDLE: Duration = Duration::from_millis(250);
@@ -51,6 +54,7 @@ pub(super) fn spawn(
     let mut inbox = Inbox { jobs, timer, since_checkpoint: 0 };
     std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || {
         let mut next = inbox.wait(&connection);
+        let mut expected = 0;
         while let Some(job) = next {
             let other = match job {
                 Job::Write(write) => {
@@ -59,8 +63,10 @@ pub(super) fn spawn(
                 }
                 Job::Append { commits, answer } => {
                     let first = Waiting { commits, answer };
-                    let (batch, other) = gather(first, &mut inbox.jobs);
+                    let (batch, other) = gather(first, &mut inbox.jobs, expected);
+                    let answered = batch.len();
                     append_batch(&mut connection, batch, inline.as_mut());
+                    expected = answered + inbox.jobs.len();
                     changes.send_modify(|count| *count = count.wrapping_add(1));
                     other
                 }
@@ -109,26 +115,27 @@ fn checkpoint(connection: &Connection, mode: &str) {
     }
 }
 
-/// Takes whatever waits, up to the bound. Callers who were just answered are about to ask again:
-/// as long as more come, the thread stands back for them, but it never waits for one. Hands back
-/// the job that doesn't belong to the batch, if one was taken.
-fn gather(first: Waiting, jobs: &mut mpsc::Receiver<Job>) -> (Vec<Waiting>, Option<Job>) {
+/// Takes whatever waits, up to the bound. Callers who were just answered are about to ask again: as
+/// long as some of them may come and one follows the other closely, the thread stands back for
+/// them. Hands back the job that doesn't belong to the batch, if one was taken.
+fn gather(
+    first: Waiting,
+    jobs: &mut mpsc::Receiver<Job>,
+    expected: usize,
+) -> (Vec<Waiting>, Option<Job>) {
     let mut count = first.commits.len();
     let mut batch = vec![first];
-    let mut stood_back = false;
+    let mut last = Instant::now();
     while count < MAX_BATCH {
         match jobs.try_recv() {
             Ok(Job::Append { commits, answer }) => {
                 count += commits.len();
                 batch.push(Waiting { commits, answer });
-                stood_back = false;
+                last = Instant::now();
             }
             Ok(other) => return (batch, Some(other)),
-            Err(_) if stood_back => break,
-            Err(_) => {
-                std::thread::yield_now();
-                stood_back = true;
-            }
+            Err(_) if batch.len() >= expected || last.elapsed() > FOLLOWS => break,
+            Err(_) => std::thread::yield_now(),
         }
     }
     (batch, None)

@@ -71,6 +71,9 @@ impl PgReadModels {
 struct News {
     /// How far these ledgers have come.
     advanced: BTreeMap<CompanyId, u64>,
+    /// How far this process has brought ledgers, which it is about to take over by itself. Looked
+    /// at again before anything counts as current.
+    own: BTreeMap<CompanyId, u64>,
     /// Everything that was committed before this moment is among it.
     current: Option<Instant>,
     /// Something may have been missed.
@@ -80,14 +83,30 @@ struct News {
 impl News {
     fn take(&mut self, change: Change, index: &VerificationIndex) {
         match change {
-            Change::Advanced { company, position } if index.cursor(company) < position => {
-                let known = self.advanced.entry(company).or_insert(position);
-                *known = (*known).max(position);
+            Change::Advanced { company, position } => {
+                if index.cursor(company) < position {
+                    let is_own = index.is_committing(company, position);
+                    let news = if is_own { &mut self.own } else { &mut self.advanced };
+                    let known = news.entry(company).or_insert(position);
+                    *known = (*known).max(position);
+                }
             }
-            Change::Advanced { .. } => {}
-            Change::Current(moment) => self.current = Some(moment.into_std()),
+            Change::Current(moment) => {
+                self.current = Some(moment.into_std());
+                for (company, position) in std::mem::take(&mut self.own) {
+                    if index.cursor(company) < position {
+                        let known = self.advanced.entry(company).or_insert(position);
+                        *known = (*known).max(position);
+                    }
+                }
+            }
             Change::Resync => self.missed = true,
         }
+    }
+
+    /// Whether there is anything to do.
+    fn is_nothing(&self) -> bool {
+        self.advanced.is_empty() && self.current.is_none() && !self.missed
     }
 }
 
@@ -193,7 +212,11 @@ impl Follower {
         if let Some(ledger) = self.put_back {
             return Err(ledger.error());
         }
-        let news = std::mem::take(&mut self.news);
+        if self.news.is_nothing() {
+            return Ok(());
+        }
+        let own = std::mem::take(&mut self.news.own);
+        let news = std::mem::replace(&mut self.news, News { own, ..News::default() });
         let round = self.index.begin_round();
         let (advanced, known_until) = if news.missed {
             let began = Instant::now();

@@ -60,6 +60,9 @@ impl InlineProjections for Inline {
             let (_, last) = self.appended.entry(event.company).or_insert((position, position));
             *last = position;
         }
+        for (company, (_, last)) in &self.appended {
+            self.index.committing(*company, *last);
+        }
         let about = |kind| events.iter().any(|event| event.stream.kind == kind);
         if about(AggregateType::Token) {
             self.tokens.apply_all(transaction, events).await?;
@@ -110,6 +113,8 @@ impl InlineProjections for Inline {
         self.companies.clear();
         self.members.clear();
         self.clients.clear();
-        self.appended.clear();
+        for company in std::mem::take(&mut self.appended).into_keys() {
+            self.index.settled(company);
+        }
     }
 }

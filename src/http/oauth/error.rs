@@ -1,11 +1,13 @@
 //! What goes wrong, in the words of OAuth (RFC 6749 §5.2, RFC 7009 §2.2.1).
 
 use super::client_auth::BadClient;
+use crate::app::Caller;
 use crate::app::oauth::GrantRefusal;
+use crate::http::denials::Denied;
 use crate::http::problem::{Kind, Problem};
-use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use serde::Serialize;
 use std::borrow::Cow;
 use utoipa::{IntoResponses, ToSchema};
@@ -51,6 +53,8 @@ pub(in crate::http) enum OauthError {
         code: Code,
         /// What was wrong and what to do. Never what was sent: that may be a secret.
         description: Cow<'static, str>,
+        /// Whom the auditor is to see, where it is more than a mistake.
+        denied: Option<Denied>,
     },
     /// The client's, which did not prove who it is.
     BadClient(BadClient),
@@ -62,7 +66,17 @@ impl OauthError {
     /// A refusal with the usual status.
     pub(in crate::http) fn new(code: Code, description: impl Into<Cow<'static, str>>) -> Self {
         let status = StatusCode::BAD_REQUEST;
-        Self::Refused { status, code, description: description.into() }
+        Self::Refused { status, code, description: description.into(), denied: None }
+    }
+
+    /// A refusal of what a client, which has proved who it is, asked for.
+    pub(in crate::http) fn of(refusal: GrantRefusal, client: &Caller) -> Self {
+        let is_others = matches!(refusal, GrantRefusal::NotOwn);
+        let mut error = Self::from(refusal);
+        if let (Self::Refused { denied, .. }, true) = (&mut error, is_others) {
+            *denied = Some(Denied::of(client));
+        }
+        error
     }
 
     /// A request that is not built as it should be.
@@ -125,8 +139,9 @@ impl OauthErrorBody {
 impl IntoResponse for OauthError {
     fn into_response(self) -> Response {
         let mut response = match self {
-            Self::Refused { status, code, description } => {
-                (status, Json(OauthErrorBody::new(code, &description))).into_response()
+            Self::Refused { status, code, description, denied } => {
+                let body = Json(OauthErrorBody::new(code, &description));
+                (status, denied.map(Extension), body).into_response()
             }
             Self::BadClient(bad) => bad.answered(|| {
                 Json(OauthErrorBody::new(Code::InvalidClient, WHO_ARE_YOU)).into_response()

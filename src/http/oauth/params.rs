@@ -72,13 +72,11 @@ impl Params {
             Value::Null => {}
             Value::String(text) => self.add(name, Zeroizing::new(text)),
             Value::Array(values) if is_scopes(name) => {
-                // A list of scopes is one value, also when it is empty.
-                for value in values {
-                    let Value::String(text) = value else {
-                        return Err(OauthError::invalid_request("scopes must be texts."));
-                    };
-                    self.add(name, Zeroizing::new(text));
-                }
+                let texts: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
+                let texts =
+                    texts.ok_or_else(|| OauthError::invalid_request("scopes must be texts."))?;
+                // A list is there also when it is empty, which asks for nothing, not for all.
+                self.0.push((name.to_owned(), Zeroizing::new(texts.join(" "))));
             }
             // What is unknown is ignored; what is known must be a text.
             _ if KNOWN.contains(&name) || is_scopes(name) => {
@@ -204,6 +202,7 @@ pub(super) async fn body(request: Request) -> Result<Bytes, OauthError> {
                 status: StatusCode::PAYLOAD_TOO_LARGE,
                 code: Code::InvalidRequest,
                 description: "The body may have up to 64 KiB.".into(),
+                denied: None,
             }
         } else {
             OauthError::invalid_request("The body could not be read to its end.")
@@ -280,6 +279,11 @@ mod tests {
         assert_eq!(of("name=x").scopes(), None);
         assert_eq!(of("scopes=").scopes(), None);
         assert_eq!(of("scopes=+").scopes(), Some(Vec::new()));
+        for json in [r#"{"scopes":[]}"#, r#"{"scopes":[""]}"#] {
+            let mut params = Params::default();
+            params.add_json(json.as_bytes()).unwrap();
+            assert_eq!(params.scopes(), Some(Vec::new()), "{json}");
+        }
     }
 
     #[test]

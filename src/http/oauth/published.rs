@@ -9,6 +9,7 @@ use super::params::{self, BodyKind, Params};
 use super::{client_auth, never_cached, token};
 use crate::app::Caller;
 use crate::app::oauth::{Asked, GrantRefusal, Granted};
+use crate::http::denials::Denied;
 use crate::http::problem::ProblemBody;
 use crate::http::vocabulary::{GrantType, OptionalName};
 use crate::http::{RequestInfo, Service};
@@ -224,6 +225,7 @@ pub(in crate::http) async fn revoke(
             status: StatusCode::FORBIDDEN,
             code: Code::UnauthorizedClient,
             description: "You are not authorized to revoke this token".into(),
+            denied: Some(Denied::of(&caller)),
         })),
         Err(refusal) => Err(refusal.into()),
     }

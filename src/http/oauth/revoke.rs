@@ -44,7 +44,8 @@ pub(in crate::http) async fn revoke(
     params.one("token_type_hint")?;
     let secret = params.needed("token")?;
     let (client, caller) = client_auth::authenticate(&service, info, &headers, &params)?;
-    service.app.revoke_own_token(&caller, &client, secret).await?;
+    let revoked = service.app.revoke_own_token(&caller, &client, secret).await;
+    revoked.map_err(|refusal| OauthError::of(refusal, &caller))?;
     let mut response = StatusCode::OK.into_response();
     never_cached(response.headers_mut());
     Ok(response)

@@ -1,0 +1,128 @@
+//! One process's commands on PostgreSQL, alone and while two other processes write to companies of
+//! their own in the same database.
+
+mod support;
+
+use std::io::{BufRead, BufReader, Read};
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+use support::postgres::{PgBench, cluster};
+use support::{creations, median, percentile, rate};
+use token_ledger_domain::CompanyId;
+use token_ledger_test_cluster::TestDatabase;
+
+const CALLERS: usize = 64;
+const PER_CALLER: usize = 100;
+/// What the others write before they look whether it is enough.
+const PER_CALLER_OF_OTHERS: usize = 10;
+const ROUNDS: usize = 5;
+/// The argument that makes this program one of the other processes.
+const OTHER: &str = "--write-to";
+/// What such a process says when it has begun.
+const BEGUN: &str = "begun";
+
+fn main() {
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    let mut arguments = std::env::args().skip_while(|argument| argument != OTHER).skip(1);
+    if let Some(url) = arguments.next() {
+        runtime.block_on(write(&url));
+        return;
+    }
+    let cluster = cluster();
+    let url = TestDatabase::fresh_in_blocking(&cluster).url();
+    runtime.block_on(compare(&url));
+}
+
+async fn compare(url: &str) {
+    let bench = PgBench::connect(url).await;
+    let company = bench.company().await;
+    measure(&bench, company).await;
+    let mut ratios = Vec::new();
+    let (mut quiet, mut busy) = (Vec::new(), Vec::new());
+    for _ in 0..ROUNDS {
+        let (alone, latencies) = measure(&bench, company).await;
+        quiet.extend(latencies);
+        let others = [Other::begin(url), Other::begin(url)];
+        let began = Instant::now();
+        let (beside, latencies) = measure(&bench, company).await;
+        let took = began.elapsed();
+        busy.extend(latencies);
+        let written: usize = others.into_iter().map(Other::end).sum();
+        println!(
+            "alone {alone:>6.0}/s   beside two others {beside:>6.0}/s ({:.2})   the others about \
+             {:>6.0}/s each",
+            beside / alone,
+            rate(written / 2, took),
+        );
+        ratios.push(beside / alone);
+    }
+    let p99 = |latencies: &mut Vec<Duration>| percentile(latencies, 0.99).as_secs_f64() * 1e3;
+    println!(
+        "median of {ROUNDS} rounds, {CALLERS} callers each: {:.2}   p99 {:.2} ms alone, {:.2} ms \
+         beside the others",
+        median(ratios),
+        p99(&mut quiet),
+        p99(&mut busy),
+    );
+}
+
+async fn measure(bench: &PgBench, company: CompanyId) -> (f64, Vec<Duration>) {
+    let requests = creations(CALLERS, PER_CALLER);
+    let started = Instant::now();
+    let latencies = bench.create_side_by_side(company, requests).await;
+    (rate(CALLERS * PER_CALLER, started.elapsed()), latencies)
+}
+
+/// Another process that writes.
+struct Other {
+    process: Child,
+    says: BufReader<std::process::ChildStdout>,
+}
+
+impl Other {
+    /// Starts it and waits until it writes.
+    fn begin(url: &str) -> Self {
+        let mut process = Command::new(std::env::current_exe().expect("this program"))
+            .args([OTHER, url])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("a process");
+        let mut says = BufReader::new(process.stdout.take().expect("its output"));
+        let mut line = String::new();
+        says.read_line(&mut line).expect("a line");
+        assert_eq!(line.trim(), BEGUN);
+        Self { process, says }
+    }
+
+    /// Ends it; answers how much it has written.
+    fn end(mut self) -> usize {
+        drop(self.process.stdin.take());
+        let mut said = String::new();
+        self.says.read_to_string(&mut said).expect("its last word");
+        assert!(self.process.wait().expect("it ends").success());
+        said.trim().parse().expect("a number")
+    }
+}
+
+/// Writes to a company of its own until the input ends.
+async fn write(url: &str) {
+    let bench = PgBench::connect(url).await;
+    let company = bench.company().await;
+    let enough = Arc::new(AtomicBool::new(false));
+    let told = Arc::clone(&enough);
+    std::thread::spawn(move || {
+        let _ = std::io::stdin().read_to_end(&mut Vec::new());
+        told.store(true, Ordering::Relaxed);
+    });
+    let mut written = 0;
+    bench.create_side_by_side(company, creations(CALLERS, PER_CALLER_OF_OTHERS)).await;
+    println!("{BEGUN}");
+    while !enough.load(Ordering::Relaxed) {
+        let requests = creations(CALLERS, PER_CALLER_OF_OTHERS);
+        written += bench.create_side_by_side(company, requests).await.len();
+    }
+    println!("{written}");
+}
