@@ -3,10 +3,11 @@
 use super::companies::search;
 use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
+use super::extract::Path;
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::{COMPANIES, PLATFORM, PROJECTIONS};
-use super::refusal::refusal;
+use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Frame, Refused, frame};
 use super::render::time;
 use super::render::words::grouped;
@@ -15,7 +16,7 @@ use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState};
 use crate::app::view::CompanyView;
 use crate::app::{AppError, Caller};
 use crate::http::Service;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
@@ -24,6 +25,7 @@ use uuid::Uuid;
 const NEW: &str = "/console/platform/companies/new";
 const WAY: Way<'_> = &[("Platform", None)];
 const BELOW: Way<'_> = &[("Platform", None), ("Companies", Some(PLATFORM))];
+const SHOWS: Shows = &[("name", "Give the company a name of 1 to 100 characters.")];
 /// Companies on a page.
 const PAGE: usize = 50;
 
@@ -142,7 +144,7 @@ pub async fn register(State(service): State<Arc<Service>>, desk: Desk, sent: Sen
         Ok(_) => Ok(go_on(&format!("{PLATFORM}?notice=company-registered"))),
         Err(error) => {
             let nonce = service.app.new_id().to_string();
-            let content = new_form(&desk, &sent, &refusal(error)?, &nonce);
+            let content = new_form(&desk, &sent, &refusal(error, &sent, SHOWS)?, &nonce);
             Ok(desk.refused(&form_page(), &content))
         }
     }
@@ -251,7 +253,7 @@ fn projection_row(service: &Service, desk: &Desk, projection: &ProjectionView) -
 }
 
 /// `POST /console/platform/projections/{name}/rebuild`
-pub async fn rebuild(State(service): State<Arc<Service>>, name: Path<String>) -> Shown {
+pub async fn rebuild(State(service): State<Arc<Service>>, Path(name): Path<String>) -> Shown {
     match service.app.start_rebuild(&name, None) {
         Ok(_) => Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-begun"))),
         Err(error @ AppError::NotFound(_)) => Err(Trouble::from(error)),

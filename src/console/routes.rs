@@ -42,7 +42,7 @@ impl Routes {
 
     /// The router.
     pub fn into_router(self) -> Router<Arc<Service>> {
-        self.router
+        self.router.method_not_allowed_fallback(home::no_page)
     }
 
     fn get<H, T>(mut self, path: &'static str, access: Access, handler: H) -> Self
@@ -74,6 +74,8 @@ pub fn routes(service: Arc<Service>) -> Routes {
     Routes::new(service)
         .get("/", Public, home::root)
         .get("/console", SignedIn, home::show)
+        .get("/console/", SignedIn, home::show)
+        .get("/console/{*path}", SignedIn, home::nowhere)
         .get("/console/assets/style.css", Public, assets::get_style)
         .get("/console/assets/console.js", Public, assets::get_script)
         .get("/console/sign-in", Public, sign_in::show)

@@ -3,6 +3,7 @@
 use super::access::SignedIn;
 use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
+use super::refusal::sentence;
 use super::{cookie, page, paths};
 use crate::app::AppError;
 use crate::app::sessions::{Origin, SessionCookie};
@@ -69,7 +70,7 @@ pub(super) async fn sign_in(
     match service.app.sign_in(&email, password, &origin).await {
         Ok(cookie) => Ok(begun(&service, &cookie, next)),
         Err(error @ AppError::BadCredentials) => {
-            let form = sign_in_form(&email, next, Some(&sentence(&error)));
+            let form = sign_in_form(&email, next, Some(&sentence(&error.to_string())));
             Ok(refused(page::outside(StatusCode::UNAUTHORIZED, "Sign in", &form)))
         }
         Err(error) => Err(error.into()),
@@ -91,14 +92,6 @@ fn refused(mut response: Response) -> Response {
     let challenge = HeaderValue::from_static("Form realm=\"token-ledger\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
-}
-
-/// An error as a sentence.
-fn sentence(error: &AppError) -> String {
-    let text = error.to_string();
-    let mut characters = text.chars();
-    let first = characters.next().map(|first| first.to_uppercase().to_string());
-    format!("{}{}.", first.unwrap_or_default(), characters.as_str())
 }
 
 fn confirm_page(status: StatusCode, who: &SignedIn, next: &str, problem: Option<&str>) -> Response {

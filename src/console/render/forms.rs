@@ -183,6 +183,11 @@ pub fn actions(button: &str, danger: bool, back: &str) -> Markup {
     }
 }
 
+/// The way out where there is nothing to do.
+pub fn close(back: &str) -> Markup {
+    html! { p .actions { a .button href=(back) data-cancel[true] { "Close" } } }
+}
+
 /// Keeps the form from being carried out twice.
 pub fn nonce(nonce: &str) -> Markup {
     html! { input type="hidden" name="nonce" value=(nonce); }
