@@ -197,3 +197,54 @@ async fn every_address_below_the_console_answers_with_a_page() {
     }
     assert_eq!(maya.get("/console/").await.expect(303).header("location"), "/console/tokens");
 }
+
+#[tokio::test]
+async fn several_tokens_of_a_name_are_asked_about() {
+    let stage = Stage::new().await;
+    for name in ["Payroll", "Payroll sync"] {
+        stage.token(name, &["positions"]).await;
+    }
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let found = maya.get("/console/audit?type=token.created&token=payroll").await.expect(303);
+    let first = stage.found("Payroll").await;
+    let first = first["token_id"].as_str().expect("an id").to_owned();
+    let page = maya.get(found.header("location")).await.expect(200);
+    assert!(page.text.contains("Any token instead of Payroll\"") && page.text.contains("1 event<"));
+
+    stage.after(60);
+    let second = stage.token("payroll", &["employees"]).await;
+    let second = second["token_id"].as_str().expect("an id");
+    let page = maya.get("/console/audit?type=token.created&token=payroll").await.expect(200);
+    assert!(page.text.contains("Several tokens match “payroll”. Which one?"), "{}", page.text);
+    for id in [first.as_str(), second] {
+        let way = format!("/console/audit?type=token.created&amp;token={id}");
+        assert!(page.text.contains(&way), "{}", page.text);
+    }
+    assert!(!page.text.contains("Export "));
+    let export = "/console/audit/export?format=csv&token=payroll";
+    let refused = maya.get(export).await.expect(404);
+    assert!(refused.text.contains("Several tokens match"), "{}", refused.text);
+    let page = maya.get("/console/audit?token=Careers").await.expect(200);
+    assert!(page.text.contains("There is no token with the name or identifier “Careers”."));
+}
+
+#[tokio::test]
+async fn a_time_that_cant_be_meant_is_said_beside_its_field() {
+    let stage = Stage::new().await;
+    let token = stage.token("Payroll sync", &["positions"]).await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let here = page_of(&token);
+    for (path, error, said) in [
+        ("/console/audit?from=2026-03-02&to=2026-03-01&type=token.created", "to", "before the"),
+        ("/console/audit?from=soon&type=token.created", "from", "“soon” is no date and time."),
+        (&format!("{here}?at=soon"), "at", "“soon” is no date and time."),
+        (&format!("{here}?at=2099-01-01"), "at", "That time has not come yet."),
+    ] {
+        let page = maya.get(path).await.expect(422);
+        let id = format!("id=\"{error}-error\"");
+        let (_, rest) = page.text.split_once(&id).unwrap_or_else(|| panic!("{}", page.text));
+        assert!(rest.split("</p>").next().is_some_and(|text| text.contains(said)), "{rest}");
+        let rest_is_kept = page.text.contains("value=\"token.created\" selected");
+        assert!(rest_is_kept || path.contains("?at="), "{}", page.text);
+    }
+}
