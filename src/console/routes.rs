@@ -123,6 +123,11 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/platform/companies", Power(Operator), platform::companies)
         .get("/console/platform/companies/new", Power(Operator), platform::form)
         .post("/console/platform/companies/new", Power(Operator), platform::register)
+        .get(
+            "/console/platform/companies/{company_id}/oauth-app",
+            Power(Operator),
+            platform::module_form,
+        )
         .post(
             "/console/platform/companies/{company_id}/oauth-app",
             Power(Operator),

@@ -201,13 +201,11 @@ async fn every_address_below_the_console_answers_with_a_page() {
 #[tokio::test]
 async fn several_tokens_of_a_name_are_asked_about() {
     let stage = Stage::new().await;
-    for name in ["Payroll", "Payroll sync"] {
-        stage.token(name, &["positions"]).await;
-    }
+    let first = stage.token("Payroll", &["positions"]).await;
+    let first = first["token_id"].as_str().expect("an id");
+    stage.token("Payroll sync", &["positions"]).await;
     let maya = Plain::signed_in(&stage, MAYA).await;
     let found = maya.get("/console/audit?type=token.created&token=payroll").await.expect(303);
-    let first = stage.found("Payroll").await;
-    let first = first["token_id"].as_str().expect("an id").to_owned();
     let page = maya.get(found.header("location")).await.expect(200);
     assert!(page.text.contains("Any token instead of Payroll\"") && page.text.contains("1 event<"));
 
@@ -216,7 +214,7 @@ async fn several_tokens_of_a_name_are_asked_about() {
     let second = second["token_id"].as_str().expect("an id");
     let page = maya.get("/console/audit?type=token.created&token=payroll").await.expect(200);
     assert!(page.text.contains("Several tokens match “payroll”. Which one?"), "{}", page.text);
-    for id in [first.as_str(), second] {
+    for id in [first, second] {
         let way = format!("/console/audit?type=token.created&amp;token={id}");
         assert!(page.text.contains(&way), "{}", page.text);
     }
@@ -246,5 +244,19 @@ async fn a_time_that_cant_be_meant_is_said_beside_its_field() {
         assert!(rest.split("</p>").next().is_some_and(|text| text.contains(said)), "{rest}");
         let rest_is_kept = page.text.contains("value=\"token.created\" selected");
         assert!(rest_is_kept || path.contains("?at="), "{}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn who_has_no_password_is_told_what_helps() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    stage.after(5 * 3600);
+    let way = maya.get("/console/tokens/new").await.expect(303);
+    for path in [way.header("location"), "/console/password"] {
+        let page = maya.get(path).await.expect(200);
+        assert!(page.text.contains("Your account has no password yet."), "{}", page.text);
+        assert!(page.text.contains("A link to set one") && page.text.contains("token-ledger demo"));
+        assert!(!page.text.contains("type=\"password\""), "{}", page.text);
     }
 }

@@ -2,6 +2,7 @@
 //! the script, a dialog.
 
 use crate::app::error::Invalid;
+use crate::console::sent::LIST;
 use maud::{Markup, html};
 
 /// Grace periods that are offered, in seconds, with their words.
@@ -191,6 +192,11 @@ pub fn close(back: &str) -> Markup {
 /// Keeps the form from being carried out twice.
 pub fn nonce(nonce: &str) -> Markup {
     html! { input type="hidden" name="nonce" value=(nonce); }
+}
+
+/// Leads back to what the list was asked for that the form was opened from.
+pub fn list(asked: &str) -> Markup {
+    html! { @if !asked.is_empty() { input type="hidden" name=(LIST) value=(asked); } }
 }
 
 /// Keeps the form from overwriting what somebody else did meanwhile.

@@ -3,7 +3,7 @@
 
 use super::create::{allows, term};
 use super::list::{last_used_from, token_status};
-use super::{LIST, form_page, list_before, module_off, path};
+use super::{ASKED, form_page, module_off, path};
 use crate::app::AppError;
 use crate::app::keys::Renewal;
 use crate::app::policy::PolicyView;
@@ -19,7 +19,7 @@ use crate::console::render::forms::{self, Frame, Refused, frame};
 use crate::console::render::words::accesses;
 use crate::console::render::{scopes, time};
 use crate::console::reveal::{Reveal, reveal, valid_until};
-use crate::console::sent::{Query, Sent};
+use crate::console::sent::{LIST, Query, Sent};
 use crate::http::Service;
 use axum::extract::State;
 use maud::{Markup, html};
@@ -117,7 +117,7 @@ pub async fn refresh(
         Ok(refreshed) => {
             let token = &refreshed.view;
             let old = token.previous_secret_expires_at;
-            let back = list_before(sent.text(LIST), None);
+            let back = sent.list_before(TOKENS, &ASKED, None);
             let shown = Reveal {
                 title: "Token refreshed",
                 done: html! {
@@ -170,7 +170,7 @@ pub async fn delete(
     let deleted =
         service.app.delete_token(&desk.caller, TokenId(id), sent.reason(), conditions).await;
     match deleted {
-        Ok(()) => Ok(go_on(&list_before(sent.text(LIST), Some("token-deleted")))),
+        Ok(()) => Ok(go_on(&sent.list_before(TOKENS, &ASKED, Some("token-deleted")))),
         Err(error) => again(&service, &desk, id, Change::Delete, &sent, error).await,
     }
 }
@@ -221,8 +221,10 @@ struct Shape {
     token: TokenView,
     policy: PolicyView,
     nonce: String,
-    /// What the list was asked for that it was opened from; nothing where it was not.
+    /// The list, asked for what it was where the form was opened from it.
     list: String,
+    /// What it was asked for.
+    asked: String,
 }
 
 async fn shape(
@@ -235,14 +237,13 @@ async fn shape(
     let app = &service.app;
     let token = app.token(&desk.caller, TokenId(id), None).await?;
     let (policy, _) = app.policy(&desk.caller).await?;
-    let list = asked.text(LIST).to_owned();
-    Ok(Shape { change, token, policy, nonce: app.new_id().to_string(), list })
+    let (nonce, list) = (app.new_id().to_string(), asked.list_before(TOKENS, &ASKED, None));
+    Ok(Shape { change, token, policy, nonce, list, asked: asked.text(LIST).to_owned() })
 }
 
 impl Shape {
     fn content(&self, service: &Service, desk: &Desk, sent: &Sent, missed: &Missed) -> Markup {
-        let list = list_before(&self.list, None);
-        let back = if self.list.is_empty() { path(&self.token, "") } else { list.clone() };
+        let back = if self.asked.is_empty() { path(&self.token, "") } else { self.list.clone() };
         let content = html! {
             (missed.told)
             @if let Some(obstacle) = self.obstacle(desk) {
@@ -252,7 +253,7 @@ impl Shape {
                 (self.form(service, desk, sent, missed, &back))
             }
         };
-        frame(Frame { title: self.change.title(), back: &list, guarded: false }, &content)
+        frame(Frame { title: self.change.title(), back: &self.list, guarded: false }, &content)
     }
 
     /// Why it can't be done, whatever the form is filled in with.
@@ -298,7 +299,7 @@ impl Shape {
         html! {
             form .form method="post" action=(path(&self.token, self.change.below())) novalidate {
                 (desk.seal()) (forms::nonce(&self.nonce)) (forms::version(self.token.version))
-                @if !self.list.is_empty() { input type="hidden" name=(LIST) value=(self.list); }
+                (forms::list(&self.asked))
                 (forms::problem(refused))
                 @match self.change {
                     Change::Refresh => (self.refresh(desk, sent, refused)),

@@ -1,7 +1,7 @@
 //! The list of access tokens.
 
 use super::create::default_term;
-use super::{FILTERS, LIST, WAY, asked_of_list, module_off, path};
+use super::{ASKED, FILTERS, WAY, module_off, path};
 use crate::app::tokens::place;
 use crate::app::view::TokenView;
 use crate::console::actors::{Picked, pick};
@@ -14,7 +14,7 @@ use crate::console::render::scopes::chips;
 use crate::console::render::status::{Standing, status};
 use crate::console::render::words::{access, count, grouped};
 use crate::console::render::{events, icons, time};
-use crate::console::sent::{Query, Sent, address};
+use crate::console::sent::{LIST, Query, Sent, address};
 use crate::http::Service;
 use crate::http::page::cursor;
 use crate::http::problem::Kind;
@@ -71,7 +71,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                     }
                 } @else {
                     p .sr role="status" { (sheet.words()) }
-                    (table(&desk, &sheet.items, asked_of_list(&sent).as_deref()))
+                    (table(&desk, &sheet.items, sent.asked(&ASKED).as_deref()))
                     (pager(&sent, &sheet))
                 }
             }

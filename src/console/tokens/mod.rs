@@ -8,7 +8,6 @@ pub mod one;
 use super::desk::Desk;
 use super::page::{Page, Way};
 use super::paths::{PLATFORM, TOKENS};
-use super::sent::{Sent, address};
 use crate::app::view::TokenView;
 use maud::{Markup, html};
 
@@ -32,20 +31,6 @@ pub fn path(token: &TokenView, below: &str) -> String {
 const FILTERS: [&str; 5] = ["q", "status", "scope", "created_by", "sort"];
 /// What the list can be asked for, with the places where its pages go on.
 const ASKED: [&str; 7] = ["q", "status", "scope", "created_by", "sort", "cursor", "back"];
-/// The parameter of forms that holds what the list was asked for when they were opened from it.
-const LIST: &str = "list";
-
-/// What the list is asked for, as forms carry it; none where that is nothing.
-fn asked_of_list(sent: &Sent) -> Option<String> {
-    let query = address("", sent.only(&ASKED));
-    query.strip_prefix('?').map(str::to_owned)
-}
-
-/// The list that a form was opened from, as it was.
-fn list_before(asked: &str, notice: Option<&str>) -> String {
-    let asked = Sent::parse(asked.as_bytes());
-    address(TOKENS, asked.only(&ASKED).into_iter().chain(notice.map(|name| ("notice", name))))
-}
 
 /// Why nothing works while the module is off, and who can change that.
 fn module_off(desk: &Desk) -> Markup {
