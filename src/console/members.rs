@@ -296,7 +296,11 @@ pub async fn change_role(
     let changed =
         app.change_role(&desk.caller, MemberId(id), role, sent.reason(), conditions).await;
     match changed {
-        Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=role-changed"))),
+        Ok(member) => {
+            let is_as_before = sent.number("version") == i64::try_from(member.version).ok();
+            let notice = if is_as_before { "nothing-changed" } else { "role-changed" };
+            Ok(go_on(&format!("{MEMBERS}?notice={notice}")))
+        }
         Err(error) => again(&service, &desk, id, Change::Role, &sent, error).await,
     }
 }

@@ -236,20 +236,22 @@ fn form(
 /// A span as a number and its unit.
 fn duration(name: &str, label: &str, hint: &str, held: &Duration, refused: &Refused) -> Markup {
     let error = refused.of(name);
+    let (hint_id, error_id) = (format!("{name}-hint"), format!("{name}-error"));
+    let described = error.map_or_else(|| hint_id.clone(), |_| format!("{error_id} {hint_id}"));
     html! {
         div .field {
             label for=(name) { (label) }
             div .pair {
                 input id=(name) name=(name) type="number" min="0" required value=(held.number)
-                    aria-invalid=[error.map(|_| "true")] aria-describedby={ (name) "-hint" };
+                    aria-invalid=[error.map(|_| "true")] aria-describedby=(described);
                 select name={ (name) "_unit" } aria-label={ (label) ": unit" } {
                     @for (own, words) in UNITS {
                         option value=(own) selected[own == held.unit] { (words) }
                     }
                 }
             }
-            @if let Some(error) = error { p .problem { (error) } }
-            p .hint id={ (name) "-hint" } { (hint) }
+            @if let Some(error) = error { p .problem id=(error_id) { (error) } }
+            p .hint id=(hint_id) { (hint) }
         }
     }
 }

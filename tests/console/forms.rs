@@ -87,7 +87,7 @@ async fn a_policy_is_refused_in_words_and_keeps_what_was_entered() {
         ("400", "From 1 minute to 366 days."),
     ] {
         let page = sent(number, "86400", "all", &scopes).await.expect(422);
-        assert!(page.text.contains(&format!("<p class=\"problem\">{said}</p>")), "{}", page.text);
+        assert!(page.text.contains(&format!("-error\">{said}</p>")), "{}", page.text);
         assert!(page.text.contains(&format!("required value=\"{number}\"")), "{}", page.text);
         assert!(page.text.contains("<option value=\"86400\" selected>days</option>"));
         assert!(page.text.contains("value=\"After the review\""));

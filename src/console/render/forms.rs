@@ -128,10 +128,11 @@ pub fn radios(
     chosen: &str,
     error: Option<&str>,
 ) -> Markup {
+    let error_id = format!("{name}-error");
     html! {
-        fieldset .radios id=(name) {
+        fieldset .radios id=(name) aria-describedby=[error.map(|_| &error_id)] {
             legend { (legend) }
-            @if let Some(error) = error { p .problem { (error) } }
+            @if let Some(error) = error { p .problem id=(error_id) { (error) } }
             @for (value, words) in options {
                 label {
                     input type="radio" name=(name) value=(value) checked[value == chosen];
