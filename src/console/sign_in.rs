@@ -126,8 +126,10 @@ fn confirm_page(status: StatusCode, who: &SignedIn, next: &str, problem: Option<
             p { "You signed in a while ago. Give your password again to go on." }
             (form::post(who, paths::CONFIRM, &fields))
         } @else {
-            p { "You signed in a while ago, and whoever goes on from here has to sign in anew." }
-            (without_password())
+            div .stack {
+                p { "You signed in a while ago. To go on from here, sign in anew." }
+                (without_password())
+            }
         }
     };
     page::inside_with(status, who, "Is it still you?", &[], &content)
