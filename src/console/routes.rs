@@ -74,8 +74,6 @@ pub fn routes(service: Arc<Service>) -> Routes {
     Routes::new(service)
         .get("/", Public, home::root)
         .get("/console", SignedIn, home::show)
-        .get("/console/", SignedIn, home::show)
-        .get("/console/{*path}", SignedIn, home::nowhere)
         .get("/console/assets/style.css", Public, assets::get_style)
         .get("/console/assets/console.js", Public, assets::get_script)
         .get("/console/sign-in", Public, sign_in::show)
@@ -160,4 +158,6 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/tokens/{token_id}/delete", Power(SuperAdmin), change::delete_form)
         .post("/console/tokens/{token_id}/delete", Power(SuperAdmin), change::delete)
         .post("/console/tokens/{token_id}/end-grace", Power(SuperAdmin), change::end_grace)
+        .get("/console/", SignedIn, home::show)
+        .get("/console/{*path}", SignedIn, home::nowhere)
 }

@@ -3,7 +3,6 @@
 use super::access::SignedIn;
 use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
-use super::refusal::sentence;
 use super::{cookie, page, paths};
 use crate::app::AppError;
 use crate::app::sessions::{Origin, SessionCookie};
@@ -70,7 +69,7 @@ pub(super) async fn sign_in(
     match service.app.sign_in(&email, password, &origin).await {
         Ok(cookie) => Ok(begun(&service, &cookie, next)),
         Err(error @ AppError::BadCredentials) => {
-            let form = sign_in_form(&email, next, Some(&sentence(&error.to_string())));
+            let form = sign_in_form(&email, next, Some(&sentence(&error)));
             Ok(refused(page::outside(StatusCode::UNAUTHORIZED, "Sign in", &form)))
         }
         Err(error) => Err(error.into()),
@@ -92,6 +91,11 @@ fn refused(mut response: Response) -> Response {
     let challenge = HeaderValue::from_static("Form realm=\"token-ledger\"");
     response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
     response
+}
+
+/// An error as a sentence.
+fn sentence(error: &AppError) -> String {
+    super::refusal::sentence(&error.to_string())
 }
 
 /// Whether the person has a password to give.
