@@ -19,7 +19,7 @@ use crate::console::render::forms::{self, Frame, Refused, frame};
 use crate::console::render::words::accesses;
 use crate::console::render::{scopes, time};
 use crate::console::reveal::{Reveal, reveal, valid_until};
-use crate::console::sent::{LIST, Query, Sent};
+use crate::console::sent::{LIST, Query, Sent, address};
 use crate::http::Service;
 use axum::extract::State;
 use maud::{Markup, html};
@@ -70,7 +70,7 @@ pub async fn refresh_form(
     Path(id): Path<Uuid>,
     Query(asked): Query,
 ) -> Shown {
-    match desk.unconfirmed(&service, &format!("{TOKENS}/{id}/refresh")) {
+    match desk.unconfirmed(&service, &refresh_of(id, &asked)) {
         Some(way) => Ok(way),
         None => fresh(&service, &desk, id, Change::Refresh, &asked).await,
     }
@@ -96,6 +96,11 @@ pub async fn delete_form(
     fresh(&service, &desk, id, Change::Delete, &asked).await
 }
 
+/// Where the form is that was asked for or sent, opened from the same list.
+fn refresh_of(id: Uuid, asked: &Sent) -> String {
+    address(&format!("{TOKENS}/{id}/refresh"), asked.only(&[LIST]))
+}
+
 /// `POST /console/tokens/{token_id}/refresh`
 pub async fn refresh(
     State(service): State<Arc<Service>>,
@@ -110,7 +115,7 @@ pub async fn refresh(
         reason: sent.reason(),
     };
     let conditions = sent.conditions(&desk.caller, &format!("refresh token {id}"));
-    if let Some(way) = desk.unconfirmed(&service, &format!("{TOKENS}/{id}/refresh")) {
+    if let Some(way) = desk.unconfirmed(&service, &refresh_of(id, &sent)) {
         return Ok(way);
     }
     match app.refresh_token(&desk.caller, TokenId(id), input, conditions).await {
