@@ -117,13 +117,16 @@ impl App {
     /// Turns the OAuth App module of the caller's company on or off.
     ///
     /// # Errors
-    /// When there is no such company.
+    /// When there is no such company, or the reason is not acceptable.
     pub async fn set_oauth_app(
         &self,
         caller: &Caller,
         enabled: bool,
+        reason: Option<String>,
     ) -> Result<CompanyView, AppError> {
-        self.change_company(caller, CompanyCommand::SetOauthApp { enabled }).await?;
+        let context = caller.context(input::checked_reason(reason)?);
+        let command = CompanyCommand::SetOauthApp { enabled };
+        self.execute_company(caller, command, &context).await?;
         self.company(caller).await
     }
 

@@ -307,7 +307,7 @@ mod tests {
             let company = app.register_company(&operator, "Acme".to_owned(), conditions).await;
             let company = CompanyId(company.unwrap().view.company_id);
             let caller = Caller { company, ..operator };
-            app.set_oauth_app(&caller, true).await.unwrap();
+            app.set_oauth_app(&caller, true, None).await.unwrap();
             Self { dir, app, clock, caller: Caller::command_line(company) }
         }
 

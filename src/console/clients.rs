@@ -2,11 +2,12 @@
 
 use super::desk::{Desk, go_on};
 use super::error::Shown;
+use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::CLIENTS;
-use super::refusal::refusal;
+use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Frame, Refused, frame};
 use super::render::scopes;
 use super::render::time;
@@ -16,7 +17,7 @@ use crate::app::clients::{ClientStatus, NewClient};
 use crate::app::outcome::Changed;
 use crate::app::view::ClientView;
 use crate::http::Service;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
@@ -26,6 +27,13 @@ use uuid::Uuid;
 
 const NEW: &str = "/console/clients/new";
 const BELOW: Way<'_> = &[("Integrations", None), ("Clients", Some(CLIENTS))];
+const NEW_SHOWS: Shows = &[
+    ("name", "Give the client a name of 1 to 100 characters."),
+    ("scopes", "Choose at least one data access."),
+    ("reason", ""),
+];
+const ROTATE_SHOWS: Shows = &[("grace_period_seconds", ""), ("reason", "")];
+const DELETE_SHOWS: Shows = &[("reason", "")];
 /// Clients on a page.
 const PAGE: usize = 50;
 
@@ -147,7 +155,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     match service.app.create_client(&desk.caller, input, conditions).await {
         Ok(created) => Ok(shown(&desk, "Client created", &created)),
         Err(error) => {
-            let content = new_form(&service, &desk, &sent, &refusal(error)?);
+            let content = new_form(&service, &desk, &sent, &refusal(error, &sent, NEW_SHOWS)?);
             Ok(desk.refused(&form_page("Create client"), &content))
         }
     }
@@ -165,12 +173,11 @@ fn new_form(service: &Service, desk: &Desk, sent: &Sent, refused: &Refused) -> M
     };
     let nonce = service.app.new_id().to_string();
     let (catalogue, chosen) = (&service.app.choices.catalogue, sent.all("scopes"));
-    let error = refused.of("scopes").map(|_| "Choose at least one data access.");
     let content = html! {
         form .form method="post" action=(NEW) novalidate {
             (desk.seal()) (forms::nonce(&nonce)) (forms::problem(refused))
             (forms::field(name, refused.of("name")))
-            (scopes::choice(catalogue, |_| true, &chosen, None, error))
+            (scopes::choice(catalogue, |_| true, &chosen, None, refused.of("scopes")))
             (forms::reason(sent.text("reason"), refused))
             (forms::actions("Create", false, CLIENTS))
         }
@@ -222,8 +229,8 @@ pub async fn rotate(
     match rotated {
         Ok(rotated) => Ok(shown(&desk, "Secret rotated", &rotated)),
         Err(error) => {
-            let seen = sent.number("version");
-            let missed = missed(&service, &desk, Subject::Client(id), seen, error).await?;
+            let missed =
+                missed(&service, &desk, Subject::Client(id), &sent, ROTATE_SHOWS, error).await?;
             let content = change_form(&service, &desk, id, true, &sent, &missed).await?;
             Ok(desk.refused(&form_page("Rotate secret"), &content))
         }
@@ -243,8 +250,8 @@ pub async fn delete(
     match deleted {
         Ok(()) => Ok(go_on(&format!("{CLIENTS}?notice=client-deleted"))),
         Err(error) => {
-            let seen = sent.number("version");
-            let missed = missed(&service, &desk, Subject::Client(id), seen, error).await?;
+            let missed =
+                missed(&service, &desk, Subject::Client(id), &sent, DELETE_SHOWS, error).await?;
             let content = change_form(&service, &desk, id, false, &sent, &missed).await?;
             Ok(desk.refused(&form_page("Delete client"), &content))
         }
@@ -269,9 +276,9 @@ async fn change_form(
     if client.status == "deleted" {
         let content = html! {
             (missed.told)
-            @if let Some(problem) = &refused.problem { div .notice .bad role="alert" { p { (problem) } } }
+            (forms::problem(refused))
             p { strong { (client.name) } " is deleted, for good, and its tokens with it." }
-            p .actions { a .button href=(CLIENTS) data-cancel[true] { "Close" } }
+            (forms::close(CLIENTS))
         };
         return Ok(frame(Frame { title, back: CLIENTS, guarded: false }, &content));
     }

@@ -219,6 +219,17 @@ function watchChoice(choice) {
   tell();
 }
 
+// Choosing single data accesses means only these; all on offer means each of them.
+document.addEventListener("change", (event) => {
+  const form = event.target.form || event.target.closest("form");
+  const only = form?.querySelector("[name=allow][value=some]");
+  if (!only) return;
+  if (event.target.closest("[data-choice]")) only.checked = true;
+  if (event.target.matches("[name=allow][value=all]")) {
+    form.querySelectorAll("[data-choice] input").forEach((box) => { box.checked = true; });
+  }
+}, true);
+
 // Menus: arrows move, Esc closes, the focus returns.
 document.addEventListener("keydown", (event) => {
   const menu = event.target.closest("details.menu");

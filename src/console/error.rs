@@ -1,5 +1,6 @@
 //! What goes wrong on a page.
 
+use super::refusal::sentence;
 use crate::app::AppError;
 use crate::app::streams::NoPlace;
 use crate::http::problem::{Kind, Problem};
@@ -27,10 +28,15 @@ impl Trouble {
         Self { kind, detail: detail.into(), header: None }
     }
 
+    /// The address leads to no page.
+    pub fn nowhere() -> Self {
+        Self::new(Kind::NotFound, "There is no page at this address. Look whether it is complete.")
+    }
+
     /// The kind in a person's words.
     pub(super) const fn title(&self) -> &'static str {
         match self.kind {
-            Kind::NotFound => "There is nothing here",
+            Kind::NotFound | Kind::MethodNotAllowed => "There is nothing here",
             Kind::Unauthorized => "Please sign in",
             Kind::Forbidden | Kind::AboveOwnPower => "You may not do this",
             Kind::Unavailable => "This can’t be done right now",
@@ -48,7 +54,7 @@ impl Trouble {
 impl From<AppError> for Trouble {
     fn from(error: AppError) -> Self {
         let Problem { kind, detail, header, .. } = error.into();
-        Self { kind, detail: detail.into_owned(), header }
+        Self { kind, detail: sentence(&detail), header }
     }
 }
 

@@ -1,8 +1,11 @@
 //! What one sees first: whatever one's role works with most.
 
 use super::access::SignedIn;
+use super::error::Trouble;
+use super::page;
 use super::paths::{AUDIT, COMPANIES, HOME, PLATFORM, TOKENS};
-use axum::response::Redirect;
+use crate::http::problem::Kind;
+use axum::response::{Redirect, Response};
 use token_ledger_domain::Power;
 
 /// The page that somebody begins with.
@@ -18,6 +21,17 @@ pub(super) const fn first_page(power: Option<Power>) -> &'static str {
 /// `GET /console`
 pub(super) async fn show(who: SignedIn) -> Redirect {
     Redirect::to(first_page(who.visitor.power))
+}
+
+/// Whatever other address of the console.
+pub(super) async fn nowhere() -> Trouble {
+    Trouble::nowhere()
+}
+
+/// What takes only forms, and was asked for as a page.
+pub(super) async fn no_page() -> Response {
+    let trouble = Trouble::new(Kind::MethodNotAllowed, "There is no page at this address.");
+    page::trouble(None, &trouble, "")
 }
 
 /// The start page is the console's.

@@ -2,11 +2,12 @@
 
 use super::desk::{Desk, go_on};
 use super::error::Shown;
+use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::KEYS;
-use super::refusal::refusal;
+use super::refusal::{Shows, refusal};
 use super::render::events;
 use super::render::forms::{self, Field, Frame, Refused, frame};
 use super::render::status::{Standing, status};
@@ -18,7 +19,7 @@ use crate::app::keys::{NewKey, Renewal};
 use crate::app::outcome::Changed;
 use crate::app::view::KeyView;
 use crate::http::Service;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -27,6 +28,15 @@ use uuid::Uuid;
 
 const NEW: &str = "/console/keys/new";
 const BELOW: Way<'_> = &[("Integrations", None), ("API keys", Some(KEYS))];
+const NEW_SHOWS: Shows = &[
+    ("name", "Give the key a name of 1 to 100 characters."),
+    ("scopes", "Choose at least one thing that it may do."),
+    ("expires_in_seconds", ""),
+    ("reason", ""),
+];
+const REFRESH_SHOWS: Shows =
+    &[("grace_period_seconds", ""), ("expires_in_seconds", ""), ("reason", "")];
+const DELETE_SHOWS: Shows = &[("reason", "")];
 /// Keys on a page.
 const PAGE: usize = 50;
 /// Lengths of terms that are offered, in seconds.
@@ -167,7 +177,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
         Ok(created) => Ok(shown(&desk, "API key created", &created)),
         Err(error) => {
             let nonce = service.app.new_id().to_string();
-            let content = new_form(&desk, &sent, &refusal(error)?, &nonce);
+            let content = new_form(&desk, &sent, &refusal(error, &sent, NEW_SHOWS)?, &nonce);
             Ok(desk.refused(&form_page("Create API key"), &content))
         }
     }
@@ -266,8 +276,8 @@ pub async fn refresh(
     match app.refresh_key(&desk.caller, KeyId(id), input, conditions).await {
         Ok(refreshed) => Ok(shown(&desk, "API key refreshed", &refreshed)),
         Err(error) => {
-            let seen = sent.number("version");
-            let missed = missed(&service, &desk, Subject::Key(id), seen, error).await?;
+            let missed =
+                missed(&service, &desk, Subject::Key(id), &sent, REFRESH_SHOWS, error).await?;
             let nonce = app.new_id().to_string();
             let key = app.key(&desk.caller, KeyId(id)).await?;
             let content = change_form(&desk, &key, true, &sent, &missed, &nonce);
@@ -288,8 +298,8 @@ pub async fn delete(
     match app.delete_key(&desk.caller, KeyId(id), sent.reason(), conditions).await {
         Ok(()) => Ok(go_on(&format!("{KEYS}?notice=key-deleted"))),
         Err(error) => {
-            let seen = sent.number("version");
-            let missed = missed(&service, &desk, Subject::Key(id), seen, error).await?;
+            let missed =
+                missed(&service, &desk, Subject::Key(id), &sent, DELETE_SHOWS, error).await?;
             let nonce = app.new_id().to_string();
             let key = app.key(&desk.caller, KeyId(id)).await?;
             let content = change_form(&desk, &key, false, &sent, &missed, &nonce);
@@ -312,9 +322,9 @@ fn change_form(
     if key.status == "deleted" {
         let content = html! {
             (missed.told)
-            @if let Some(problem) = &refused.problem { div .notice .bad role="alert" { p { (problem) } } }
+            (forms::problem(refused))
             p { strong { (key.name) } " is deleted, for good." }
-            p .actions { a .button href=(KEYS) data-cancel[true] { "Close" } }
+            (forms::close(KEYS))
         };
         return frame(Frame { title, back: KEYS, guarded: false }, &content);
     }

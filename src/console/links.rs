@@ -1,6 +1,7 @@
 //! The pages that one-time links lead to. Looking at them uses nothing up; sending their form does.
 
 use super::error::{Shown, Trouble};
+use super::extract::Path;
 use super::form::{self, Fields};
 use super::passwords::in_words;
 use super::{page, paths, sign_in};
@@ -8,7 +9,7 @@ use crate::app::AppError;
 use crate::app::sessions::Origin;
 use crate::http::Service;
 use crate::http::problem::Kind;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use maud::html;

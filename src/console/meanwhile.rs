@@ -3,10 +3,11 @@
 use super::desk::Desk;
 use super::error::Trouble;
 use super::names::names_of;
-use super::refusal::refusal;
+use super::refusal::{Shows, refusal};
 use super::render::events::{self, Telling};
 use super::render::forms::Refused;
 use super::render::time;
+use super::sent::Sent;
 use crate::app::AppError;
 use crate::app::view::EventView;
 use crate::http::Service;
@@ -93,6 +94,11 @@ impl Subject {
     }
 }
 
+/// Whether nothing is left to choose after it.
+fn is_end(event: &EventView) -> bool {
+    matches!(event.kind.as_str(), "token.deleted" | "key.deleted" | "company.client_deleted")
+}
+
 /// Why a form has to be filled in again.
 #[derive(Default)]
 pub struct Missed {
@@ -104,7 +110,7 @@ pub struct Missed {
     pub is_stale: bool,
 }
 
-/// What the form is shown with again, which was sent for this version.
+/// What the form with these fields is shown with again, which was sent for a version.
 ///
 /// # Errors
 /// What no other filling in of the form would change.
@@ -112,16 +118,17 @@ pub async fn missed(
     service: &Service,
     desk: &Desk,
     subject: Subject,
-    version: Option<i64>,
+    sent: &Sent,
+    shows: Shows,
     error: AppError,
 ) -> Result<Missed, Trouble> {
-    let seen = version.and_then(|seen| u64::try_from(seen).ok());
+    let seen = sent.number("version").and_then(|seen| u64::try_from(seen).ok());
     let (AppError::VersionMismatch { .. }, Some(seen)) = (&error, seen) else {
-        return Ok(Missed { refused: refusal(error)?, ..Missed::default() });
+        return Ok(Missed { refused: refusal(error, sent, shows)?, ..Missed::default() });
     };
     let meanwhile = subject.since(service, desk, seen).await?;
     if meanwhile.is_empty() {
-        return Ok(Missed { refused: refusal(error)?, ..Missed::default() });
+        return Ok(Missed { refused: refusal(error, sent, shows)?, ..Missed::default() });
     }
     let names = names_of(&service.app, &desk.caller, &meanwhile).await?;
     let telling = Telling { names: &names, signed: None };
@@ -136,7 +143,7 @@ pub async fn missed(
                     }
                 }
             }
-            p { "Below is how it is now. Choose again." }
+            @if !meanwhile.iter().any(is_end) { p { "Below is how it is now. Choose again." } }
         }
     };
     Ok(Missed { refused: Refused::default(), told, is_stale: true })

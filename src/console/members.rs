@@ -2,11 +2,12 @@
 
 use super::desk::{Desk, go_on};
 use super::error::Shown;
+use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::{self, MEMBERS, PEOPLE};
-use super::refusal::refusal;
+use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Frame, Refused, frame};
 use super::render::time;
 use super::render::words::role;
@@ -15,7 +16,7 @@ use super::sent::{Query, Sent, address};
 use crate::app::AppError;
 use crate::app::members::{MemberView, NewMember};
 use crate::http::Service;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -24,6 +25,12 @@ use uuid::Uuid;
 
 const NEW: &str = "/console/members/new";
 const BELOW: Way<'_> = &[("Company Settings", None), ("Members", Some(MEMBERS))];
+const NEW_SHOWS: Shows = &[
+    ("email", "Give an e-mail address such as ada@example.com."),
+    ("name", ""),
+    ("role", "Choose a role."),
+    ("reason", ""),
+];
 /// Members on a page.
 const PAGE: usize = 100;
 
@@ -49,6 +56,14 @@ impl Change {
             Self::Role => "role",
             Self::Link => "link",
             Self::Remove => "remove",
+        }
+    }
+
+    const fn shows(self) -> Shows {
+        match self {
+            Self::Role => &[("role", "Choose a role."), ("reason", "")],
+            Self::Link => &[],
+            Self::Remove => &[("reason", "")],
         }
     }
 }
@@ -175,7 +190,7 @@ pub async fn add(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) ->
         Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=member-added"))),
         Err(error) => {
             let nonce = service.app.new_id().to_string();
-            let content = new_form(&desk, &sent, &refusal(error)?, &nonce);
+            let content = new_form(&desk, &sent, &refusal(error, &sent, NEW_SHOWS)?, &nonce);
             Ok(desk.refused(&form_page("Add member"), &content))
         }
     }
@@ -231,21 +246,21 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
 }
 
 /// `GET /console/members/{member_id}/role`
-pub async fn role_form(service: State<Arc<Service>>, desk: Desk, id: Path<Uuid>) -> Shown {
-    ask(&service, &desk, *id, Change::Role).await
+pub async fn role_form(service: State<Arc<Service>>, desk: Desk, Path(id): Path<Uuid>) -> Shown {
+    ask(&service, &desk, id, Change::Role).await
 }
 
 /// `GET /console/members/{member_id}/link`
-pub async fn link_form(service: State<Arc<Service>>, desk: Desk, id: Path<Uuid>) -> Shown {
-    match desk.unconfirmed(&service, &format!("{MEMBERS}/{}/link", *id)) {
+pub async fn link_form(service: State<Arc<Service>>, desk: Desk, Path(id): Path<Uuid>) -> Shown {
+    match desk.unconfirmed(&service, &format!("{MEMBERS}/{id}/link")) {
         Some(way) => Ok(way),
-        None => ask(&service, &desk, *id, Change::Link).await,
+        None => ask(&service, &desk, id, Change::Link).await,
     }
 }
 
 /// `GET /console/members/{member_id}/remove`
-pub async fn remove_form(service: State<Arc<Service>>, desk: Desk, id: Path<Uuid>) -> Shown {
-    ask(&service, &desk, *id, Change::Remove).await
+pub async fn remove_form(service: State<Arc<Service>>, desk: Desk, Path(id): Path<Uuid>) -> Shown {
+    ask(&service, &desk, id, Change::Remove).await
 }
 
 async fn ask(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Shown {
@@ -262,8 +277,8 @@ async fn again(
     sent: &Sent,
     error: AppError,
 ) -> Shown {
-    let seen = sent.number("version");
-    let missed = missed(service, desk, Subject::Member(id), seen, error).await?;
+    let shows = change.shows();
+    let missed = missed(service, desk, Subject::Member(id), sent, shows, error).await?;
     let member = service.app.member(&desk.caller, MemberId(id)).await?;
     let content = change_form(desk, &member, change, sent, &missed);
     Ok(desk.refused(&form_page(change.title()), &content))
@@ -281,7 +296,11 @@ pub async fn change_role(
     let changed =
         app.change_role(&desk.caller, MemberId(id), role, sent.reason(), conditions).await;
     match changed {
-        Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=role-changed"))),
+        Ok(member) => {
+            let is_as_before = sent.number("version") == i64::try_from(member.version).ok();
+            let notice = if is_as_before { "nothing-changed" } else { "role-changed" };
+            Ok(go_on(&format!("{MEMBERS}?notice={notice}")))
+        }
         Err(error) => again(&service, &desk, id, Change::Role, &sent, error).await,
     }
 }

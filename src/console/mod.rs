@@ -10,15 +10,18 @@
 //! 1. Write a file for it here, with one function per action. A handler takes
 //!    `State<Arc<Service>>` and [`Inside`] (somebody in a company, with the [`Caller`] that use
 //!    cases ask for) or [`SignedIn`] (somebody who may not have chosen a company yet); a form's
-//!    fields come with [`Fields`]. It calls one use case and answers `Shown`, a page or an
-//!    error: `?` turns an `AppError` into a page with the right status.
+//!    fields come with [`Fields`] or `sent::Sent`, and what the path names with `extract::Path`. It
+//!    calls one use case and answers `Shown`, a page or an error: `?` turns an `AppError` into a
+//!    page with the right status.
 //! 2. Render it with [`page::inside`]: title, breadcrumb and the content, as maud markup. Forms
 //!    are made by [`form::post`], which carries the CSRF token; a script that sends something
 //!    itself puts the token into the header `X-CSRF-Token`.
 //! 3. List it in [`routes`] with the power that it needs, and in [`page::SECTIONS`] if it belongs
 //!    into the navigation.
-//! 4. A form about something that others may change carries its version (`forms::version`). What a
-//!    use case refuses goes through `meanwhile::missed`, which tells what they did.
+//! 4. A form names the fields that it shows (`refusal::Shows`), so that `refusal::refusal` tells what
+//!    belongs beside them from what stands above. One about something that others may change
+//!    carries its version (`forms::version`); what a use case refuses of it goes through
+//!    `meanwhile::missed`, which tells what they did.
 //! 5. Where a secret is about to be shown, begin with [`SignedIn::confirmed`], which sends whoever
 //!    signed in hours ago to give the password again.
 //!
@@ -36,6 +39,7 @@ mod companies;
 mod cookie;
 mod desk;
 mod error;
+mod extract;
 pub mod form;
 mod guard;
 mod home;

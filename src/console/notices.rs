@@ -4,9 +4,10 @@ use super::sent::Sent;
 use maud::{Markup, html};
 
 /// What has been done, by the name that addresses carry.
-const NOTICES: [(&str, &str); 15] = [
+const NOTICES: [(&str, &str); 16] = [
     ("token-edited", "The data accesses were saved. They count at once."),
     ("token-deleted", "The token was deleted. Programs that used it have stopped working."),
+    ("nothing-changed", "Nothing was changed: it is as it was before."),
     ("grace-ended", "The old secret has stopped working."),
     ("changed-meanwhile", "Somebody changed it meanwhile. Nothing of yours was done; look again."),
     ("key-deleted", "The API key was deleted."),

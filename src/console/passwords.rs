@@ -35,8 +35,10 @@ fn change_page(
         button.main { "Change the password" }
     };
     let content = html! {
-        p { "You will be signed out everywhere else." }
-        (form::post(who, paths::PASSWORD, &fields))
+        @if sign_in::has_password(who) {
+            p { "You will be signed out everywhere else." }
+            (form::post(who, paths::PASSWORD, &fields))
+        } @else { (sign_in::without_password()) }
     };
     page::inside_with(status, who, "Password", &["Your account"], &content)
 }

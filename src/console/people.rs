@@ -2,14 +2,15 @@
 
 use super::desk::{Desk, go_on};
 use super::error::Shown;
+use super::extract::Path;
 use super::page::{Page, Way};
 use super::paths::{MEMBERS, PEOPLE};
-use super::refusal::refusal;
+use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Frame, Refused, frame};
 use super::sent::Sent;
 use crate::app::members::MemberView;
 use crate::http::Service;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::PersonId;
@@ -17,6 +18,7 @@ use uuid::Uuid;
 
 const TITLE: &str = "Erase personal data";
 const BELOW: Way<'_> = &[("Company Settings", None), ("Members", Some(MEMBERS))];
+const SHOWS: Shows = &[("reason", "Say on whose order, and why.")];
 /// Members that are looked through at a time.
 const PAGE_OF_MEMBERS: usize = 500;
 const PAGE: Page<'_> = Page { title: TITLE, way: BELOW, lead: "", buttons: None, bare: true };
@@ -43,7 +45,7 @@ pub async fn erase(
     match service.app.erase_person(&desk.caller, PersonId(person), &reason, key).await {
         Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=person-erased"))),
         Err(error) => {
-            let refused = refusal(error)?;
+            let refused = refusal(error, &sent, SHOWS)?;
             let content = content(&service, &desk, person, &sent, &refused).await?;
             Ok(desk.refused(&PAGE, &content))
         }

@@ -3,27 +3,33 @@
 use super::companies::search;
 use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
+use super::extract::Path;
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::{COMPANIES, PLATFORM, PROJECTIONS};
-use super::refusal::refusal;
+use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Frame, Refused, frame};
 use super::render::time;
 use super::render::words::grouped;
-use super::sent::{Query, Sent, address};
+use super::sent::{LIST, Query, Sent, address};
 use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState};
 use crate::app::view::CompanyView;
 use crate::app::{AppError, Caller};
 use crate::http::Service;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use uuid::Uuid;
 
 const NEW: &str = "/console/platform/companies/new";
+const REGISTER: &str = "Register company";
+const TURN_OFF: &str = "Turn off the OAuth App module";
+/// What the list of companies can be asked for.
+const ASKED: [&str; 3] = ["q", "after", "id"];
 const WAY: Way<'_> = &[("Platform", None)];
 const BELOW: Way<'_> = &[("Platform", None), ("Companies", Some(PLATFORM))];
+const SHOWS: Shows = &[("name", "Give the company a name of 1 to 100 characters.")];
 /// Companies on a page.
 const PAGE: usize = 50;
 
@@ -37,6 +43,7 @@ pub async fn companies(
     let after = sent.get("after").map(str::to_owned).zip(sent.id("id").map(CompanyId));
     let listed = service.app.find_companies(q, after.clone(), PAGE).await?;
     let kept = sent.only(&["q"]);
+    let asked = sent.asked(&ASKED);
     let content = html! {
         (notice(&sent))
         (search(PLATFORM, q))
@@ -55,7 +62,7 @@ pub async fn companies(
                         th scope="col" { span .sr { "Actions" } }
                     }
                 }
-                tbody { @for company in &listed.items { (row(&desk, company)) } }
+                tbody { @for company in &listed.items { (row(&desk, company, asked.as_deref())) } }
             }
         }
         nav .pager aria-label="Pages" {
@@ -82,19 +89,26 @@ pub async fn companies(
     Ok(desk.page(&page, &content))
 }
 
-fn row(desk: &Desk, company: &CompanyView) -> Markup {
+/// A company, whose forms lead back to what the list was asked for.
+fn row(desk: &Desk, company: &CompanyView, asked: Option<&str>) -> Markup {
     let on = company.oauth_app_enabled;
-    let (words, next) = if on { ("Turn off", "false") } else { ("Turn on", "true") };
+    let module = module_of(company);
+    let turn_off = address(&module, asked.map(|asked| (LIST, asked)));
     let is_here = desk.company.company_id == company.company_id;
     html! {
         tr {
             th scope="row" { (company.name) span .sub .mono { (company.company_id) } }
             td data-label="OAuth App module" {
-                form .switch method="post" action={ (PLATFORM) "/" (company.company_id) "/oauth-app" } {
-                    (desk.seal())
+                form .switch method="post" action=(module) {
+                    (desk.seal()) (forms::list(asked.unwrap_or_default()))
                     span .status .good[on] .off[!on] { @if on { "On" } @else { "Off" } }
-                    button name="enabled" value=(next) aria-label={ (words) " for " (company.name) } {
-                        (words)
+                    @if on {
+                        a .button href=(turn_off) data-dialog[true]
+                            aria-label={ "Turn off for " (company.name) } { "Turn off" }
+                    } @else {
+                        button name="enabled" value="true" aria-label={ "Turn on for " (company.name) } {
+                            "Turn on"
+                        }
                     }
                 }
             }
@@ -112,6 +126,18 @@ fn row(desk: &Desk, company: &CompanyView) -> Markup {
     }
 }
 
+/// `GET /console/platform/companies/{company_id}/oauth-app`
+pub async fn module_form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    Query(sent): Query,
+) -> Shown {
+    let company = service.app.company(&caller_in(&desk, id)).await?;
+    let content = turn_off(&desk, &company, &sent, &Refused::default());
+    Ok(desk.page(&form_page(TURN_OFF), &content))
+}
+
 /// `POST /console/platform/companies/{company_id}/oauth-app`
 pub async fn set_oauth_app(
     State(service): State<Arc<Service>>,
@@ -119,19 +145,55 @@ pub async fn set_oauth_app(
     Path(id): Path<Uuid>,
     sent: Sent,
 ) -> Shown {
-    let caller = Caller { company: CompanyId(id), ..desk.caller };
+    let caller = caller_in(&desk, id);
     let enabled = sent.text("enabled") == "true";
-    service.app.company(&caller).await?;
-    service.app.set_oauth_app(&caller, enabled).await?;
+    let company = service.app.company(&caller).await?;
     let done = if enabled { "module-on" } else { "module-off" };
-    Ok(go_on(&format!("{PLATFORM}?notice={done}")))
+    match service.app.set_oauth_app(&caller, enabled, sent.reason()).await {
+        Ok(_) => Ok(go_on(&sent.list_before(PLATFORM, &ASKED, Some(done)))),
+        Err(error) => {
+            let refused = refusal(error, &sent, &[("reason", "")])?;
+            let content = turn_off(&desk, &company, &sent, &refused);
+            Ok(desk.refused(&form_page(TURN_OFF), &content))
+        }
+    }
+}
+
+/// The operator, in this company.
+fn caller_in(desk: &Desk, company: Uuid) -> Caller {
+    Caller { company: CompanyId(company), ..desk.caller.clone() }
+}
+
+fn turn_off(desk: &Desk, company: &CompanyView, sent: &Sent, refused: &Refused) -> Markup {
+    let back = sent.list_before(PLATFORM, &ASKED, None);
+    let content = html! {
+        @if company.oauth_app_enabled {
+            form .form method="post" action=(module_of(company)) novalidate {
+                (desk.seal()) (forms::list(sent.text(LIST))) (forms::problem(refused))
+                input type="hidden" name="enabled" value="false";
+                p { "Every token of " strong { (company.name) } " stops working at once, and none can \
+                     be created or refreshed while the module is off. Tokens that are still valid \
+                     work again as soon as it is on." }
+                (forms::reason(sent.text("reason"), refused))
+                (forms::actions(&format!("Turn off for “{}”", company.name), true, &back))
+            }
+        } @else {
+            p { "The module of " strong { (company.name) } " is off." }
+            (forms::close(&back))
+        }
+    };
+    frame(Frame { title: TURN_OFF, back: &back, guarded: false }, &content)
+}
+
+fn module_of(company: &CompanyView) -> String {
+    format!("{PLATFORM}/{}/oauth-app", company.company_id)
 }
 
 /// `GET /console/platform/companies/new`
 pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
     let nonce = service.app.new_id().to_string();
     let content = new_form(&desk, &Sent::default(), &Refused::default(), &nonce);
-    Ok(desk.page(&form_page(), &content))
+    Ok(desk.page(&form_page(REGISTER), &content))
 }
 
 /// `POST /console/platform/companies/new`
@@ -142,16 +204,14 @@ pub async fn register(State(service): State<Arc<Service>>, desk: Desk, sent: Sen
         Ok(_) => Ok(go_on(&format!("{PLATFORM}?notice=company-registered"))),
         Err(error) => {
             let nonce = service.app.new_id().to_string();
-            let content = new_form(&desk, &sent, &refusal(error)?, &nonce);
-            Ok(desk.refused(&form_page(), &content))
+            let content = new_form(&desk, &sent, &refusal(error, &sent, SHOWS)?, &nonce);
+            Ok(desk.refused(&form_page(REGISTER), &content))
         }
     }
 }
 
-const TITLE: &str = "Register company";
-
-fn form_page() -> Page<'static> {
-    Page { title: TITLE, way: BELOW, bare: true, ..Page::default() }
+fn form_page(title: &str) -> Page<'_> {
+    Page { title, way: BELOW, bare: true, ..Page::default() }
 }
 
 fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {
@@ -172,7 +232,7 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
             (forms::actions("Register", false, PLATFORM))
         }
     };
-    frame(Frame { title: TITLE, back: PLATFORM, guarded: false }, &content)
+    frame(Frame { title: REGISTER, back: PLATFORM, guarded: false }, &content)
 }
 
 /// `GET /console/platform/projections`
@@ -251,7 +311,7 @@ fn projection_row(service: &Service, desk: &Desk, projection: &ProjectionView) -
 }
 
 /// `POST /console/platform/projections/{name}/rebuild`
-pub async fn rebuild(State(service): State<Arc<Service>>, name: Path<String>) -> Shown {
+pub async fn rebuild(State(service): State<Arc<Service>>, Path(name): Path<String>) -> Shown {
     match service.app.start_rebuild(&name, None) {
         Ok(_) => Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-begun"))),
         Err(error @ AppError::NotFound(_)) => Err(Trouble::from(error)),

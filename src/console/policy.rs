@@ -1,16 +1,18 @@
 //! The company's rules for tokens' terms.
 
 use super::desk::{Desk, go_on};
-use super::error::Shown;
+use super::error::{Shown, Trouble};
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::POLICY;
+use super::refusal::Shows;
 use super::render::forms::{self, Refused};
 use super::render::scopes;
 use super::render::time::span;
 use super::sent::{Query, Sent};
 use crate::app::AppError;
+use crate::app::error::Invalid;
 use crate::app::policy::{NewPolicy, PolicyView};
 use crate::http::Service;
 use axum::extract::State;
@@ -20,6 +22,11 @@ use std::sync::Arc;
 /// Units that spans are entered in, with their seconds, the greatest first.
 const UNITS: [(i64, &str); 4] =
     [(86_400, "days"), (3600, "hours"), (60, "minutes"), (1, "seconds")];
+const VALIDITY: &str = "max_validity_seconds";
+const GRACE: &str = "max_grace_seconds";
+const ALLOWED: &str = "allowed_scopes";
+const SHOWS: Shows =
+    &[(VALIDITY, ""), (GRACE, ""), (ALLOWED, "Choose at least one data access."), ("reason", "")];
 /// How often the policy is saved again when something else of the company has changed.
 const MAX_ATTEMPTS: usize = 20;
 const PAGE: Page<'_> = Page {
@@ -38,7 +45,7 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let content = html! {
         (notice(&sent))
         @if desk.may_change() {
-            (form(&service, &desk, &policy, version, &Missed::default()))
+            (form(&service, &desk, &Entered::of(&policy), version, &Missed::default()))
         } @else { (facts(&policy)) }
     };
     Ok(desk.page(&PAGE, &content))
@@ -46,17 +53,31 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
 
 /// `POST /console/policy`
 pub async fn change(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
-    let allowed = (sent.text("allow") == "some").then(|| sent.all("scopes"));
-    let input = NewPolicy {
-        max_validity_seconds: Some(seconds(&sent, "max_validity_seconds")),
-        max_grace_seconds: Some(seconds(&sent, "max_grace_seconds")),
-        allowed_scopes: allowed.clone(),
-        reason: sent.reason(),
+    let missed = match save(&service, &desk, &sent).await? {
+        Ok(notice) => return Ok(go_on(&format!("{POLICY}?notice={notice}"))),
+        Err(missed) => missed,
     };
-    let entered = PolicyView {
-        max_validity_seconds: seconds(&sent, "max_validity_seconds"),
-        max_grace_seconds: seconds(&sent, "max_grace_seconds"),
-        allowed_scopes: allowed,
+    let (current, version) = service.app.policy(&desk.caller).await?;
+    let shown = if missed.is_stale { Entered::of(&current) } else { Entered::sent(&sent) };
+    Ok(desk.refused(&PAGE, &form(&service, &desk, &shown, version, &missed)))
+}
+
+/// Saves what was sent: the notice of what was done, or why the form is shown again.
+async fn save(
+    service: &Service,
+    desk: &Desk,
+    sent: &Sent,
+) -> Result<Result<&'static str, Missed>, Trouble> {
+    let errors = unsuitable(service, sent);
+    if !errors.is_empty() {
+        let refused = Refused { errors, problem: None };
+        return Ok(Err(Missed { refused, ..Missed::default() }));
+    }
+    let input = NewPolicy {
+        max_validity_seconds: seconds(sent, VALIDITY),
+        max_grace_seconds: seconds(sent, GRACE),
+        allowed_scopes: (sent.text("allow") == "some").then(|| sent.all("scopes")),
+        reason: sent.reason(),
     };
     let mut conditions = sent.conditions(&desk.caller, "policy");
     let mut attempts = 0;
@@ -64,30 +85,96 @@ pub async fn change(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
         attempts += 1;
         let seen = conditions.expected_version;
         let saved = service.app.change_policy(&desk.caller, input.clone(), conditions.clone());
-        let Err(error) = saved.await else {
-            return Ok(go_on(&format!("{POLICY}?notice=policy-changed")));
+        let error = match saved.await {
+            Ok((_, version)) if Some(version) == seen => return Ok(Ok("nothing-changed")),
+            Ok(_) => return Ok(Ok("policy-changed")),
+            Err(error) => error,
         };
         // The version is the company's, in which much else happens: what leaves the policy as it
         // was seen is no reason to ask again.
         let (AppError::VersionMismatch { actual }, Some(seen)) = (&error, seen) else {
             break error;
         };
-        let is_changed = !Subject::Policy.since(&service, &desk, seen).await?.is_empty();
+        let is_changed = !Subject::Policy.since(service, desk, seen).await?.is_empty();
         if is_changed || attempts == MAX_ATTEMPTS {
             break error;
         }
         conditions.expected_version = Some(*actual);
     };
-    let missed = missed(&service, &desk, Subject::Policy, sent.number("version"), error).await?;
-    let (current, version) = service.app.policy(&desk.caller).await?;
-    let shown = if missed.is_stale { current } else { entered };
-    Ok(desk.refused(&PAGE, &form(&service, &desk, &shown, version, &missed)))
+    Ok(Err(missed(service, desk, Subject::Policy, sent, SHOWS, error).await?))
 }
 
-/// The span that two fields hold; one that no policy can have where they hold none.
-fn seconds(sent: &Sent, name: &str) -> i64 {
+/// What can't be meant by what was sent.
+fn unsuitable(service: &Service, sent: &Sent) -> Vec<Invalid> {
+    let spans = [VALIDITY, GRACE].into_iter().filter(|name| seconds(sent, name).is_none());
+    let mut errors: Vec<Invalid> =
+        spans.map(|name| Invalid::new(name, "Enter a whole number.")).collect();
+    let (ticked, offered) =
+        (sent.all("scopes").len(), service.app.choices.catalogue.iter().count());
+    if sent.text("allow") != "some" && ticked > 0 && ticked < offered {
+        let detail = "Some data accesses are not ticked. Choose “Only these” to leave them out, or \
+            tick all of them.";
+        errors.push(Invalid::new(ALLOWED, detail));
+    }
+    errors
+}
+
+/// The span that two fields hold.
+fn seconds(sent: &Sent, name: &str) -> Option<i64> {
     let unit = sent.number(&format!("{name}_unit")).unwrap_or(1);
-    sent.number(name).map_or(-1, |number| number.saturating_mul(unit))
+    sent.number(name).map(|number| number.saturating_mul(unit))
+}
+
+/// What the form holds: what was sent, or the policy.
+struct Entered {
+    validity: Duration,
+    grace: Duration,
+    is_narrow: bool,
+    /// The data accesses that are ticked; none for all of them.
+    scopes: Option<Vec<String>>,
+    reason: String,
+}
+
+/// A span as two fields hold it.
+struct Duration {
+    number: String,
+    unit: i64,
+}
+
+impl Entered {
+    fn of(policy: &PolicyView) -> Self {
+        Self {
+            validity: Duration::of(policy.max_validity_seconds),
+            grace: Duration::of(policy.max_grace_seconds),
+            is_narrow: policy.allowed_scopes.is_some(),
+            scopes: policy.allowed_scopes.clone(),
+            reason: String::new(),
+        }
+    }
+
+    fn sent(sent: &Sent) -> Self {
+        Self {
+            validity: Duration::sent(sent, VALIDITY),
+            grace: Duration::sent(sent, GRACE),
+            is_narrow: sent.text("allow") == "some",
+            scopes: Some(sent.all("scopes")),
+            reason: sent.text("reason").to_owned(),
+        }
+    }
+}
+
+impl Duration {
+    /// In the greatest unit that holds it without a rest.
+    fn of(seconds: i64) -> Self {
+        let unit = UNITS.iter().find(|(unit, _)| seconds > 0 && seconds % unit == 0);
+        let unit = unit.map_or(1, |(unit, _)| *unit);
+        Self { number: (seconds / unit).to_string(), unit }
+    }
+
+    fn sent(sent: &Sent, name: &str) -> Self {
+        let unit = sent.number(&format!("{name}_unit")).unwrap_or(1);
+        Self { number: sent.text(name).to_owned(), unit }
+    }
 }
 
 fn facts(policy: &PolicyView) -> Markup {
@@ -109,62 +196,62 @@ fn facts(policy: &PolicyView) -> Markup {
 fn form(
     service: &Service,
     desk: &Desk,
-    policy: &PolicyView,
+    entered: &Entered,
     version: u64,
     missed: &Missed,
 ) -> Markup {
     let refused = &missed.refused;
     let all: Vec<String> =
         service.app.choices.catalogue.iter().map(|(scope, _)| scope.to_string()).collect();
-    let chosen = policy.allowed_scopes.as_ref().unwrap_or(&all);
+    let chosen = entered.scopes.as_ref().unwrap_or(&all);
     let options = [("all", "All that are on offer, also future ones"), ("some", "Only these:")]
         .map(|(value, words)| (value.to_owned(), words.to_owned()));
-    let allow = if policy.allowed_scopes.is_some() { "some" } else { "all" };
+    let allow = if entered.is_narrow { "some" } else { "all" };
     html! {
         (missed.told)
         form .form .card method="post" action=(POLICY) novalidate {
             (desk.seal()) (forms::version(version)) (forms::problem(refused))
             (duration(
-                "max_validity_seconds",
+                VALIDITY,
                 "Tokens are valid for at most",
                 "From 1 minute to 366 days.",
-                policy.max_validity_seconds,
+                &entered.validity,
                 refused,
             ))
             (duration(
-                "max_grace_seconds",
+                GRACE,
                 "After a refresh, the old secret works for at most",
                 "0 stops it at once; up to 366 days.",
-                policy.max_grace_seconds,
+                &entered.grace,
                 refused,
             ))
-            (forms::radios("allow", "Tokens may have", &options, allow, refused.of("allowed_scopes")))
+            (forms::radios("allow", "Tokens may have", &options, allow, refused.of(ALLOWED)))
             (scopes::choice(&service.app.choices.catalogue, |_| true, chosen, None, None))
-            (forms::reason("", refused))
+            (forms::reason(&entered.reason, refused))
             p .actions { button .main type="submit" { "Save policy" } }
         }
     }
 }
 
-/// A span in the greatest unit that holds it without a rest.
-fn duration(name: &str, label: &str, hint: &str, seconds: i64, refused: &Refused) -> Markup {
-    let unit = UNITS.iter().find(|(unit, _)| seconds > 0 && seconds % unit == 0);
-    let unit = unit.map_or(1, |(unit, _)| *unit);
+/// A span as a number and its unit.
+fn duration(name: &str, label: &str, hint: &str, held: &Duration, refused: &Refused) -> Markup {
     let error = refused.of(name);
+    let (hint_id, error_id) = (format!("{name}-hint"), format!("{name}-error"));
+    let described = error.map_or_else(|| hint_id.clone(), |_| format!("{error_id} {hint_id}"));
     html! {
         div .field {
             label for=(name) { (label) }
             div .pair {
-                input id=(name) name=(name) type="number" min="0" required value=(seconds / unit)
-                    aria-invalid=[error.map(|_| "true")] aria-describedby={ (name) "-hint" };
+                input id=(name) name=(name) type="number" min="0" required value=(held.number)
+                    aria-invalid=[error.map(|_| "true")] aria-describedby=(described);
                 select name={ (name) "_unit" } aria-label={ (label) ": unit" } {
                     @for (own, words) in UNITS {
-                        option value=(own) selected[own == unit] { (words) }
+                        option value=(own) selected[own == held.unit] { (words) }
                     }
                 }
             }
-            @if let Some(error) = error { p .problem { (error) } }
-            p .hint id={ (name) "-hint" } { (hint) }
+            @if let Some(error) = error { p .problem id=(error_id) { (error) } }
+            p .hint id=(hint_id) { (hint) }
         }
     }
 }

@@ -42,7 +42,7 @@ impl Routes {
 
     /// The router.
     pub fn into_router(self) -> Router<Arc<Service>> {
-        self.router
+        self.router.method_not_allowed_fallback(home::no_page)
     }
 
     fn get<H, T>(mut self, path: &'static str, access: Access, handler: H) -> Self
@@ -121,6 +121,11 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/platform/companies", Power(Operator), platform::companies)
         .get("/console/platform/companies/new", Power(Operator), platform::form)
         .post("/console/platform/companies/new", Power(Operator), platform::register)
+        .get(
+            "/console/platform/companies/{company_id}/oauth-app",
+            Power(Operator),
+            platform::module_form,
+        )
         .post(
             "/console/platform/companies/{company_id}/oauth-app",
             Power(Operator),
@@ -153,4 +158,6 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/tokens/{token_id}/delete", Power(SuperAdmin), change::delete_form)
         .post("/console/tokens/{token_id}/delete", Power(SuperAdmin), change::delete)
         .post("/console/tokens/{token_id}/end-grace", Power(SuperAdmin), change::end_grace)
+        .get("/console/", SignedIn, home::show)
+        .get("/console/{*path}", SignedIn, home::nowhere)
 }

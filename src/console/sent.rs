@@ -17,6 +17,8 @@ use uuid::Uuid;
 /// Fields that belong to how a form is sent, not to what it asks for.
 const BESIDE: [&str; 2] = [TOKEN_FIELD, NONCE];
 const NONCE: &str = "nonce";
+/// The field that holds what a list was asked for when a form was opened from it.
+pub const LIST: &str = "list";
 /// The field that names the company that a form was opened in.
 pub(super) const COMPANY: &str = "company";
 /// The longest nonce.
@@ -120,6 +122,18 @@ impl Sent {
         wanted.map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
+    /// The fields of these names as one text, for [`LIST`]; none where there are none.
+    pub fn asked(&self, names: &[&str]) -> Option<String> {
+        address("", self.only(names)).strip_prefix('?').map(str::to_owned)
+    }
+
+    /// The list at this path that the form was opened from, asked for what it was.
+    pub fn list_before(&self, path: &str, names: &[&str], notice: Option<&str>) -> String {
+        let asked = Self::parse(self.text(LIST).as_bytes());
+        let notice = notice.map(|notice| ("notice", notice));
+        address(path, asked.only(names).into_iter().chain(notice))
+    }
+
     /// The conditions of the change that the form asks for: the version that it was filled in
     /// at, and the nonce by which its second arrival is recognised.
     pub fn conditions(&self, caller: &Caller, route: &str) -> Conditions {
@@ -176,6 +190,17 @@ mod tests {
         assert_eq!(hash("name=a&nonce=1&csrf=x"), hash("name=a&nonce=2&csrf=y"));
         assert_ne!(hash("name=a&scopes=b"), hash("name=ascopes&b="));
         assert_ne!(hash("name=a"), hash("name=b"));
+    }
+
+    #[test]
+    fn a_list_is_gone_back_to_as_it_was_asked_for() {
+        let list = Sent::parse(b"q=a%26b&status=active&status=deleted&notice=done");
+        let asked = list.asked(&["q", "status"]).unwrap();
+        let form = Sent::parse(address("", [(LIST, asked.as_str())]).as_bytes().split_at(1).1);
+        let back = form.list_before("/list", &["q", "status"], Some("gone"));
+        assert_eq!(back, "/list?q=a%26b&status=active&status=deleted&notice=gone");
+        assert_eq!(Sent::default().list_before("/list", &["q"], None), "/list");
+        assert_eq!(Sent::default().asked(&["q"]), None);
     }
 
     #[test]

@@ -2,13 +2,14 @@
 
 use super::access::SignedIn;
 use super::error::{Shown, Trouble};
+use super::extract::Path;
 use super::form;
 use super::page::{Page, Way};
 use super::render::time::stamp;
 use super::{cookie, page, paths};
 use crate::http::Service;
 use crate::http::problem::Kind;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;

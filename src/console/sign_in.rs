@@ -95,10 +95,28 @@ fn refused(mut response: Response) -> Response {
 
 /// An error as a sentence.
 fn sentence(error: &AppError) -> String {
-    let text = error.to_string();
-    let mut characters = text.chars();
-    let first = characters.next().map(|first| first.to_uppercase().to_string());
-    format!("{}{}.", first.unwrap_or_default(), characters.as_str())
+    super::refusal::sentence(&error.to_string())
+}
+
+/// Whether the person has a password to give.
+pub(super) fn has_password(who: &SignedIn) -> bool {
+    who.visitor.account.password_hash.is_some()
+}
+
+/// What helps who has no password.
+pub(super) fn without_password() -> Markup {
+    html! {
+        div .notice .soon {
+            p { "Your account has no password yet. Either of these helps:" }
+            ul {
+                li { "A link to set one. A Super Admin of your company or an operator makes it, \
+                      under Members." }
+                li { "A new sign-in link. Whoever runs " code { "token-ledger demo" } " gets one \
+                      by starting it again." }
+            }
+        }
+        p { a href=(paths::HOME) { "Back to the start page" } }
+    }
 }
 
 fn confirm_page(status: StatusCode, who: &SignedIn, next: &str, problem: Option<&str>) -> Response {
@@ -108,8 +126,15 @@ fn confirm_page(status: StatusCode, who: &SignedIn, next: &str, problem: Option<
         button.main { "Go on" }
     };
     let content = html! {
-        p { "You signed in a while ago. Give your password again to go on." }
-        (form::post(who, paths::CONFIRM, &fields))
+        @if has_password(who) {
+            p { "You signed in a while ago. Give your password again to go on." }
+            (form::post(who, paths::CONFIRM, &fields))
+        } @else {
+            div .stack {
+                p { "You signed in a while ago. To go on from here, sign in anew." }
+                (without_password())
+            }
+        }
     };
     page::inside_with(status, who, "Is it still you?", &[], &content)
 }

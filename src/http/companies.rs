@@ -128,7 +128,7 @@ pub async fn set_oauth_app(
     _: Params<NoParams>,
     body: JsonBody<OauthApp>,
 ) -> Answer<Reply> {
-    Ok(Reply::ok(service.app.set_oauth_app(&caller, body.value.enabled).await?))
+    Ok(Reply::ok(service.app.set_oauth_app(&caller, body.value.enabled, None).await?))
 }
 
 /// Tells a caller its company, powers and expiry.

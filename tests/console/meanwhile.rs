@@ -59,6 +59,7 @@ async fn of_a_key() {
     maya.press("Refresh").await;
     maya.sees("Tom Okafor deleted Other").await;
     maya.sees("Other is deleted, for good.").await;
+    maya.sees_no("Choose again").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -3,6 +3,7 @@
 use super::beside::WAY;
 use crate::console::desk::Desk;
 use crate::console::error::Shown;
+use crate::console::extract::Path;
 use crate::console::names::names_of;
 use crate::console::page::Page;
 use crate::console::paths::{LOG, PEOPLE};
@@ -10,7 +11,7 @@ use crate::console::render::events::{self, Telling};
 use crate::console::render::record::{evidence, exactly, of_event, proof_of};
 use crate::console::render::{icons, time};
 use crate::http::Service;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use serde_json::Value;
 use std::sync::Arc;

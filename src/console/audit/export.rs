@@ -21,11 +21,8 @@ pub async fn export(State(service): State<Arc<Service>>, desk: Desk, Query(sent)
         .parse()
         .map_err(|_| Trouble::new(Kind::InvalidInput, "Choose CSV or NDJSON."))?;
     let asked = asked(&service, &desk, &sent).await?;
-    if let Some(text) = asked.unknown_token {
-        return Err(Trouble::new(Kind::NotFound, format!("There is no token “{text}”.")));
-    }
-    if asked.actor.is_unclear() {
-        return Err(Trouble::new(Kind::NotFound, "The filter “actor” does not name one."));
+    if let Some(trouble) = asked.trouble() {
+        return Err(trouble);
     }
     let company = desk.caller.company;
     let mut export = service.app.export(company, asked.filter, format);

@@ -7,10 +7,9 @@ use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
 use crate::console::cookie;
 use crate::console::desk::Desk;
-use crate::console::error::{Shown, Trouble};
+use crate::console::error::Shown;
 use crate::console::sent::Query;
 use crate::http::Service;
-use crate::http::problem::Kind;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse;
@@ -35,8 +34,8 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> Shown {
     let asked = asked(&service, &desk, &sent).await?;
-    if !asked.is_clear() {
-        return Err(Trouble::new(Kind::NotFound, "The filters name something that is not there."));
+    if let Some(trouble) = asked.trouble() {
+        return Err(trouble);
     }
     let filter = asked.filter;
     let resumed = headers.get("last-event-id").and_then(|value| value.to_str().ok()?.parse().ok());

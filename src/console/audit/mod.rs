@@ -4,96 +4,91 @@ pub mod beside;
 pub mod event;
 pub mod export;
 pub mod live;
+mod token;
 pub mod trail;
 
 use super::actors::{Picked, pick};
 use super::desk::Desk;
 use super::error::Trouble;
+use super::paths::AUDIT;
+use super::render::forms::Refused;
 use super::sent::{Sent, address};
-use crate::app::AppError;
 use crate::app::audit::AuditFilter;
+use crate::app::error::Invalid;
 use crate::http::Service;
 use crate::http::problem::Kind;
-use std::collections::BTreeSet;
-use token_ledger_domain::TokenId;
-use token_ledger_projections::read_models::{TokenFilter, TokenPage, TokenSort};
-use token_ledger_projections::tokens::Status;
+use axum::response::Response;
+use token::{PickedToken, pick_token};
 
 /// The parameters that say which events.
 const FILTERS: [&str; 5] = ["token", "type", "actor", "from", "to"];
-/// The most tokens among which one is looked for by its name.
-const CANDIDATES: usize = 50;
 
 /// What an address asks for.
 struct Asked {
     filter: AuditFilter,
-    /// The text of the token that was asked for, where there is none such.
-    unknown_token: Option<String>,
+    /// Which token the events shall be of.
+    token: PickedToken,
     /// Whom the events shall be by.
     actor: Picked,
+    /// What is wrong with the times.
+    refused: Refused,
 }
 
 impl Asked {
     /// Whether it is clear what is asked for, and can be there.
-    const fn is_clear(&self) -> bool {
-        self.unknown_token.is_none() && !self.actor.is_unclear()
+    fn is_clear(&self) -> bool {
+        self.trouble().is_none()
+    }
+
+    /// Why there is no answer, for who can't be asked back.
+    fn trouble(&self) -> Option<Trouble> {
+        if let Some(error) = self.refused.errors.first() {
+            return Some(Trouble::new(Kind::InvalidInput, error.detail.as_str()));
+        }
+        if let Some(question) = self.token.unclear() {
+            return Some(Trouble::new(Kind::NotFound, question));
+        }
+        let detail = "The filter does not name one person or program.";
+        self.actor.is_unclear().then(|| Trouble::new(Kind::NotFound, detail))
+    }
+
+    /// The way to the address that names by their identifiers what the texts did.
+    fn settled(&self, sent: &Sent) -> Option<Response> {
+        self.actor.settled(sent, "actor", AUDIT).or_else(|| self.token.settled(sent))
     }
 }
 
 /// What the parameters ask for.
 async fn asked(service: &Service, desk: &Desk, sent: &Sent) -> Result<Asked, Trouble> {
-    let bad = |name: &str| {
-        Trouble::new(Kind::InvalidInput, format!("The filter “{name}” can’t be understood."))
-    };
-    for (name, is_good) in [
-        ("from", sent.get("from").is_none() || sent.time("from").is_some()),
-        ("to", sent.get("to").is_none() || sent.time("to").is_some()),
-    ] {
-        if !is_good {
-            return Err(bad(name));
-        }
-    }
-    let token = match sent.get("token") {
-        None => None,
-        Some(text) => Some(token_of(service, desk, text).await?.ok_or(text)),
-    };
+    let token = pick_token(service, desk, sent).await?;
     let actor = pick(service, desk, sent, "actor").await?;
     let filter = AuditFilter {
-        token_id: token.and_then(Result::ok),
+        token_id: token.id(),
         types: sent.all("type").into_iter().collect(),
         actor_id: actor.id(),
         from: sent.time("from"),
         to: sent.time("to"),
     };
-    filter.check()?;
-    let unknown_token = token.and_then(Result::err).map(str::to_owned);
-    Ok(Asked { filter, unknown_token, actor })
+    let refused = Refused { errors: unsuitable(sent), problem: None };
+    if refused.errors.is_empty() {
+        let detail = "The filter “What” names no type of event.";
+        filter.check().map_err(|_| Trouble::new(Kind::InvalidInput, detail))?;
+    }
+    Ok(Asked { filter, token, actor, refused })
 }
 
-/// The token of this identifier or name; of several, the newest.
-async fn token_of(service: &Service, desk: &Desk, text: &str) -> Result<Option<TokenId>, Trouble> {
-    let app = &service.app;
-    if let Ok(id) = text.trim().parse() {
-        return match app.token(&desk.caller, TokenId(id), None).await {
-            Ok(_) => Ok(Some(TokenId(id))),
-            Err(AppError::NotFound(_)) => Ok(None),
-            Err(error) => Err(error.into()),
-        };
+/// What is wrong with the times.
+fn unsuitable(sent: &Sent) -> Vec<Invalid> {
+    let mut errors = Vec::new();
+    for name in ["from", "to"] {
+        if let (Some(text), None) = (sent.get(name), sent.time(name)) {
+            errors.push(Invalid::new(name, format!("“{text}” is no date and time.")));
+        }
     }
-    let filter = TokenFilter {
-        status: BTreeSet::from([Status::Active, Status::Expired, Status::Deleted]),
-        scope: None,
-        q: Some(text.trim().to_owned()),
-        created_by: None,
-        client_id: None,
-        expires_before: None,
-        now: desk.now,
-    };
-    let page =
-        TokenPage { sort: TokenSort::CreatedAt, descending: true, after: None, limit: CANDIDATES };
-    let found = app.tokens(&desk.caller, &filter, page).await?.items;
-    let exact = found.iter().find(|token| token.name.eq_ignore_ascii_case(text.trim()));
-    Ok(exact.or(found.first()).map(|token| TokenId(token.token_id)))
+    if sent.time("from").zip(sent.time("to")).is_some_and(|(from, to)| from > to) {
+        errors.push(Invalid::new("to", "This is before the beginning. Choose a later time."));
+    }
+    errors
 }
 
 /// A path with the filters that are on.

@@ -35,7 +35,7 @@ pub const HEADINGS: [(&str, &str); 3] =
 pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let app = &service.app;
     let asked = asked(&service, &desk, &sent).await?;
-    if let Some(way) = asked.actor.settled(&sent, "actor", AUDIT) {
+    if let Some(way) = asked.settled(&sent) {
         return Ok(way);
     }
     let company = desk.caller.company;
@@ -70,19 +70,20 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     };
     let lead = "Everything that changed, by whom and from where, in the order in which it was \
         recorded. Nothing here can be edited.";
-    Ok(desk.page(&Page { title: "Audit trail", lead, ..Page::default() }, &content))
+    let page = Page { title: "Audit trail", lead, ..Page::default() };
+    if asked.refused.errors.is_empty() {
+        return Ok(desk.page(&page, &content));
+    }
+    Ok(desk.refused(&page, &content))
 }
 
 /// What the filters name that is not there, or is there more than once.
 fn unknown(asked: &Asked, sent: &Sent) -> Markup {
     let others = sent.only(&["token", "type", "from", "to"]);
     let by = |id: &str| address(AUDIT, others.iter().copied().chain([("actor", id)]));
-    html! {
-        (asked.actor.question(by))
-        @if let Some(text) = &asked.unknown_token {
-            div .notice .soon { p { "There is no token with the name or identifier “" (text) "”." } }
-        }
-    }
+    let rest = sent.only(&["type", "actor", "from", "to"]);
+    let of = |id: &str| address(AUDIT, rest.iter().copied().chain([("token", id)]));
+    html! { (asked.actor.question(by)) (asked.token.question(of)) }
 }
 
 fn list(items: &[EventView], telling: Telling<'_>) -> Markup {
@@ -188,7 +189,7 @@ async fn chart(
 
 /// The filters, which read as a sentence.
 fn filters(asked: &Asked, sent: &Sent) -> Markup {
-    let moment = |name: &str| sent.time(name).map(time::field).unwrap_or_default();
+    let any_token = address(AUDIT, sent.only(&["type", "actor", "from", "to"]));
     let anybody = address(AUDIT, sent.only(&["token", "type", "from", "to"]));
     html! {
         form .filters role="search" method="get" action=(AUDIT) {
@@ -210,21 +211,26 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
                 }
             }
             (asked.actor.field("actor", "by whom", &anybody))
-            div .wide {
-                label for="token" { "to which token" }
-                input #token name="token" value=(sent.text("token")) placeholder="Name or identifier"
-                    autocomplete="off";
-            }
-            div {
-                label for="from" { "from (" span data-zone[true] { "UTC" } ")" }
-                input #from name="from" type="datetime-local" value=(moment("from")) data-utc[true];
-            }
-            div {
-                label for="to" { "until (" span data-zone[true] { "UTC" } ")" }
-                input #to name="to" type="datetime-local" value=(moment("to")) data-utc[true];
-            }
+            (asked.token.field(&any_token))
+            (moment(asked, sent, "from", "from"))
+            (moment(asked, sent, "to", "until"))
             button type="submit" { (icons::search()) "Apply" }
             @if !sent.only(&FILTERS).is_empty() { a .button href=(AUDIT) { "Clear" } }
+        }
+    }
+}
+
+/// The field for a time, and what is wrong with it.
+fn moment(asked: &Asked, sent: &Sent, name: &str, words: &str) -> Markup {
+    let error = asked.refused.of(name);
+    let error_id = format!("{name}-error");
+    html! {
+        div {
+            label for=(name) { (words) " (" span data-zone[true] { "UTC" } ")" }
+            input id=(name) name=(name) type="datetime-local" data-utc[true]
+                value=(sent.time(name).map(time::field).unwrap_or_default())
+                aria-invalid=[error.map(|_| "true")] aria-describedby=[error.map(|_| &error_id)];
+            @if let Some(error) = error { p .problem id=(error_id) { (error) } }
         }
     }
 }

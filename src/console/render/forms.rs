@@ -2,6 +2,7 @@
 //! the script, a dialog.
 
 use crate::app::error::Invalid;
+use crate::console::sent::LIST;
 use maud::{Markup, html};
 
 /// Grace periods that are offered, in seconds, with their words.
@@ -127,10 +128,11 @@ pub fn radios(
     chosen: &str,
     error: Option<&str>,
 ) -> Markup {
+    let error_id = format!("{name}-error");
     html! {
-        fieldset .radios id=(name) {
+        fieldset .radios id=(name) aria-describedby=[error.map(|_| &error_id)] {
             legend { (legend) }
-            @if let Some(error) = error { p .problem { (error) } }
+            @if let Some(error) = error { p .problem id=(error_id) { (error) } }
             @for (value, words) in options {
                 label {
                     input type="radio" name=(name) value=(value) checked[value == chosen];
@@ -183,9 +185,19 @@ pub fn actions(button: &str, danger: bool, back: &str) -> Markup {
     }
 }
 
+/// The way out where there is nothing to do.
+pub fn close(back: &str) -> Markup {
+    html! { p .actions { a .button href=(back) data-cancel[true] { "Close" } } }
+}
+
 /// Keeps the form from being carried out twice.
 pub fn nonce(nonce: &str) -> Markup {
     html! { input type="hidden" name="nonce" value=(nonce); }
+}
+
+/// Leads back to what the list was asked for that the form was opened from.
+pub fn list(asked: &str) -> Markup {
+    html! { @if !asked.is_empty() { input type="hidden" name=(LIST) value=(asked); } }
 }
 
 /// Keeps the form from overwriting what somebody else did meanwhile.

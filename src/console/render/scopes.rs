@@ -1,6 +1,6 @@
 //! Data accesses: as chips, as a list to choose from, and what a change does to them.
 
-use super::words::access;
+use super::words::{access, accesses};
 use maud::{Markup, html};
 use token_ledger_domain::Catalogue;
 
@@ -14,7 +14,7 @@ pub fn chips(scopes: &[String]) -> Markup {
         span .chips {
             @for scope in shown { span .chip { (access(scope)) } " " }
             @if !rest.is_empty() {
-                @let names = rest.iter().map(|scope| access(scope)).collect::<Vec<_>>().join(", ");
+                @let names = accesses(rest);
                 span .chip .more data-exact=(names) tabindex="0" {
                     "+" (rest.len()) span .sr { " more: " (names) }
                 }

@@ -9,6 +9,11 @@ pub fn access(scope: &str) -> String {
     text
 }
 
+/// Data accesses in a row.
+pub fn accesses(scopes: &[String]) -> String {
+    scopes.iter().map(|scope| access(scope)).collect::<Vec<_>>().join(", ")
+}
+
 /// A role as people read it.
 pub fn role(role: &str) -> &str {
     match role {

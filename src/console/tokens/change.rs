@@ -3,7 +3,7 @@
 
 use super::create::{allows, term};
 use super::list::{last_used_from, token_status};
-use super::{form_page, module_off, path};
+use super::{ASKED, form_page, module_off, path};
 use crate::app::AppError;
 use crate::app::keys::Renewal;
 use crate::app::policy::PolicyView;
@@ -11,14 +11,17 @@ use crate::app::view::TokenView;
 use crate::console::desk::Desk;
 use crate::console::desk::go_on;
 use crate::console::error::{Shown, Trouble};
+use crate::console::extract::Path;
 use crate::console::meanwhile::{Missed, Subject, missed};
 use crate::console::paths::TOKENS;
+use crate::console::refusal::Shows;
 use crate::console::render::forms::{self, Frame, Refused, frame};
+use crate::console::render::words::accesses;
 use crate::console::render::{scopes, time};
 use crate::console::reveal::{Reveal, reveal, valid_until};
-use crate::console::sent::Sent;
+use crate::console::sent::{LIST, Query, Sent, address};
 use crate::http::Service;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::{Secret, TokenId};
@@ -48,6 +51,16 @@ impl Change {
             Self::Delete => "/delete",
         }
     }
+
+    const fn shows(self) -> Shows {
+        match self {
+            Self::Refresh => {
+                &[("grace_period_seconds", ""), ("expires_in_seconds", ""), ("reason", "")]
+            }
+            Self::Edit => &[("scopes", "Choose at least one data access."), ("reason", "")],
+            Self::Delete => &[("reason", "")],
+        }
+    }
 }
 
 /// `GET /console/tokens/{token_id}/refresh`
@@ -55,10 +68,11 @@ pub async fn refresh_form(
     State(service): State<Arc<Service>>,
     desk: Desk,
     Path(id): Path<Uuid>,
+    Query(asked): Query,
 ) -> Shown {
-    match desk.unconfirmed(&service, &format!("{TOKENS}/{id}/refresh")) {
+    match desk.unconfirmed(&service, &refresh_of(id, &asked)) {
         Some(way) => Ok(way),
-        None => fresh(&service, &desk, id, Change::Refresh).await,
+        None => fresh(&service, &desk, id, Change::Refresh, &asked).await,
     }
 }
 
@@ -67,8 +81,9 @@ pub async fn edit_form(
     State(service): State<Arc<Service>>,
     desk: Desk,
     Path(id): Path<Uuid>,
+    Query(asked): Query,
 ) -> Shown {
-    fresh(&service, &desk, id, Change::Edit).await
+    fresh(&service, &desk, id, Change::Edit, &asked).await
 }
 
 /// `GET /console/tokens/{token_id}/delete`
@@ -76,8 +91,14 @@ pub async fn delete_form(
     State(service): State<Arc<Service>>,
     desk: Desk,
     Path(id): Path<Uuid>,
+    Query(asked): Query,
 ) -> Shown {
-    fresh(&service, &desk, id, Change::Delete).await
+    fresh(&service, &desk, id, Change::Delete, &asked).await
+}
+
+/// Where the form is that was asked for or sent, opened from the same list.
+fn refresh_of(id: Uuid, asked: &Sent) -> String {
+    address(&format!("{TOKENS}/{id}/refresh"), asked.only(&[LIST]))
 }
 
 /// `POST /console/tokens/{token_id}/refresh`
@@ -94,13 +115,14 @@ pub async fn refresh(
         reason: sent.reason(),
     };
     let conditions = sent.conditions(&desk.caller, &format!("refresh token {id}"));
-    if let Some(way) = desk.unconfirmed(&service, &format!("{TOKENS}/{id}/refresh")) {
+    if let Some(way) = desk.unconfirmed(&service, &refresh_of(id, &sent)) {
         return Ok(way);
     }
     match app.refresh_token(&desk.caller, TokenId(id), input, conditions).await {
         Ok(refreshed) => {
             let token = &refreshed.view;
             let old = token.previous_secret_expires_at;
+            let back = sent.list_before(TOKENS, &ASKED, None);
             let shown = Reveal {
                 title: "Token refreshed",
                 done: html! {
@@ -113,15 +135,11 @@ pub async fn refresh(
                 what: "token",
                 secret: refreshed.secret.as_ref().map(Secret::reveal),
                 lost: "If you lose it, refresh the token again.",
-                back: TOKENS,
+                back: &back,
             };
             Ok(desk.page(&form_page(Change::Refresh.title()), &reveal(&shown)))
         }
-        Err(error) => {
-            let refused =
-                missed(&service, &desk, Subject::Token(id), sent.number("version"), error).await?;
-            again(&service, &desk, id, Change::Refresh, &sent, refused).await
-        }
+        Err(error) => again(&service, &desk, id, Change::Refresh, &sent, error).await,
     }
 }
 
@@ -137,12 +155,12 @@ pub async fn edit(
     let changed =
         service.app.change_scopes(&desk.caller, TokenId(id), &scopes, reason, conditions).await;
     match changed {
-        Ok(_) => Ok(go_on(&format!("{TOKENS}/{id}?notice=token-edited"))),
-        Err(error) => {
-            let refused =
-                missed(&service, &desk, Subject::Token(id), sent.number("version"), error).await?;
-            again(&service, &desk, id, Change::Edit, &sent, refused).await
+        Ok(edited) => {
+            let is_as_before = sent.number("version") == i64::try_from(edited.view.version).ok();
+            let notice = if is_as_before { "nothing-changed" } else { "token-edited" };
+            Ok(go_on(&format!("{TOKENS}/{id}?notice={notice}")))
         }
+        Err(error) => again(&service, &desk, id, Change::Edit, &sent, error).await,
     }
 }
 
@@ -157,12 +175,8 @@ pub async fn delete(
     let deleted =
         service.app.delete_token(&desk.caller, TokenId(id), sent.reason(), conditions).await;
     match deleted {
-        Ok(()) => Ok(go_on(&format!("{TOKENS}?notice=token-deleted"))),
-        Err(error) => {
-            let refused =
-                missed(&service, &desk, Subject::Token(id), sent.number("version"), error).await?;
-            again(&service, &desk, id, Change::Delete, &sent, refused).await
-        }
+        Ok(()) => Ok(go_on(&sent.list_before(TOKENS, &ASKED, Some("token-deleted")))),
+        Err(error) => again(&service, &desk, id, Change::Delete, &sent, error).await,
     }
 }
 
@@ -184,8 +198,8 @@ pub async fn end_grace(
 }
 
 /// A form that nobody has filled in yet.
-async fn fresh(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Shown {
-    let shape = shape(service, desk, id, change).await?;
+async fn fresh(service: &Service, desk: &Desk, id: Uuid, change: Change, asked: &Sent) -> Shown {
+    let shape = shape(service, desk, id, change, asked).await?;
     let content = shape.content(service, desk, &Sent::default(), &Missed::default());
     Ok(desk.page(&form_page(change.title()), &content))
 }
@@ -197,9 +211,11 @@ async fn again(
     id: Uuid,
     change: Change,
     sent: &Sent,
-    missed: Missed,
+    error: AppError,
 ) -> Shown {
-    let shape = shape(service, desk, id, change).await?;
+    let subject = Subject::Token(id);
+    let missed = missed(service, desk, subject, sent, change.shows(), error).await?;
+    let shape = shape(service, desk, id, change, sent).await?;
     let content = shape.content(service, desk, sent, &missed);
     Ok(desk.refused(&form_page(change.title()), &content))
 }
@@ -210,43 +226,95 @@ struct Shape {
     token: TokenView,
     policy: PolicyView,
     nonce: String,
+    /// The list, asked for what it was where the form was opened from it.
+    list: String,
+    /// What it was asked for.
+    asked: String,
 }
 
-async fn shape(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Result<Shape, Trouble> {
+async fn shape(
+    service: &Service,
+    desk: &Desk,
+    id: Uuid,
+    change: Change,
+    asked: &Sent,
+) -> Result<Shape, Trouble> {
     let app = &service.app;
     let token = app.token(&desk.caller, TokenId(id), None).await?;
     let (policy, _) = app.policy(&desk.caller).await?;
-    Ok(Shape { change, token, policy, nonce: app.new_id().to_string() })
+    let (nonce, list) = (app.new_id().to_string(), asked.list_before(TOKENS, &ASKED, None));
+    Ok(Shape { change, token, policy, nonce, list, asked: asked.text(LIST).to_owned() })
 }
 
 impl Shape {
     fn content(&self, service: &Service, desk: &Desk, sent: &Sent, missed: &Missed) -> Markup {
-        let refused = &missed.refused;
-        let token = &self.token;
-        let back = path(token, "");
-        let is_over = token.status == "deleted";
+        let back = if self.asked.is_empty() { path(&self.token, "") } else { self.list.clone() };
         let content = html! {
             (missed.told)
-            @if is_over {
+            @if let Some(obstacle) = self.obstacle(desk) {
+                (obstacle)
+                (forms::close(&back))
+            } @else {
+                (self.form(service, desk, sent, missed, &back))
+            }
+        };
+        frame(Frame { title: self.change.title(), back: &self.list, guarded: false }, &content)
+    }
+
+    /// Why it can't be done, whatever the form is filled in with.
+    fn obstacle(&self, desk: &Desk) -> Option<Markup> {
+        let token = &self.token;
+        if token.status == "deleted" {
+            return Some(html! {
                 div .notice .bad role="alert" {
                     p { strong { (token.name) } " is deleted, for good. It can still be read." }
                 }
-                p .actions { a .button href=(back) data-cancel[true] { "Close" } }
-            } @else {
-                form .form method="post" action=(path(token, self.change.below())) novalidate {
-                    (desk.seal()) (forms::nonce(&self.nonce)) (forms::version(token.version))
-                    (forms::problem(refused))
-                    @match self.change {
-                        Change::Refresh => (self.refresh(desk, sent, refused)),
-                        Change::Edit => (self.edit(service, sent, missed)),
-                        Change::Delete => (self.delete(desk)),
+            });
+        }
+        if self.change != Change::Refresh {
+            return None;
+        }
+        if !desk.company.oauth_app_enabled {
+            return Some(module_off(desk));
+        }
+        let own = token.scopes.iter().filter(|scope| !allows(&self.policy, scope));
+        let forbidden: Vec<String> = own.cloned().collect();
+        (!forbidden.is_empty()).then(|| {
+            html! {
+                div .notice .bad role="alert" {
+                    p { "Your company’s policy does not allow: " (accesses(&forbidden)) "." }
+                    p {
+                        a href=(path(token, Change::Edit.below())) { "Edit the data accesses first" }
+                        ", and refresh the token then."
                     }
-                    (forms::reason(sent.text("reason"), refused))
-                    (self.actions(&back))
                 }
             }
-        };
-        frame(Frame { title: self.change.title(), back: TOKENS, guarded: false }, &content)
+        })
+    }
+
+    fn form(
+        &self,
+        service: &Service,
+        desk: &Desk,
+        sent: &Sent,
+        missed: &Missed,
+        back: &str,
+    ) -> Markup {
+        let refused = &missed.refused;
+        html! {
+            form .form method="post" action=(path(&self.token, self.change.below())) novalidate {
+                (desk.seal()) (forms::nonce(&self.nonce)) (forms::version(self.token.version))
+                (forms::list(&self.asked))
+                (forms::problem(refused))
+                @match self.change {
+                    Change::Refresh => (self.refresh(desk, sent, refused)),
+                    Change::Edit => (self.edit(service, sent, missed)),
+                    Change::Delete => (self.delete(desk)),
+                }
+                (forms::reason(sent.text("reason"), refused))
+                (self.actions(back))
+            }
+        }
     }
 
     fn actions(&self, back: &str) -> Markup {
@@ -259,7 +327,6 @@ impl Shape {
 
     fn refresh(&self, desk: &Desk, sent: &Sent, refused: &Refused) -> Markup {
         html! {
-            (module_off(desk))
             (self.usage(desk))
             @if self.token.status == "active" {
                 div .notice .soon {
@@ -292,7 +359,7 @@ impl Shape {
                 |scope| allows(&self.policy, scope),
                 chosen,
                 Some(current),
-                refused.of("scopes").map(|_| "Choose at least one data access."),
+                refused.of("scopes"),
             ))
             div .field {
                 h2 #changes-title { "What changes" }

@@ -1,13 +1,12 @@
 //! Creating an access token.
 
 use super::{form_page, module_off};
-use crate::app::error::Invalid;
 use crate::app::policy::PolicyView;
 use crate::app::tokens::NewToken;
 use crate::console::desk::Desk;
 use crate::console::error::Shown;
 use crate::console::paths::TOKENS;
-use crate::console::refusal::{refusal, sentence};
+use crate::console::refusal::{Shows, refusal};
 use crate::console::render::forms::{self, Field, Frame, Refused, frame};
 use crate::console::render::scopes;
 use crate::console::render::time::span;
@@ -18,13 +17,18 @@ use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::Secret;
+use token_ledger_domain::policy::DEFAULT_VALIDITY_SECONDS;
 
 const TITLE: &str = "Create access token";
 const PATH: &str = "/console/tokens/new";
+const SHOWS: Shows = &[
+    ("name", "Give the token a name of 1 to 100 characters."),
+    ("scopes", "Choose at least one data access."),
+    ("expires_in_seconds", ""),
+    ("reason", ""),
+];
 /// Lengths of terms that are offered, in seconds, as far as the policy allows them.
 const TERMS: [i64; 7] = [3600, 86_400, 604_800, 2_592_000, 7_776_000, 15_552_000, 31_536_000];
-/// The term unless the policy is stricter, in seconds.
-const DEFAULT_TERM: i64 = 604_800;
 
 /// `GET /console/tokens/new`
 pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
@@ -67,26 +71,12 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
             };
             return Ok(desk.page(&form_page(TITLE), &reveal(&shown)));
         }
-        Err(error) => refusal(error)?,
+        Err(error) => refusal(error, &sent, SHOWS)?,
     };
-    let refused = named(refused, &sent);
     let (policy, _) = app.policy(&desk.caller).await?;
     let nonce = app.new_id().to_string();
     let content = content(&service, &desk, &policy, &sent, &refused, &nonce);
     Ok(desk.refused(&form_page(TITLE), &content))
-}
-
-/// What is wrong, in the words of the form.
-fn named(refused: Refused, sent: &Sent) -> Refused {
-    let unnamed = sent.text("name").trim().is_empty();
-    let errors = refused.errors.into_iter().map(|error| match error.field.as_str() {
-        "name" if unnamed => Invalid::new("name", "Give the token a name of 1 to 100 characters."),
-        "scopes" if sent.get("scopes").is_none() => {
-            Invalid::new("scopes", "Choose at least one data access.")
-        }
-        _ => Invalid { detail: sentence(&error.detail), ..error },
-    });
-    Refused { errors: errors.collect(), ..refused }
 }
 
 fn content(
@@ -106,8 +96,7 @@ fn content(
         max: 100,
         ..Field::default()
     };
-    let content = html! {
-        (module_off(desk))
+    let form = html! {
         form .form method="post" action=(PATH) novalidate {
             (desk.seal()) (forms::nonce(nonce))
             (forms::problem(refused))
@@ -124,6 +113,10 @@ fn content(
             (forms::actions("Create", false, TOKENS))
         }
     };
+    let content = html! {
+        @if desk.company.oauth_app_enabled { (form) }
+        @else { (module_off(desk)) (forms::close(TOKENS)) }
+    };
     frame(Frame { title: TITLE, back: TOKENS, guarded: false }, &content)
 }
 
@@ -132,10 +125,15 @@ pub fn allows(policy: &PolicyView, scope: &str) -> bool {
     policy.allowed_scopes.as_ref().is_none_or(|allowed| allowed.iter().any(|own| own == scope))
 }
 
+/// How long a token is valid unless somebody chooses, in seconds.
+pub fn default_term(policy: &PolicyView) -> i64 {
+    DEFAULT_VALIDITY_SECONDS.min(policy.max_validity_seconds)
+}
+
 /// The choice of the term, within the policy.
 pub fn term(policy: &PolicyView, chosen: Option<i64>, refused: &Refused) -> Markup {
     let max = policy.max_validity_seconds;
-    let chosen = chosen.unwrap_or(DEFAULT_TERM.min(max));
+    let chosen = chosen.unwrap_or_else(|| default_term(policy));
     let mut terms: Vec<i64> = TERMS.into_iter().filter(|term| *term < max).collect();
     terms.push(max);
     let error = refused.of("expires_in_seconds");

@@ -1,6 +1,7 @@
 //! The list of access tokens.
 
-use super::{WAY, module_off, path};
+use super::create::default_term;
+use super::{ASKED, FILTERS, WAY, module_off, path};
 use crate::app::tokens::place;
 use crate::app::view::TokenView;
 use crate::console::actors::{Picked, pick};
@@ -13,7 +14,7 @@ use crate::console::render::scopes::chips;
 use crate::console::render::status::{Standing, status};
 use crate::console::render::words::{access, count, grouped};
 use crate::console::render::{events, icons, time};
-use crate::console::sent::{Query, Sent, address};
+use crate::console::sent::{LIST, Query, Sent, address};
 use crate::http::Service;
 use crate::http::page::cursor;
 use crate::http::problem::Kind;
@@ -23,8 +24,6 @@ use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_projections::read_models::TokenPage;
 
-/// What a list can be asked for.
-const FILTERS: [&str; 5] = ["q", "status", "scope", "created_by", "sort"];
 /// The most tokens that are counted.
 const COUNTED: usize = 1000;
 const STATUSES: [(&str, &str); 3] =
@@ -72,7 +71,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                     }
                 } @else {
                     p .sr role="status" { (sheet.words()) }
-                    (table(&desk, &sheet.items))
+                    (table(&desk, &sheet.items, sent.asked(&ASKED).as_deref()))
                     (pager(&sent, &sheet))
                 }
             }
@@ -83,11 +82,14 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
             a .button .main href="/console/tokens/new" data-dialog[true] { "Create access token" }
         }
     };
-    let lead = "Tokens let programs read your company’s data. Each is valid for 7 days unless you \
-        choose otherwise.";
-    let page =
-        Page { title: "Access Token", way: WAY, lead, buttons: Some(buttons), ..Page::default() };
-    Ok(desk.page(&page, &content))
+    let (policy, _) = app.policy(&desk.caller).await?;
+    let lead = format!(
+        "Tokens let programs read your company’s data. Each is valid for {} unless you choose \
+         otherwise.",
+        time::span(default_term(&policy))
+    );
+    let (title, buttons) = ("Access Token", Some(buttons));
+    Ok(desk.page(&Page { title, way: WAY, lead: &lead, buttons, bare: false }, &content))
 }
 
 fn bad_address() -> Trouble {
@@ -227,7 +229,8 @@ fn empty(creates: bool) -> Markup {
     }
 }
 
-fn table(desk: &Desk, tokens: &[TokenView]) -> Markup {
+/// The rows, whose forms lead back to what the list was asked for.
+fn table(desk: &Desk, tokens: &[TokenView], asked: Option<&str>) -> Markup {
     html! {
         table .rows {
             caption .sr { "Access tokens" }
@@ -241,12 +244,12 @@ fn table(desk: &Desk, tokens: &[TokenView]) -> Markup {
                     th scope="col" { span .sr { "Actions" } }
                 }
             }
-            tbody { @for token in tokens { (row(desk, token)) } }
+            tbody { @for token in tokens { (row(desk, token, asked)) } }
         }
     }
 }
 
-fn row(desk: &Desk, token: &TokenView) -> Markup {
+fn row(desk: &Desk, token: &TokenView, asked: Option<&str>) -> Markup {
     let renewable =
         token.status == "expired" && desk.may_change() && desk.company.oauth_app_enabled;
     html! {
@@ -265,7 +268,7 @@ fn row(desk: &Desk, token: &TokenView) -> Markup {
             }
             td data-label="Last used" { (last_used(token, desk)) }
             td .by data-label="Created by" { (events::actor_name(&token.created_by)) }
-            td { (menu(desk, token)) }
+            td { (menu(desk, token, asked)) }
         }
     }
 }
@@ -298,7 +301,8 @@ pub fn last_used(token: &TokenView, desk: &Desk) -> Markup {
 }
 
 /// What can be done with a token, for whoever may.
-fn menu(desk: &Desk, token: &TokenView) -> Markup {
+fn menu(desk: &Desk, token: &TokenView, asked: Option<&str>) -> Markup {
+    let form = |below| address(&path(token, below), asked.map(|asked| (LIST, asked)));
     let history = format!("{}#history", path(token, ""));
     if !desk.may_change() || token.status == "deleted" {
         return html! {
@@ -310,11 +314,11 @@ fn menu(desk: &Desk, token: &TokenView) -> Markup {
             summary aria-label={ "Actions for " (token.name) } { "•••" }
             ul {
                 @if desk.company.oauth_app_enabled {
-                    li { a href=(path(token, "/refresh")) data-dialog[true] { "Refresh Token" } }
+                    li { a href=(form("/refresh")) data-dialog[true] { "Refresh Token" } }
                 }
-                li { a href=(path(token, "/edit")) data-dialog[true] { "Edit" } }
+                li { a href=(form("/edit")) data-dialog[true] { "Edit" } }
                 li { a href=(history) { "History" } }
-                li .rule { a .danger href=(path(token, "/delete")) data-dialog[true] { "Delete" } }
+                li .rule { a .danger href=(form("/delete")) data-dialog[true] { "Delete" } }
             }
         }
     }

@@ -27,6 +27,11 @@ pub fn path(token: &TokenView, below: &str) -> String {
     format!("{TOKENS}/{}{below}", token.token_id)
 }
 
+/// What the list can be asked for.
+const FILTERS: [&str; 5] = ["q", "status", "scope", "created_by", "sort"];
+/// What the list can be asked for, with the places where its pages go on.
+const ASKED: [&str; 7] = ["q", "status", "scope", "created_by", "sort", "cursor", "back"];
+
 /// Why nothing works while the module is off, and who can change that.
 fn module_off(desk: &Desk) -> Markup {
     html! {

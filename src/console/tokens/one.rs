@@ -7,6 +7,7 @@ use crate::app::audit::{AuditFilter, AuditPage};
 use crate::app::view::{EventView, TokenView};
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
+use crate::console::extract::Path;
 use crate::console::names::names_of;
 use crate::console::notices::notice;
 use crate::console::page::Page;
@@ -16,8 +17,7 @@ use crate::console::render::{forms, icons, scopes, time};
 use crate::console::sent::{Query, Sent, address};
 use crate::http::Service;
 use crate::http::log::pack_file;
-use crate::http::problem::Kind;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::{Timestamp, TokenId};
@@ -50,7 +50,10 @@ pub async fn show(
     };
     let buttons = buttons(&desk, &now);
     let page = Page { title: &now.name, way: BELOW, buttons: Some(buttons), ..Page::default() };
-    Ok(desk.page(&page, &content))
+    if no_past(&desk, &sent).is_none() {
+        return Ok(desk.page(&page, &content));
+    }
+    Ok(desk.refused(&page, &content))
 }
 
 fn buttons(desk: &Desk, token: &TokenView) -> Markup {
@@ -127,12 +130,8 @@ async fn then(
     now: &TokenView,
     sent: &Sent,
 ) -> Result<Option<Then>, Trouble> {
-    let Some(text) = sent.get("at") else { return Ok(None) };
-    let bad = |detail: &str| Trouble::new(Kind::InvalidInput, detail);
-    let at = sent.time("at").ok_or_else(|| bad(&format!("{text:?} is no date and time.")))?;
-    if at > desk.now {
-        return Err(bad("That time has not come yet. Choose one in the past."));
-    }
+    let at = sent.time("at").filter(|at| *at <= desk.now);
+    let Some(at) = at else { return Ok(None) };
     let app = &service.app;
     let id = TokenId(now.token_id);
     let token = match app.token(&desk.caller, id, Some(at)).await {
@@ -203,6 +202,18 @@ fn status_then(token: &TokenView) -> Markup {
     }
 }
 
+/// What is wrong with the time that is asked about.
+fn no_past(desk: &Desk, sent: &Sent) -> Option<String> {
+    let text = sent.get("at")?;
+    match sent.time("at") {
+        None => Some(format!("“{text}” is no date and time.")),
+        Some(at) if at > desk.now => {
+            Some("That time has not come yet. Choose one in the past.".to_owned())
+        }
+        Some(_) => None,
+    }
+}
+
 /// The question for another time, with a slider over the token's life.
 fn as_it_was(desk: &Desk, token: &TokenView, sent: &Sent) -> Markup {
     let at = sent.time("at").unwrap_or(desk.now);
@@ -212,7 +223,9 @@ fn as_it_was(desk: &Desk, token: &TokenView, sent: &Sent) -> Markup {
             div .field {
                 label for="at" { "As it was on (" span data-zone[true] { "UTC" } ")" }
                 input #at name="at" type="datetime-local" step="1" value=(time::field(at))
-                    data-utc[true] required;
+                    data-utc[true] required aria-invalid=[no_past(desk, sent).map(|_| "true")]
+                    aria-describedby=[no_past(desk, sent).map(|_| "at-error")];
+                @if let Some(error) = no_past(desk, sent) { p .problem #at-error { (error) } }
             }
             div .field .life data-life[true] hidden {
                 label for="life" { "From its creation until " @if token.deleted_at.is_some() { "its end" } @else { "now" } }
