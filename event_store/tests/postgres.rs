@@ -432,7 +432,7 @@ async fn others_are_told_what_was_committed_in_order() {
     in_time(async {
         loop {
             match changes.recv().await.expect("changes") {
-                Change::Advanced { company, position } => {
+                Change::Advanced { company, position, .. } => {
                     assert_eq!(company, COMPANY);
                     assert!(position > last, "in order");
                     last = position;

@@ -403,7 +403,8 @@ pub(super) async fn commit(
 ) -> Result<(), StoreError> {
     let mut sql = String::with_capacity(256 * (placed.moved.len() + 1));
     let mut advanced = Vec::with_capacity(placed.moved.len());
-    for head in placed.moved.iter().filter_map(|company| known.heads.get(company)) {
+    for (company, kinds) in &placed.moved {
+        let Some(head) = known.heads.get(company) else { continue };
         // Writing to a String can't fail.
         let _ = write!(
             sql,
@@ -414,7 +415,7 @@ pub(super) async fn commit(
             head.company_sequence,
             head.company.0,
         );
-        advanced.push((head.company, head.position));
+        advanced.push((head.company, head.position, *kinds));
     }
     sql.push_str(&listener::tell(&advanced));
     sql.push_str("COMMIT");

@@ -17,6 +17,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
+use token_ledger_domain::event::AggregateType;
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
@@ -42,6 +43,64 @@ const DRIFT: i64 = 2_000;
 const SEND_NONCE: &str = "SELECT pg_notify($1, $2), \
     (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
+/// Which kinds of aggregates something is about.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Kinds {
+    /// Tokens.
+    pub token: bool,
+    /// API keys.
+    pub key: bool,
+    /// The company itself, its members and clients.
+    pub company: bool,
+}
+
+impl Kinds {
+    /// All of them.
+    pub const ALL: Self = Self { token: true, key: true, company: true };
+
+    /// Adds a kind.
+    pub const fn add(&mut self, kind: AggregateType) {
+        match kind {
+            AggregateType::Token => self.token = true,
+            AggregateType::Key => self.key = true,
+            AggregateType::Company => self.company = true,
+        }
+    }
+
+    /// These and the others.
+    #[must_use]
+    pub const fn and(self, other: Self) -> Self {
+        Self {
+            token: self.token || other.token,
+            key: self.key || other.key,
+            company: self.company || other.company,
+        }
+    }
+
+    const fn letters(self) -> [(bool, char); 3] {
+        [(self.token, 't'), (self.key, 'k'), (self.company, 'c')]
+    }
+
+    fn parse(text: &str) -> Option<Self> {
+        let mut kinds = Self::default();
+        for letter in text.chars() {
+            kinds.add(match letter {
+                't' => AggregateType::Token,
+                'k' => AggregateType::Key,
+                'c' => AggregateType::Company,
+                _ => return None,
+            });
+        }
+        Some(kinds)
+    }
+}
+
+impl std::fmt::Display for Kinds {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.letters().iter().filter(|(is_in, _)| *is_in).try_for_each(|(_, c)| f.write_char(*c))
+    }
+}
+
 /// What a follower of all ledgers has to know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Change {
@@ -51,6 +110,8 @@ pub enum Change {
         company: CompanyId,
         /// The position of its last event.
         position: u64,
+        /// What the events are about that were just recorded.
+        kinds: Kinds,
     },
     /// Everything that was committed before this moment has been told before this.
     Current(Instant),
@@ -90,7 +151,7 @@ impl Told {
 }
 
 /// The statements that tell all processes how far these ledgers have come.
-pub(super) fn tell(advanced: &[(CompanyId, u64)]) -> String {
+pub(super) fn tell(advanced: &[(CompanyId, u64, Kinds)]) -> String {
     let mut statements = String::new();
     let mut payload = String::new();
     let mut send = |payload: &mut String| {
@@ -100,8 +161,8 @@ pub(super) fn tell(advanced: &[(CompanyId, u64)]) -> String {
             payload.clear();
         }
     };
-    for (company, position) in advanced {
-        let item = format!(" {}:{position}", company.0);
+    for (company, position, kinds) in advanced {
+        let item = format!(" {}:{position}:{kinds}", company.0);
         if payload.len() + item.len() > MAX_PAYLOAD {
             send(&mut payload);
         }
@@ -180,8 +241,8 @@ async fn receive(
     while let Some(notification) = listener.try_recv().await.map_err(failed)? {
         match Notice::parse(notification.payload()) {
             Some(Notice::Advanced(companies)) => {
-                for (company, position) in companies {
-                    told.tell(Change::Advanced { company, position });
+                for (company, position, kinds) in companies {
+                    told.tell(Change::Advanced { company, position, kinds });
                 }
             }
             Some(Notice::Nonce(sender, number)) if sender == process => {
@@ -200,7 +261,7 @@ async fn receive(
 }
 
 enum Notice {
-    Advanced(Vec<(CompanyId, u64)>),
+    Advanced(Vec<(CompanyId, u64, Kinds)>),
     Nonce(Uuid, u64),
 }
 
@@ -210,8 +271,10 @@ impl Notice {
         match words.next()? {
             "at" => words
                 .map(|word| {
-                    let (company, position) = word.split_once(':')?;
-                    Some((CompanyId(Uuid::from_str(company).ok()?), position.parse().ok()?))
+                    let (company, place) = word.split_once(':')?;
+                    let (position, kinds) = place.split_once(':')?;
+                    let company = CompanyId(Uuid::from_str(company).ok()?);
+                    Some((company, position.parse().ok()?, Kinds::parse(kinds)?))
                 })
                 .collect::<Option<_>>()
                 .map(Self::Advanced),
@@ -317,6 +380,20 @@ impl Measurements {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_is_told_is_understood() {
+        let company = |number| CompanyId(Uuid::from_u128(number));
+        let kinds = Kinds { token: true, company: true, key: false };
+        let ledgers = [(company(1), 7, kinds), (company(2), 9, Kinds::ALL)];
+        let statement = tell(&ledgers);
+        let payload = statement.split('\'').nth(3).expect("a payload");
+        let Some(Notice::Advanced(told)) = Notice::parse(payload) else { panic!("{payload}") };
+        assert_eq!(told, ledgers);
+        for other in ["at 1", "at 00000000-0000-0000-0000-000000000001:7", "else"] {
+            assert!(Notice::parse(other).is_none(), "{other}");
+        }
+    }
 
     #[test]
     fn the_quickest_measurement_counts_until_the_clock_is_set() {

@@ -18,7 +18,7 @@ pub use crate::store::Access;
 pub use database::{Config, Database, RecordedTime};
 pub use errors::failed;
 pub use lent::{Lent, in_time};
-pub use listener::Change;
+pub use listener::{Change, Kinds};
 pub use migrate::MigrationStatus;
 pub use read::{EVENT_COLUMNS, event_from_row, page as read_page};
 pub use repository::PgEventRepository;

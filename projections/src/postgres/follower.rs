@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
-use token_ledger_event_store::postgres::{Change, Database, failed};
+use token_ledger_event_store::postgres::{Change, Database, Kinds, failed};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
@@ -66,14 +66,22 @@ impl PgReadModels {
     }
 }
 
+/// How far ledgers have come, and by what since they were followed.
+type Advanced = BTreeMap<CompanyId, (u64, Kinds)>;
+
+fn advance(ledgers: &mut Advanced, company: CompanyId, position: u64, kinds: Kinds) {
+    let known = ledgers.entry(company).or_default();
+    *known = (known.0.max(position), known.1.and(kinds));
+}
+
 /// What was told and has not been followed yet.
 #[derive(Default)]
 struct News {
-    /// How far these ledgers have come.
-    advanced: BTreeMap<CompanyId, u64>,
+    /// How far these ledgers have come, and by what.
+    advanced: Advanced,
     /// How far this process has brought ledgers, which it is about to take over by itself. Looked
     /// at again before anything counts as current.
-    own: BTreeMap<CompanyId, u64>,
+    own: Advanced,
     /// Everything that was committed before this moment is among it.
     current: Option<Instant>,
     /// Something may have been missed.
@@ -83,20 +91,18 @@ struct News {
 impl News {
     fn take(&mut self, change: Change, index: &VerificationIndex) {
         match change {
-            Change::Advanced { company, position } => {
+            Change::Advanced { company, position, kinds } => {
                 if index.cursor(company) < position {
                     let is_own = index.is_committing(company, position);
                     let news = if is_own { &mut self.own } else { &mut self.advanced };
-                    let known = news.entry(company).or_insert(position);
-                    *known = (*known).max(position);
+                    advance(news, company, position, kinds);
                 }
             }
             Change::Current(moment) => {
                 self.current = Some(moment.into_std());
-                for (company, position) in std::mem::take(&mut self.own) {
+                for (company, (position, kinds)) in std::mem::take(&mut self.own) {
                     if index.cursor(company) < position {
-                        let known = self.advanced.entry(company).or_insert(position);
-                        *known = (*known).max(position);
+                        advance(&mut self.advanced, company, position, kinds);
                     }
                 }
             }
@@ -104,9 +110,22 @@ impl News {
         }
     }
 
-    /// Whether there is anything to do.
-    fn is_nothing(&self) -> bool {
-        self.advanced.is_empty() && self.current.is_none() && !self.missed
+    /// What is to be followed now, if anything is. A ledger is followed up to a position only
+    /// together with whatever this process itself has brought it to before.
+    fn due(&mut self) -> Option<Self> {
+        if self.advanced.is_empty() && self.current.is_none() && !self.missed {
+            return None;
+        }
+        let mut own = std::mem::take(&mut self.own);
+        let mut due = std::mem::take(self);
+        for (company, (position, kinds)) in &mut due.advanced {
+            if let Some((own_position, own_kinds)) = own.remove(company) {
+                *position = own_position.max(*position);
+                *kinds = kinds.and(own_kinds);
+            }
+        }
+        self.own = own;
+        Some(due)
     }
 }
 
@@ -212,11 +231,7 @@ impl Follower {
         if let Some(ledger) = self.put_back {
             return Err(ledger.error());
         }
-        if self.news.is_nothing() {
-            return Ok(());
-        }
-        let own = std::mem::take(&mut self.news.own);
-        let news = std::mem::replace(&mut self.news, News { own, ..News::default() });
+        let Some(news) = self.news.due() else { return Ok(()) };
         let round = self.index.begin_round();
         let (advanced, known_until) = if news.missed {
             let began = Instant::now();
@@ -231,18 +246,19 @@ impl Follower {
             }
             let behind = heads
                 .into_iter()
-                .filter(|(company, position)| self.index.cursor(*company) < *position);
+                .filter(|(company, position)| self.index.cursor(*company) < *position)
+                .map(|(company, position)| (company, (position, Kinds::ALL)));
             (behind.collect(), Some(began))
         } else {
             (news.advanced, news.current)
         };
-        let companies: Vec<(CompanyId, u64)> = advanced.into_iter().collect();
+        let companies: Vec<(CompanyId, (u64, Kinds))> = advanced.into_iter().collect();
         let at_once = if self.database.is_sharded() { 1 } else { COMPANIES_AT_ONCE };
         for companies in companies.chunks(at_once) {
             let mut connection = self.connection().await?;
             read_behind(&mut connection, &self.index, companies).await?;
             self.connection = Some(connection);
-            for (company, position) in companies {
+            for (company, (position, _)) in companies {
                 self.index.reached(*company, *position);
             }
         }
@@ -280,29 +296,37 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
 async fn read_behind(
     connection: &mut PgConnection,
     index: &VerificationIndex,
-    companies: &[(CompanyId, u64)],
+    companies: &[(CompanyId, (u64, Kinds))],
 ) -> Result<(), StoreError> {
-    let cursors: BTreeMap<CompanyId, u64> =
-        companies.iter().map(|(company, _)| (*company, index.cursor(*company))).collect();
-    take_over::<Companies>(connection, &Companies::COLUMNS.join(", "), cursors.clone(), |row| {
-        let row = <Companies as Projection>::Row::from_columns(row)?;
-        index.apply_company(&row);
-        Ok((row.company_id, row.position))
-    })
+    let cursors = |is_changed: fn(&Kinds) -> bool| -> BTreeMap<CompanyId, u64> {
+        let changed = companies.iter().filter(|(_, (_, kinds))| is_changed(kinds));
+        changed.map(|(company, _)| (*company, index.cursor(*company))).collect()
+    };
+    let changed_companies = cursors(|kinds| kinds.company);
+    take_over::<Companies>(
+        connection,
+        &Companies::COLUMNS.join(", "),
+        changed_companies.clone(),
+        |row| {
+            let row = <Companies as Projection>::Row::from_columns(row)?;
+            index.apply_company(&row);
+            Ok((row.company_id, row.position))
+        },
+    )
     .await?;
-    take_over::<Keys>(connection, &Keys::COLUMNS.join(", "), cursors.clone(), |row| {
+    take_over::<Keys>(connection, &Keys::COLUMNS.join(", "), cursors(|kinds| kinds.key), |row| {
         let row = <Keys as Projection>::Row::from_columns(row)?;
         index.apply_key(&row);
         Ok((row.company_id, row.position))
     })
     .await?;
-    take_over::<Clients>(connection, &Clients::COLUMNS.join(", "), cursors.clone(), |row| {
+    take_over::<Clients>(connection, &Clients::COLUMNS.join(", "), changed_companies, |row| {
         let row = <Clients as Projection>::Row::from_columns(row)?;
         index.apply_client(&row);
         Ok((row.company_id, row.position))
     })
     .await?;
-    take_over::<Tokens>(connection, CHANGED_COLUMNS, cursors, |row| {
+    take_over::<Tokens>(connection, CHANGED_COLUMNS, cursors(|kinds| kinds.token), |row| {
         let (token, position) = changed(row)?;
         index.apply(&token);
         Ok((token.company_id, position))
@@ -347,4 +371,47 @@ async fn take_over<P: PgTable>(
             .collect();
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
+    const TOKENS: Kinds = Kinds { token: true, key: false, company: false };
+    const KEYS: Kinds = Kinds { token: false, key: true, company: false };
+
+    fn advanced(position: u64, kinds: Kinds) -> Change {
+        Change::Advanced { company: COMPANY, position, kinds }
+    }
+
+    #[test]
+    fn what_this_process_commits_is_followed_when_it_was_not_taken_over() {
+        let (index, mut news) = (VerificationIndex::new(), News::default());
+        index.committing(COMPANY, 7);
+        news.take(advanced(7, TOKENS), &index);
+        assert!(news.due().is_none(), "it is about to be taken over");
+        news.take(Change::Current(tokio::time::Instant::now()), &index);
+        let due = news.due().expect("the transaction's end is not known");
+        assert_eq!(due.advanced[&COMPANY], (7, TOKENS));
+
+        index.took_over(COMPANY, 1, 7);
+        index.committing(COMPANY, 8);
+        news.take(advanced(8, TOKENS), &index);
+        index.took_over(COMPANY, 8, 8);
+        news.take(Change::Current(tokio::time::Instant::now()), &index);
+        assert!(news.due().expect("a moment").advanced.is_empty(), "it was taken over");
+    }
+
+    #[test]
+    fn no_ledger_is_followed_past_what_this_process_commits_without_it() {
+        let (index, mut news) = (VerificationIndex::new(), News::default());
+        index.committing(COMPANY, 7);
+        news.take(advanced(7, TOKENS), &index);
+        index.settled(COMPANY);
+        news.take(advanced(8, KEYS), &index);
+        let due = news.due().expect("another process's commit");
+        assert_eq!(due.advanced[&COMPANY], (8, TOKENS.and(KEYS)));
+        assert!(news.due().is_none());
+    }
 }
