@@ -565,9 +565,12 @@ fn csv_rows(
     writer.flush().map_err(unwritable)
 }
 
+/// What spreadsheets take for the beginning of a formula, the signs' full-width forms too.
+const RUN: [char; 11] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n'];
+
 /// The cell's text, such that no spreadsheet takes it for a formula.
 fn neutralised(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text }
+    if text.starts_with(RUN) { format!("'{text}") } else { text }
 }
 
 #[cfg(test)]
@@ -576,7 +579,9 @@ mod tests {
 
     #[test]
     fn a_cell_that_a_spreadsheet_would_run_is_neutralised() {
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"] {
+        for text in
+            ["=1+1", "+1", "-1", "@SUM(A1)", "＝1", "＋1", "－1", "＠A", "\t=1", "\r=1", "\n=1"]
+        {
             assert_eq!(neutralised(text.to_owned()), format!("'{text}"));
         }
         for text in ["", "plain", "a=b", "'=1", "{\"a\":1}"] {
