@@ -103,6 +103,9 @@ impl Replay {
 
     async fn tokens_until(&self, settings: &Settings, until: Timestamp) -> Result<(), Failure> {
         let app = open(settings, Access::Read, false).await?;
+        if until > app.now() {
+            return Err(Failure::Usage("--until must not be in the future".to_owned()));
+        }
         let companies = companies(&app, self.company).await?;
         let mut output: Box<dyn Write + Send> = match &self.output {
             None => Box::new(std::io::stdout()),
