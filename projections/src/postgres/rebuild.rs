@@ -252,8 +252,10 @@ impl PgReadModels {
         let mut live = self.database().pool().begin().await.map_err(failed)?;
         if merge {
             let hold = sqlx::query(HOLD_HEAD).bind(company.0);
-            hold.execute(&mut *live).await.map_err(failed)?;
-            staging.projections[which].hold(&mut live, company).await?;
+            let held = hold.execute(&mut *live).await.map_err(failed)?;
+            if held.rows_affected() > 0 {
+                staging.projections[which].hold(&mut live, company).await?;
+            }
         } else {
             sqlx::query(SNAPSHOT).execute(&mut *live).await.map_err(failed)?;
         }
