@@ -161,7 +161,7 @@ mod tokens {
     async fn a_body_must_be_json_and_small() {
         let app = TestApp::new().await;
         let path = app.path("/tokens");
-        for broken in ["{", "{\"name\":\"a\"} x", "{'name':'a'}", "\u{feff}{}", "{} {}"] {
+        for broken in ["{", "[1,", "{\"name\":\"a\"} x", "{'name':'a'}", "\u{feff}{}", "{} {}"] {
             let answer = app.admin.post(&path).text("application/json", broken).await;
             answer.problem(400, "malformed-body");
         }

@@ -47,9 +47,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         let hash = Sha256::digest(&bytes).into();
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
         // A list would be taken as the fields in their order.
-        let is_object = text.trim_ascii_start().starts_with(b"{");
-        if !is_object && serde_json::from_slice::<IgnoredAny>(text).is_ok() {
-            return Err(Problem::invalid("body", "must be a JSON object"));
+        if !text.trim_ascii_start().starts_with(b"{") {
+            return Err(match serde_json::from_slice::<IgnoredAny>(text) {
+                Ok(IgnoredAny) => Problem::invalid("body", "must be a JSON object"),
+                Err(error) => not_json(&error),
+            });
         }
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
@@ -59,17 +61,16 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
                     in_words(&error.inner().to_string()),
                 )
             } else {
-                Problem::new(
-                    Kind::MalformedBody,
-                    format!("The body is not JSON: {}.", error.inner()),
-                )
+                not_json(error.inner())
             }
         })?;
-        deserializer.end().map_err(|error| {
-            Problem::new(Kind::MalformedBody, format!("The body is not JSON: {error}."))
-        })?;
+        deserializer.end().map_err(|error| not_json(&error))?;
         Ok(Self { value, hash })
     }
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new(Kind::MalformedBody, format!("The body is not JSON: {error}."))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
