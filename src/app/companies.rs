@@ -97,6 +97,27 @@ impl App {
         Ok((row.into(), version))
     }
 
+    /// As [`Self::set_oauth_app`], on conditions; answers the company with its version.
+    ///
+    /// # Errors
+    /// When there is no such company, or it has moved on.
+    pub async fn change_oauth_app(
+        &self,
+        caller: &Caller,
+        enabled: bool,
+        conditions: Conditions,
+    ) -> Result<VersionedCompany, AppError> {
+        let request = Request {
+            id: caller.company.0,
+            command: CompanyCommand::SetOauthApp { enabled },
+            expected_version: conditions.expected_version,
+            idempotency: conditions.idempotency,
+        };
+        let context = caller.context(None);
+        self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
+        self.versioned_company(caller).await
+    }
+
     /// All companies in the order of their identifiers.
     ///
     /// # Errors
@@ -134,29 +155,8 @@ impl App {
         caller: &Caller,
         enabled: bool,
     ) -> Result<CompanyView, AppError> {
-        let (company, _) = self.change_oauth_app(caller, enabled, Conditions::default()).await?;
-        Ok(company)
-    }
-
-    /// As [`Self::set_oauth_app`], on conditions.
-    ///
-    /// # Errors
-    /// When there is no such company, or it has moved on.
-    pub async fn change_oauth_app(
-        &self,
-        caller: &Caller,
-        enabled: bool,
-        conditions: Conditions,
-    ) -> Result<VersionedCompany, AppError> {
-        let request = Request {
-            id: caller.company.0,
-            command: CompanyCommand::SetOauthApp { enabled },
-            expected_version: conditions.expected_version,
-            idempotency: conditions.idempotency,
-        };
-        let context = caller.context(None);
-        self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
-        self.versioned_company(caller).await
+        self.change_company(caller, CompanyCommand::SetOauthApp { enabled }).await?;
+        self.company(caller).await
     }
 
     /// The company, which must exist: operators may ask about any identifier.

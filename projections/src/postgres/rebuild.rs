@@ -252,8 +252,8 @@ impl PgReadModels {
         let mut live = self.database().pool().begin().await.map_err(failed)?;
         if merge {
             let hold = sqlx::query(HOLD_HEAD).bind(company.0);
-            let there = hold.execute(&mut *live).await.map_err(failed)?;
-            if there.rows_affected() > 0 {
+            let ledger = hold.execute(&mut *live).await.map_err(failed)?;
+            if ledger.rows_affected() > 0 {
                 staging.projections[which].hold(&mut live, company).await?;
             }
         } else {
