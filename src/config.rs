@@ -25,6 +25,8 @@ pub const ENVIRONMENT: &str = "TOKEN_LEDGER_";
 
 /// The longest prefix of a secret, in characters.
 const MAX_PREFIX: usize = 20;
+/// How the scopes of API keys begin, which no data access may be mistaken for.
+const RESERVED: &str = "ledger.";
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -294,6 +296,10 @@ impl Settings {
         if names.len() < count {
             return Err(InvalidSettings::of("scopes", "each may be named only once"));
         }
+        if let Some(reserved) = names.iter().find(|name| name.as_str().starts_with(RESERVED)) {
+            let problem = format!("{reserved} is reserved: names beginning with {RESERVED} are");
+            return Err(InvalidSettings::of("scopes", problem));
+        }
         self.evidence()?;
         self.checked_public_url().map(|_| ())
     }
@@ -484,6 +490,7 @@ mod tests {
             ("max_connections_per_address = 0", "max_connections_per_address"),
             ("bad_credentials_per_network = 0", "bad_credentials_per_network"),
             ("log_format = \"xml\"", "xml"),
+            ("[[scopes]]\nname = \"ledger.rooms\"\ndescription = \"\"", "reserved"),
             ("log_name = \"a b\"", "log_name"),
             ("log_seed = \"ab\"", "log_seed"),
             ("checkpoint_delay_ms = 1", "checkpoint_delay_ms"),

@@ -3,6 +3,8 @@
 mod support;
 
 use axum::http::Method;
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -159,7 +161,7 @@ mod tokens {
     async fn a_body_must_be_json_and_small() {
         let app = TestApp::new().await;
         let path = app.path("/tokens");
-        for broken in ["{", "{\"name\":\"a\"} x", "{'name':'a'}", "\u{feff}{}", "{} {}"] {
+        for broken in ["{", "[1,", "{\"name\":\"a\"} x", "{'name':'a'}", "\u{feff}{}", "{} {}"] {
             let answer = app.admin.post(&path).text("application/json", broken).await;
             answer.problem(400, "malformed-body");
         }
@@ -332,13 +334,20 @@ mod tokens {
         ] {
             stale.header("if-match", "\"1\"").await.problem(412, "version-mismatch");
         }
-        for malformed in ["2", "W/\"2\"", "\"x\"", "\"1\", \"2\"", ""] {
+        for malformed in ["2", "\"2", "\"1\" \"2\"", "*, \"2\"", ""] {
             let answer = app.admin.delete(&path).header("if-match", malformed).await;
             answer.problem(400, "invalid-input").invalid(&["If-Match"]);
         }
+        for never in ["W/\"2\"", "\"x\"", "\"02\"", "\"1\", \"3\""] {
+            let answer = app.admin.delete(&path).header("if-match", never).await;
+            answer.problem(412, "version-mismatch");
+        }
         assert_eq!(app.auditor.get(&path).await.expect(200).body["version"], 2);
         app.admin.post(&refresh).header("if-match", "*").await.expect(200);
-        app.admin.delete(&path).header("if-match", "\"3\"").await.expect(204);
+        let one_of = "W/\"9\", \"3\", \"1\"";
+        app.admin.post(&refresh).header("if-match", one_of).await.expect(200);
+        let delete = app.admin.delete(&path).header("if-match", "\"3\"");
+        delete.header("if-match", "\"4\"").await.expect(204);
     }
 
     #[tokio::test]
@@ -440,6 +449,16 @@ mod tokens {
         let body = json!({"token": token["token"]});
         stranger.post(&find).json(&body).await.problem(404, "not-found");
         app.auditor.post(&find).json(&body).await.problem(403, "forbidden");
+
+        let once = |secret: &Value| {
+            let body = json!({"token": secret});
+            app.admin.post(&find).header("idempotency-key", "k").json(&body)
+        };
+        assert_eq!(once(&token["token"]).await.expect(200).header("idempotent-replay"), "");
+        let again = once(&token["token"]).await.expect(200);
+        assert_eq!(again.header("idempotent-replay"), "true");
+        assert_eq!(again.body["token_id"], token["token_id"]);
+        once(&refreshed.body["token"]).await.problem(422, "idempotency-key-reused");
     }
 
     #[tokio::test]
@@ -682,6 +701,33 @@ mod lists {
     }
 
     #[tokio::test]
+    async fn a_cursor_that_was_changed_is_refused() {
+        let app = TestApp::new().await;
+        let token = app.token("a").await;
+        app.token("b").await;
+        app.admin.post(&format!("{}/refresh", app.token_path(&token))).await.expect(200);
+        let history = format!("{}/history?limit=1", app.token_path(&token));
+        let changed = |cursor: &Value, change: &dyn Fn(&mut Value)| {
+            let bytes = URL_SAFE_NO_PAD.decode(text(cursor)).expect("a cursor");
+            let mut cursor: Value = serde_json::from_slice(&bytes).expect("JSON");
+            change(&mut cursor);
+            URL_SAFE_NO_PAD.encode(cursor.to_string())
+        };
+        let page = app.auditor.get(&history).await.expect(200);
+        let beyond =
+            changed(&page.body["next_cursor"], &|cursor| cursor["at"] = json!(1_u64 << 63));
+        app.auditor.get(&format!("{history}&cursor={beyond}")).await.invalid(&["cursor"]);
+        for (sort, value) in [("created_at", json!("a")), ("name", json!(1))] {
+            let path = app.path(&format!("/tokens?limit=1&sort={sort}"));
+            let page = app.auditor.get(&path).await.expect(200);
+            let other = changed(&page.body["next_cursor"], &|cursor| {
+                cursor["at"]["value"] = value.clone();
+            });
+            app.auditor.get(&format!("{path}&cursor={other}")).await.invalid(&["cursor"]);
+        }
+    }
+
+    #[tokio::test]
     async fn scopes_on_offer_are_listed() {
         let app = TestApp::new().await;
         let scopes = app.resource_server.get("/v1/scopes").await.expect(200);
@@ -855,6 +901,28 @@ mod keys {
     }
 
     #[tokio::test]
+    async fn an_old_secret_does_not_refresh_its_key() {
+        let app = TestApp::new().await;
+        let first = create(&app, "ledger.admin").await;
+        let path = app.path(&format!("/keys/{}", text(&first["key_id"])));
+        let refresh = format!("{path}/refresh");
+        let old = app.nobody.with(text(&first["key"]));
+        let body = json!({"grace_period_seconds": 60});
+        let renew = |client: &Client, key: &str| {
+            client.post(&refresh).header("idempotency-key", key).json(&body)
+        };
+        let second = renew(&old, "first").await.expect(200);
+        let new = app.nobody.with(text(&second.body["key"]));
+        renew(&old, "other").await.problem(403, "forbidden");
+        old.post(&refresh).await.problem(403, "forbidden");
+        assert_eq!(renew(&old, "first").await.expect(200).header("idempotent-replay"), "true");
+        old.get(&path).await.expect(200);
+        let third = new.post(&refresh).json(&body).await.expect(200);
+        assert_eq!(third.body["version"], 3);
+        app.admin.post(&refresh).await.expect(200);
+    }
+
+    #[tokio::test]
     async fn nobody_grants_above_their_power() {
         let app = TestApp::new().await;
         let keys = app.path("/keys");
@@ -875,7 +943,10 @@ mod keys {
         app.admin.post(&platform).json(&ask("ledger.audit")).await.problem(404, "not-found");
         let made = app.operator.post(&platform).json(&ask("ledger.operator")).await.expect(201);
         let me = app.nobody.with(text(&made.body["key"])).get("/v1/whoami").await.expect(200);
-        assert_eq!(me.body["powers"], json!(["operator", "super_admin", "auditor"]));
+        assert_eq!(
+            me.body["powers"],
+            json!(["operator", "super_admin", "auditor", "resource_server"])
+        );
     }
 
     #[tokio::test]
@@ -917,6 +988,18 @@ mod keys {
     }
 
     #[tokio::test]
+    async fn an_operator_is_told_all_its_powers() {
+        let app = TestApp::new().await;
+        let powers = |answer: Answered| answer.expect(200).body["powers"].clone();
+        let all = json!(["operator", "super_admin", "auditor", "resource_server"]);
+        assert_eq!(powers(app.operator.get("/v1/whoami").await), all);
+        let admins = json!(["super_admin", "auditor"]);
+        assert_eq!(powers(app.admin.get("/v1/whoami").await), admins);
+        let introspects = json!(["resource_server"]);
+        assert_eq!(powers(app.resource_server.get("/v1/whoami").await), introspects);
+    }
+
+    #[tokio::test]
     async fn the_module_leaves_keys_alone() {
         let app = TestApp::new().await;
         let off = json!({"enabled": false});
@@ -947,6 +1030,23 @@ mod companies {
         assert_eq!(enabled.body["oauth_app_enabled"], true);
         let mine = app.auditor.get(&app.path("")).await.expect(200);
         assert_eq!(mine.body["name"], "Acme");
+    }
+
+    #[tokio::test]
+    async fn the_module_is_turned_on_conditions() {
+        let app = TestApp::new().await;
+        let (company, module) = (app.path(""), app.path("/oauth-app"));
+        let read = app.auditor.get(&company).await.expect(200);
+        let etag = read.header("etag").to_owned();
+        assert_eq!(app.auditor.get(&app.path("/policy")).await.header("etag"), etag);
+        let off = json!({"enabled": false});
+        let put = |etag: &str| app.operator.put(&module).header("if-match", etag).json(&off);
+        put("\"1\"").await.problem(412, "version-mismatch");
+        put("1").await.invalid(&["If-Match"]);
+        let changed = put(&etag).await.expect(200);
+        assert_eq!(changed.body["oauth_app_enabled"], false);
+        assert_ne!(changed.header("etag"), etag);
+        put(&etag).await.problem(412, "version-mismatch");
     }
 
     #[tokio::test]

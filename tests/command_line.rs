@@ -4,6 +4,12 @@ mod process;
 
 use process::{Company, Place, Serving, ended, get, post};
 use serde_json::{Value, json};
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::os::unix::process::CommandExt;
+use std::process::Command;
+
+/// A user who owns nothing.
+const NOBODY: u32 = 65_534;
 
 fn tokens(company: &Company) -> String {
     format!("/v1/companies/{}/tokens", company.id)
@@ -104,7 +110,9 @@ async fn one_process_writes_and_others_read_beside_it() {
     place.run(&["verify"]).done();
     place.run(&["replay", "--check"]).done();
     place.run(&["export", "--format", "ndjson"]).done();
-    place.run(&["replay", "--until", "2100-01-01T00:00:00Z"]).done();
+    let said = place.run(&["replay", "--until", "2100-01-01T00:00:00Z"]).refused(2);
+    assert!(said.contains("future"), "{said}");
+    place.run(&["replay", "--until", "2026-01-01T00:00:00Z"]).done();
     create(&serving, &company, "two").await;
     serving.stop();
     place.run(&["replay"]).done();
@@ -189,6 +197,15 @@ async fn replay_finds_and_repairs_rows_that_are_not_what_the_events_say() {
         assert!(said.contains("1 difference put right"), "{said}");
         place.run(&["replay", "--check"]).done();
     }
+    let place = original.copy();
+    place.alter("DELETE FROM audit_trail; DELETE FROM checkpoints");
+    let said = place.run(&["replay", "--check", "--projection", "audit"]).done();
+    assert!(said.contains(" 0 rows") && said.contains("was not compared"), "{said}");
+    let said = place.run(&["replay", "--projection", "audit"]).done();
+    assert!(said.contains("had not come to"), "{said}");
+    let said = place.run(&["replay", "--check", "--projection", "audit"]).done();
+    let events = place.run(&["export", "--format", "csv"]).done().lines().count() - 1;
+    assert!(said.contains(&format!("{events} events, {events} rows, all")), "{said}");
 }
 
 #[tokio::test]
@@ -227,6 +244,16 @@ async fn events_are_exported() {
     }
     assert!(!text.contains("tla_A") && !text.contains("ada@example.com\",\"password"));
 
+    let text = place.run(&["export", "--format", "ndjson"]).done();
+    let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let ends: Vec<&Value> = lines.iter().filter_map(|line| line.get("export")).collect();
+    let [platform, acme, all] = ends[..] else { panic!("{ends:?}") };
+    assert_eq!(platform["company_id"], "00000000-0000-7000-8000-000000000000");
+    assert_eq!(acme["company_id"], company.id);
+    assert_eq!(acme["count"], events.len());
+    assert_eq!(*all, json!({"companies": 2, "count": events.len() + 2}));
+    assert_eq!(lines.last().unwrap()["export"], *all);
+
     place.run(&["export", "--format", "csv", "--output", "all.csv"]).done();
     let text = std::fs::read_to_string(place.file("all.csv")).unwrap();
     let mut rows = csv::Reader::from_reader(text.as_bytes());
@@ -245,6 +272,48 @@ async fn events_are_exported() {
     assert!(said.contains("there is no company"), "{said}");
 }
 
+#[test]
+fn a_ledger_is_read_where_nothing_may_be_written() {
+    let place = Place::sqlite();
+    place.setup("Acme");
+    let program = place.file("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_token-ledger"), &program).unwrap();
+    let folder = program.parent().unwrap();
+    let allow = |mode| {
+        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let run = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.env_clear().current_dir(folder).args(args);
+        command.args(["--database-url", &place.url()]);
+        // Root may write everywhere.
+        if std::fs::metadata(folder).unwrap().uid() == 0 {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        ended(&mut command)
+    };
+    allow(0o555);
+    for args in [
+        &["verify"][..],
+        &["replay", "--check"],
+        &["replay", "--until", "2026-01-01T00:00:00Z"],
+        &["export", "--format", "ndjson"],
+    ] {
+        run(args).done();
+    }
+    assert!(run(&["migrate"]).refused(1).contains("ermission"));
+    allow(0o755);
+    std::fs::write(place.file("ledger.db-wal"), "something").unwrap();
+    allow(0o555);
+    let said = run(&["verify"]).refused(1);
+    assert!(said.contains("its folder must be writable"), "{said}");
+    allow(0o755);
+
+    let url = format!("sqlite://{}", folder.display());
+    let said = place.run(&["verify", "--database-url", &url]).refused(1);
+    assert!(said.contains("is a folder"), "{said}");
+}
+
 #[tokio::test]
 async fn keys_are_created_from_the_command_line() {
     let place = Place::new();
@@ -257,9 +326,13 @@ async fn keys_are_created_from_the_command_line() {
     let audit = create(&company.id, "ledger.audit", &["--expires-in", "3600"]).done();
     let operator = create("platform", "ledger.operator", &[]).done();
     let both = create(&company.id, "ledger.audit", &["--scope", "ledger.introspect"]).done();
-    create(&company.id, "ledger.operator", &[]).refused(1);
+    create(&company.id, "ledger.operator", &[]).refused(2);
     create(&company.id, "ledger.everything", &[]).refused(2);
-    create(&company.id, "ledger.audit", &["--expires-in", "-5"]).refused(1);
+    for seconds in ["-5", "1"] {
+        create(&company.id, "ledger.audit", &["--expires-in", seconds]).refused(2);
+    }
+    let said = create(&company.id, "ledger.audit", &["--scope", "ledger.audit"]).refused(2);
+    assert!(said.contains("more than once"), "{said}");
     create("acme", "ledger.audit", &[]).refused(2);
     let said = create("00000000-0000-7000-8000-000000000001", "ledger.audit", &[]).refused(1);
     assert!(said.contains("no such company"), "{said}");
@@ -443,6 +516,23 @@ async fn the_demo_is_there_at_once_and_stays() {
     let url = format!("sqlite://{}", place.file("demo-ledger/ledger.db").display());
     place.run(&["verify", "--database-url", &url]).done();
     place.run(&["replay", "--check", "--database-url", &url]).done();
+
+    // Who is erased can't be signed in, and no key is left that nobody was told of.
+    let added = ["export", "--format", "ndjson", "--company", &company, "--database-url", &url];
+    let events = |text: String| -> Vec<Value> {
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    };
+    let events_before = events(place.run(&added).done());
+    let admin = events_before.iter().find(|event| event["type"] == "company.member_added");
+    let person = admin.unwrap()["data"]["person_id"].as_str().unwrap();
+    let reason = ["--reason", "asked to", "--database-url", &url];
+    let erase = [&["erase", "--company", &company, "--person", person], &reason[..]].concat();
+    place.run(&erase).done();
+    let said = place.run(&erase).done();
+    assert!(said.contains("erased: 0 private parts"), "{said}");
+    let said = ended(&mut command()).refused(1);
+    assert!(said.contains("no account for maya.lindqvist@acme-hiring.example"), "{said}");
+    assert_eq!(events(place.run(&added).done()).len(), events_before.len() + 2);
 
     let third = Serving::start(place.command(&["demo", "--reset", "--listen", "127.0.0.1:0"]));
     let (status, _) = get(&third.url(&list), line["api_key"].as_str().unwrap()).await;

@@ -2,6 +2,7 @@
 
 mod support;
 
+use axum::http::Method;
 use serde_json::{Value, json};
 use support::{Client, TestApp};
 
@@ -180,6 +181,7 @@ async fn an_export_is_recorded() {
     let test = TestApp::new().await;
     test.auditor.get(&test.path("/audit/export")).await.expect(200);
     test.auditor.get(&test.path("/audit/export?format=xml")).await.expect(400);
+    test.auditor.call(Method::HEAD, &test.path("/audit/export")).await.expect(200);
     let found = records(&test.auditor, &test.path("/audit/exports")).await;
     assert_eq!(found.len(), 1, "{found:?}");
     assert_eq!(found[0]["kind"], "export");

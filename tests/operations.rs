@@ -34,6 +34,21 @@ async fn a_service_that_works_says_so() {
 }
 
 #[tokio::test]
+async fn a_service_whose_clock_lags_behind_the_ledger_is_not_ready() {
+    let app = TestApp::new().await;
+    app.after(301);
+    app.token("a").await;
+    app.after(1);
+    app.nobody.get("/readyz").await.expect(200);
+    app.token("b").await;
+    app.after(0);
+    let ready = app.nobody.get("/readyz").await.expect(503);
+    assert_eq!(ready.body["reasons"], json!(["the clock is 301 s behind the ledger"]));
+    let body = json!({"name": "c", "scopes": ["positions"]});
+    app.admin.post(&app.path("/tokens")).json(&body).await.problem(503, "unavailable");
+}
+
+#[tokio::test]
 async fn a_service_that_stops_is_not_ready() {
     let app = TestApp::new().await;
     let (stop, stopping) = watch::channel(false);

@@ -145,6 +145,10 @@ async fn needed_scopes_may_come_in_query_and_header() {
         assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
         assert!(challenge.contains("scope=\"positions locations\""), "{challenge}");
     }
+    for empty in ["scope=", "scope", "scope=%20", "scope=positions&scope="] {
+        let answer = proxy.get(&format!("/v1/verify?{empty}")).await;
+        answer.problem(403, "insufficient-scope");
+    }
     let odd =
         proxy.get("/v1/verify?scope=a%22b%0d%0aX-Evil:1").await.problem(403, "insufficient-scope");
     assert!(odd.header("x-evil").is_empty());

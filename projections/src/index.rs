@@ -91,6 +91,8 @@ pub struct ActiveKey {
     pub scopes: KeyScopes,
     /// When the secret stops.
     pub expires_at: Timestamp,
+    /// Whether the secret is the one before the current one, in its grace period.
+    pub is_previous: bool,
 }
 
 /// A secret that may be good, when it stops, and when it was issued.
@@ -453,6 +455,7 @@ impl VerificationIndex {
                 name: row.name.clone(),
                 scopes: row.scopes.clone(),
                 expires_at,
+                is_previous: digest != row.digest,
             };
             keys.by_digest.insert(digest, key);
         }

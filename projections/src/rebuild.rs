@@ -50,7 +50,8 @@ pub struct Plan {
     pub projections: Vec<&'static str>,
     /// One company only.
     pub company: Option<CompanyId>,
-    /// Whether live rows that differ are put right, or only reported.
+    /// Whether live rows that differ are put right, and projections behind the log brought to its
+    /// end, or differences only reported.
     pub merge: bool,
 }
 
@@ -59,8 +60,11 @@ pub struct Plan {
 pub struct Outcome {
     /// Events that were read.
     pub events: u64,
-    /// Rows that were compared.
+    /// Rows that were compared, or written where there were none yet.
     pub rows: u64,
+    /// Events that a projection behind the log had not come to: taken in when merging, and not
+    /// compared otherwise.
+    pub behind: u64,
     /// Rows that differed: put right when merging.
     pub differences: u64,
     /// The first of the differences.

@@ -283,7 +283,8 @@ impl App {
         filter: AuditFilter,
         format: ExportFormat,
     ) -> Export {
-        Export { app: Arc::clone(self), company, filter, format, count: 0, state: State::Fresh }
+        let (app, state) = (Arc::clone(self), State::Fresh);
+        Export { app, company, filter, format, is_one_of_many: false, count: 0, state }
     }
 
     /// Whether the audit trail holds everything up to the position, or does so soon.
@@ -392,6 +393,7 @@ pub struct Export {
     company: CompanyId,
     filter: AuditFilter,
     format: ExportFormat,
+    is_one_of_many: bool,
     count: u64,
     state: State,
 }
@@ -415,6 +417,12 @@ struct Scan {
 }
 
 impl Export {
+    /// The same as a part of something greater: its last record names the company.
+    #[must_use]
+    pub fn one_of_many(self) -> Self {
+        Self { is_one_of_many: true, ..self }
+    }
+
     /// Takes note of where the ledger ends, so that what is refused is refused before the first
     /// byte. [`Self::next_chunk`] does it otherwise.
     ///
@@ -464,13 +472,24 @@ impl Export {
         }
         self.state = State::Done;
         if self.format == ExportFormat::Ndjson {
-            let last_position = scan.positions.before_position - 1;
-            let end = serde_json::json!({
-                "export": { "count": self.count, "last_position": last_position }
-            });
-            json_line(&mut chunk, &end)?;
+            json_line(&mut chunk, &serde_json::json!({ "export": self.end(&scan) }))?;
         }
         Ok(Some(chunk))
+    }
+
+    /// What the last record says.
+    fn end(&self, scan: &Scan) -> serde_json::Value {
+        let last_position = scan.positions.before_position - 1;
+        let mut end = serde_json::json!({ "count": self.count, "last_position": last_position });
+        if self.is_one_of_many {
+            end["company_id"] = self.company.0.to_string().into();
+        }
+        end
+    }
+
+    /// How many events were written.
+    pub const fn count(&self) -> u64 {
+        self.count
     }
 
     /// The next page, and how far it went.
@@ -565,9 +584,12 @@ fn csv_rows(
     writer.flush().map_err(unwritable)
 }
 
+/// What spreadsheets take for the beginning of a formula, the signs' full-width forms too.
+const RUN: [char; 11] = ['=', '+', '-', '@', '＝', '＋', '－', '＠', '\t', '\r', '\n'];
+
 /// The cell's text, such that no spreadsheet takes it for a formula.
 fn neutralised(text: String) -> String {
-    if text.starts_with(['=', '+', '-', '@', '\t', '\r', '\n']) { format!("'{text}") } else { text }
+    if text.starts_with(RUN) { format!("'{text}") } else { text }
 }
 
 #[cfg(test)]
@@ -576,7 +598,9 @@ mod tests {
 
     #[test]
     fn a_cell_that_a_spreadsheet_would_run_is_neutralised() {
-        for text in ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1", "\r=1", "\n=1"] {
+        for text in
+            ["=1+1", "+1", "-1", "@SUM(A1)", "＝1", "＋1", "－1", "＠A", "\t=1", "\r=1", "\n=1"]
+        {
             assert_eq!(neutralised(text.to_owned()), format!("'{text}"));
         }
         for text in ["", "plain", "a=b", "'=1", "{\"a\":1}"] {

@@ -5,10 +5,13 @@ use super::outcome::{Changed, Listed};
 use super::past::Until;
 use super::view::CompanyView;
 use super::{App, AppError, Caller, Conditions};
-use token_ledger_domain::company::{CompanyCommand, CompanyRefusal};
+use token_ledger_domain::company::{Company, CompanyCommand, CompanyRefusal};
 use token_ledger_domain::{CompanyId, Name};
-use token_ledger_event_store::Context;
+use token_ledger_event_store::{Context, Request};
 use token_ledger_projections::companies::CompanyRow;
+
+/// A company and its version, by which changes are conditioned.
+pub type VersionedCompany = (CompanyView, u64);
 
 impl App {
     /// Registers a company; its OAuth App module is off at first.
@@ -84,6 +87,37 @@ impl App {
     /// When there is none.
     pub async fn company(&self, caller: &Caller) -> Result<CompanyView, AppError> {
         Ok(self.existing_company(caller.company).await?.into())
+    }
+
+    /// The caller's company with its version.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub async fn versioned_company(&self, caller: &Caller) -> Result<VersionedCompany, AppError> {
+        let row = self.existing_company(caller.company).await?;
+        let version = row.version;
+        Ok((row.into(), version))
+    }
+
+    /// As [`Self::set_oauth_app`], on conditions; answers the company with its version.
+    ///
+    /// # Errors
+    /// When there is no such company, or it has moved on.
+    pub async fn change_oauth_app(
+        &self,
+        caller: &Caller,
+        enabled: bool,
+        conditions: Conditions,
+    ) -> Result<VersionedCompany, AppError> {
+        let request = Request {
+            id: caller.company.0,
+            command: CompanyCommand::SetOauthApp { enabled },
+            expected_version: conditions.expected_version,
+            idempotency: conditions.idempotency,
+        };
+        let context = caller.context(None);
+        self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
+        self.versioned_company(caller).await
     }
 
     /// All companies in the order of their identifiers.

@@ -69,7 +69,7 @@ pub struct Erased {
     pub person_id: Uuid,
     /// The position of the event that says so.
     pub position: u64,
-    /// Private parts of events that are erased.
+    /// Private parts of events that were still there and are erased.
     pub private_parts: u64,
     /// Whether the account was erased too. It is kept while the person is a member of another
     /// company.
@@ -133,18 +133,20 @@ impl App {
         };
         // What was appended meanwhile counts as well.
         let found = self.private_parts_of(company, person, &operators, position).await?;
+        let mut private_parts = 0;
         for positions in found.positions.chunks(PAGE) {
+            private_parts += if repeated {
+                positions.len() as u64
+            } else {
+                let parts = self.store().private_parts(company, positions).await?;
+                parts.iter().flatten().count() as u64
+            };
             self.erasures.private_parts(company, positions).await?;
         }
         self.erasures.attempts(company, &found.identifiers).await?;
         let account = self.erasures.account(company, person).await?;
-        let view = Erased {
-            company_id: company.0,
-            person_id: person.0,
-            position,
-            private_parts: found.positions.len() as u64,
-            account,
-        };
+        let view =
+            Erased { company_id: company.0, person_id: person.0, position, private_parts, account };
         Ok(Changed { view, secret: None, repeated })
     }
 

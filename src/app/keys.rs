@@ -8,7 +8,7 @@ use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::power::KeyScopes;
 use token_ledger_domain::{CompanyId, KeyId, KeyScope, Secret};
-use token_ledger_event_store::{Executed, Request};
+use token_ledger_event_store::{Executed, Idempotency, Request};
 
 /// What a new key shall be.
 #[derive(Clone, Debug, Default)]
@@ -83,6 +83,19 @@ impl App {
             grace_seconds: input.grace_period_seconds,
         };
         self.change_key(caller, id, command, conditions, reason, Some(secret)).await
+    }
+
+    /// Refuses what an old secret in its grace period asks for its own key, unless it only repeats
+    /// what was done before.
+    ///
+    /// # Errors
+    /// [`AppError::OldSecret`].
+    pub async fn refuse_old_secret(
+        &self,
+        company: CompanyId,
+        idempotency: Option<&Idempotency>,
+    ) -> Result<(), AppError> {
+        self.begun(company, idempotency).await?.map(|_| ()).ok_or(AppError::OldSecret)
     }
 
     /// Deletes a key.

@@ -9,7 +9,7 @@ use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
 use token_ledger_domain::{ClientId, Digest, Secret, Timestamp, TokenId};
-use token_ledger_event_store::{Executed, Request, StoreError};
+use token_ledger_event_store::{Executed, Idempotency, Request, StoreError};
 use token_ledger_projections::read_models::{
     After, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
 };
@@ -200,13 +200,23 @@ impl App {
     ///
     /// # Errors
     /// When there is none.
-    pub async fn find_token(&self, caller: &Caller, secret: &str) -> Result<TokenView, AppError> {
+    pub async fn find_token(
+        &self,
+        caller: &Caller,
+        secret: &str,
+        idempotency: Option<Idempotency>,
+    ) -> Result<(TokenView, bool), AppError> {
+        let repeated = self.begun(caller.company, idempotency.as_ref()).await?.is_some();
+        if !repeated {
+            self.begin(caller, caller.company, self.new_id(), idempotency).await?;
+        }
         if !is_well_formed(secret) {
             return Err(AppError::NotFound("token"));
         }
         let digest = Digest::of(secret);
         let id = self.read.token_of_secret(caller.company, digest).await?;
-        self.token(caller, id.ok_or(AppError::NotFound("token"))?, None).await
+        let id = id.ok_or(AppError::NotFound("token"))?;
+        Ok((self.token(caller, id, None).await?, repeated))
     }
 
     async fn execute_token(

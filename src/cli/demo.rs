@@ -6,7 +6,7 @@ use super::serve::{addresses, check_exposure, limits, listen, tls};
 use super::server::Server;
 use super::{Failure, answer, answer_json, open};
 use crate::app::jobs::Intervals;
-use crate::app::{App, Caller};
+use crate::app::{App, AppError, Caller};
 use crate::config::{DatabaseUrl, Settings};
 use crate::console::paths;
 use clap::Args;
@@ -79,8 +79,8 @@ impl Demo {
         }
         let app = open(&settings, Access::Write, false).await?;
         let company = demo_company(&app, &ledger).await?;
+        let link = sign_in_link(&app, company, &ledger).await?;
         let key = app.issue_key(&Caller::command_line(company), "Demo", KeyScope::Admin).await?;
-        let link = app.sign_in_link(PEOPLE[0].email, company).await?;
         let listener = match TcpListener::bind(wanted.as_slice()).await {
             Ok(listener) => listener,
             Err(error) if self.listen.is_none() && error.kind() == ErrorKind::AddrInUse => {
@@ -183,6 +183,19 @@ async fn demo_company(app: &App, ledger: &Path) -> Result<CompanyId, Failure> {
             ledger.display()
         ))
     })
+}
+
+/// The link by which the demo's first Super Admin signs in, unless that person was erased.
+async fn sign_in_link(app: &App, company: CompanyId, ledger: &Path) -> Result<Secret, Failure> {
+    let email = PEOPLE[0].email;
+    match app.sign_in_link(email, company).await {
+        Err(AppError::NotFound(_)) => Err(Failure::Failed(format!(
+            "{} has no account for {email} any more (erased?), so there is nobody to sign in as; \
+             start afresh with --reset, or name another folder with --dir",
+            ledger.display()
+        ))),
+        made => Ok(made?),
+    }
 }
 
 fn as_text(url: &str, sign_in: &str, company: CompanyId, key: &Secret, dir: &Path) -> String {

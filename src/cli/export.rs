@@ -4,6 +4,7 @@ use super::{Failure, companies, company_id, open};
 use crate::app::audit::{AuditFilter, ExportFormat};
 use crate::config::Settings;
 use clap::Args;
+use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Write};
 use std::path::PathBuf;
@@ -49,9 +50,13 @@ impl Export {
                 Failure::Failed(format!("{} can't be written: {error}", path.display()))
             })?)),
         };
-        let mut headed = false;
-        for company in companies {
-            let mut export = app.export(company, filter.clone(), self.format);
+        let is_all = self.company.is_none();
+        let (mut headed, mut count) = (false, 0);
+        for company in &companies {
+            let mut export = app.export(*company, filter.clone(), self.format);
+            if is_all {
+                export = export.one_of_many();
+            }
             let mut first = true;
             while let Some(chunk) = export.next_chunk().await? {
                 let again = first && headed && self.format == ExportFormat::Csv;
@@ -59,6 +64,11 @@ impl Export {
                 first = false;
             }
             headed = true;
+            count += export.count();
+        }
+        if is_all && self.format == ExportFormat::Ndjson {
+            let end = json!({ "export": { "companies": companies.len(), "count": count } });
+            writeln!(output, "{end}")?;
         }
         Ok(output.flush()?)
     }

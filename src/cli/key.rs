@@ -33,9 +33,7 @@ pub(super) struct Create {
 
 impl Key {
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let Self::Create(Create { company, name, mut scopes, expires_in }) = self;
-        scopes.sort();
-        scopes.dedup();
+        let Self::Create(Create { company, name, scopes, expires_in }) = self;
         let app = open(settings, Access::WriteUnmigrated, false).await?;
         let input = NewKey {
             name: name.to_string(),

@@ -31,6 +31,7 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
+use token_ledger_domain::key::KeyRefusal;
 use token_ledger_event_store::sqlite::Access;
 use token_ledger_event_store::{StoreError, SystemClock, SystemEntropy};
 use token_ledger_projections::rebuild::RebuildError;
@@ -130,8 +131,25 @@ impl From<AppError> for Failure {
                     .collect();
                 Self::Usage(problems.join("\n"))
             }
+            AppError::Key(refusal) if is_about_the_input(&refusal) => {
+                Self::Usage(refusal.to_string())
+            }
             other => Self::Failed(other.to_string()),
         }
+    }
+}
+
+/// Whether no key could be made so.
+const fn is_about_the_input(refusal: &KeyRefusal) -> bool {
+    match refusal {
+        KeyRefusal::NoScopes
+        | KeyRefusal::PlatformOnly
+        | KeyRefusal::Validity { .. }
+        | KeyRefusal::Grace { .. } => true,
+        KeyRefusal::NotFound
+        | KeyRefusal::Exists
+        | KeyRefusal::Deleted
+        | KeyRefusal::AboveOwnPower { .. } => false,
     }
 }
 

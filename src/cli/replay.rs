@@ -71,7 +71,7 @@ impl Replay {
     }
 
     fn report(&self, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
-        let Outcome { events, rows, differences, examples } = outcome;
+        let Outcome { events, rows, behind, differences, examples } = outcome;
         for example in examples {
             answer(&example.to_string())?;
         }
@@ -90,11 +90,22 @@ impl Replay {
             (n, false) => format!("{n} differences put right"),
         };
         answer(&format!("{verb} {names}: {events} events, {rows} rows, {found}"))?;
+        match (behind, self.check) {
+            (0, _) => {}
+            (n, true) => answer(&format!(
+                "the audit trail has not come to {n} of the events yet; what it will say of them \
+                 was not compared"
+            ))?,
+            (n, false) => answer(&format!("the audit trail had not come to {n} of the events"))?,
+        }
         if self.check && *differences > 0 { Err(Failure::Silent) } else { Ok(()) }
     }
 
     async fn tokens_until(&self, settings: &Settings, until: Timestamp) -> Result<(), Failure> {
         let app = open(settings, Access::Read, false).await?;
+        if until > app.now() {
+            return Err(Failure::Usage("--until must not be in the future".to_owned()));
+        }
         let companies = companies(&app, self.company).await?;
         let mut output: Box<dyn Write + Send> = match &self.output {
             None => Box::new(std::io::stdout()),

@@ -2,12 +2,14 @@
 
 use super::denials::Denied;
 use super::problem::{Answer, Kind, Problem};
+use super::verify::credential;
 use super::{RequestInfo, Service};
 use crate::app::Caller;
 use crate::app::throttle::Failed;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
@@ -46,14 +48,6 @@ pub struct Authenticated {
     pub company: CompanyId,
 }
 
-/// The credential of an `Authorization: Bearer` header (RFC 6750 §2.1).
-pub fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
-    let (scheme, credential) = value.split_once(' ')?;
-    let credential = credential.trim();
-    (scheme.eq_ignore_ascii_case("bearer") && !credential.is_empty()).then_some(credential)
-}
-
 /// The power that a key gives in a company: the operator's everywhere, others in their own.
 pub fn power_of(key: &ActiveKey, company: CompanyId) -> Option<Power> {
     if key.company_id == CompanyId::PLATFORM && key.scopes.contains(&KeyScope::Operator) {
@@ -68,7 +62,7 @@ pub fn power_of(key: &ActiveKey, company: CompanyId) -> Option<Power> {
 /// Lets the request through when its caller may, with an [`Authenticated`] in its extensions.
 pub(super) async fn authorize(
     State((service, access)): State<(Arc<Service>, Access)>,
-    path: Path<HashMap<String, String>>,
+    path: Result<Path<HashMap<String, String>>, PathRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
@@ -78,7 +72,12 @@ pub(super) async fn authorize(
     }
     let info = request.extensions().get::<RequestInfo>();
     let ip = info.and_then(|info| info.ip);
+    let is_readable = path.is_ok();
+    let path = path.map(|Path(path)| path).unwrap_or_default();
     match admit(&service, access, &path, request.headers(), ip) {
+        Ok(_) if !is_readable => {
+            Problem::invalid("path", "must be UTF-8 where it is percent-encoded").into_response()
+        }
         Ok(None) => next.run(request).await,
         Ok(Some(authenticated)) => {
             let denied = authenticated.denied();
@@ -111,8 +110,8 @@ fn admit(
     if matches!(access, Access::Public | Access::Client) || opened {
         return Ok(None);
     }
-    let credential = bearer(headers).ok_or_else(|| {
-        Problem::unauthorized(CHALLENGE, "Send an API key as `Authorization: Bearer KEY`.")
+    let credential = credential(headers).ok_or_else(|| {
+        Problem::unauthorized(CHALLENGE, "Send one API key as `Authorization: Bearer KEY`.")
     })?;
     let now = service.app.now();
     let Some(key) = service.app.index.key(&Digest::of(credential), now) else {

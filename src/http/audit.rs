@@ -222,6 +222,7 @@ pub(super) async fn export(
     State(service): State<Arc<Service>>,
     caller: Authenticated,
     Extension(info): Extension<RequestInfo>,
+    method: Method,
     route: MatchedPath,
     Params(query): Params<ExportQuery>,
 ) -> Answer<Response> {
@@ -239,7 +240,10 @@ pub(super) async fn export(
     let mut export = service.app.export(company, filter, format);
     let place = service.app.streams.begin(caller.key.key_id.0)?;
     export.begin().await?;
-    note_export(&service.app, &info, &caller, &Method::GET, route.as_str());
+    // Nothing leaves in answer to HEAD.
+    if method == Method::GET {
+        note_export(&service.app, &info, &caller, &method, route.as_str());
+    }
     Ok(download(export, place, company, format))
 }
 

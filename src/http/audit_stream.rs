@@ -1,10 +1,11 @@
 //! The audit trail, live: server-sent events.
 
 use super::Service;
-use super::access::{Authenticated, bearer, power_of};
+use super::access::{Authenticated, power_of};
 use super::extract::Params;
 use super::problem::{Answer, Problem};
 use super::reply::RefusedRead;
+use super::verify::credential;
 use crate::app::AppError;
 use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
@@ -85,7 +86,7 @@ pub(super) async fn stream(
     let position = last_seen.or(query.after).unwrap_or(head);
     let listener = Listener {
         _place: service.app.streams.begin(key.key_id.0)?,
-        credential: Digest::of(bearer(&headers).unwrap_or_default()),
+        credential: Digest::of(credential(&headers).unwrap_or_default()),
         appended: service.app.store().watch(),
         stopping: service.stopping.clone(),
         waiting: VecDeque::new(),

@@ -185,17 +185,16 @@ pub async fn rotate(
     caller: Caller,
     PathId(id): PathId,
     _: Params<NoParams>,
-    IfMatch(expected_version): IfMatch,
+    if_match: IfMatch,
     key: IdempotencyKey,
     body: JsonBody<RotateRequest>,
 ) -> Answer<Reply> {
     let idempotency = key.of(&caller.credential, body.hash);
-    let conditions = Conditions { expected_version, idempotency };
-    let RotateRequest { grace_period_seconds, reason } = body.value;
-    let changed = service
-        .app
-        .rotate_client(&caller, ClientId(id), grace_period_seconds, reason, conditions)
-        .await?;
+    let RotateRequest { grace_period_seconds: grace, reason } = body.value;
+    let rotate = |conditions| {
+        service.app.rotate_client(&caller, ClientId(id), grace, reason.clone(), conditions)
+    };
+    let changed = if_match.hold(idempotency, rotate).await?;
     Ok(reply(StatusCode::OK, &changed))
 }
 
@@ -218,7 +217,9 @@ pub async fn delete(
     Params(query): Params<DeleteQuery>,
     if_match: IfMatch,
 ) -> Answer<StatusCode> {
-    let (id, conditions) = (ClientId(id), if_match.alone());
-    service.app.delete_client(&caller, id, query.reason, conditions).await?;
+    let delete = |conditions| {
+        service.app.delete_client(&caller, ClientId(id), query.reason.clone(), conditions)
+    };
+    if_match.hold(None, delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }

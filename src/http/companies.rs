@@ -1,8 +1,8 @@
 //! Companies, and what a caller can learn about itself and the scopes on offer.
 
 use super::Service;
-use super::access::Authenticated;
-use super::extract::{IdempotencyKey, JsonBody, Params};
+use super::access::{Authenticated, power_of};
+use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
@@ -14,6 +14,7 @@ use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use token_ledger_domain::{KeyScope, Power, Timestamp};
+use token_ledger_projections::index::ActiveKey;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -111,14 +112,18 @@ pub async fn get(
     caller: Caller,
     _: Params<NoParams>,
 ) -> Answer<Reply> {
-    Ok(Reply::ok(service.app.company(&caller).await?))
+    let (company, version) = service.app.versioned_company(&caller).await?;
+    Ok(Reply::ok(company).version(version))
 }
 
 /// Turns the OAuth App module on or off. While it is off, no token of the company is active.
 #[utoipa::path(
     put, path = "/v1/companies/{company_id}/oauth-app", operation_id = "set_oauth_app",
     tag = "companies",
-    params(("company_id" = Uuid, Path, description = "The company")),
+    params(
+        ("company_id" = Uuid, Path, description = "The company"),
+        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
+    ),
     request_body = OauthApp,
     responses((status = 200, description = "The company", body = CompanyView), RefusedChange),
 )]
@@ -126,9 +131,13 @@ pub async fn set_oauth_app(
     State(service): State<Arc<Service>>,
     caller: Caller,
     _: Params<NoParams>,
+    if_match: IfMatch,
     body: JsonBody<OauthApp>,
 ) -> Answer<Reply> {
-    Ok(Reply::ok(service.app.set_oauth_app(&caller, body.value.enabled, None).await?))
+    let enabled = body.value.enabled;
+    let set = |conditions| service.app.change_oauth_app(&caller, enabled, conditions);
+    let (company, version) = if_match.hold(None, set).await?;
+    Ok(Reply::ok(company).version(version))
 }
 
 /// Tells a caller its company, powers and expiry.
@@ -144,7 +153,7 @@ pub async fn whoami(
         (power >= Some(Power::Operator), "operator"),
         (power >= Some(Power::SuperAdmin), "super_admin"),
         (power >= Some(Power::Auditor), "auditor"),
-        (key.scopes.contains(&KeyScope::Introspect), "resource_server"),
+        (is_resource_server(&key), "resource_server"),
     ];
     Ok(Reply::ok(WhoAmI {
         company_id: key.company_id.0,
@@ -154,6 +163,12 @@ pub async fn whoami(
         powers: powers.into_iter().filter(|(has, _)| *has).map(|(_, power)| power).collect(),
         expires_at: key.expires_at,
     }))
+}
+
+/// Whether the key may introspect tokens: an operator may all that others may.
+fn is_resource_server(key: &ActiveKey) -> bool {
+    key.scopes.contains(&KeyScope::Introspect)
+        || power_of(key, key.company_id) == Some(Power::Operator)
 }
 
 /// Lists the data accesses on offer.

@@ -6,7 +6,7 @@ use token_ledger_domain::event::EVENT_TYPES;
 use token_ledger_domain::{Catalogue, KeyScope};
 
 /// `If-Match` as [`super::extract::IfMatch`] reads it.
-const ETAG: &str = "^(\\*|\"[0-9]{1,18}\")$";
+const ETAG: &str = r#"^(\*|"[0-9]{1,18}"(, ?"[0-9]{1,18}")*)$"#;
 /// `Idempotency-Key` as [`super::extract::IdempotencyKey`] reads it.
 const PRINTABLE: &str = "^[!-~]([ -~]*[!-~])?$";
 

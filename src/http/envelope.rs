@@ -1,6 +1,7 @@
 //! What every request gets around it: an identifier, a deadline, headers, a metric, a log line.
 
 use super::problem::{Kind, Problem};
+use super::rest::Rest;
 use super::{Service, denials};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
@@ -54,6 +55,7 @@ pub(super) async fn envelope(
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
     let span = tracing::info_span!("request", %request_id, method, route);
     request.extensions_mut().insert(info.clone());
+    let (request, rest) = Rest::of(request);
     let started = Instant::now();
     let mut response = async {
         match tokio::time::timeout(DEADLINE, next.run(request)).await {
@@ -76,6 +78,11 @@ pub(super) async fn envelope(
     metrics::histogram!("http_request_duration_seconds", &labels).record(took.as_secs_f64());
     span.in_scope(|| tracing::info!(status, milliseconds = took.as_millis(), "answered"));
     finish(response.headers_mut(), &request_id);
+    if let Some(rest) = rest
+        && !rest.read_out().await
+    {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     response
 }
 

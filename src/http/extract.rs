@@ -1,13 +1,14 @@
-//! Reading requests: bodies, parameters and conditions, with errors that name the field.
+//! Reading requests: bodies and parameters, with errors that name the field.
+
+pub use super::if_match::IfMatch;
 
 use super::problem::{Kind, Problem};
-use crate::app::Conditions;
 use crate::app::error::Invalid;
 use axum::body::Bytes;
-use axum::extract::{FromRequest, FromRequestParts, Path, Request};
+use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use token_ledger_domain::Timestamp;
@@ -49,25 +50,31 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         }
         let hash = Sha256::digest(&bytes).into();
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        // A list would be taken as the fields in their order.
+        if !text.trim_ascii_start().starts_with(b"{") {
+            return Err(match serde_json::from_slice::<IgnoredAny>(text) {
+                Ok(IgnoredAny) => Problem::invalid("body", "must be a JSON object"),
+                Err(error) => not_json(&error),
+            });
+        }
         let mut deserializer = serde_json::Deserializer::from_slice(text);
         let value = serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
             if error.inner().is_data() {
                 Problem::invalid(
                     field_of(&error.path().to_string(), &error.inner().to_string()),
-                    without_place(&error.inner().to_string()),
+                    in_words(&error.inner().to_string()),
                 )
             } else {
-                Problem::new(
-                    Kind::MalformedBody,
-                    format!("The body is not JSON: {}.", error.inner()),
-                )
+                not_json(error.inner())
             }
         })?;
-        deserializer.end().map_err(|error| {
-            Problem::new(Kind::MalformedBody, format!("The body is not JSON: {error}."))
-        })?;
+        deserializer.end().map_err(|error| not_json(&error))?;
         Ok(Self { value, hash })
     }
+}
+
+fn not_json(error: &serde_json::Error) -> Problem {
+    Problem::new(Kind::MalformedBody, format!("The body is not JSON: {error}."))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
@@ -89,9 +96,14 @@ fn field_of(path: &str, message: &str) -> String {
     message.split('`').nth(1).unwrap_or("body").to_owned()
 }
 
-/// `serde_json`'s messages end with a place in the text, which tells users little.
-fn without_place(message: &str) -> String {
-    message.split(" at line ").next().unwrap_or(message).to_owned()
+/// `serde_json`'s messages end with a place in the text, which tells users little, and name numbers
+/// by their type here.
+fn in_words(message: &str) -> String {
+    let message = message.split(" at line ").next().unwrap_or(message);
+    match message.rsplit_once("expected ") {
+        Some((found, "i64")) => format!("{found}expected a whole number of at most 64 bits"),
+        _ => message.to_owned(),
+    }
 }
 
 /// The query's parameters; repeated ones make lists.
@@ -124,10 +136,7 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Path(path) =
-            <Path<Vec<(String, String)>> as FromRequestParts<S>>::from_request_parts(parts, state)
-                .await
-                .map_err(|_| Problem::invalid("path", "can't be read"))?;
+        let path = path_of(parts, state).await?;
         let Some((name, text)) = path.into_iter().find(|(name, _)| name != "company_id") else {
             return Err(Problem::new(Kind::Internal, "The route names no identifier."));
         };
@@ -135,39 +144,28 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
     }
 }
 
-/// `If-Match`: the version that the thing must stand at (RFC 9110 §13.1.1).
-#[derive(Clone, Copy, Debug, Default)]
-pub struct IfMatch(pub Option<u64>);
-
-impl<S: Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get(header::IF_MATCH) else { return Ok(Self(None)) };
-        let text = value.to_str().unwrap_or_default().trim();
-        if text == "*" {
-            return Ok(Self(None));
-        }
-        let version = text
-            .strip_prefix('"')
-            .and_then(|text| text.strip_suffix('"'))
-            .filter(|digits| digits.len() <= 18 && digits.bytes().all(|b| b.is_ascii_digit()))
-            .and_then(|digits| digits.parse().ok());
-        version.map(|version| Self(Some(version))).ok_or_else(|| {
-            Problem::invalid("If-Match", "must be the ETag of the thing, such as \"3\", or *")
-        })
-    }
+/// The parameters of the path, in their order.
+async fn path_of<S: Send + Sync>(
+    parts: &mut Parts,
+    state: &S,
+) -> Result<Vec<(String, String)>, Problem> {
+    let path: Result<Path<_>, _> = Path::from_request_parts(parts, state).await;
+    path.map(|Path(path)| path).map_err(|_| Problem::invalid("path", "can't be read"))
 }
 
 /// `Idempotency-Key`, where one is sent.
 #[derive(Clone, Debug, Default)]
 pub struct IdempotencyKey(Option<(String, String)>);
 
-impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
+impl<S: Send + Sync> FromRequestParts<S> for IdempotencyKey {
     type Rejection = Problem;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let Some(value) = parts.headers.get("idempotency-key") else { return Ok(Self(None)) };
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let mut values = parts.headers.get_all("idempotency-key").iter();
+        let Some(value) = values.next() else { return Ok(Self(None)) };
+        if values.next().is_some() {
+            return Err(Problem::invalid("Idempotency-Key", "must be sent once"));
+        }
         let key = value.to_str().unwrap_or_default().trim();
         let printable = key.bytes().all(|byte| matches!(byte, b' '..=b'~'));
         if key.is_empty() || key.len() > MAX_IDEMPOTENCY_KEY || !printable {
@@ -179,9 +177,21 @@ impl<S: Sync> FromRequestParts<S> for IdempotencyKey {
         if matches!(without_secrets(key), Cow::Owned(_)) {
             return Err(Problem::invalid("Idempotency-Key", HOLDS_SECRET));
         }
-        let route = format!("{} {}", parts.method, parts.uri.path());
-        Ok(Self(Some((key.to_owned(), route))))
+        let key = key.to_owned();
+        let path = route_of(parts, state).await?;
+        Ok(Self(Some((key, format!("{} {path}", parts.method)))))
     }
+}
+
+/// The path in one spelling, however its identifiers were written.
+async fn route_of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String, Problem> {
+    let matched = parts.extensions.get::<MatchedPath>().map(|path| path.as_str().to_owned());
+    let mut route = matched.unwrap_or_else(|| parts.uri.path().to_owned());
+    for (name, text) in path_of(parts, state).await? {
+        let value = text.parse::<Uuid>().map_or(text, |id| id.to_string());
+        route = route.replace(&format!("{{{name}}}"), &value);
+    }
+    Ok(route)
 }
 
 impl IdempotencyKey {
@@ -193,13 +203,6 @@ impl IdempotencyKey {
             key,
             request_hash,
         })
-    }
-}
-
-impl IfMatch {
-    /// The conditions of a change without an idempotency key.
-    pub fn alone(self) -> Conditions {
-        Conditions { expected_version: self.0, idempotency: None }
     }
 }
 

@@ -1,6 +1,7 @@
 //! API keys.
 
 use super::Service;
+use super::access::Authenticated;
 use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params, PathId};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
@@ -156,17 +157,22 @@ pub async fn get(
 )]
 pub async fn refresh(
     State(service): State<Arc<Service>>,
-    caller: Caller,
+    who: (Caller, Authenticated),
     PathId(id): PathId,
     _: Params<NoParams>,
-    IfMatch(expected_version): IfMatch,
+    if_match: IfMatch,
     key: IdempotencyKey,
     body: JsonBody<KeyRefreshRequest>,
 ) -> Answer<Reply> {
+    let (caller, Authenticated { key: own, .. }) = who;
+    let id = KeyId(id);
     let idempotency = key.of(&caller.credential, body.hash);
-    let conditions = Conditions { expected_version, idempotency };
-    let input = body.value.into();
-    let changed = service.app.refresh_key(&caller, KeyId(id), input, conditions).await?;
+    if own.is_previous && own.key_id == id {
+        service.app.refuse_old_secret(caller.company, idempotency.as_ref()).await?;
+    }
+    let input: Renewal = body.value.into();
+    let refresh = |conditions| service.app.refresh_key(&caller, id, input.clone(), conditions);
+    let changed = if_match.hold(idempotency, refresh).await?;
     Ok(reply(StatusCode::OK, &changed))
 }
 
@@ -189,6 +195,8 @@ pub async fn delete(
     Params(query): Params<DeleteQuery>,
     if_match: IfMatch,
 ) -> Answer<StatusCode> {
-    service.app.delete_key(&caller, KeyId(id), query.reason, if_match.alone()).await?;
+    let delete =
+        |conditions| service.app.delete_key(&caller, KeyId(id), query.reason.clone(), conditions);
+    if_match.hold(None, delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }

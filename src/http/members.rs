@@ -158,8 +158,10 @@ pub async fn change(
     body: JsonBody<RoleChange>,
 ) -> Answer<Reply> {
     let RoleChange { role, reason } = body.value;
-    let (id, conditions) = (MemberId(id), if_match.alone());
-    let member = service.app.change_role(&caller, id, &role, reason, conditions).await?;
+    let change = |conditions| {
+        service.app.change_role(&caller, MemberId(id), &role, reason.clone(), conditions)
+    };
+    let member = if_match.hold(None, change).await?;
     Ok(Reply::ok(&member).version(member.version))
 }
 
@@ -182,8 +184,10 @@ pub async fn remove(
     Params(query): Params<DeleteQuery>,
     if_match: IfMatch,
 ) -> Answer<StatusCode> {
-    let conditions = if_match.alone();
-    service.app.remove_member(&caller, MemberId(id), query.reason, conditions).await?;
+    let remove = |conditions| {
+        service.app.remove_member(&caller, MemberId(id), query.reason.clone(), conditions)
+    };
+    if_match.hold(None, remove).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
-use token_ledger_event_store::StoreError;
+use token_ledger_event_store::{MAX_CLOCK_LAG_SECONDS, StoreError};
 use token_ledger_projections::tree::TREE_NAME;
 use utoipa::ToSchema;
 
@@ -112,9 +112,12 @@ async fn reasons(service: &Service) -> Vec<String> {
     if !answers {
         return reasons;
     }
-    match in_time(most_behind(service)).await {
-        Ok(lags) => {
-            for (name, seconds) in lags {
+    match in_time(lags(service)).await {
+        Ok(Lags { clock, projections }) => {
+            if clock > MAX_CLOCK_LAG_SECONDS {
+                reasons.push(format!("the clock is {clock} s behind the ledger"));
+            }
+            for (name, seconds) in projections {
                 if seconds > MAX_LAG_SECONDS {
                     let trail = if name == TREE_NAME { "the tree" } else { "the audit trail" };
                     reasons.push(format!("{trail} is {seconds} s behind the ledger"));
@@ -136,11 +139,20 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
         .unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer in time".to_owned())))
 }
 
-/// The age of the oldest event that each projection behind the log has not taken in, in seconds.
-async fn most_behind(service: &Service) -> Result<BTreeMap<&'static str, i64>, StoreError> {
+/// How far behind the ledgers things are, in seconds.
+struct Lags {
+    /// The clock, behind the last event: too far, and nothing is recorded.
+    clock: i64,
+    /// Each projection behind the log: the age of the oldest event that it has not taken in.
+    projections: BTreeMap<&'static str, i64>,
+}
+
+async fn lags(service: &Service) -> Result<Lags, StoreError> {
     let app = &service.app;
     let (now, mut most) = (app.now(), BTreeMap::new());
+    let mut clock = 0;
     for head in app.store().heads().await? {
+        clock = clock.max(head.recorded_at.as_seconds() - now.as_seconds());
         for runner in app.behind() {
             let position = runner.position(head.company);
             if position >= head.position {
@@ -153,7 +165,7 @@ async fn most_behind(service: &Service) -> Result<BTreeMap<&'static str, i64>, S
             *lag = age.max(*lag);
         }
     }
-    Ok(most)
+    Ok(Lags { clock, projections: most })
 }
 
 /// Metrics for Prometheus.

@@ -7,6 +7,7 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use sha2::{Digest, Sha256};
 use utoipa::{IntoParams, ToSchema};
 
@@ -98,17 +99,33 @@ impl<P: Serialize> Cursor<P> {
 /// When the text is no cursor, or one of another list.
 pub fn place<P: DeserializeOwned>(of: &str, text: Option<&str>) -> Result<Option<P>, Invalid> {
     let Some(text) = text else { return Ok(None) };
-    let malformed =
-        || Invalid::new("cursor", "must be the next_cursor of a page of this list, unchanged");
     let bytes = URL_SAFE_NO_PAD.decode(text).map_err(|_| malformed())?;
-    let cursor: Cursor<P> = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
+    let cursor: Cursor<Value> = serde_json::from_slice(&bytes).map_err(|_| malformed())?;
     if cursor.of != tie(of) {
         return Err(Invalid::new(
             "cursor",
             "belongs to a list with another order or other filters; begin without a cursor",
         ));
     }
-    Ok(Some(cursor.at))
+    if !is_storable(&cursor.at) {
+        return Err(malformed());
+    }
+    serde_json::from_value(cursor.at).map(Some).map_err(|_| malformed())
+}
+
+/// What is wrong with a text that is no cursor.
+pub fn malformed() -> Invalid {
+    Invalid::new("cursor", "must be the next_cursor of a page of this list, unchanged")
+}
+
+/// Whether all numbers are such as databases hold.
+fn is_storable(value: &Value) -> bool {
+    match value {
+        Value::Number(number) => number.is_i64(),
+        Value::Array(values) => values.iter().all(is_storable),
+        Value::Object(fields) => fields.values().all(is_storable),
+        Value::Null | Value::Bool(_) | Value::String(_) => true,
+    }
 }
 
 fn tie(of: &str) -> String {
@@ -141,6 +158,8 @@ mod tests {
         assert_eq!(place("tokens by name", Some(&text)), Ok(Some(7)));
         assert_eq!(place::<u8>("tokens by name", None), Ok(None));
         assert!(place::<u8>("tokens by age", Some(&text)).is_err());
+        let beyond = Cursor::new("tokens by name", 1_u64 << 63).to_text();
+        assert_eq!(place::<u64>("tokens by name", Some(&beyond)), Err(malformed()));
         for text in ["", "x", "e30", &format!("{text}="), &text[1..]] {
             assert!(place::<u8>("tokens by name", Some(text)).is_err(), "{text:?}");
         }

@@ -70,5 +70,6 @@ pub async fn put(
     let PolicyChange { max_validity_seconds, max_grace_seconds, allowed_scopes, reason } =
         body.value;
     let input = NewPolicy { max_validity_seconds, max_grace_seconds, allowed_scopes, reason };
-    Ok(reply(service.app.change_policy(&caller, input, if_match.alone()).await?))
+    let change = |conditions| service.app.change_policy(&caller, input.clone(), conditions);
+    Ok(reply(if_match.hold(None, change).await?))
 }

@@ -108,7 +108,8 @@ impl TokenQuery {
         let sort = check.taken(sort(self.sort.as_deref().unwrap_or(DEFAULT_SORT)));
         let limit = check.taken(page::limit(self.limit));
         let list = self.list(company);
-        let place: Option<Option<Place>> = check.taken(page::place(&list, self.cursor.as_deref()));
+        let place = page::place(&list, self.cursor.as_deref());
+        let place = check.taken(place.and_then(|place| fitting(place, sort)));
         let (
             Some(status),
             Some(scope),
@@ -151,6 +152,19 @@ impl TokenQuery {
             self.sort.as_deref().unwrap_or(DEFAULT_SORT),
         )
     }
+}
+
+/// The place, if it is one in this order: a text among names, a time otherwise.
+fn fitting(
+    place: Option<Place>,
+    sort: Option<(TokenSort, bool)>,
+) -> Result<Option<Place>, Invalid> {
+    let by_name = matches!(sort, Some((TokenSort::Name, _)));
+    let is_text = |place: &Place| matches!(place.value, PlaceValue::Text(_));
+    if sort.is_some() && place.as_ref().is_some_and(|place| is_text(place) != by_name) {
+        return Err(page::malformed());
+    }
+    Ok(place)
 }
 
 fn statuses(names: &[String]) -> Result<BTreeSet<Status>, Invalid> {

@@ -188,7 +188,10 @@ pub async fn list(
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/tokens/find", operation_id = "find_token",
     tag = "tokens",
-    params(("company_id" = Uuid, Path, description = "The company")),
+    params(
+        ("company_id" = Uuid, Path, description = "The company"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Recognises a repeat"),
+    ),
     request_body = FindRequest,
     responses((status = 200, description = "The token", body = TokenView), RefusedChange),
 )]
@@ -196,10 +199,12 @@ pub async fn find(
     State(service): State<Arc<Service>>,
     caller: Caller,
     _: Params<NoParams>,
+    key: IdempotencyKey,
     body: JsonBody<FindRequest>,
 ) -> Answer<Reply> {
-    let token = service.app.find_token(&caller, &body.value.token).await?;
-    Ok(Reply::ok(&token).version(token.version))
+    let idempotency = key.of(&caller.credential, body.hash);
+    let (token, repeated) = service.app.find_token(&caller, &body.value.token, idempotency).await?;
+    Ok(Reply::ok(&token).version(token.version).repeated(repeated))
 }
 
 /// Reads a token, as it is or as it was.
@@ -242,14 +247,15 @@ pub async fn refresh(
     caller: Caller,
     PathId(id): PathId,
     _: Params<NoParams>,
-    IfMatch(expected_version): IfMatch,
+    if_match: IfMatch,
     key: IdempotencyKey,
     body: JsonBody<RefreshRequest>,
 ) -> Answer<Reply> {
     let idempotency = key.of(&caller.credential, body.hash);
-    let conditions = Conditions { expected_version, idempotency };
-    let input = body.value.into();
-    let changed = service.app.refresh_token(&caller, TokenId(id), input, conditions).await?;
+    let input: Renewal = body.value.into();
+    let refresh =
+        |conditions| service.app.refresh_token(&caller, TokenId(id), input.clone(), conditions);
+    let changed = if_match.hold(idempotency, refresh).await?;
     Ok(with_secret(StatusCode::OK, &changed))
 }
 
@@ -271,15 +277,14 @@ pub async fn end_grace(
     caller: Caller,
     PathId(id): PathId,
     _: Params<NoParams>,
-    IfMatch(expected_version): IfMatch,
+    if_match: IfMatch,
     key: IdempotencyKey,
     body: JsonBody<EndGraceRequest>,
 ) -> Answer<Reply> {
     let idempotency = key.of(&caller.credential, body.hash);
-    let conditions = Conditions { expected_version, idempotency };
     let reason = body.value.reason;
-    let Changed { view, repeated, .. } =
-        service.app.end_grace(&caller, TokenId(id), reason, conditions).await?;
+    let end = |conditions| service.app.end_grace(&caller, TokenId(id), reason.clone(), conditions);
+    let Changed { view, repeated, .. } = if_match.hold(idempotency, end).await?;
     Ok(Reply::ok(&view).version(view.version).repeated(repeated))
 }
 
@@ -304,9 +309,10 @@ pub async fn change(
     body: JsonBody<ChangeRequest>,
 ) -> Answer<Reply> {
     let ChangeRequest { scopes, reason } = body.value;
-    let conditions = if_match.alone();
-    let Changed { view, .. } =
-        service.app.change_scopes(&caller, TokenId(id), &scopes, reason, conditions).await?;
+    let change = |conditions| {
+        service.app.change_scopes(&caller, TokenId(id), &scopes, reason.clone(), conditions)
+    };
+    let Changed { view, .. } = if_match.hold(None, change).await?;
     Ok(Reply::ok(&view).version(view.version))
 }
 
@@ -329,6 +335,9 @@ pub async fn delete(
     Params(query): Params<DeleteQuery>,
     if_match: IfMatch,
 ) -> Answer<StatusCode> {
-    service.app.delete_token(&caller, TokenId(id), query.reason, if_match.alone()).await?;
+    let delete = |conditions| {
+        service.app.delete_token(&caller, TokenId(id), query.reason.clone(), conditions)
+    };
+    if_match.hold(None, delete).await?;
     Ok(StatusCode::NO_CONTENT)
 }

@@ -277,7 +277,11 @@ impl Needs {
         needs
     }
 
+    /// A text without a scope is one that no token has: a proxy meant to ask for something.
     fn add_scopes(&mut self, text: &str) {
+        if text.trim_ascii().is_empty() {
+            self.scopes.push(String::new());
+        }
         self.scopes.extend(text.split_ascii_whitespace().map(str::to_owned));
     }
 

@@ -63,6 +63,10 @@ impl Database {
         access: Access,
         inline: Box<dyn InlineProjections>,
     ) -> Result<Arc<Self>, StoreError> {
+        if path.is_dir() {
+            let problem = format!("{} is a folder; name a file in it", path.display());
+            return Err(StoreError::Unavailable(problem));
+        }
         if access == Access::Read {
             return Self::open_for_reading(path);
         }
@@ -92,7 +96,10 @@ impl Database {
     }
 
     fn open_for_reading(path: &Path) -> Result<Arc<Self>, StoreError> {
-        let readers = open_readers(path)?;
+        let readers = match read_first_page(path) {
+            Err(error) if is_unwritable(&error) => open_readers(&at_rest(path)?)?,
+            _ => open_readers(path)?,
+        };
         if let Some(connection) = readers.first() {
             expect_current(connection)?;
         }
@@ -289,14 +296,50 @@ fn make_private(path: &Path) {
     let _ = options.open(path);
 }
 
+/// How files are opened that are not written. Their names may be URIs.
+const READING: OpenFlags = OpenFlags::SQLITE_OPEN_READ_ONLY
+    .union(OpenFlags::SQLITE_OPEN_NO_MUTEX)
+    .union(OpenFlags::SQLITE_OPEN_URI);
+
+/// Reads as little as there can be, which takes what reading takes beside the file.
+fn read_first_page(path: &Path) -> rusqlite::Result<()> {
+    Connection::open_with_flags(path, READING)?.query_row("PRAGMA schema_version", [], |_| Ok(()))
+}
+
+/// Whether reading failed since the file's folder may not be written.
+fn is_unwritable(error: &rusqlite::Error) -> bool {
+    matches!(error.sqlite_error_code(), Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen))
+}
+
+/// The file as one that nobody changes, for a folder that may not be written: SQLite makes nothing
+/// beside it then. What is still in a write-ahead log would be missed.
+fn at_rest(path: &Path) -> Result<PathBuf, StoreError> {
+    let beside = |end: &str| {
+        let mut name = path.as_os_str().to_owned();
+        name.push(end);
+        Path::new(&name).exists()
+    };
+    let whole = path.canonicalize().ok();
+    match whole.as_deref().and_then(Path::to_str) {
+        Some(whole) if !beside("-wal") && !beside("-shm") => {
+            let name = whole.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+            Ok(format!("file:{name}?immutable=1").into())
+        }
+        _ => Err(StoreError::Unavailable(format!(
+            "{}: its folder must be writable, since not all of the ledger is in the file; copy it \
+             with its -wal file to where it may be written",
+            path.display()
+        ))),
+    }
+}
+
 fn open_readers(path: &Path) -> Result<Vec<Connection>, StoreError> {
     (0..READERS).map(|_| open_reader(path)).collect()
 }
 
 fn open_reader(path: &Path) -> Result<Connection, StoreError> {
-    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let connection =
-        Connection::open_with_flags(path, flags).map_err(|error| opening(path, &error))?;
+        Connection::open_with_flags(path, READING).map_err(|error| opening(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
     connection.pragma_update(None, "cache_size", READER_CACHE).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;

@@ -59,6 +59,29 @@ pub(super) async fn checkpoint<P: PgTable>(
     Ok(stored.first().map_or(0, Stored::position_of::<P>))
 }
 
+/// Makes the first checkpoint, so that there is one to lock; whether there was none.
+pub(super) async fn begin_checkpoint<P: PgTable>(
+    connection: &mut PgConnection,
+    company: CompanyId,
+) -> Result<bool, StoreError> {
+    let begin = query::<P>(checkpoints::BEGIN.to_owned(), company).with(P::VERSION);
+    Ok(execute(connection, &begin).await? > 0)
+}
+
+/// Moves the checkpoint of a projection, in the transaction that wrote its rows.
+pub(super) async fn set_checkpoint<P: PgTable>(
+    connection: &mut PgConnection,
+    company: CompanyId,
+    position: u64,
+) -> Result<(), StoreError> {
+    let values = [company.into(), P::NAME.into(), P::VERSION.into(), position.into()];
+    sqlx::query_with(&numbered(checkpoints::MOVE), arguments(values)?)
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(())
+}
+
 /// Locks the checkpoint for this transaction: the right to run the projection of the company.
 /// `None` while another process has it; one that dies lets go of it.
 async fn claim<P: PgTable>(
@@ -70,9 +93,7 @@ async fn claim<P: PgTable>(
     if let Some(position) = position(fetch(connection, &claim).await?) {
         return Ok(Some(position));
     }
-    let begin =
-        Statement::new(checkpoints::BEGIN).with(company).with(P::NAME.to_owned()).with(P::VERSION);
-    if execute(connection, &begin).await? == 0 {
+    if !begin_checkpoint::<P>(connection, company).await? {
         return Ok(None);
     }
     Ok(position(fetch(connection, &claim).await?))
@@ -117,11 +138,7 @@ async fn advance<P: PgTable>(
     let mut touched = Touched::<P>::default();
     touched.apply_all(&mut transaction, &events).await?;
     touched.write_all(&mut transaction).await?;
-    let values = [company.into(), P::NAME.into(), P::VERSION.into(), last.into()];
-    sqlx::query_with(&numbered(checkpoints::MOVE), arguments(values)?)
-        .execute(&mut *transaction)
-        .await
-        .map_err(failed)?;
+    set_checkpoint::<P>(&mut transaction, company, last).await?;
     transaction.commit().await.map_err(failed)?;
     Ok(Some(last))
 }

@@ -5,7 +5,7 @@
 //! a check sees ledger and rows in one snapshot.
 
 use super::PgReadModels;
-use super::behind::checkpoint;
+use super::behind::{begin_checkpoint, checkpoint, set_checkpoint};
 use super::rows::{PgTable, put, range, remove};
 use super::run::numbered;
 use crate::index::VerificationIndex;
@@ -46,12 +46,13 @@ trait Staged: Send + Sync {
     async fn hold(&self, live: &mut PgConnection, company: CompanyId) -> Result<(), StoreError>;
 
     /// Holds the next range of a company's rows against the live ones, which are put right where
-    /// that is wanted; whether there may be more.
+    /// that is wanted; whether there may be more. The events up to this position are staged.
     async fn compare(
         &mut self,
         staging: &mut Scratch,
         live: &mut PgConnection,
         company: CompanyId,
+        position: u64,
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, StoreError>;
@@ -88,6 +89,7 @@ impl<P: PgTable> Staged for Stage<P> {
 
     async fn hold(&self, live: &mut PgConnection, company: CompanyId) -> Result<(), StoreError> {
         if P::BEHIND {
+            begin_checkpoint::<P>(live, company).await?;
             sqlx::query(&format!("{} FOR UPDATE", numbered(checkpoints::ONE)))
                 .bind(company.0)
                 .bind(P::NAME)
@@ -103,11 +105,13 @@ impl<P: PgTable> Staged for Stage<P> {
         staging: &mut Scratch,
         live: &mut PgConnection,
         company: CompanyId,
+        position: u64,
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, StoreError> {
-        let live_position =
-            if P::BEHIND { checkpoint::<P>(live, company).await? } else { u64::MAX };
+        let reached = if P::BEHIND { checkpoint::<P>(live, company).await? } else { u64::MAX };
+        // A projection has no rows yet of what it has not come to; a merge brings it there.
+        let due = if merge { u64::MAX } else { reached };
         let rebuilt = <P as SqliteTable>::range(staging.connection(), company, self.after, RANGE);
         let mut rebuilt: Vec<Keyed<P::Key, P::Row>> =
             rebuilt?.into_iter().map(|row| (P::row_key(&row), row)).collect();
@@ -118,19 +122,29 @@ impl<P: PgTable> Staged for Stage<P> {
             served.push((P::key_of(row)?, read));
         }
         let end = cut(&mut rebuilt, &mut served);
-        outcome.rows += rebuilt.len() as u64;
+        let is_due = |row: &P::Row| P::row_position(row) <= due;
+        outcome.rows += rebuilt.iter().filter(|(_, row)| is_due(row)).count() as u64;
         let already = self.merged.len();
         for (key, rebuilt, served) in pair(rebuilt, served) {
-            // A projection behind the log has no rows yet of what it has not come to.
-            let rebuilt = rebuilt.filter(|row| P::row_position(row) <= live_position);
+            let rebuilt = rebuilt.filter(is_due);
             if !is_same(rebuilt.as_ref(), served.as_ref()) {
                 if merge {
                     self.merged.push((key, rebuilt.clone()));
+                }
+                let is_new = rebuilt.as_ref().is_some_and(|row| P::row_position(row) > reached);
+                if is_new && served.is_none() {
+                    continue;
                 }
                 outcome.differs(Difference::of::<P>(company, key, served, rebuilt));
             }
         }
         settle::<P>(live, company, &self.merged[already..]).await?;
+        if end.is_none() && position > reached {
+            outcome.behind += position - reached;
+            if merge {
+                set_checkpoint::<P>(live, company, position).await?;
+            }
+        }
         self.after = end.unwrap_or(P::FIRST);
         Ok(end.is_some())
     }
@@ -238,8 +252,10 @@ impl PgReadModels {
         let mut live = self.database().pool().begin().await.map_err(failed)?;
         if merge {
             let hold = sqlx::query(HOLD_HEAD).bind(company.0);
-            hold.execute(&mut *live).await.map_err(failed)?;
-            staging.projections[which].hold(&mut live, company).await?;
+            let ledger = hold.execute(&mut *live).await.map_err(failed)?;
+            if ledger.rows_affected() > 0 {
+                staging.projections[which].hold(&mut live, company).await?;
+            }
         } else {
             sqlx::query(SNAPSHOT).execute(&mut *live).await.map_err(failed)?;
         }
@@ -247,7 +263,8 @@ impl PgReadModels {
             staging.catch_up(&mut live, company, position, None, &mut |_| {}).await?;
         let Staging { scratch, projections } = &mut staging;
         let projection = &mut projections[which];
-        let more = projection.compare(scratch, &mut live, company, merge, outcome).await?;
+        let more =
+            projection.compare(scratch, &mut live, company, position, merge, outcome).await?;
         // While the head is still held, so that no later change is taken back.
         projection.merged(self.index());
         live.commit().await.map_err(failed)?;

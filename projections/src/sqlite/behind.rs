@@ -41,6 +41,19 @@ pub(super) fn checkpoint<P: SqliteTable>(
     Ok(stored.filter(|(_, version)| *version == P::VERSION).map_or(0, |(position, _)| position))
 }
 
+/// Moves the checkpoint of a projection, in the transaction that wrote its rows.
+pub(super) fn set_checkpoint<P: SqliteTable>(
+    connection: &Connection,
+    company: CompanyId,
+    position: u64,
+) -> Result<(), StoreError> {
+    let mut statement = connection.prepare_cached(checkpoints::MOVE).map_err(failed)?;
+    statement
+        .execute(params![company.0.as_bytes(), P::NAME, P::VERSION, position])
+        .map_err(failed)?;
+    Ok(())
+}
+
 #[async_trait::async_trait]
 impl<P: SqliteTable> Behind for SqliteBehind<P> {
     fn name(&self) -> &'static str {
@@ -72,6 +85,11 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
                 let transaction = connection
                     .transaction_with_behavior(TransactionBehavior::Immediate)
                     .map_err(failed)?;
+                // A rebuild may have moved it meanwhile.
+                let current = checkpoint::<P>(&transaction, company)?;
+                if current != position {
+                    return Ok(Some(current));
+                }
                 if position == 0 {
                     // Another version of the projection may have left rows.
                     transaction
@@ -86,11 +104,7 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
                     touched.apply(&transaction, event)?;
                 }
                 touched.write(&transaction)?;
-                transaction
-                    .prepare_cached(checkpoints::MOVE)
-                    .map_err(failed)?
-                    .execute(params![company.0.as_bytes(), P::NAME, P::VERSION, last])
-                    .map_err(failed)?;
+                set_checkpoint::<P>(&transaction, company, last)?;
                 transaction.commit().map_err(failed)?;
                 Ok(Some(last))
             })

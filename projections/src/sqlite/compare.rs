@@ -1,6 +1,6 @@
 //! Holding rebuilt rows against the live ones.
 
-use super::behind::checkpoint;
+use super::behind::{checkpoint, set_checkpoint};
 use super::failed;
 use super::run::bind;
 use super::tables::SqliteTable;
@@ -190,39 +190,45 @@ impl<P: SqliteTable> Staged for Stage<P> {
 
 /// A projection behind the log of which each event gives one row, by its position. The rows are
 /// held against the live ones as the events are read, and none is staged; what differs is looked
-/// at again when ranges are compared.
+/// at again when ranges are compared. A merge brings it to the end of the log.
 pub(super) struct Direct<P> {
+    merge: bool,
     position: u64,
-    rows: u64,
     suspect: VecDeque<(u64, u64)>,
     beyond: u64,
     projection: std::marker::PhantomData<P>,
 }
 
 impl<P: SqliteTable<Key = u64>> Direct<P> {
-    pub(super) fn boxed() -> Box<dyn Staged> {
-        Box::new(Self::new())
+    pub(super) fn boxed(merge: bool) -> Box<dyn Staged> {
+        Box::new(Self::new(merge))
     }
 
-    const fn new() -> Self {
+    const fn new(merge: bool) -> Self {
         Self {
+            merge,
             position: 0,
-            rows: 0,
             suspect: VecDeque::new(),
             beyond: 0,
             projection: std::marker::PhantomData,
         }
     }
 
+    /// Up to where there should be rows: a projection has none yet of what it has not come to.
+    const fn due(&self, reached: u64) -> u64 {
+        if self.merge { u64::MAX } else { reached }
+    }
+
     /// The rows up to a position that are not what the events behind `after` say.
     fn differing(
+        &self,
         live: &Connection,
         company: CompanyId,
         after: u64,
         until: u64,
         events: &[Appended],
     ) -> Result<Vec<Pair<P>>, StoreError> {
-        let reached = checkpoint::<P>(live, company)?;
+        let due = self.due(checkpoint::<P>(live, company)?);
         let mut statement = live.prepare_cached(&P::statements().range).map_err(failed)?;
         bind(&mut statement, [company.into(), after.into(), RANGE.into()])?;
         let mut rows = statement.raw_query();
@@ -237,8 +243,7 @@ impl<P: SqliteTable<Key = u64>> Direct<P> {
                 return Ok(differing);
             };
             let rebuilt = match events.next_if(|event| event.position == key) {
-                // The projection has no rows yet of what it has not come to.
-                Some(event) if event.position <= reached => {
+                Some(event) if event.position <= due => {
                     P::apply(None, event).map_err(|misfit| misfit.at(event))?
                 }
                 _ => None,
@@ -289,11 +294,10 @@ impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
     ) -> Result<(), StoreError> {
         for events in events.chunks(RANGE) {
             let Some(last) = events.last().map(|event| event.position) else { continue };
-            if !Self::differing(live, company, self.position, last, events)?.is_empty() {
+            if !self.differing(live, company, self.position, last, events)?.is_empty() {
                 self.suspect.push_back((self.position, last));
             }
             self.position = last;
-            self.rows += events.len() as u64;
         }
         Ok(())
     }
@@ -321,15 +325,23 @@ impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
             // Behind the last event there should be no row.
             None => (Vec::new(), self.position.max(self.beyond), u64::MAX),
         };
-        let differing = Self::differing(live, company, after, until, &events)?;
+        let differing = self.differing(live, company, after, until, &events)?;
         let is_last = until == u64::MAX && differing.len() < RANGE;
         self.beyond = differing.last().map_or(self.beyond, |(key, ..)| *key);
+        let reached = checkpoint::<P>(live, company)?;
         for pair in differing {
-            settle::<P>(live, company, pair, merge, outcome)?;
+            match &pair {
+                (key, Some(row), None) if *key > reached => P::put(live, row)?,
+                _ => settle::<P>(live, company, pair, merge, outcome)?,
+            }
         }
         if is_last {
-            outcome.rows += self.rows;
-            *self = Self::new();
+            outcome.rows += self.position.min(self.due(reached));
+            outcome.behind += self.position.saturating_sub(reached);
+            if merge && self.position > reached {
+                set_checkpoint::<P>(live, company, self.position)?;
+            }
+            *self = Self::new(merge);
         }
         Ok(!is_last)
     }

@@ -21,14 +21,14 @@ use token_ledger_event_store::sqlite::{Database, SqliteStore, decoded_page};
 use token_ledger_event_store::{Appended, Store, StoreError};
 use uuid::Uuid;
 
-fn staged(name: &str) -> Result<Box<dyn Staged>, RebuildError> {
+fn staged(name: &str, merge: bool) -> Result<Box<dyn Staged>, RebuildError> {
     match name {
         "companies" => Ok(Stage::<Companies>::boxed()),
         "members" => Ok(Stage::<Members>::boxed()),
         "clients" => Ok(Stage::<Clients>::boxed()),
         "keys" => Ok(Stage::<Keys>::boxed()),
         "tokens" => Ok(Stage::<Tokens>::boxed()),
-        "audit" => Ok(Direct::<AuditTrail>::boxed()),
+        "audit" => Ok(Direct::<AuditTrail>::boxed(merge)),
         other => Err(RebuildError::Unknown(other.to_owned())),
     }
 }
@@ -44,9 +44,10 @@ impl Staging {
     ///
     /// # Errors
     /// When the scratch file can't be made or a projection doesn't exist.
-    fn new(projections: &[&'static str], id: Uuid) -> Result<Self, RebuildError> {
+    fn new(projections: &[&'static str], merge: bool, id: Uuid) -> Result<Self, RebuildError> {
+        let projections = projections.iter().map(|name| staged(name, merge));
         // Before there is a file that would stay.
-        let projections = projections.iter().map(|name| staged(name)).collect::<Result<_, _>>()?;
+        let projections = projections.collect::<Result<_, _>>()?;
         Ok(Self { scratch: Scratch::new(id)?, projections })
     }
 
@@ -157,7 +158,7 @@ impl Rebuilder for SqliteReadModels {
         let wanted = |company: &CompanyId| plan.company.is_none_or(|only| only == *company);
         let heads: Vec<_> = heads.into_iter().filter(|head| wanted(&head.company)).collect();
         let total = heads.iter().map(|head| head.position).sum();
-        let mut staging = Staging::new(&plan.projections, id)?;
+        let mut staging = Staging::new(&plan.projections, plan.merge, id)?;
         let mut outcome = Outcome::default();
         // Rows of a company that has no ledger should not exist.
         let (back, with_rows) = staging.companies(database).await?;
@@ -201,7 +202,7 @@ impl Rebuilder for SqliteReadModels {
     ) -> Result<(), RebuildError> {
         let store = SqliteStore::new(Arc::clone(self.database()));
         let total = store.position_at(company, until, true).await?;
-        let mut staging = Staging::new(&["tokens"], id)?;
+        let mut staging = Staging::new(&["tokens"], false, id)?;
         let mut position = 0;
         loop {
             let mut page = read(self.database(), company, position).await?;

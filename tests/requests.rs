@@ -1,0 +1,164 @@
+//! How requests are read: paths, headers and bodies, whatever is asked, and what that leaves of the
+//! connection.
+
+mod process;
+mod support;
+
+use axum::http::Method;
+use process::Place;
+use serde_json::json;
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
+use std::time::Duration;
+use support::TestApp;
+
+#[tokio::test]
+async fn a_body_is_an_object() {
+    let app = TestApp::new().await;
+    for (path, body) in [
+        ("/tokens", json!(["arr", ["positions"], null, null])),
+        ("/tokens/delete-all", json!([null, null, null, "leak"])),
+        ("/tokens/find", json!(["tlk_x"])),
+        ("/keys", json!("a")),
+        ("/clients", json!(null)),
+    ] {
+        let answer = app.admin.post(&app.path(path)).json(&body).await.invalid(&["body"]);
+        assert_eq!(answer.body["detail"], "body: must be a JSON object");
+    }
+    let body = json!({"name": "a", "scopes": ["positions"], "expires_in_seconds": "60"});
+    let answer = app.admin.post(&app.path("/tokens")).json(&body).await;
+    assert!(!answer.invalid(&["expires_in_seconds"]).text.contains("i64"));
+    assert_eq!(app.count_events("token.created").await, 0);
+}
+
+#[tokio::test]
+async fn a_path_is_utf_8() {
+    let app = TestApp::new().await;
+    let log = app.path("/log/tile/entries/%ff");
+    let paths = [
+        (Method::GET, "/v1/companies/%ff/tokens".to_owned()),
+        (Method::POST, app.path("/tokens/%ff/refresh")),
+        (Method::POST, "/v1/projections/%ff/rebuild".to_owned()),
+        (Method::GET, log),
+    ];
+    for (method, path) in paths {
+        app.nobody.call(method.clone(), &path).await.problem(401, "unauthorized");
+        let answer = app.operator.call(method, &path).await;
+        answer.problem(400, "invalid-input").invalid(&["path"]);
+    }
+    app.nobody.get("/problems/%ff").await.problem(400, "invalid-input");
+}
+
+#[tokio::test]
+async fn what_counts_once_is_sent_once() {
+    let app = TestApp::new().await;
+    let key = app.admin.key.clone().expect("a key");
+    let twice = app.admin.get("/v1/whoami").header("authorization", &format!("Bearer {key}"));
+    twice.await.problem(401, "unauthorized");
+    let body = json!({"name": "a", "scopes": ["positions"]});
+    let create = app.admin.post(&app.path("/tokens")).json(&body);
+    let create = create.header("idempotency-key", "one").header("idempotency-key", "two");
+    create.await.invalid(&["Idempotency-Key"]);
+    assert_eq!(app.count_events("token.created").await, 0);
+}
+
+#[tokio::test]
+async fn a_repeat_is_one_however_its_identifiers_are_spelt() {
+    let app = TestApp::new().await;
+    let body = json!({"name": "a", "scopes": ["positions"]});
+    let create = |path: String| app.admin.post(&path).header("idempotency-key", "k").json(&body);
+    let first = create(app.path("/tokens")).await.expect(201);
+    let upper = format!("/v1/companies/{}/tokens", app.company.to_string().to_uppercase());
+    let second = create(upper).await.expect(201);
+    assert_eq!(second.header("idempotent-replay"), "true");
+    assert_eq!(second.body["token_id"], first.body["token_id"]);
+}
+
+/// One connection, kept.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn to(base: &str) -> Self {
+        let stream = TcpStream::connect(base.trim_start_matches("http://")).expect("it listens");
+        stream.set_read_timeout(Some(Duration::from_secs(20))).expect("a socket");
+        Self(BufReader::new(stream))
+    }
+
+    fn send(&mut self, bytes: &[u8]) {
+        self.0.get_mut().write_all(bytes).expect("the connection is kept");
+    }
+
+    /// The head of the next answer, in lower case; its body is read past.
+    fn answer(&mut self) -> String {
+        let mut head = String::new();
+        while !head.ends_with("\r\n\r\n") {
+            assert_ne!(self.0.read_line(&mut head).expect("an answer"), 0, "closed: {head}");
+        }
+        let head = head.to_lowercase();
+        let length = head.split("content-length: ").nth(1).and_then(|rest| rest.lines().next());
+        let length = length.map_or(0, |text| text.parse().expect("a length"));
+        self.0.read_exact(&mut vec![0; length]).expect("the body");
+        head
+    }
+}
+
+#[test]
+fn a_connection_outlives_refusals() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let serving = place.serve(&[]);
+    let tokens = format!("/v1/companies/{}/tokens", company.id);
+    let body = "x".repeat(2000);
+    let head = |method: &str, path: &str, key: &str, more: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nHost: ledger\r\nAuthorization: Bearer {key}\r\n\
+             Content-Type: application/json\r\n{more}\r\n"
+        )
+    };
+    let length = format!("Content-Length: {}\r\n", body.len());
+    let mut connection = Connection::to(&serving.base);
+    for (method, path, key, status) in [
+        ("POST", &*tokens, &*company.audit_key, "403"),
+        ("POST", &*tokens, "tla_wrong", "401"),
+        ("POST", "/v1/nothing", &company.admin_key, "404"),
+        ("PUT", &*tokens, &company.admin_key, "405"),
+        ("POST", &format!("{tokens}?colour=red"), &company.admin_key, "400"),
+    ] {
+        for pause in [Duration::ZERO, Duration::from_millis(100)] {
+            connection.send(head(method, path, key, &length).as_bytes());
+            std::thread::sleep(pause);
+            connection.send(body.as_bytes());
+            let answer = connection.answer();
+            assert!(answer.starts_with(&format!("http/1.1 {status}")), "{answer}");
+            assert!(!answer.contains("connection: close"), "{answer}");
+        }
+    }
+
+    // What is not sent unless it is asked for is not asked for.
+    let held_back =
+        head("POST", &tokens, &company.audit_key, &format!("{length}Expect: 100-continue\r\n"));
+    connection.send(held_back.as_bytes());
+    let answer = connection.answer();
+    assert!(answer.starts_with("http/1.1 403"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+
+    // What never comes is not waited for.
+    let mut connection = Connection::to(&serving.base);
+    connection.send(head("POST", &tokens, &company.audit_key, &length).as_bytes());
+    let answer = connection.answer();
+    assert!(answer.starts_with("http/1.1 403"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+
+    // Nor is much read of what nobody wants.
+    let mut connection = Connection::to(&serving.base);
+    let chunked = head("POST", &tokens, &company.audit_key, "Transfer-Encoding: chunked\r\n");
+    connection.send(chunked.as_bytes());
+    let chunk = format!("{:x}\r\n{}\r\n", 100_000, "x".repeat(100_000));
+    for _ in 0..11 {
+        connection.send(chunk.as_bytes());
+    }
+    let answer = connection.answer();
+    assert!(answer.starts_with("http/1.1 403"), "{answer}");
+    assert!(answer.contains("connection: close"), "{answer}");
+    serving.stop();
+}
