@@ -74,6 +74,7 @@ pub fn routes(service: Arc<Service>) -> Routes {
     Routes::new(service)
         .get("/", Public, home::root)
         .get("/console", SignedIn, home::show)
+        .get("/console/assets/icon.svg", Public, assets::get_icon)
         .get("/console/assets/style.css", Public, assets::get_style)
         .get("/console/assets/console.js", Public, assets::get_script)
         .get("/console/sign-in", Public, sign_in::show)

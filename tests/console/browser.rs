@@ -328,6 +328,13 @@ impl Browser {
         self.ask("POST", "/goog/cdp/execute", &body).await.expect("a zone");
     }
 
+    /// The window is in front: what is focused looks like it.
+    pub async fn has_focus(&self) {
+        let params = json!({ "enabled": true });
+        let body = json!({"cmd": "Emulation.setFocusEmulationEnabled", "params": params});
+        self.ask("POST", "/goog/cdp/execute", &body).await.expect("focus");
+    }
+
     /// Turns scripts off or on for the pages to come.
     pub async fn scripts(&self, on: bool) {
         let params = json!({ "value": !on });

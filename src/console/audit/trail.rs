@@ -144,7 +144,21 @@ fn pager(sent: &Sent, next: Option<u64>) -> Markup {
     }
 }
 
-/// Activity by day, over the month that ends with what the filters show.
+/// The last day of a month that holds what the filters show: today, if that is recent enough, or
+/// else with as many days after it as before.
+fn last_day(filter: &AuditFilter, now: Timestamp) -> Timestamp {
+    let today = midnight(now);
+    let just_before = |end: Timestamp| midnight(Timestamp::from_micros(end.as_micros() - 1));
+    let end = filter.to.map_or(today, just_before).min(today);
+    let begin = filter.from.map_or(end, midnight).min(end);
+    if begin > today.plus_seconds(-DAYS * DAY_SECONDS) {
+        return today;
+    }
+    let shown = (end.as_seconds() - begin.as_seconds()) / DAY_SECONDS + 1;
+    end.plus_seconds((DAYS - shown).max(0) / 2 * DAY_SECONDS).min(today)
+}
+
+/// Activity by day, over a month around what the filters show.
 async fn chart(
     service: &Service,
     desk: &Desk,
@@ -152,8 +166,7 @@ async fn chart(
     sent: &Sent,
 ) -> Result<Markup, Trouble> {
     let AuditFilter { from, to, .. } = asked.filter;
-    let just_before = |end: Timestamp| Timestamp::from_micros(end.as_micros() - 1);
-    let last = midnight(to.map_or(desk.now, just_before).min(desk.now));
+    let last = last_day(&asked.filter, desk.now);
     let first = last.plus_seconds(-(DAYS - 1) * DAY_SECONDS);
     let month = AuditFilter {
         from: Some(first),

@@ -147,13 +147,13 @@ pub fn labelled(time: Timestamp, words: &str) -> Markup {
 /// An instant to the second; the script puts it into the viewer's zone.
 pub fn stamp(time: Timestamp) -> Markup {
     let exact = exact(time);
-    html! { time datetime=(time) data-local="full" title=(exact) { (exact) } }
+    html! { time datetime=(time) data-local="full" data-exact=(exact) tabindex="0" { (exact) } }
 }
 
 /// The time of day; the day stands above it.
 pub fn time_of_day(time: Timestamp) -> Markup {
     html! {
-        time datetime=(time) data-local="clock" data-exact=(exact(time)) { (clock(time)) }
+        time datetime=(time) data-local="clock" data-exact=(exact(time)) tabindex="0" { (clock(time)) }
     }
 }
 
