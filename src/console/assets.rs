@@ -25,11 +25,8 @@ pub(super) static SCRIPT: Asset = Asset {
     content: include_str!("console.js"),
 };
 
-pub(super) static ICON: Asset = Asset {
-    name: "icon.svg",
-    content_type: "image/svg+xml",
-    content: include_str!("icon.svg"),
-};
+pub(super) static ICON: Asset =
+    Asset { name: "icon.svg", content_type: "image/svg+xml", content: include_str!("icon.svg") };
 
 static ICON_ADDRESS: LazyLock<String> = LazyLock::new(|| ICON.address());
 static SCRIPT_ADDRESS: LazyLock<String> = LazyLock::new(|| SCRIPT.address());

@@ -236,7 +236,7 @@ function watchChoice(choice) {
   tell();
 }
 
-// Menus: arrows move, Esc closes, the focus returns.
+// Menus: arrows move, Esc closes and the focus returns, Tab leads out and closes.
 document.addEventListener("keydown", (event) => {
   const menu = event.target.closest("details.menu");
   if (!menu) return;
@@ -249,7 +249,10 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key in steps) {
     menu.open = true;
     items.at(steps[event.key] % items.length).focus();
-  } else return;
+  } else {
+    if (event.key === "Tab") setTimeout(() => { menu.open &&= menu.contains(document.activeElement); });
+    return;
+  }
   event.preventDefault();
 });
 document.addEventListener("toggle", (event) => {
@@ -259,10 +262,6 @@ document.addEventListener("toggle", (event) => {
   });
   if (!event.target.querySelector("ul").contains(document.activeElement)) event.target.querySelector("a").focus();
 }, true);
-document.addEventListener("focusout", (event) => {
-  const menu = event.target.closest("details.menu[open]");
-  if (menu && event.relatedTarget && !menu.contains(event.relatedTarget)) menu.open = false;
-});
 document.addEventListener("pointerdown", (event) => {
   document.querySelectorAll("details.menu[open]").forEach((menu) => {
     if (!menu.contains(event.target)) menu.open = false;

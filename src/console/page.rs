@@ -119,12 +119,7 @@ pub fn outside(status: StatusCode, theme: Theme, title: &str, content: &Markup) 
 }
 
 /// A page that a one-time link leads to: its address is told to nobody.
-pub(super) fn of_link(
-    status: StatusCode,
-    theme: Theme,
-    title: &str,
-    content: &Markup,
-) -> Response {
+pub(super) fn of_link(status: StatusCode, theme: Theme, title: &str, content: &Markup) -> Response {
     let mut response = outside(status, theme, title, content);
     let no_referrer = HeaderValue::from_static("no-referrer");
     response.headers_mut().insert(header::REFERRER_POLICY, no_referrer);
