@@ -236,7 +236,7 @@ function watchChoice(choice) {
   tell();
 }
 
-// Menus: arrows move, Esc closes and the focus returns, Tab leads out and closes.
+// Menus: arrows move, Esc closes, the focus returns.
 document.addEventListener("keydown", (event) => {
   const menu = event.target.closest("details.menu");
   if (!menu) return;
