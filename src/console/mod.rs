@@ -34,6 +34,7 @@ mod audit;
 mod clients;
 mod companies;
 mod cookie;
+pub mod deeds;
 mod desk;
 mod error;
 pub mod form;

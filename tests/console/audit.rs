@@ -203,7 +203,11 @@ async fn denied_attempts_are_told_apart_from_what_was_recorded() {
     let browser = stage.browser(PRIYA).await;
     browser.open("/console/audit").await;
     browser.press("Denied attempts").await;
-    browser.sees("POST /v1/companies/{company_id}/tokens").await;
+    browser.sees("Create an access token").await;
+    browser.sees("over the API").await;
+    browser.sees("Not allowed").await;
     browser.sees("ledger.audit").await;
     assert_eq!(stage.test.app.head(stage.test.company).await.expect("a head"), before);
+    browser.press("Sign-ins").await;
+    browser.sees("Sign in with a one-time link").await;
 }
