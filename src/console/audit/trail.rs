@@ -241,3 +241,31 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_chart_keeps_the_days_around_what_is_shown() {
+        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
+        let now = "2026-03-31T14:05:00Z".parse().unwrap();
+        let cases = [
+            (None, None, "2026-03-31"),
+            // Within the last month, a day among the others.
+            (at("2026-03-02T00:00:00Z"), at("2026-03-03T00:00:00Z"), "2026-03-31"),
+            // Longer ago, in the middle.
+            (at("2026-01-10T00:00:00Z"), at("2026-01-11T00:00:00Z"), "2026-01-24"),
+            (at("2026-02-25T00:00:00Z"), at("2026-02-26T00:00:00Z"), "2026-03-11"),
+            // More than a month, by its end.
+            (at("2026-01-01T00:00:00Z"), at("2026-02-16T00:00:00Z"), "2026-02-15"),
+            (at("2026-01-01T00:00:00Z"), None, "2026-03-31"),
+            (None, at("2026-02-16T00:00:00Z"), "2026-03-01"),
+            (at("2027-01-01T00:00:00Z"), None, "2026-03-31"),
+        ];
+        for (from, to, last) in cases {
+            let filter = AuditFilter { from, to, ..AuditFilter::default() };
+            assert_eq!(time::date(last_day(&filter, now)), last, "{from:?} {to:?}");
+        }
+    }
+}

@@ -209,6 +209,16 @@ mod tests {
     }
 
     #[test]
+    fn the_keyboard_reaches_every_exact_time() {
+        let time = at("2026-03-03T14:05:09Z");
+        for html in [stamp(time), time_of_day(time), ago(time, time)] {
+            let html = html.into_string();
+            let exact = "data-exact=\"3 March 2026, 14:05:09 UTC\" tabindex=\"0\"";
+            assert!(html.contains(exact), "{html}");
+        }
+    }
+
+    #[test]
     fn the_exact_time_names_its_zone() {
         assert_eq!(exact(at("2026-03-03T04:05:09.7Z")), "3 March 2026, 04:05:09 UTC");
     }
