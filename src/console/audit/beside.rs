@@ -94,7 +94,7 @@ async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown
         @if listed.items.is_empty() {
             div .empty { p { (side.nothing) } }
         } @else {
-            table .rows {
+            table .rows .flat {
                 caption .sr { (side.title) }
                 thead {
                     tr {
