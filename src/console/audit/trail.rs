@@ -1,6 +1,7 @@
 //! The page of the audit trail.
 
 use super::beside::tabs;
+use super::days::{DAY_SECONDS, DAYS, last_day};
 use super::{Asked, FILTERS, asked, with_filters};
 use crate::app::audit::{AuditFilter, AuditPage};
 use crate::app::view::EventView;
@@ -24,9 +25,6 @@ use token_ledger_domain::event::EVENT_TYPES;
 
 /// Events on a page.
 const PAGE: usize = 50;
-/// Days that the chart shows.
-const DAYS: i64 = 30;
-const DAY_SECONDS: i64 = 86_400;
 /// The steps to a page about the audit trail.
 pub const HEADINGS: [(&str, &str); 3] =
     [("token", "Tokens"), ("key", "API keys"), ("company", "The company")];
@@ -144,20 +142,6 @@ fn pager(sent: &Sent, next: Option<u64>) -> Markup {
     }
 }
 
-/// The last day of a month that holds what the filters show: today, if that is recent enough, or
-/// else with as many days after it as before.
-fn last_day(filter: &AuditFilter, now: Timestamp) -> Timestamp {
-    let today = midnight(now);
-    let just_before = |end: Timestamp| midnight(Timestamp::from_micros(end.as_micros() - 1));
-    let end = filter.to.map_or(today, just_before).min(today);
-    let begin = filter.from.map_or(end, midnight).min(end);
-    if begin > today.plus_seconds(-DAYS * DAY_SECONDS) {
-        return today;
-    }
-    let shown = (end.as_seconds() - begin.as_seconds()) / DAY_SECONDS + 1;
-    end.plus_seconds((DAYS - shown).max(0) / 2 * DAY_SECONDS).min(today)
-}
-
 /// Activity by day, over a month around what the filters show.
 async fn chart(
     service: &Service,
@@ -238,34 +222,6 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
             }
             button type="submit" { (icons::search()) "Apply" }
             @if !sent.only(&FILTERS).is_empty() { a .button href=(AUDIT) { "Clear" } }
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_chart_keeps_the_days_around_what_is_shown() {
-        let at = |text: &str| Some(text.parse::<Timestamp>().unwrap());
-        let now = "2026-03-31T14:05:00Z".parse().unwrap();
-        let cases = [
-            (None, None, "2026-03-31"),
-            // Within the last month, a day among the others.
-            (at("2026-03-02T00:00:00Z"), at("2026-03-03T00:00:00Z"), "2026-03-31"),
-            // Longer ago, in the middle.
-            (at("2026-01-10T00:00:00Z"), at("2026-01-11T00:00:00Z"), "2026-01-24"),
-            (at("2026-02-25T00:00:00Z"), at("2026-02-26T00:00:00Z"), "2026-03-11"),
-            // More than a month, by its end.
-            (at("2026-01-01T00:00:00Z"), at("2026-02-16T00:00:00Z"), "2026-02-15"),
-            (at("2026-01-01T00:00:00Z"), None, "2026-03-31"),
-            (None, at("2026-02-16T00:00:00Z"), "2026-03-01"),
-            (at("2027-01-01T00:00:00Z"), None, "2026-03-31"),
-        ];
-        for (from, to, last) in cases {
-            let filter = AuditFilter { from, to, ..AuditFilter::default() };
-            assert_eq!(time::date(last_day(&filter, now)), last, "{from:?} {to:?}");
         }
     }
 }
