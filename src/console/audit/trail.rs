@@ -13,7 +13,7 @@ use crate::console::paths::AUDIT;
 use crate::console::render::events::{self, Telling};
 use crate::console::render::histogram::{Day, histogram};
 use crate::console::render::icons;
-use crate::console::render::time::{self, midnight};
+use crate::console::render::time;
 use crate::console::render::words::{count, event_type};
 use crate::console::sent::{Query, Sent, address};
 use crate::http::Service;
