@@ -329,3 +329,22 @@ async fn links_to_set_passwords_are_shown_to_the_auditor() {
     other.post(&format!("{theirs}/members")).json(&body).await.expect(201);
     assert!(records(&other, &format!("{theirs}/audit/password-links")).await.is_empty());
 }
+
+#[tokio::test]
+async fn whatever_is_refused_is_told_in_words() {
+    use token_ledger::console;
+    use token_ledger::http::access::Access;
+    use token_ledger::http::routes::routes;
+    let test = TestApp::new().await;
+    let api = routes(test.service.clone());
+    let api = api.list().iter().filter(|route| route.2 != Access::Public);
+    let pages = console::routes(test.service.clone());
+    let changes = |method: &Method| *method == Method::POST;
+    let pages = pages.list().iter().filter(|(method, _, access)| {
+        changes(method) || matches!(access, console::Access::Power(_))
+    });
+    let routes = api.map(|route| (&route.0, route.1)).chain(pages.map(|page| (&page.0, page.1)));
+    for (method, route) in routes {
+        assert!(console::deeds::words(method.as_str(), route).is_some(), "{method} {route}");
+    }
+}

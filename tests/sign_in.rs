@@ -234,6 +234,19 @@ async fn a_member_who_is_refused_is_named_to_the_company() {
 }
 
 #[tokio::test]
+async fn pages_without_a_frame_keep_the_theme_and_have_the_icon() {
+    let app = TestApp::new().await;
+    let mut browser = Browser::new(&app);
+    browser.cookie = Some("token-ledger-theme=dark".to_owned());
+    let page = browser.get("/console/sign-in").await.expect(200);
+    assert!(page.text.contains("<html lang=\"en\" data-theme=\"dark\">"), "{}", page.text);
+    let icon = page.text.split("rel=\"icon\"").nth(1).and_then(|rest| rest.split('"').nth(3));
+    let icon = browser.get(icon.expect("an icon")).await.expect(200);
+    assert_eq!(icon.header("content-type"), "image/svg+xml");
+    assert!(icon.text.starts_with("<svg"));
+}
+
+#[tokio::test]
 async fn nothing_is_shown_to_who_is_not_signed_in() {
     let app = TestApp::new().await;
     let service = std::sync::Arc::clone(&app.service);

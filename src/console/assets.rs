@@ -25,6 +25,10 @@ pub(super) static SCRIPT: Asset = Asset {
     content: include_str!("console.js"),
 };
 
+pub(super) static ICON: Asset =
+    Asset { name: "icon.svg", content_type: "image/svg+xml", content: include_str!("icon.svg") };
+
+static ICON_ADDRESS: LazyLock<String> = LazyLock::new(|| ICON.address());
 static SCRIPT_ADDRESS: LazyLock<String> = LazyLock::new(|| SCRIPT.address());
 static STYLE_ADDRESS: LazyLock<String> = LazyLock::new(|| STYLE.address());
 
@@ -35,6 +39,11 @@ impl Asset {
     }
 }
 
+/// Where the icon is.
+pub(super) fn icon() -> &'static str {
+    &ICON_ADDRESS
+}
+
 /// Where the stylesheet is.
 pub(super) fn style() -> &'static str {
     &STYLE_ADDRESS
@@ -43,6 +52,11 @@ pub(super) fn style() -> &'static str {
 /// Where the script is.
 pub(super) fn script() -> &'static str {
     &SCRIPT_ADDRESS
+}
+
+/// The icon.
+pub(super) async fn get_icon() -> Response {
+    serve(&ICON)
 }
 
 /// The script.

@@ -3,17 +3,34 @@
 "use strict";
 
 const dialog = document.createElement("dialog");
+dialog.setAttribute("aria-labelledby", "dialog-title");
 const announcer = document.createElement("div");
 announcer.className = "sr";
 announcer.setAttribute("role", "status");
 let opener = null; // what the focus returns to
-let page = location.href; // the page beneath the dialog
+let page = null; // the address of the page beneath the dialog
 let copied = false;
 
 const say = (text) => {
   announcer.textContent = "";
   requestAnimationFrame(() => { announcer.textContent = text; });
 };
+// What went wrong, where it is both seen and heard.
+function tell(place, words) {
+  place.querySelector("[data-told]")?.remove();
+  const told = document.createElement("div");
+  told.className = "notice bad";
+  told.dataset.told = "true";
+  told.setAttribute("role", "alert");
+  told.tabIndex = -1;
+  told.append(...words.map((text) => {
+    const paragraph = document.createElement("p");
+    paragraph.textContent = text;
+    return paragraph;
+  }));
+  place.prepend(told);
+  return told;
+}
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 const content = (root) => root.querySelector("[data-dialog-content]");
 
@@ -25,11 +42,9 @@ const exact = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long"
 function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
-    const utc = time.dataset.exact || time.title;
+    const utc = time.dataset.exact;
     if (!utc || isNaN(at) || time.dateTime.length < 11) continue;
-    const words = at.getTimezoneOffset() === 0 ? utc : `${exact.format(at)} (${utc})`;
-    if (time.dataset.exact) time.dataset.exact = words;
-    if (time.title) time.title = words;
+    if (at.getTimezoneOffset() !== 0) time.dataset.exact = `${exact.format(at)} (${utc})`;
     // The heading above says the day in UTC: where the viewer's is another, it is said too.
     const sameDay = at.getDate() === at.getUTCDate();
     if (time.dataset.local === "clock") time.textContent = (sameDay ? clock : full).format(at);
@@ -53,31 +68,33 @@ function enhance(root) {
   watchChoice(root.querySelector("[data-choice]"));
 }
 
-// The form of a dialog, from its page.
-function show(found, url, push) {
+// The form of a dialog, from its page. What is about something that is there begins at its heading,
+// so that Enter does nothing yet.
+function show(found) {
   copied = false;
-  dialog.replaceChildren(document.adoptNode(found));
+  dialog.replaceChildren(document.adoptNode(found), announcer);
   enhance(dialog);
   if (!dialog.open) dialog.showModal();
-  if (push) history.pushState({ dialog: true }, "", url);
-  const target = dialog.querySelector("[aria-invalid], [role=alert], [data-secret], [autofocus], " +
-    "input[type=radio]:checked, input:not([type=hidden]):not([type=radio])") || dialog.querySelector("h1");
-  if (target?.getAttribute("role") === "alert") target.tabIndex = -1;
-  target?.focus();
-  if (dialog.querySelector("[role=alert]")) say(dialog.querySelector("[role=alert]").textContent);
+  const alert = dialog.querySelector("[role=alert]:not([hidden])");
+  if (alert) alert.tabIndex = -1;
+  const target = dialog.querySelector("[aria-invalid], [role=alert]:not([hidden]), [data-secret]") ||
+    dialog.querySelector("form:not(:has([name=version], button.danger)) input:not([type=hidden], [type=radio])");
+  (target || dialog.querySelector("h1")).focus();
 }
 
-async function open(url, from, push = true) {
+async function open(url, from) {
   const answer = await fetch(url, { headers: { accept: "text/html" } }).catch(() => null);
   const found = answer?.ok && !answer.redirected && content(parse(await answer.text()));
   if (!found) { location.assign(url); return; }
+  if (dialog.open) return;
   opener = from;
-  show(found, url, push);
+  page = location.href;
+  show(found);
+  history.pushState({ dialog: true }, "", url);
 }
 
 // A secret that was not copied is asked about before it is gone.
-function mayLeave() {
-  const guarded = dialog.querySelector("[data-guarded]");
+function mayLeave(guarded = dialog.querySelector("[data-guarded]")) {
   if (!guarded || copied) return true;
   const question = guarded.querySelector("[data-leave]");
   if (!question.hidden) return true;
@@ -86,19 +103,20 @@ function mayLeave() {
   return false;
 }
 
+// Back to the page beneath, where the dialog is closed.
+const leave = () => history.back();
+
 function close() {
-  if (!dialog.open) return;
   const shown = dialog.querySelector("[data-guarded]");
   dialog.close();
   dialog.replaceChildren();
-  if (shown) { location.assign(page); return; }
-  if (location.href !== page) history.replaceState(null, "", page);
-  if (opener?.isConnected) opener.focus();
+  document.body.append(announcer);
+  if (shown) location.reload(); else if (opener?.isConnected) opener.focus();
 }
 
 dialog.addEventListener("cancel", (event) => {
   event.preventDefault();
-  if (mayLeave()) close();
+  if (mayLeave()) leave();
 });
 window.addEventListener("popstate", () => {
   if (dialog.open && !mayLeave()) { history.pushState({ dialog: true }, "", location.href); return; }
@@ -115,14 +133,13 @@ async function send(form, button) {
   const body = new URLSearchParams(new FormData(form, button));
   if (button) button.disabled = true;
   const answer = await fetch(form.action, { method: "POST", body }).catch(() => null);
-  if (!answer) {
-    if (button) button.disabled = false;
-    say("The service can't be reached. Nothing is known to have changed; try again.");
-    return;
-  }
-  if (answer.redirected) { location.assign(answer.url); return; }
-  const found = content(parse(await answer.text()));
-  if (found) show(found, answer.url, false); else location.reload();
+  if (answer?.redirected) { location.assign(answer.url); return; }
+  const found = answer && parse(await answer.text().catch(() => ""));
+  if (found && content(found)) { show(content(found)); return; }
+  const said = [...found?.querySelectorAll("[data-trouble] p") || []].map((part) => part.textContent);
+  const why = answer ? `The service answered with an error (${answer.status}).` : "The service can’t be reached.";
+  if (button) button.disabled = false;
+  tell(form, said.length ? said : [`${why} Nothing is known to have changed; try again.`]).focus();
 }
 
 document.addEventListener("submit", (event) => {
@@ -154,10 +171,10 @@ document.addEventListener("click", async (event) => {
     await open(link.href, menu ? menu.querySelector("summary") : link);
   } else if (link.matches("[data-cancel]") && dialog.contains(link)) {
     event.preventDefault();
-    if (mayLeave()) close();
+    if (mayLeave()) leave();
   } else if (link.matches("[data-done]")) {
-    if (!copied && !leaveAnyway(link)) event.preventDefault();
-    else if (dialog.contains(link)) { event.preventDefault(); close(); }
+    if (!mayLeave(link.closest("[data-guarded]"))) event.preventDefault();
+    else if (dialog.contains(link)) { event.preventDefault(); leave(); }
     else copied = true;
   } else if (link.matches("[data-copy]")) {
     await copy(link);
@@ -169,12 +186,9 @@ document.addEventListener("click", async (event) => {
   }
 });
 
-function leaveAnyway(button) {
-  const question = button.closest("[data-guarded]").querySelector("[data-leave]");
-  if (!question.hidden) return true;
-  question.hidden = false;
-  question.focus();
-  return false;
+function noteCopied() {
+  copied = true;
+  document.querySelectorAll("[data-leave]").forEach((question) => { question.hidden = true; });
 }
 
 async function copy(button) {
@@ -183,9 +197,12 @@ async function copy(button) {
   try {
     await navigator.clipboard.writeText(field.value);
   } catch {
-    if (!document.execCommand("copy")) { say("Select the text and copy it by hand."); return; }
+    if (!document.execCommand("copy")) {
+      tell(button.closest(".stack"), ["The browser doesn’t let pages copy. Select the text and copy it by hand."]);
+      return;
+    }
   }
-  copied = true;
+  noteCopied();
   const words = button.dataset.words ||= button.textContent;
   button.textContent = "Copied";
   say("Copied");
@@ -195,7 +212,7 @@ document.addEventListener("focusin", (event) => {
   if (event.target.matches("[data-secret]")) event.target.select();
 });
 document.addEventListener("copy", () => {
-  if (document.activeElement?.matches("[data-secret]")) copied = true;
+  if (document.activeElement?.matches("[data-secret]")) noteCopied();
 });
 
 // What an edit is going to change, before it is saved.
@@ -243,7 +260,10 @@ document.addEventListener("keydown", (event) => {
   } else if (event.key in steps) {
     menu.open = true;
     items.at(steps[event.key] % items.length).focus();
-  } else return;
+  } else {
+    if (event.key === "Tab") setTimeout(() => { menu.open &&= menu.contains(document.activeElement); });
+    return;
+  }
   event.preventDefault();
 });
 document.addEventListener("toggle", (event) => {
@@ -251,7 +271,7 @@ document.addEventListener("toggle", (event) => {
   document.querySelectorAll("details.menu[open]").forEach((other) => {
     if (other !== event.target) other.open = false;
   });
-  event.target.querySelector("a")?.focus();
+  if (!event.target.querySelector("ul").contains(document.activeElement)) event.target.querySelector("a").focus();
 }, true);
 document.addEventListener("pointerdown", (event) => {
   document.querySelectorAll("details.menu[open]").forEach((menu) => {
@@ -286,17 +306,32 @@ document.addEventListener("focusin", (event) => {
 
 // Brushing over the days of the histogram shows all of them.
 let brushed = null;
+const dayAt = (event) => event.target.closest?.("[data-brush] a");
+const spanTo = (end) => [brushed.dataset.day, end.dataset.day].sort();
+function unbrush() {
+  brushed = null;
+  document.querySelectorAll("a.brushed").forEach((day) => day.classList.remove("brushed"));
+}
 document.addEventListener("pointerdown", (event) => {
-  brushed = event.target.closest?.("[data-brush] a");
+  brushed = dayAt(event);
   if (brushed) event.preventDefault();
 });
 document.addEventListener("dragstart", (event) => {
   if (event.target.closest?.("[data-brush]")) event.preventDefault();
 });
+document.addEventListener("pointerover", (event) => {
+  const end = brushed && dayAt(event);
+  if (!end) return;
+  const [from, to] = spanTo(end);
+  document.querySelectorAll("[data-brush] a").forEach((day) => {
+    day.classList.toggle("brushed", from <= day.dataset.day && day.dataset.day <= to);
+  });
+});
+document.addEventListener("pointercancel", unbrush);
 document.addEventListener("pointerup", (event) => {
-  const end = event.target.closest?.("[data-brush] a");
+  const end = dayAt(event);
   if (brushed && end && end !== brushed) {
-    const [from, to] = [brushed.dataset.day, end.dataset.day].sort();
+    const [from, to] = spanTo(end);
     const url = new URL(brushed.href.baseVal, location.href);
     const next = new Date(`${to}T00:00:00Z`);
     next.setUTCDate(next.getUTCDate() + 1);
@@ -304,30 +339,46 @@ document.addEventListener("pointerup", (event) => {
     url.searchParams.set("to", next.toISOString().replace(".000", ""));
     location.assign(url);
   }
-  brushed = null;
+  unbrush();
 });
 
-// New events are counted quietly and shown when asked for.
+// New events are counted quietly and shown when asked for. A page that nobody sees holds no
+// connection, of which browsers have few; it catches up when it is seen again.
 function listen(place) {
-  const source = new EventSource(place.dataset.live);
+  const address = new URL(place.dataset.live, location.href);
   const button = place.querySelector("button");
+  let source = null;
   let fresh = 0;
-  source.addEventListener("recorded", () => {
-    fresh += 1;
-    place.hidden = false;
-    button.textContent = fresh === 1 ? "1 new event" : `${fresh} new events`;
+  const follow = () => {
+    source = new EventSource(address);
+    source.addEventListener("recorded", (event) => {
+      address.searchParams.set("after", event.lastEventId);
+      fresh += 1;
+      place.hidden = false;
+      button.textContent = fresh === 1 ? "1 new event" : `${fresh} new events`;
+    });
+    source.addEventListener("over", () => { source.close(); location.reload(); });
+  };
+  document.addEventListener("visibilitychange", () => {
+    source?.close();
+    if (document.hidden || !place.isConnected) return;
+    follow();
+    source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) location.reload(); });
   });
-  source.addEventListener("over", () => { source.close(); location.reload(); });
   button.addEventListener("click", async () => {
-    const answer = await fetch(location.href);
-    const fresh = parse(await answer.text()).querySelector("#results");
-    if (!answer.ok || answer.redirected || !fresh) { location.reload(); return; }
-    source.close();
-    document.querySelector("#results").replaceWith(document.adoptNode(fresh));
-    enhance(fresh);
-    fresh.querySelectorAll("[data-live]").forEach(listen);
-    fresh.querySelector("#newest")?.focus();
+    const answer = await fetch(location.href).catch(() => null);
+    const now = answer?.ok && !answer.redirected && parse(await answer.text());
+    if (!now || !now.getElementById("results")) { location.reload(); return; }
+    source?.close();
+    for (const id of ["days", "results"]) {
+      const part = document.adoptNode(now.getElementById(id));
+      document.getElementById(id).replaceWith(part);
+      enhance(part);
+    }
+    document.querySelectorAll("#results [data-live]").forEach(listen);
+    document.getElementById("newest")?.focus();
   });
+  if (!document.hidden) follow();
 }
 
 // On phones the navigation is one line, of which the own place shall be seen.
@@ -338,4 +389,3 @@ if (here && sections.scrollWidth > sections.clientWidth) sections.scrollLeft = h
 document.body.append(dialog, announcer);
 enhance(document);
 document.querySelectorAll("main [data-live]").forEach(listen);
-if (document.querySelector("main [data-dialog-content]")) page = document.querySelector("[data-dialog-content]").dataset.back;

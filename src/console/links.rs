@@ -4,6 +4,7 @@ use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::form::{self, Fields};
 use super::passwords::in_words;
+use super::theme::Theme;
 use super::{page, paths, sign_in};
 use crate::app::AppError;
 use crate::app::sessions::Origin;
@@ -34,7 +35,13 @@ fn spent(error: AppError) -> Trouble {
     Trouble::new(trouble.kind, detail)
 }
 
-fn password_page(status: StatusCode, link: &str, email: &str, problem: Option<&str>) -> Response {
+fn password_page(
+    status: StatusCode,
+    theme: Theme,
+    link: &str,
+    email: &str,
+    problem: Option<&str>,
+) -> Response {
     let content = html! {
         p { "For " strong { (email) } ". You sign in with it from now on." }
         form method="post" action={ (paths::SET_PASSWORD) "/" (link) } {
@@ -44,22 +51,24 @@ fn password_page(status: StatusCode, link: &str, email: &str, problem: Option<&s
             button.main { "Set the password" }
         }
     };
-    page::of_link(status, "Set your password", &content)
+    page::of_link(status, theme, "Set your password", &content)
 }
 
 /// The page that asks for a new password.
 pub(super) async fn ask_password(
     State(service): State<Arc<Service>>,
+    theme: Theme,
     Path(link): Path<String>,
 ) -> Shown {
     let account = service.app.check_password_link(&link).await.map_err(spent)?;
-    Ok(password_page(StatusCode::OK, &link, &account.email, None))
+    Ok(password_page(StatusCode::OK, theme, &link, &account.email, None))
 }
 
 /// Sets the password.
 pub(super) async fn set_password(
     State(service): State<Arc<Service>>,
     origin: Origin,
+    theme: Theme,
     Path(link): Path<String>,
     Fields(NewPassword { password }): Fields<NewPassword>,
 ) -> Shown {
@@ -69,12 +78,12 @@ pub(super) async fn set_password(
                 p { "Your password is set. This link has done its work." }
                 p { a.button href=(paths::SIGN_IN) { "Sign in" } }
             };
-            Ok(page::of_link(StatusCode::OK, "Done", &content))
+            Ok(page::of_link(StatusCode::OK, theme, "Done", &content))
         }
         Err(AppError::Invalid(problems)) => {
             let account = service.app.check_password_link(&link).await.map_err(spent)?;
             let (status, problem) = (StatusCode::UNPROCESSABLE_ENTITY, in_words(&problems));
-            Ok(password_page(status, &link, &account.email, Some(&problem)))
+            Ok(password_page(status, theme, &link, &account.email, Some(&problem)))
         }
         Err(error) => Err(spent(error)),
     }
@@ -83,6 +92,7 @@ pub(super) async fn set_password(
 /// The page with the button that signs in.
 pub(super) async fn ask_sign_in(
     State(service): State<Arc<Service>>,
+    theme: Theme,
     Path(link): Path<String>,
 ) -> Shown {
     let account = service.app.check_sign_in_link(&link).await.map_err(spent)?;
@@ -92,7 +102,7 @@ pub(super) async fn ask_sign_in(
             button.main { "Sign in" }
         }
     };
-    Ok(page::of_link(StatusCode::OK, "Sign in", &content))
+    Ok(page::of_link(StatusCode::OK, theme, "Sign in", &content))
 }
 
 /// Signs in.

@@ -37,6 +37,7 @@ mod audit;
 mod clients;
 mod companies;
 mod cookie;
+pub mod deeds;
 mod desk;
 mod error;
 mod extract;

@@ -114,13 +114,13 @@ pub fn of(status: StatusCode, who: &SignedIn, page: &Page<'_>, content: &Markup)
 }
 
 /// A page for somebody who is not signed in.
-pub fn outside(status: StatusCode, title: &str, content: &Markup) -> Response {
-    respond(status, &unframed(title, content))
+pub fn outside(status: StatusCode, theme: Theme, title: &str, content: &Markup) -> Response {
+    respond(status, &unframed(theme, title, content))
 }
 
 /// A page that a one-time link leads to: its address is told to nobody.
-pub(super) fn of_link(status: StatusCode, title: &str, content: &Markup) -> Response {
-    let mut response = outside(status, title, content);
+pub(super) fn of_link(status: StatusCode, theme: Theme, title: &str, content: &Markup) -> Response {
+    let mut response = outside(status, theme, title, content);
     let no_referrer = HeaderValue::from_static("no-referrer");
     response.headers_mut().insert(header::REFERRER_POLICY, no_referrer);
     response
@@ -130,15 +130,17 @@ pub(super) fn of_link(status: StatusCode, title: &str, content: &Markup) -> Resp
 pub(super) fn trouble(who: Option<&SignedIn>, trouble: &Trouble, request_id: &str) -> Response {
     let title = trouble.title();
     let content = html! {
-        p { (trouble.detail) }
-        @if trouble.status().is_server_error() {
-            p.quiet { "Name this to the operator: " code { (request_id) } }
+        div data-trouble[true] {
+            p { (trouble.detail) }
+            @if trouble.status().is_server_error() {
+                p.quiet { "Name this to the operator: " code { (request_id) } }
+            }
         }
         p { a href=(paths::HOME) { "Go on to the start page" } }
     };
     let mut response = match who {
         Some(who) => inside_with(trouble.status(), who, title, &[], &content),
-        None => of_link(trouble.status(), title, &content),
+        None => of_link(trouble.status(), Theme::default(), title, &content),
     };
     response.headers_mut().extend(trouble.header.clone());
     response
@@ -162,6 +164,7 @@ fn document(title: &str, theme: Theme, body: &Markup) -> Markup {
                 meta charset="utf-8";
                 meta name="viewport" content="width=device-width, initial-scale=1";
                 title { (title) " – Token Ledger" }
+                link rel="icon" type="image/svg+xml" href=(assets::icon());
                 link rel="stylesheet" href=(assets::style());
                 script src=(assets::script()) defer {}
             }
@@ -170,7 +173,7 @@ fn document(title: &str, theme: Theme, body: &Markup) -> Markup {
     }
 }
 
-fn unframed(title: &str, content: &Markup) -> Markup {
+fn unframed(theme: Theme, title: &str, content: &Markup) -> Markup {
     let body = html! {
         main .alone {
             div .stack {
@@ -180,7 +183,7 @@ fn unframed(title: &str, content: &Markup) -> Markup {
             }
         }
     };
-    document(title, Theme::default(), &body)
+    document(title, theme, &body)
 }
 
 fn framed(who: &SignedIn, page: &Page<'_>, content: &Markup) -> Markup {
@@ -217,7 +220,14 @@ fn framed(who: &SignedIn, page: &Page<'_>, content: &Markup) -> Markup {
 }
 
 fn navigation(who: &SignedIn, page: &Page<'_>) -> Markup {
-    let is_here = |label: &str| label == page.title || page.way.iter().any(|step| step.0 == label);
+    let is_below = page.way.iter().any(|step| step.1.is_some());
+    let is_here = |title: &str, path: &str| {
+        if is_below {
+            page.way.iter().any(|step| step.1 == Some(path))
+        } else {
+            title == page.title
+        }
+    };
     let may_see = |entry: &Entry| entry.needs <= who.visitor.power;
     html! {
         div .sections {
@@ -228,7 +238,7 @@ fn navigation(who: &SignedIn, page: &Page<'_>) -> Markup {
                         ul {
                             @for Entry { title, path, .. } in pages.iter().filter(|page| may_see(page)) {
                                 li {
-                                    a href=(path) aria-current=[is_here(title).then_some("page")] {
+                                    a href=(path) aria-current=[is_here(title, path).then_some("page")] {
                                         (title)
                                     }
                                 }

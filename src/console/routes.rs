@@ -76,6 +76,7 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console", SignedIn, home::show)
         .get("/console/assets/style.css", Public, assets::get_style)
         .get("/console/assets/console.js", Public, assets::get_script)
+        .get("/console/assets/icon.svg", Public, assets::get_icon)
         .get("/console/sign-in", Public, sign_in::show)
         .post("/console/sign-in", Public, sign_in::sign_in)
         .get("/console/sign-in/{link}", Link, links::ask_sign_in)

@@ -5,6 +5,7 @@ use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::form;
 use super::page::{Page, Way};
+use super::render::agent::agent;
 use super::render::time::stamp;
 use super::{cookie, page, paths};
 use crate::http::Service;
@@ -27,7 +28,7 @@ pub(super) async fn list(State(service): State<Arc<Service>>, who: SignedIn) -> 
             @for session in &sessions {
                 li {
                     div {
-                        strong { (session.user_agent.as_deref().unwrap_or("Unknown program")) }
+                        (agent(session.user_agent.as_deref()))
                         p.quiet {
                             "From " (session.ip.as_deref().unwrap_or("an unknown address"))
                             ", signed in " (stamp(session.created_at))

@@ -3,6 +3,7 @@
 use super::access::SignedIn;
 use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
+use super::theme::Theme;
 use super::{cookie, page, paths};
 use crate::app::AppError;
 use crate::app::sessions::{Origin, SessionCookie};
@@ -53,15 +54,16 @@ fn sign_in_form(email: &str, next: &str, problem: Option<&str>) -> Markup {
 }
 
 /// The page that asks for address and password.
-pub(super) async fn show(Query(Next { next }): Query<Next>) -> Response {
+pub(super) async fn show(theme: Theme, Query(Next { next }): Query<Next>) -> Response {
     let form = sign_in_form("", paths::local(next.as_deref()), None);
-    page::outside(StatusCode::OK, "Sign in", &form)
+    page::outside(StatusCode::OK, theme, "Sign in", &form)
 }
 
 /// Signs in.
 pub(super) async fn sign_in(
     State(service): State<Arc<Service>>,
     origin: Origin,
+    theme: Theme,
     Fields(credentials): Fields<Credentials>,
 ) -> Shown {
     let Credentials { email, password, next } = credentials;
@@ -70,7 +72,7 @@ pub(super) async fn sign_in(
         Ok(cookie) => Ok(begun(&service, &cookie, next)),
         Err(error @ AppError::BadCredentials) => {
             let form = sign_in_form(&email, next, Some(&sentence(&error)));
-            Ok(refused(page::outside(StatusCode::UNAUTHORIZED, "Sign in", &form)))
+            Ok(refused(page::outside(StatusCode::UNAUTHORIZED, theme, "Sign in", &form)))
         }
         Err(error) => Err(error.into()),
     }

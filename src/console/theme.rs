@@ -4,9 +4,12 @@ use super::error::Trouble;
 use super::form::Fields;
 use super::paths;
 use crate::http::problem::Kind;
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
+use std::convert::Infallible;
 
 const COOKIE: &str = "token-ledger-theme";
 /// How long a choice is kept, in seconds: a year.
@@ -68,6 +71,14 @@ impl Theme {
             Self::Dark => ("light", "Theme: dark"),
             Self::Light => ("browser", "Theme: light"),
         }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Theme {
+    type Rejection = Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::read(&parts.headers))
     }
 }
 

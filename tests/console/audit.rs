@@ -2,6 +2,7 @@
 
 use crate::stage::{MAYA, PRIYA, Stage};
 use serde_json::{Value, json};
+use token_ledger_domain::Timestamp;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_shown_as_it_was() {
@@ -34,6 +35,27 @@ async fn a_token_is_shown_as_it_was() {
     browser.press("Back to now").await;
     browser.until("document.querySelector('#state').innerText === 'Now'").await;
     assert_eq!(browser.text(".state .facts .chip").await, "Positions");
+    // At the slider's ends it is there already, and is gone already.
+    let second = |seconds: i64| crate::support::at(seconds).as_micros();
+    let set = |micros| stage.test.clock.set(Timestamp::from_micros(micros));
+    set(second(8000) + 400_000);
+    let brief = stage.token("Policy", &["positions"]).await;
+    set(second(8100) + 600_000);
+    let brief = stage.test.token_path(&brief);
+    stage.test.admin.delete(&brief).await.expect(204);
+    stage.after(9000);
+    let id = brief.rsplit('/').next().expect("an id");
+    for (end, status) in [("min", "Active"), ("max", "Deleted")] {
+        browser.open(&format!("/console/tokens/{id}")).await;
+        let to = browser.script(&format!("return document.querySelector('#life').{end}")).await;
+        browser.set("#life", to.as_str().expect("an end")).await;
+        browser.press("Show").await;
+        browser.sees("As of").await;
+        assert_eq!(browser.text(".state .status").await, status);
+    }
+    // Its name is no page's.
+    assert_eq!(browser.count(".side [aria-current]").await, 1);
+    assert_eq!(browser.text(".side [aria-current]").await, "Access Token");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -81,15 +103,22 @@ async fn the_trail_is_filtered_and_exported() {
     browser.sees("created Badge printer").await;
     browser.until("!document.querySelector('#results').innerText.includes('refreshed')").await;
     assert_eq!(browser.path().await, "/console/audit?type=token.created");
-    // The bar of the first day leads to that day.
+    // The bar of the first day leads to that day, and the days after it are still there.
     browser.click(".histogram a[data-day='2026-03-01']").await;
     browser.sees_no("created Badge printer").await;
     browser.sees("created Payroll sync").await;
+    browser.click(".histogram a[data-day='2026-03-02']").await;
+    browser.sees("created Badge printer").await;
+    browser.sees_no("created Payroll sync").await;
     // Dragging over several days shows all of them.
     browser.open("/console/audit").await;
     let bar = |day: &str| format!(".histogram a[data-day='{day}'] .slot");
+    let marks = "document.querySelector('[data-brush]').addEventListener(\
+        'pointerup', () => { window.name = document.querySelectorAll('a.brushed').length })";
+    browser.script(marks).await;
     browser.drag(&bar("2026-02-28"), &bar("2026-03-01")).await;
     browser.until("location.search.includes('to=2026-03-02')").await;
+    browser.until("window.name === '2'").await;
     browser.sees("created Payroll sync").await;
     browser.sees_no("created Badge printer").await;
     browser.open("/console/audit?type=token.created&from=2026-03-01&to=2026-03-02").await;
@@ -129,11 +158,26 @@ async fn new_events_are_counted_quietly_and_shown_when_asked_for() {
     stage.token("Second", &["employees"]).await;
     browser.sees("2 new events").await;
     browser.sees_no("created First").await;
+    browser.sees("0 events in 30 days").await;
     browser.press("2 new events").await;
     browser.sees("created Second").await;
     browser.sees("created First").await;
+    browser.sees("2 events in 30 days").await;
     stage.token("Third", &["employees"]).await;
     browser.sees("1 new event").await;
+    // Pages that nobody sees hold none of the few connections that there are.
+    for _ in 0..7 {
+        browser.minimize().await;
+        browser.another_window().await;
+        browser.open("/console/audit").await;
+        browser.sees("created Third").await;
+    }
+    browser.minimize().await;
+    stage.token("Fourth", &["employees"]).await;
+    browser.restore().await;
+    browser.sees("1 new event").await;
+    browser.press("1 new event").await;
+    browser.sees("created Fourth").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -159,7 +203,11 @@ async fn denied_attempts_are_told_apart_from_what_was_recorded() {
     let browser = stage.browser(PRIYA).await;
     browser.open("/console/audit").await;
     browser.press("Denied attempts").await;
-    browser.sees("POST /v1/companies/{company_id}/tokens").await;
+    browser.sees("Create an access token").await;
+    browser.sees("over the API").await;
+    browser.sees("Not allowed").await;
     browser.sees("ledger.audit").await;
     assert_eq!(stage.test.app.head(stage.test.company).await.expect("a head"), before);
+    browser.press("Sign-ins").await;
+    browser.sees("Sign in with a one-time link").await;
 }

@@ -24,6 +24,7 @@ pub mod key {
     pub const SPACE: &str = " ";
     pub const DOWN: &str = "\u{E015}";
     pub const UP: &str = "\u{E013}";
+    pub const END: &str = "\u{E010}";
 }
 
 /// A browser with a profile of its own, at a service.
@@ -326,6 +327,49 @@ impl Browser {
         let params = json!({ "timezoneId": zone });
         let body = json!({"cmd": "Emulation.setTimezoneOverride", "params": params});
         self.ask("POST", "/goog/cdp/execute", &body).await.expect("a zone");
+    }
+
+    /// Opens another window, and looks at that from now on.
+    pub async fn another_window(&self) {
+        let window = self.ask("POST", "/window/new", &json!({"type": "window"})).await;
+        let window = window.expect("a window");
+        let body = json!({ "handle": window["handle"] });
+        self.ask("POST", "/window", &body).await.expect("the window");
+    }
+
+    /// Puts the window away, so that nobody sees its page.
+    pub async fn minimize(&self) {
+        self.ask("POST", "/window/minimize", &json!({})).await.expect("the window is put away");
+        self.until("document.hidden").await;
+    }
+
+    /// Brings the window back.
+    pub async fn restore(&self) {
+        let body = json!({"width": 1280, "height": 900});
+        self.ask("POST", "/window/rect", &body).await.expect("the window is back");
+        self.until("!document.hidden").await;
+    }
+
+    /// Cuts the browser off from the service, or connects it again.
+    pub async fn offline(&self, off: bool) {
+        let conditions = json!({"offline": off, "latency": 0, "throughput": -1});
+        let body = json!({ "network_conditions": conditions });
+        self.ask("POST", "/chromium/network_conditions", &body).await.expect("conditions");
+    }
+
+    /// What an element is called by what reads pages aloud.
+    pub async fn called(&self, css: &str) -> String {
+        let found =
+            self.elements("css selector", css).await.into_iter().next().expect("an element");
+        let label = self.ask("GET", &format!("/element/{found}/computedlabel"), &json!({})).await;
+        label.expect("a label").as_str().unwrap_or_default().to_owned()
+    }
+
+    /// The window is in front: what is focused looks like it.
+    pub async fn has_focus(&self) {
+        let params = json!({ "enabled": true });
+        let body = json!({"cmd": "Emulation.setFocusEmulationEnabled", "params": params});
+        self.ask("POST", "/goog/cdp/execute", &body).await.expect("focus");
     }
 
     /// Turns scripts off or on for the pages to come.

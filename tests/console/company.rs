@@ -161,9 +161,16 @@ async fn a_form_of_another_company_is_refused() {
     let stage = Stage::new().await;
     let (other, _) = stage.test.another_company("Globex").await;
     let browser = stage.browser(OLA).await;
-    browser.open("/console/tokens/new").await;
+    browser.open("/console/tokens").await;
+    browser.press("Create your first access token").await;
     browser.fill("#name", "Misplaced").await;
     browser.click("input[value=employees]").await;
+    // What can't be sent is said in the dialog, which keeps what was entered.
+    browser.offline(true).await;
+    browser.press("Create").await;
+    let alert = "document.querySelector('dialog[open] [role=alert]')";
+    browser.until(&format!("{alert}?.innerText.startsWith('The service can’t be reached.')")).await;
+    browser.offline(false).await;
     // In another window, the session goes on to the other company.
     let script = format!(
         "const done = arguments[arguments.length - 1]; \
@@ -173,6 +180,9 @@ async fn a_form_of_another_company_is_refused() {
     );
     assert_eq!(browser.async_script(&script).await, json!(200));
     browser.press("Create").await;
-    browser.sees("You have entered another company since this form was opened.").await;
+    let words = "You have entered another company since this form was opened.";
+    browser.until(&format!("{alert}?.innerText.startsWith('{words}')")).await;
+    browser.until("document.querySelector('dialog [name=name]').value === 'Misplaced'").await;
+    browser.until("document.querySelector('dialog [value=employees]').checked").await;
     assert_eq!(stage.test.count_events("token.created").await, 0);
 }

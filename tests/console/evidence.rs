@@ -100,7 +100,7 @@ async fn an_evidence_pack_is_downloaded_and_noted() {
     );
     browser.open("/console/audit").await;
     browser.press("Exports").await;
-    browser.sees("/console/tokens/{token_id}/evidence").await;
+    browser.sees("Download an evidence pack").await;
     browser.sees("Priya Nair").await;
 }
 

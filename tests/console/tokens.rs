@@ -42,7 +42,7 @@ async fn a_token_is_created_copied_refreshed_edited_and_deleted() {
     browser.until("document.querySelector('[data-copy]').textContent === 'Copied'").await;
     browser
         .until(
-            "[...document.querySelectorAll('[role=status]')].some(e => e.textContent === 'Copied')",
+            "[...document.querySelectorAll('dialog[open] [role=status]')].some(e => e.textContent === 'Copied')",
         )
         .await;
     assert_eq!(clipboard(&browser).await, first);
@@ -99,6 +99,20 @@ async fn leaving_without_copying_is_asked_about() {
     browser.keys(&[key::ESCAPE]).await;
     browser.sees("You have not copied the token").await;
     assert_eq!(secret(&browser).await, shown);
+    // Once it is copied, that is no longer said; where it can't be, it is said how.
+    browser
+        .script(
+            "navigator.clipboard.writeText = () => Promise.reject(); \
+            document.execCommand = () => false",
+        )
+        .await;
+    browser.press("Copy token").await;
+    browser
+        .until("document.querySelector('dialog[open] [data-told]')?.innerText.includes('by hand')")
+        .await;
+    browser.script("document.execCommand = () => true").await;
+    browser.press("Copy token").await;
+    browser.sees_no("You have not copied the token").await;
     browser.press("Done").await;
     browser.sees("Forgotten").await;
     assert_eq!(browser.count("[data-secret]").await, 0);
@@ -278,6 +292,7 @@ async fn by_keyboard_alone() {
     let stage = Stage::new().await;
     stage.token("Payroll sync", &["positions"]).await;
     let browser = stage.browser(MAYA).await;
+    browser.open("/console/members").await;
     browser.open("/console/tokens").await;
     browser.tab_to("Create access token").await;
     browser.keys(&[key::ENTER]).await;
@@ -313,6 +328,10 @@ async fn by_keyboard_alone() {
     browser.until("document.activeElement.innerText === 'Refresh Token'").await;
     browser.keys(&[key::UP, key::ENTER]).await;
     browser.sees("It can’t be undone").await;
+    assert_eq!(browser.called("dialog").await, "Delete token");
+    // Enter once more does nothing: it begins at its heading.
+    browser.until("document.activeElement.matches('dialog h1')").await;
+    browser.keys(&[key::ENTER]).await;
     browser.keys(&[key::ESCAPE]).await;
     browser
         .until(
@@ -321,6 +340,16 @@ async fn by_keyboard_alone() {
         .await;
     assert_eq!(browser.path().await, "/console/tokens");
     assert_eq!(browser.focused().await, "Actions for Payroll sync");
+    assert_eq!(stage.found("Payroll").await["status"], "active");
+    browser.keys(&[key::END]).await;
+    browser.until("document.querySelector('.menu[open]')").await;
+    browser.until("document.activeElement.innerText === 'Delete'").await;
+    browser.keys(&[key::TAB]).await;
+    browser.until("!document.querySelector('.menu[open]')").await;
+    // The dialogs that were left are no steps on the way back.
+    browser.back().await;
+    browser.until("location.pathname !== '/console/tokens'").await;
+    assert_eq!(browser.text("h1").await, "Members");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,11 @@
 //! What is kept beside the ledger, not in it: refusals, sign-ins, exports.
 
 use crate::app::{App, AppError, Caller};
+use crate::console::deeds;
 use crate::console::desk::Desk;
 use crate::console::error::Shown;
 use crate::console::page::{Page, Way};
-use crate::console::paths::AUDIT;
+use crate::console::paths::{AUDIT, HOME};
 use crate::console::render::time;
 use crate::console::render::words::count;
 use crate::console::sent::{Query, Sent, address};
@@ -93,12 +94,13 @@ async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown
         @if listed.items.is_empty() {
             div .empty { p { (side.nothing) } }
         } @else {
-            table .rows {
+            table .rows .flat {
                 caption .sr { (side.title) }
                 thead {
                     tr {
                         th scope="col" { "When" } th scope="col" { "Who" } th scope="col" { "What" }
-                        th scope="col" { "From" } th scope="col" { "Answer" }
+                        th scope="col" { "From" }
+                        @if side.kind == AttemptKind::Denied { th scope="col" { "Answer" } }
                     }
                 }
                 tbody { @for attempt in &listed.items { (row(attempt, &names)) } }
@@ -136,14 +138,39 @@ fn row(attempt: &Attempt, names: &HashMap<Uuid, String>) -> Markup {
         tr {
             th scope="row" { (time::stamp(attempt.at)) }
             td data-label="Who" { (who(attempt.actor, names)) }
-            td data-label="What" { code { (attempt.method) " " (attempt.route) } }
+            td data-label="What" { (what(attempt)) }
             td data-label="From" { (attempt.ip.as_deref().unwrap_or("An unknown address")) }
-            td data-label="Answer" {
-                @match &attempt.problem {
-                    Some(problem) => a href=(problem) { (attempt.status) },
-                    None => (attempt.status),
-                }
-            }
+            @if attempt.kind == AttemptKind::Denied { td data-label="Answer" { (answer(attempt)) } }
+        }
+    }
+}
+
+/// What was asked for; hover or focus shows the exact route.
+fn what(attempt: &Attempt) -> Markup {
+    let route = format!("{} {}", attempt.method, attempt.route);
+    let way = if attempt.route.starts_with(HOME) { "in the console" } else { "over the API" };
+    html! {
+        @match deeds::words(&attempt.method, &attempt.route) {
+            Some(words) => { (words) span .sub { span data-exact=(route) tabindex="0" { (way) } } },
+            None => code { (route) },
+        }
+    }
+}
+
+/// Why it was refused.
+fn answer(attempt: &Attempt) -> Markup {
+    let status = attempt.status.to_string();
+    let words = match attempt.status {
+        401 => "No valid credential",
+        403 => "Not allowed",
+        404 => "Not theirs to see",
+        429 => "Slowed down",
+        _ => &status,
+    };
+    html! {
+        @match &attempt.problem {
+            Some(problem) => a href=(problem) title=(status) { (words) },
+            None => (words),
         }
     }
 }

@@ -1,6 +1,7 @@
 //! The audit trail: what happened, by whom, to what, when.
 
 pub mod beside;
+mod days;
 pub mod event;
 pub mod export;
 pub mod live;

@@ -1,6 +1,7 @@
 //! The page of the audit trail.
 
 use super::beside::tabs;
+use super::days::{DAY_SECONDS, DAYS, last_day};
 use super::{Asked, FILTERS, asked, with_filters};
 use crate::app::audit::{AuditFilter, AuditPage};
 use crate::app::view::EventView;
@@ -12,7 +13,7 @@ use crate::console::paths::AUDIT;
 use crate::console::render::events::{self, Telling};
 use crate::console::render::histogram::{Day, histogram};
 use crate::console::render::icons;
-use crate::console::render::time::{self, midnight};
+use crate::console::render::time;
 use crate::console::render::words::{count, event_type};
 use crate::console::sent::{Query, Sent, address};
 use crate::http::Service;
@@ -24,9 +25,6 @@ use token_ledger_domain::event::EVENT_TYPES;
 
 /// Events on a page.
 const PAGE: usize = 50;
-/// Days that the chart shows.
-const DAYS: i64 = 30;
-const DAY_SECONDS: i64 = 86_400;
 /// The steps to a page about the audit trail.
 pub const HEADINGS: [(&str, &str); 3] =
     [("token", "Tokens"), ("key", "API keys"), ("company", "The company")];
@@ -145,7 +143,7 @@ fn pager(sent: &Sent, next: Option<u64>) -> Markup {
     }
 }
 
-/// Activity by day, over the month that ends with what the filters show.
+/// Activity by day, over a month around what the filters show.
 async fn chart(
     service: &Service,
     desk: &Desk,
@@ -153,8 +151,7 @@ async fn chart(
     sent: &Sent,
 ) -> Result<Markup, Trouble> {
     let AuditFilter { from, to, .. } = asked.filter;
-    let just_before = |end: Timestamp| Timestamp::from_micros(end.as_micros() - 1);
-    let last = midnight(to.map_or(desk.now, just_before).min(desk.now));
+    let last = last_day(&asked.filter, desk.now);
     let first = last.plus_seconds(-(DAYS - 1) * DAY_SECONDS);
     let month = AuditFilter {
         from: Some(first),

@@ -29,7 +29,7 @@ pub fn histogram(days: &[Day], link: impl Fn(Timestamp) -> String) -> Markup {
     let width = days.len() * STEP;
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return html! {} };
     html! {
-        figure .histogram {
+        figure #days .histogram {
             figcaption { (count(total, "event")) " in " (days.len()) " days" }
             svg viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none" role="group"
                 aria-label="Events by day" data-brush[true] {

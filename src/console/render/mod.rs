@@ -1,5 +1,6 @@
 //! Rendering: plain functions from what the application answers to HTML.
 
+pub mod agent;
 pub mod events;
 pub mod forms;
 pub mod histogram;

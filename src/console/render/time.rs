@@ -147,13 +147,13 @@ pub fn labelled(time: Timestamp, words: &str) -> Markup {
 /// An instant to the second; the script puts it into the viewer's zone.
 pub fn stamp(time: Timestamp) -> Markup {
     let exact = exact(time);
-    html! { time datetime=(time) data-local="full" title=(exact) { (exact) } }
+    html! { time datetime=(time) data-local="full" data-exact=(exact) tabindex="0" { (exact) } }
 }
 
 /// The time of day; the day stands above it.
 pub fn time_of_day(time: Timestamp) -> Markup {
     html! {
-        time datetime=(time) data-local="clock" data-exact=(exact(time)) { (clock(time)) }
+        time datetime=(time) data-local="clock" data-exact=(exact(time)) tabindex="0" { (clock(time)) }
     }
 }
 
@@ -205,6 +205,16 @@ mod tests {
         assert_eq!(parse_field("2026-03-03"), Some(midnight(time)));
         for text in ["", "yesterday", "2026-13-01", "2026-03-03T25:00"] {
             assert_eq!(parse_field(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_keyboard_reaches_every_exact_time() {
+        let time = at("2026-03-03T14:05:09Z");
+        for html in [stamp(time), time_of_day(time), ago(time, time)] {
+            let html = html.into_string();
+            let exact = "data-exact=\"3 March 2026, 14:05:09 UTC\" tabindex=\"0\"";
+            assert!(html.contains(exact), "{html}");
         }
     }
 

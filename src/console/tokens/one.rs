@@ -217,7 +217,11 @@ fn no_past(desk: &Desk, sent: &Sent) -> Option<String> {
 /// The question for another time, with a slider over the token's life.
 fn as_it_was(desk: &Desk, token: &TokenView, sent: &Sent) -> Markup {
     let at = sent.time("at").unwrap_or(desk.now);
-    let end = token.deleted_at.unwrap_or(desk.now);
+    // A slider moves by whole seconds: the first is that in which the token was there, the last
+    // that in which it was gone.
+    let since_epoch = |time| time::seconds_between(Timestamp::from_micros(0), time);
+    let born = since_epoch(token.created_at);
+    let end = token.deleted_at.map_or(desk.now.as_seconds().max(born), since_epoch);
     html! {
         form .then-form method="get" action=(path(token, "")) {
             div .field {
@@ -229,7 +233,7 @@ fn as_it_was(desk: &Desk, token: &TokenView, sent: &Sent) -> Markup {
             }
             div .field .life data-life[true] hidden {
                 label for="life" { "From its creation until " @if token.deleted_at.is_some() { "its end" } @else { "now" } }
-                input #life type="range" min=(token.created_at.as_seconds()) max=(end.as_seconds())
+                input #life type="range" min=(born) max=(end)
                     value=(at.as_seconds());
             }
             button type="submit" { "Show" }
