@@ -280,18 +280,18 @@ async fn a_client_is_named_that_wanted_somebody_elses_token() {
     let form = "application/x-www-form-urlencoded";
     let body = json!({"name": "HR portal", "scopes": ["positions"]});
     let client = test.admin.post(&test.path("/clients")).json(&body).await.expect(201).body;
-    let text = |field: &str| client[field].as_str().expect(field).to_owned();
+    let value_of = |field: &str| client[field].as_str().expect(field).to_owned();
     let token = test.token("by hand").await;
     let body = format!(
         "token={}&client_id={}&client_secret={}",
         token["token"].as_str().expect("a secret"),
-        text("client_id"),
-        text("client_secret")
+        value_of("client_id"),
+        value_of("client_secret")
     );
     for (path, status) in [("/revoke", 403), ("/oauth/revoke", 400)] {
         test.nobody.post(path).text(form, &body).await.expect(status);
         let found = records(&test.auditor, &test.path("/audit/denials")).await;
-        assert_eq!(found[0]["actor"], json!({"type": "client", "id": text("client_id")}));
+        assert_eq!(found[0]["actor"], json!({"type": "client", "id": value_of("client_id")}));
         assert_eq!(found[0]["action"]["route"], path);
         assert_eq!(found[0]["action"]["status"], status);
     }

@@ -198,14 +198,23 @@ impl Caller {
 
     /// All events of the company's ledger.
     pub async fn events(&self) -> Vec<Value> {
+        self.events_if_known().await.expect("the audit trail has caught up")
+    }
+
+    /// All events of the company's ledger; none while the audit trail has not caught up with it.
+    pub async fn events_if_known(&self) -> Option<Vec<Value>> {
         let mut events = Vec::new();
         let mut cursor = String::new();
         loop {
             let path = self.path(&format!("/audit/events?order=asc&limit=1000{cursor}"));
             let request = self.request(Method::GET, &path, &self.company.audit_key);
-            let mut page = Self::send(request).await.expect(200);
+            let answer = Self::send(request).await;
+            if answer.status == 503 {
+                return None;
+            }
+            let mut page = answer.expect(200);
             events.append(page.body["items"].as_array_mut().expect("a list"));
-            let Some(next) = page.body["next_cursor"].as_str() else { return events };
+            let Some(next) = page.body["next_cursor"].as_str() else { return Some(events) };
             cursor = format!("&cursor={next}");
         }
     }
