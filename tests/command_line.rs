@@ -6,6 +6,7 @@ use process::{Company, Place, Serving, ended, get, post};
 use serde_json::{Value, json};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
+use std::path::Path;
 use std::process::Command;
 
 /// A user who owns nothing.
@@ -279,9 +280,12 @@ fn a_ledger_is_read_where_nothing_may_be_written() {
     let program = place.file("program");
     std::fs::copy(env!("CARGO_BIN_EXE_token-ledger"), &program).unwrap();
     let folder = program.parent().unwrap();
-    let allow = |mode| {
-        std::fs::set_permissions(folder, std::fs::Permissions::from_mode(mode)).unwrap();
+    let allow_in = |place: &Path, mode| {
+        std::fs::set_permissions(place, std::fs::Permissions::from_mode(mode)).unwrap();
     };
+    let allow = |mode| allow_in(folder, mode);
+    // Whoever made it may read it, but the others may not yet.
+    allow_in(&place.ledger(), 0o444);
     let run = |args: &[&str]| {
         let mut command = Command::new(&program);
         command.env_clear().current_dir(folder).args(args);
