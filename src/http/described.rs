@@ -68,7 +68,7 @@ fn vocabulary(catalogue: &Catalogue) -> Vec<(&'static str, Value)> {
         ("OptionalName", json!({"maxLength": 100, "pattern": NAME_OR_NOTHING})),
         ("Reason", json!({"maxLength": 500, "pattern": TEXT})),
         ("RequiredReason", json!({"minLength": 1, "maxLength": 500, "pattern": SOME_TEXT})),
-        ("EmailAddress", json!({"maxLength": 254, "format": "idn-email", "pattern": EMAIL})),
+        ("EmailAddress", json!({"maxLength": 254, "pattern": EMAIL})),
         ("AnyScope", json!({"minLength": 1, "maxLength": 100, "pattern": SCOPE})),
     ]
 }

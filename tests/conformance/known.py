@@ -40,6 +40,8 @@ def before_call(context, case, kwargs):
         say_once(operation, query, body)
     else:
         stay_below_the_platform(body)
+        if (case.path_parameters or {}).get("company_id") != COMPANY:
+            stay_within_any_policy(body)
 
 
 def ask_for_what_there_is(query, headers):
@@ -79,7 +81,7 @@ def prove_once(query, body):
         # It may ask for no more than is its own.
         for name in ["scope", "scopes"]:
             if name in place:
-                place[name] = "employees"
+                place[name] = ["employees"] if isinstance(place[name], list) else "employees"
 
 
 def say_once(operation, query, body):
@@ -94,6 +96,12 @@ def say_once(operation, query, body):
         if not query.get(name) and not body.get(name):
             body.pop(name, None)
             query[name] = value
+
+
+def stay_within_any_policy(body):
+    # What this company's policy is, another request has just decided.
+    for name in ["grace_period_seconds", "expires_in_seconds"]:
+        body.pop(name, None)
 
 
 def stay_below_the_platform(body):
