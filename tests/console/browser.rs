@@ -9,6 +9,8 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// Drivers that are started until one finds a port.
+const DRIVERS: usize = 5;
 /// How long something may take to appear.
 const PATIENCE: Duration = Duration::from_secs(15);
 /// How often it is looked for.
@@ -437,8 +439,13 @@ impl Drop for Browser {
     }
 }
 
-/// A driver of its own on a free port, and where it listens.
+/// A driver of its own on a free port, and where it listens. It takes a port that is free on one
+/// kind of address and ends where another process has it on the other kind: then there is another.
 fn driver() -> (Child, String) {
+    (0..DRIVERS).find_map(|_| started_driver()).expect("a driver that finds a port")
+}
+
+fn started_driver() -> Option<(Child, String)> {
     let mut driver = Command::new("chromedriver")
         .arg("--port=0")
         .stdout(Stdio::piped())
@@ -446,13 +453,16 @@ fn driver() -> (Child, String) {
         .spawn()
         .expect("chromedriver is installed; scripts/test installs it");
     let mut lines = BufReader::new(driver.stdout.take().expect("its output")).lines();
-    let port = loop {
-        let line = lines.next().expect("a port").expect("a line");
-        if let Some((_, port)) = line.split_once("successfully on port ") {
-            break port.trim_end_matches('.').to_owned();
-        }
+    let port = lines.by_ref().find_map(|line| {
+        let line = line.expect("a line");
+        let (_, port) = line.split_once("successfully on port ")?;
+        Some(port.trim_end_matches('.').to_owned())
+    });
+    let Some(port) = port else {
+        driver.wait().expect("it has ended");
+        return None;
     };
     // What it says from here on is read, so that it is never stopped by a full pipe.
     std::thread::spawn(move || lines.for_each(drop));
-    (driver, format!("http://127.0.0.1:{port}"))
+    Some((driver, format!("http://127.0.0.1:{port}")))
 }
