@@ -542,7 +542,7 @@ impl VerificationIndex {
         self.following.settled(company);
     }
 
-    /// Whether this process is about to take over what brings the company's ledger there.
+    /// Whether this process is about to take over what brings the company's ledger just there.
     pub fn is_committing(&self, company: CompanyId, position: u64) -> bool {
         self.following.is_committing(company, position)
     }

@@ -70,7 +70,7 @@ impl Following {
     }
 
     pub fn is_committing(&self, company: CompanyId, position: u64) -> bool {
-        self.committing.lock().get(&company).is_some_and(|last| position <= *last)
+        self.committing.lock().get(&company) == Some(&position)
     }
 
     /// Whatever was read before a tombstone was laid has been taken over once the round after it has

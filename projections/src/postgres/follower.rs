@@ -404,6 +404,14 @@ mod tests {
     }
 
     #[test]
+    fn what_another_process_committed_just_before_is_followed_at_once() {
+        let (index, mut news) = (VerificationIndex::new(), News::default());
+        index.committing(COMPANY, 7);
+        news.take(advanced(6, KEYS), &index);
+        assert_eq!(news.due().expect("another's").advanced[&COMPANY], (6, KEYS));
+    }
+
+    #[test]
     fn no_ledger_is_followed_past_what_this_process_commits_without_it() {
         let (index, mut news) = (VerificationIndex::new(), News::default());
         index.committing(COMPANY, 7);
