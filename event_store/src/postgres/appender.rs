@@ -6,6 +6,7 @@
 
 use super::InlineProjections;
 use super::append::{self, Setback};
+use super::at_once::{self, AtOnce, LeftHeads};
 use super::database::{Database, RecordedTime, connect};
 use super::errors::failed;
 use super::lent::{in_time, ping};
@@ -60,6 +61,7 @@ pub(super) struct Lane {
     changes: watch::Sender<u64>,
     recorded_time: RecordedTime,
     one_company: bool,
+    heads: Arc<LeftHeads>,
 }
 
 /// How far these commits have brought their ledgers.
@@ -71,7 +73,12 @@ fn reached(commits: &[&Commit], answers: &[Answer]) -> Vec<(CompanyId, u64)> {
 }
 
 impl Lane {
-    pub fn new(database: &Database, inline: Box<dyn InlineProjections>, queue: Arc<Queue>) -> Self {
+    pub fn new(
+        database: &Database,
+        inline: Box<dyn InlineProjections>,
+        queue: Arc<Queue>,
+        heads: Arc<LeftHeads>,
+    ) -> Self {
         Self {
             options: database.options().clone(),
             connection: None,
@@ -81,6 +88,7 @@ impl Lane {
             changes: database.news().clone(),
             recorded_time: database.recorded_time(),
             one_company: database.is_sharded(),
+            heads,
         }
     }
 
@@ -194,9 +202,35 @@ impl Lane {
                     self.inline.recovered(&reached(commits, answers)).await;
                 }
             }
-            Err(_) => self.inline.rolled_back(),
+            Err(_) => {
+                self.inline.rolled_back();
+                commits.iter().for_each(|commit| self.heads.lose(commit.company));
+            }
         }
         outcome
+    }
+
+    /// Appends new tokens where the head was left; `None` when they have to be placed under its
+    /// lock, and nothing has happened.
+    async fn at_once(
+        &mut self,
+        connection: &mut PgConnection,
+        commits: &[&Commit],
+    ) -> Result<Option<Vec<Answer>>, Setback> {
+        let Some(plan) = AtOnce::place(&self.heads, commits, self.recorded_time) else {
+            return Ok(None);
+        };
+        let mut arguments = plan.arguments()?;
+        if let Some(insertions) = self.inline.insert(plan.appended(), &mut arguments)?
+            && at_once::append(connection, arguments, &insertions).await?
+        {
+            let (head, answers) = plan.done();
+            self.heads.leave(head);
+            return Ok(Some(answers));
+        }
+        self.inline.rolled_back();
+        commits.iter().for_each(|commit| self.heads.lose(commit.company));
+        Ok(None)
     }
 
     /// Appends every commit whose conditions hold, projections included, and tells the others why
@@ -208,6 +242,13 @@ impl Lane {
         doubtful: bool,
     ) -> BoxFuture<'a, Result<Vec<Answer>, Setback>> {
         Box::pin(async move {
+            // Where companies live on several servers, rows can't be inserted that way.
+            if !doubtful
+                && !self.one_company
+                && let Some(answers) = self.at_once(connection, commits).await?
+            {
+                return Ok(answers);
+            }
             let companies = commits.iter().map(|commit| commit.company).collect();
             let (heads, now) = append::begin(connection, &companies).await?;
             let mut known = Known {
@@ -226,6 +267,7 @@ impl Lane {
             append::write(connection, &placed).await?;
             self.inline.project(connection, &placed.appended).await?;
             append::commit(connection, &known, &placed).await?;
+            known.heads.into_values().for_each(|head| self.heads.leave(head));
             Ok(answers)
         })
     }

@@ -23,7 +23,7 @@ use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
 /// The channel.
-const CHANNEL: &str = "token_ledger";
+pub(super) const CHANNEL: &str = "token_ledger";
 /// How long a payload may be, in bytes: PostgreSQL takes less than 8000.
 const MAX_PAYLOAD: usize = 7900;
 /// How often a nonce is sent.
@@ -150,6 +150,15 @@ impl Told {
     }
 }
 
+/// What tells all processes how far a ledger has come.
+pub(super) fn advanced(company: CompanyId, position: u64, kinds: Kinds) -> String {
+    format!("at{}", item(company, position, kinds))
+}
+
+fn item(company: CompanyId, position: u64, kinds: Kinds) -> String {
+    format!(" {}:{position}:{kinds}", company.0)
+}
+
 /// The statements that tell all processes how far these ledgers have come.
 pub(super) fn tell(advanced: &[(CompanyId, u64, Kinds)]) -> String {
     let mut statements = String::new();
@@ -162,7 +171,7 @@ pub(super) fn tell(advanced: &[(CompanyId, u64, Kinds)]) -> String {
         }
     };
     for (company, position, kinds) in advanced {
-        let item = format!(" {}:{position}:{kinds}", company.0);
+        let item = item(*company, *position, *kinds);
         if payload.len() + item.len() > MAX_PAYLOAD {
             send(&mut payload);
         }

@@ -2,6 +2,7 @@
 
 mod append;
 mod appender;
+mod at_once;
 mod database;
 mod errors;
 mod lent;
@@ -15,6 +16,7 @@ mod store;
 
 pub use crate::record::Appended;
 pub use crate::store::Access;
+pub use at_once::Insertion;
 pub use database::{Config, Database, RecordedTime};
 pub use errors::failed;
 pub use lent::{Lent, in_time};
@@ -27,6 +29,7 @@ pub use store::PgStore;
 use crate::error::StoreError;
 use async_trait::async_trait;
 use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
 use token_ledger_domain::CompanyId;
 
 /// Read models that are written in the append transaction.
@@ -42,6 +45,18 @@ pub trait InlineProjections: Send {
         transaction: &mut PgConnection,
         events: &[Appended],
     ) -> Result<(), StoreError>;
+
+    /// How the rows are inserted that these events lead to, where all are new ones: the columns are
+    /// added to the parameters of the statement that inserts the events, too. `None` where a row
+    /// has to be read or changed.
+    ///
+    /// # Errors
+    /// When a row can't be sent or an event doesn't fit its row; the commit fails then.
+    fn insert(
+        &mut self,
+        events: &[Appended],
+        arguments: &mut PgArguments,
+    ) -> Result<Option<Vec<&'static Insertion>>, StoreError>;
 
     /// The transaction is durable; its callers have not been answered yet.
     fn committed(&mut self);
@@ -62,6 +77,14 @@ pub struct NoProjections;
 impl InlineProjections for NoProjections {
     async fn project(&mut self, _: &mut PgConnection, _: &[Appended]) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        _: &[Appended],
+        _: &mut PgArguments,
+    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+        Ok(Some(Vec::new()))
     }
 
     fn committed(&mut self) {}

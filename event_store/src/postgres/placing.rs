@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 /// How long ago a decision may have been made, by the database's clock, for its time to be the
 /// event's, in seconds. Decisions are made by a clock that follows the database's.
-const MAX_DECISION_AGE_SECONDS: i64 = 2;
+pub(super) const MAX_DECISION_AGE_SECONDS: i64 = 2;
 
 /// The last event of a stream.
 #[derive(Clone, Copy, Debug)]

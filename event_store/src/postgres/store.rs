@@ -1,6 +1,7 @@
 //! The store.
 
 use super::appender::Lane;
+use super::at_once::LeftHeads;
 use super::database::Database;
 use super::lent::in_time;
 use super::queue::{Queue, Waiting};
@@ -36,9 +37,9 @@ impl PgStore {
         let queue = Arc::new(Queue::default());
         let count = if database.is_sharded() { SHARDED_LANES } else { LANES };
         let lanes = if database.is_writable() { count } else { 0 };
-        let lanes = (0..lanes)
-            .map(|_| tokio::spawn(Lane::new(&database, inline(), Arc::clone(&queue)).run()))
-            .collect();
+        let heads = Arc::new(LeftHeads::default());
+        let lane = || Lane::new(&database, inline(), Arc::clone(&queue), Arc::clone(&heads));
+        let lanes = (0..lanes).map(|_| tokio::spawn(lane().run())).collect();
         Self { database, queue, lanes: Mutex::new(lanes) }
     }
 

@@ -9,12 +9,13 @@ use crate::tokens::Tokens;
 use crate::touched::Touched;
 use async_trait::async_trait;
 use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_domain::event::AggregateType;
-use token_ledger_event_store::postgres::InlineProjections;
+use token_ledger_event_store::postgres::{InlineProjections, Insertion};
 use token_ledger_event_store::{Appended, StoreError};
 
 /// How long the follower may take for what had been committed before it was known to be.
@@ -46,6 +47,18 @@ impl Inline {
     pub fn new(index: Arc<VerificationIndex>) -> Self {
         Self { index, ..Self::default() }
     }
+
+    /// These are about to be committed.
+    fn note(&mut self, events: &[Appended]) {
+        for event in events {
+            let position = event.position;
+            let (_, last) = self.appended.entry(event.company).or_insert((position, position));
+            *last = position;
+        }
+        for (company, (_, last)) in &self.appended {
+            self.index.committing(*company, *last);
+        }
+    }
 }
 
 #[async_trait]
@@ -55,14 +68,7 @@ impl InlineProjections for Inline {
         transaction: &mut PgConnection,
         events: &[Appended],
     ) -> Result<(), StoreError> {
-        for event in events {
-            let position = event.position;
-            let (_, last) = self.appended.entry(event.company).or_insert((position, position));
-            *last = position;
-        }
-        for (company, (_, last)) in &self.appended {
-            self.index.committing(*company, *last);
-        }
+        self.note(events);
         let about = |kind| events.iter().any(|event| event.stream.kind == kind);
         if about(AggregateType::Token) {
             self.tokens.apply_all(transaction, events).await?;
@@ -81,6 +87,19 @@ impl InlineProjections for Inline {
             self.clients.write_all(transaction).await?;
         }
         Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        events: &[Appended],
+        arguments: &mut PgArguments,
+    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+        if events.iter().any(|event| event.stream.kind != AggregateType::Token) {
+            return Ok(None);
+        }
+        self.note(events);
+        let insertion = self.tokens.insert_all(events, arguments)?;
+        Ok(insertion.map(|insertion| vec![insertion]))
     }
 
     fn committed(&mut self) {

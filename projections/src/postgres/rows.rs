@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::LazyLock;
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::postgres::failed;
+use token_ledger_event_store::postgres::{Insertion, failed};
 use token_ledger_event_store::{Appended, StoreError};
 use uuid::Uuid;
 
@@ -19,7 +19,9 @@ use uuid::Uuid;
 pub struct BulkStatements {
     /// Reads rows by company and key.
     pub read: String,
-    /// Inserts rows where there are none.
+    /// How rows are inserted where there are none.
+    pub insertion: Insertion,
+    /// The statement that does it.
     pub insert: String,
     /// Puts rows in place of whatever is there.
     pub put: String,
@@ -33,13 +35,9 @@ impl BulkStatements {
         let list = P::COLUMNS.join(", ");
         let key_kind = P::COLUMNS.iter().zip(P::KINDS).find(|(column, _)| **column == key);
         let key_type = array(key_kind.map_or(Kind::Uuid, |(_, kind)| *kind));
-        let places: Vec<String> = P::KINDS
-            .iter()
-            .enumerate()
-            .map(|(index, kind)| format!("${}::{}", index + 1, array(*kind)))
-            .collect();
-        let insert =
-            format!("INSERT INTO {table} ({list}) SELECT * FROM unnest({})", places.join(", "));
+        let types = P::KINDS.iter().map(|kind| array(*kind)).collect();
+        let insertion = Insertion::new(table, P::COLUMNS, types);
+        let insert = insertion.statement();
         Self {
             // Row by row, however little the planner knows of the tables.
             read: format!(
@@ -48,6 +46,7 @@ impl BulkStatements {
                  AND company_id = wanted.company AND {key} = wanted.key LIMIT 1) AS found"
             ),
             put: format!("{insert} {}", Statements::on_conflict(key, P::COLUMNS)),
+            insertion,
             insert,
             remove: format!(
                 "DELETE FROM {table} WHERE company_id = ANY($1) AND (company_id, {key}) IN \
@@ -111,10 +110,11 @@ impl<'r> Values<'r> {
     }
 }
 
-/// The columns of these rows, as parameters.
-fn columns<'r, P: Table>(
+/// Adds the columns of these rows to the parameters.
+fn add_columns<'r, P: Table>(
     rows: impl Iterator<Item = &'r P::Row>,
-) -> Result<PgArguments, StoreError> {
+    arguments: &mut PgArguments,
+) -> Result<(), StoreError> {
     let mut columns: Vec<Values<'r>> = P::KINDS.iter().map(|kind| Values::new(*kind)).collect();
     let mut fits = true;
     for row in rows {
@@ -127,10 +127,15 @@ fn columns<'r, P: Table>(
     if !fits {
         return Err(StoreError::Rejected(format!("{}: a value is not of its column", P::TABLE)));
     }
+    columns.into_iter().try_for_each(|column| column.add_to(arguments))
+}
+
+/// The columns of these rows, as parameters.
+fn columns<'r, P: Table>(
+    rows: impl Iterator<Item = &'r P::Row>,
+) -> Result<PgArguments, StoreError> {
     let mut arguments = PgArguments::default();
-    for column in columns {
-        column.add_to(&mut arguments)?;
-    }
+    add_columns::<P>(rows, &mut arguments)?;
     Ok(arguments)
 }
 
@@ -268,6 +273,26 @@ impl<P: PgTable> Touched<P> {
             self.take(event, |_, _| Ok(None))?;
         }
         Ok(())
+    }
+
+    /// Applies events that begin rows, and adds the columns of these to the parameters of a
+    /// statement; `None` where a row would have to be read.
+    ///
+    /// # Errors
+    /// When an event doesn't fit its row.
+    pub(super) fn insert_all(
+        &mut self,
+        events: &[Appended],
+        arguments: &mut PgArguments,
+    ) -> Result<Option<&'static Insertion>, StoreError> {
+        if !self.wanted(events).is_empty() {
+            return Ok(None);
+        }
+        for event in events {
+            self.take(event, |_, _| Ok(None))?;
+        }
+        add_columns::<P>(self.rows(), arguments)?;
+        Ok(Some(&P::bulk().insertion))
     }
 
     /// Writes all rows: with one statement for the new ones, one for the others and one for those
