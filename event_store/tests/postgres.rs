@@ -7,20 +7,22 @@ use async_trait::async_trait;
 use contract::evidence::assert_refused;
 use contract::given::{
     COMPANY, Given, append, append_one, changed, commit, created, in_time, new_token, read_all,
-    side_by_side, sound_ledger, sound_ledgers, token,
+    register, side_by_side, sound_ledger, sound_ledgers, token,
 };
 use contract::{Fixture, REFUSED_BY_PROJECTION, REFUSED_BY_STATEMENT};
 use cqrs_es::EventStore;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore};
 use futures::TryStreamExt;
+use sqlx::postgres::PgArguments;
 use sqlx::{Connection, Executor, PgConnection};
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use token_ledger_domain::token::{Token, TokenEvent};
 use token_ledger_domain::{CompanyId, LedgerEvent};
 use token_ledger_event_store::postgres::{
-    Access, Appended, Change, Config, Database, InlineProjections, NoProjections,
+    Access, Appended, Change, Config, Database, InlineProjections, Insertion, NoProjections,
     PgEventRepository, PgStore, RecordedTime,
 };
 use token_ledger_event_store::{AppendError, Clock, Context, Store, StoreError, SystemClock};
@@ -152,11 +154,47 @@ impl InlineProjections for Refusing {
         _: &mut PgConnection,
         events: &[Appended],
     ) -> Result<(), StoreError> {
-        let refused = events.iter().any(|appended| {
-            matches!(&appended.event, LedgerEvent::Token(TokenEvent::Created { name, .. })
-                if name.as_str() == REFUSED_BY_PROJECTION)
-        });
-        if refused { Err(StoreError::Rejected("refused".to_owned())) } else { Ok(()) }
+        refuse(events)
+    }
+
+    fn insert(
+        &mut self,
+        events: &[Appended],
+        _: &mut PgArguments,
+    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+        refuse(events).map(|()| Some(Vec::new()))
+    }
+
+    fn committed(&mut self) {}
+
+    fn rolled_back(&mut self) {}
+}
+
+fn refuse(events: &[Appended]) -> Result<(), StoreError> {
+    let refused = events.iter().any(|appended| {
+        matches!(&appended.event, LedgerEvent::Token(TokenEvent::Created { name, .. })
+            if name.as_str() == REFUSED_BY_PROJECTION)
+    });
+    if refused { Err(StoreError::Rejected("refused".to_owned())) } else { Ok(()) }
+}
+
+/// Counts the transactions in which it was asked to write by itself.
+#[derive(Clone, Default)]
+struct Counting(Arc<AtomicUsize>);
+
+#[async_trait]
+impl InlineProjections for Counting {
+    async fn project(&mut self, _: &mut PgConnection, _: &[Appended]) -> Result<(), StoreError> {
+        self.0.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        _: &[Appended],
+        _: &mut PgArguments,
+    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+        Ok(Some(Vec::new()))
     }
 
     fn committed(&mut self) {}
@@ -385,6 +423,40 @@ async fn processes_on_one_database_keep_one_order() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_tokens_take_one_statement_where_nobody_else_has_moved_the_head() {
+    let given = Given::a(PgFixture::fresh().await);
+    let counting = Counting::default();
+    let database = Database::connect(service(&given.fixture.place)).await.expect("a ledger");
+    let one = PgStore::new(database, || Box::new(counting.clone()));
+    let transactions = || counting.0.load(Ordering::SeqCst);
+    let begin = |name: &str| commit(COMPANY, new_token(), 0, [created(name)]);
+
+    append(&one, begin("where the head is has to be asked for")).await;
+    assert_eq!(transactions(), 1);
+    let token = new_token();
+    append(&one, commit(COMPANY, token, 0, [created("it is known")])).await;
+    assert_eq!(append(&one, begin("still")).await.position, 3);
+    assert_eq!(transactions(), 1);
+
+    let again = append_one(&one, commit(COMPANY, token, 0, [created("a place that is taken")]));
+    assert!(matches!(again.await, Err(AppendError::Conflict)));
+    append(given.fixture.store.as_ref(), begin("another process")).await;
+    let mut relying = begin("behind it");
+    relying.company_sequence = Some(0);
+    assert_eq!(append(&one, relying).await.position, 5);
+    assert_eq!(transactions(), 2);
+
+    // What the company's own events change is not missed.
+    register(&given.ledger, COMPANY).await;
+    let mut relying = begin("on rules that have changed");
+    relying.company_sequence = Some(0);
+    let refused = append_one(&one, relying).await;
+    assert!(matches!(refused, Err(AppendError::CompanyChanged)), "{refused:?}");
+    assert_eq!(sound_ledger(&one, COMPANY).await.len(), 7);
+    one.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_another_holds_fails_its_company_and_no_other() {
     let fixture = PgFixture::fresh().await;
     append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("first")])).await;
@@ -489,6 +561,8 @@ async fn events_are_recorded_at_the_databases_time() {
     let other = CompanyId(uuid::Uuid::from_u128(77));
     let decided = contract::given::commit_at(now, other, new_token(), 0, [created("y")]);
     assert_eq!(append(&store, decided).await.recorded_at, now);
+    let late = append(&store, commit(COMPANY, new_token(), 0, [created("late")])).await;
+    assert!(before < late.recorded_at, "though the head is where it was left");
     let ahead = clock.now().plus_seconds(60);
     let decided = contract::given::commit_at(ahead, COMPANY, new_token(), 0, [created("z")]);
     assert!(append(&store, decided).await.recorded_at < clock.now().plus_seconds(1));

@@ -95,7 +95,9 @@ impl Lane {
     /// Appends what comes, until the queue is closed and empty.
     pub async fn run(mut self) {
         let _watch = Watch(Arc::clone(&self.queue));
-        while let Some(batch) = self.queue.take(MAX_BATCH, self.one_company).await {
+        let mut answered = 0;
+        while let Some(batch) = self.queue.take(MAX_BATCH, self.one_company, answered).await {
+            answered = batch.len();
             let companies: BTreeSet<CompanyId> =
                 batch.iter().map(|waiting| waiting.commit.company).collect();
             let commits: Vec<&Commit> = batch.iter().map(|waiting| &waiting.commit).collect();

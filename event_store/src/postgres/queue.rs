@@ -4,8 +4,13 @@
 use crate::commit::{AppendError, Commit, Recorded};
 use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet, VecDeque};
+use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use tokio::sync::{Notify, oneshot};
+use tokio::time::Instant;
+
+/// How closely callers follow one another who were answered together and ask again at once.
+const FOLLOWS: Duration = Duration::from_micros(30);
 
 /// A commit with whoever waits for its answer.
 #[derive(Debug)]
@@ -52,19 +57,16 @@ impl Queue {
     }
 
     /// Takes up to so many commits of companies that nobody else works on, waiting for the first;
-    /// those of one company alone where `one_company`. `None` when the queue is closed and empty.
-    pub async fn take(&self, at_most: usize, one_company: bool) -> Option<Vec<Waiting>> {
+    /// those of one company alone where `one_company`. So many were answered just now, and their
+    /// callers may be about to ask again. `None` when the queue is closed and empty.
+    pub async fn take(
+        &self,
+        at_most: usize,
+        one_company: bool,
+        answered: usize,
+    ) -> Option<Vec<Waiting>> {
         while self.is_ready().await {
-            // Callers that are about to come, because they were just answered, get on board.
-            let mut seen = 0;
-            loop {
-                let count = self.lines.lock().ready_commits(at_most);
-                if count >= at_most || count == seen {
-                    break;
-                }
-                seen = count;
-                tokio::task::yield_now().await;
-            }
+            self.gather(at_most.min(answered)).await;
             let mut lines = self.lines.lock();
             let batch = lines.take(at_most, one_company);
             let more = !lines.ready.is_empty();
@@ -78,6 +80,22 @@ impl Queue {
             }
         }
         None
+    }
+
+    /// Waits for as many as are expected, as long as one follows the other closely.
+    async fn gather(&self, expected: usize) {
+        let (mut seen, mut last) = (0, Instant::now());
+        loop {
+            let count = self.lines.lock().ready_commits(expected);
+            if count > seen {
+                (seen, last) = (count, Instant::now());
+            }
+            // Somebody else may be taking them meanwhile.
+            if count >= expected || last.elapsed() > FOLLOWS {
+                break;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     /// Waits until something can be worked on; `false` when the queue is closed and empty.
