@@ -30,7 +30,7 @@ def before_call(context, case, kwargs):
         case.path_parameters["company_id"] = SPARE_COMPANY
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    query = case.query or {}
+    query = case.query = case.query or {}
     body = case.body if isinstance(case.body, dict) else {}
     headers = case.headers or {}
     ask_for_what_there_is(query, headers)
