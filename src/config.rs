@@ -349,6 +349,11 @@ impl Settings {
             let problem = "must be an http or https URL without user, query and fragment";
             return Err(InvalidSettings::of("public_url", problem));
         }
+        if url.path() != "/" {
+            let problem = "must name a host without a path: the console, the API and what they \
+                link to stand at the host's root";
+            return Err(InvalidSettings::of("public_url", problem));
+        }
         Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
     }
 
@@ -483,6 +488,7 @@ mod tests {
             ("token_prefix = \"a b\"", "token_prefix"),
             ("expiry_interval_seconds = 0", "expiry_interval_seconds"),
             ("public_url = \"ftp://x\"", "public_url"),
+            ("public_url = \"https://x/ledger\"", "without a path"),
             ("tls_cert = \"cert.pem\"", "tls_key"),
             ("tls_key = \"key.pem\"", "tls_cert"),
             ("forwarded_header = \"via\"", "via"),

@@ -9,6 +9,7 @@ use process::Place;
 use serde_json::json;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
+use std::process::Stdio;
 use std::time::Duration;
 use support::TestApp;
 
@@ -123,6 +124,11 @@ fn a_connection_outlives_refusals() {
         ("POST", "/v1/nothing", &company.admin_key, "404"),
         ("PUT", &*tokens, &company.admin_key, "405"),
         ("POST", &format!("{tokens}?colour=red"), &company.admin_key, "400"),
+        ("POST", "/v1/verify", "tlk_wrong", "401"),
+        ("POST", "/oauth/introspect", "tla_wrong", "401"),
+        ("POST", "/oauth/introspect", &company.audit_key, "403"),
+        ("POST", "/oauth/introspect", &company.introspect_key, "400"),
+        ("PUT", "/oauth/introspect", &company.introspect_key, "405"),
     ] {
         for pause in [Duration::ZERO, Duration::from_millis(100)] {
             connection.send(head(method, path, key, &length).as_bytes());
@@ -161,4 +167,26 @@ fn a_connection_outlives_refusals() {
     assert!(answer.starts_with("http/1.1 403"), "{answer}");
     assert!(answer.contains("connection: close"), "{answer}");
     serving.stop();
+}
+
+#[test]
+fn a_log_that_nobody_reads_any_more_stops_nothing() {
+    let place = Place::new();
+    place.setup("Acme");
+    let mut serve = place.command(&["serve", "--listen", "127.0.0.1:0"]);
+    let mut child = serve.stderr(Stdio::piped()).spawn().expect("the program can be run");
+    let mut said = String::new();
+    let mut log = BufReader::new(child.stderr.take().expect("stderr"));
+    while !said.contains("listening on ") {
+        assert_ne!(log.read_line(&mut said).expect("a line"), 0, "{said}");
+    }
+    drop(log);
+    let (_, base) = said.rsplit_once("listening on http://").expect("an address");
+    let mut stream = TcpStream::connect(base.trim()).expect("it listens");
+    let asked = stream.write_all(b"GET /readyz HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n");
+    let mut answer = String::new();
+    let read = asked.and_then(|()| stream.read_to_string(&mut answer));
+    child.kill().and_then(|()| child.wait()).expect("it is there");
+    read.expect("an answer");
+    assert!(answer.starts_with("HTTP/1.1 "), "{answer}");
 }

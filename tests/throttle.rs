@@ -81,3 +81,32 @@ async fn who_shows_no_client_tries_none_out() {
         call.text(form, "grant_type=client_credentials").await.expect(401);
     }
 }
+
+#[tokio::test]
+async fn clients_are_told_to_wait_in_the_words_of_oauth() {
+    let test = TestApp::new().await;
+    let body = serde_json::json!({"name": "Sync", "scopes": ["positions"]});
+    let client = test.admin.post(&test.path("/clients")).json(&body).await.expect(201).body;
+    let id = client["client_id"].as_str().expect("an identifier").to_owned();
+    let ask = |path: &'static str, id: &str, secret: &str| {
+        let form = "grant_type=client_credentials&token=x";
+        let form = format!("{form}&client_id={id}&client_secret={secret}");
+        test.nobody.post(path).text("application/x-www-form-urlencoded", &form)
+    };
+    // However it is spelt, it is one client.
+    let spellings = [id.clone(), id.to_uppercase(), id.replace('-', ""), format!("{{{id}}}")];
+    let mut tried = 0;
+    while ask("/oauth/token", &spellings[tried % 4], "tlc_guess").await.status == 401 {
+        tried += 1;
+    }
+    assert_eq!(tried, 60);
+    for path in ["/oauth/token", "/oauth/revoke", "/oauth/introspect"] {
+        let throttled = ask(path, &id, "tlc_guess").await.expect(429);
+        assert_eq!(throttled.header("content-type"), "application/json");
+        assert_eq!(throttled.header("retry-after"), "1");
+        assert_eq!(throttled.body["error"], "invalid_client");
+    }
+    ask("/tokens", &id, "tlc_guess").await.problem(429, "too-many-requests");
+    let secret = client["client_secret"].as_str().expect("a secret");
+    ask("/oauth/token", &id, secret).await.expect(200);
+}

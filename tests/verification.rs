@@ -235,7 +235,10 @@ async fn who_may_introspect_what() {
         let answer = introspect(client, good).await.expect(401);
         assert_eq!(answer.body["error"], "invalid_client");
         assert!(answer.body["error_description"].is_string());
-        assert!(answer.header("www-authenticate").starts_with("Bearer"));
+        let challenge = answer.header("www-authenticate");
+        assert!(challenge.starts_with("Bearer"));
+        // RFC 6750 §3.1: what was not sent is not called bad.
+        assert_eq!(challenge.contains("error=\"invalid_token\""), client.key.is_some());
         assert_eq!(answer.header("content-type"), "application/json");
     }
 }

@@ -3,11 +3,15 @@
 use super::{App, AppError};
 use argon2::password_hash::{self, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Argon2, Params};
+use parking_lot::Mutex;
+use std::collections::HashMap;
 use std::fmt;
+use std::net::IpAddr;
 use std::num::NonZero;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Weak};
 use std::time::Duration;
+use token_ledger_domain::PersonId;
 use token_ledger_event_store::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use zeroize::Zeroizing;
@@ -54,28 +58,60 @@ impl Password {
     }
 }
 
-/// Turns at hashing: each takes 19 MiB and a core for a while.
+/// In whose line somebody waits for a turn.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub(super) enum Line {
+    /// Of whoever has proved nothing yet, from one network.
+    Network(Option<IpAddr>),
+    /// Of a person who is known by a session or a link.
+    Person(PersonId),
+}
+
+/// Turns at hashing: each takes 19 MiB and a core for a while. Only the first of each line waits
+/// for one, so that however many come from one network, they hold nobody else up for long.
 #[derive(Clone, Debug)]
 pub struct Turns {
     free: Arc<Semaphore>,
+    lines: Arc<Mutex<HashMap<Line, Weak<Semaphore>>>>,
     /// How many passwords were hashed or compared.
     taken: Arc<AtomicU64>,
 }
 
 impl Default for Turns {
     fn default() -> Self {
-        let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
-        Self { free: Arc::new(Semaphore::new(cores)), taken: Arc::default() }
+        Self::at_once(std::thread::available_parallelism().map_or(1, NonZero::get))
     }
 }
 
 impl Turns {
-    async fn next(&self) -> Result<OwnedSemaphorePermit, AppError> {
-        let turn = tokio::time::timeout(PATIENCE, Arc::clone(&self.free).acquire_owned()).await;
-        let turn = turn.map_err(|_| AppError::Busy)?.map_err(|_| AppError::Busy)?;
+    fn at_once(count: usize) -> Self {
+        let free = Arc::new(Semaphore::new(count));
+        Self { free, lines: Arc::default(), taken: Arc::default() }
+    }
+
+    async fn next(&self, line: Line) -> Result<OwnedSemaphorePermit, AppError> {
+        let head = self.head(line);
+        let turn = async {
+            let _first = head.acquire().await.ok()?;
+            Arc::clone(&self.free).acquire_owned().await.ok()
+        };
+        let turn = tokio::time::timeout(PATIENCE, turn).await.ok().flatten();
+        let turn = turn.ok_or(AppError::Busy)?;
         self.taken.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("passwords_hashed_total").increment(1);
         Ok(turn)
+    }
+
+    /// The place of the first in a line. Lines in which nobody waits are forgotten.
+    fn head(&self, line: Line) -> Arc<Semaphore> {
+        let mut lines = self.lines.lock();
+        if let Some(head) = lines.get(&line).and_then(Weak::upgrade) {
+            return head;
+        }
+        lines.retain(|_, head| head.strong_count() > 0);
+        let head = Arc::new(Semaphore::new(1));
+        lines.insert(line, Arc::downgrade(&head));
+        head
     }
 }
 
@@ -86,8 +122,12 @@ impl App {
     }
 
     /// What is kept of a password.
-    pub(super) async fn hash_password(&self, password: Password) -> Result<String, AppError> {
-        let turn = self.turns.next().await?;
+    pub(super) async fn hash_password(
+        &self,
+        password: Password,
+        line: Line,
+    ) -> Result<String, AppError> {
+        let turn = self.turns.next(line).await?;
         let mut salt = [0; SALT_BYTES];
         self.ledger.entropy().fill(&mut salt);
         tokio::task::spawn_blocking(move || {
@@ -106,8 +146,9 @@ impl App {
         &self,
         text: Zeroizing<String>,
         hash: Option<String>,
+        line: Line,
     ) -> Result<bool, AppError> {
-        let turn = self.turns.next().await?;
+        let turn = self.turns.next(line).await?;
         tokio::task::spawn_blocking(move || {
             let matches = verify(&text, hash.as_deref());
             drop(turn);
@@ -156,6 +197,34 @@ mod tests {
         let hashed = hash("correct horse battery", &[7; SALT_BYTES]).unwrap();
         assert_eq!(cost(NOBODYS), cost(&hashed));
         assert_eq!(verify("correct horse battery", None), Ok(false));
+    }
+
+    #[tokio::test]
+    async fn a_crowd_from_one_network_holds_nobody_else_up() {
+        let turns = Turns::at_once(1);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let crowd = Line::Network("192.0.2.1".parse().ok());
+        let others = [Line::Network(None), Line::Person(PersonId(uuid::Uuid::from_u128(1)))];
+        let held = turns.next(crowd).await.unwrap();
+        let lines = [crowd; 50].into_iter().chain(others);
+        let waiting: Vec<_> = lines
+            .map(|line| {
+                let (turns, order) = (turns.clone(), Arc::clone(&order));
+                tokio::spawn(async move {
+                    let turn = turns.next(line).await;
+                    order.lock().push(line);
+                    drop(turn);
+                })
+            })
+            .collect();
+        tokio::task::yield_now().await;
+        drop(held);
+        futures::future::join_all(waiting).await;
+        assert_eq!(order.lock()[..3], [crowd, others[0], others[1]]);
+        assert_eq!(turns.taken.load(Ordering::Relaxed), 53);
+        assert_eq!(turns.lines.lock().len(), 3);
+        drop(turns.next(Line::Network("192.0.2.2".parse().ok())).await.unwrap());
+        assert_eq!(turns.lines.lock().len(), 1, "those that nobody waits in are forgotten");
     }
 
     #[test]

@@ -4,6 +4,7 @@ use super::{App, AppError};
 use token_ledger_domain::{CompanyId, Digest, PersonId, Secret};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::people::{Account, Link, Purpose};
+use unicode_normalization::UnicodeNormalization;
 
 /// The longest e-mail address (RFC 5321 §4.5.3.1.3, without the angle brackets).
 const MAX_EMAIL: usize = 254;
@@ -14,7 +15,7 @@ pub const SIGN_IN_LINK_SECONDS: i64 = 3600;
 /// What links' secrets begin with.
 const LINK_PREFIX: &str = "tll_";
 
-/// An e-mail address, in lower case and without white space around it.
+/// An e-mail address: in lower case, composed (Unicode NFC), and without white space around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
 
@@ -25,7 +26,7 @@ impl Email {
     /// When it is none.
     pub fn new(text: &str) -> Result<Self, &'static str> {
         const PROBLEM: &str = "must be an e-mail address such as ada@example.com";
-        let text = text.trim().to_lowercase();
+        let text: String = text.trim().to_lowercase().nfc().collect();
         let strange = |c: char| c.is_control() || c.is_whitespace() || "<>()[],;:\\\"".contains(c);
         if text.len() > MAX_EMAIL || text.contains(strange) {
             return Err(PROBLEM);
@@ -132,6 +133,8 @@ mod tests {
     #[test]
     fn addresses_are_normalised_and_checked() {
         assert_eq!(Email::new(" Ada@Example.COM ").unwrap().as_str(), "ada@example.com");
+        let [composed, decomposed] = ["Zo\u{eb}@example.com", "ZOE\u{308}@example.com"];
+        assert_eq!(Email::new(composed), Email::new(decomposed));
         for text in ["", "ada", "@example.com", "ada@", "a b@c.d", "ada@x..y", "a@b@c", "a\nb@c"] {
             assert!(Email::new(text).is_err(), "{text:?}");
         }

@@ -1,7 +1,7 @@
 //! Bringing companies into being: the platform, a company, its first Super Admin and keys.
 
 use super::keys::NewKey;
-use super::passwords::Password;
+use super::passwords::{Line, Password};
 use super::people::Email;
 use super::{App, AppError, Caller, Conditions};
 use base64::Engine;
@@ -149,7 +149,7 @@ impl App {
         let text = Zeroizing::new(URL_SAFE_NO_PAD.encode(bytes.as_ref()));
         let password = Password::new(text.clone(), &account.email)
             .map_err(|problem| AppError::invalid("password", problem))?;
-        let hash = self.hash_password(password).await?;
+        let hash = self.hash_password(password, Line::Person(account.person_id)).await?;
         let set = self.people.change_password(account.person_id, None, &hash).await?;
         Ok(set.then_some(text))
     }

@@ -4,10 +4,10 @@
 //! `App::not_proved`: the one place for successes and the one place for failures.
 
 use super::attempts::Seen;
-use super::passwords::Password;
+use super::passwords::{Line, Password};
 use super::people::Email;
 use super::sessions::{Origin, SessionCookie, Visitor};
-use super::throttle::Failed;
+use super::throttle::{Failed, party};
 use super::{App, AppError};
 use token_ledger_domain::{Actor, ActorType};
 use token_ledger_projections::attempts::AttemptKind;
@@ -123,7 +123,7 @@ impl App {
     ) -> Result<(), AppError> {
         let (link, account) = self.used_link(secret, Proof::PasswordLink, origin).await?;
         let password = acceptable(password, &account)?;
-        let hash = self.hash_password(password).await?;
+        let hash = self.hash_password(password, Line::Person(account.person_id)).await?;
         let attempt = Attempt { proof: Proof::PasswordLink, email: Some(&account.email), origin };
         if !self.people.redeem_link(&link, &hash).await? {
             return Err(self.not_proved(&attempt, AppError::LinkSpent));
@@ -166,7 +166,7 @@ impl App {
         let attempt = Attempt { proof: Proof::PasswordChange, email, origin };
         let password = acceptable(new, account)?;
         self.prove(&attempt, Some(account.clone()), old).await?;
-        let hash = self.hash_password(password).await?;
+        let hash = self.hash_password(password, Line::Person(account.person_id)).await?;
         let before = account.password_hash.as_deref();
         if !self.people.change_password(account.person_id, before, &hash).await? {
             return Err(AppError::BadCredentials);
@@ -184,7 +184,11 @@ impl App {
         password: Zeroizing<String>,
     ) -> Result<Account, AppError> {
         let hash = account.as_ref().and_then(|account| account.password_hash.clone());
-        let proved = self.is_password(password, hash).await?;
+        let line = match &account {
+            Some(account) if attempt.proof != Proof::SignIn => Line::Person(account.person_id),
+            _ => Line::Network(attempt.origin.ip.map(party)),
+        };
+        let proved = self.is_password(password, hash, line).await?;
         match account.filter(|_| proved) {
             Some(account) => {
                 self.proved(attempt, &account);

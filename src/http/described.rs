@@ -64,6 +64,7 @@ fn vocabulary(catalogue: &Catalogue) -> Vec<(&'static str, Value)> {
         ("TokenOrder", json!({"enum": orders})),
         ("ExportFormat", json!({"enum": ["ndjson", "csv"]})),
         ("GrantType", json!({"enum": ["client_credentials"]})),
+        ("OptionalGrantType", json!({"enum": ["client_credentials", ""]})),
         ("NameText", json!({"minLength": 1, "maxLength": 100, "pattern": NAME})),
         ("OptionalName", json!({"maxLength": 100, "pattern": NAME_OR_NOTHING})),
         ("Reason", json!({"maxLength": 500, "pattern": TEXT})),
@@ -113,11 +114,30 @@ fn without_null(schema: &mut Value) {
 
 /// A JSON body in which nothing is needed may be left out: it counts as an empty object.
 fn describe_body(body: &mut Value, schemas: &Value) {
+    if let Some(form) = body["content"].get_mut("application/x-www-form-urlencoded") {
+        form["schema"] = as_form(&form["schema"], schemas);
+    }
     let reference = body["content"]["application/json"]["schema"]["$ref"].as_str();
     let name = reference.and_then(|reference| reference.rsplit('/').next());
     if name.is_some_and(|name| !needs_something(&schemas[name])) {
         body["required"] = json!(false);
     }
+}
+
+/// What a form may hold: as in JSON, but for null, which no form can say.
+fn as_form(schema: &Value, schemas: &Value) -> Value {
+    let reference = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
+    let mut schema = reference.map_or(schema, |name| &schemas[name]).clone();
+    if let Some(parts) = schema.get_mut("allOf").and_then(Value::as_array_mut) {
+        for part in parts {
+            *part = as_form(part, schemas);
+        }
+    }
+    let fields = schema.get_mut("properties").and_then(Value::as_object_mut);
+    for (_, field) in fields.into_iter().flatten() {
+        without_null(field);
+    }
+    schema
 }
 
 fn needs_something(schema: &Value) -> bool {
@@ -137,5 +157,17 @@ mod tests {
         let mut schema = json!({"oneOf": [{"type": "null"}, {"$ref": "#/a"}]});
         without_null(&mut schema);
         assert_eq!(schema, json!({"$ref": "#/a"}));
+    }
+
+    #[test]
+    fn forms_hold_no_null() {
+        let fields = json!({"a": {"type": ["string", "null"]}, "b": {"type": "string"}});
+        let schemas = json!({
+            "Whole": {"allOf": [{"$ref": "#/components/schemas/Part"}]},
+            "Part": {"properties": fields, "required": ["b"]},
+        });
+        let fields = json!({"a": {"type": "string"}, "b": {"type": "string"}});
+        let expected = json!({"allOf": [{"properties": fields, "required": ["b"]}]});
+        assert_eq!(as_form(&json!({"$ref": "#/components/schemas/Whole"}), &schemas), expected);
     }
 }

@@ -78,10 +78,8 @@ pub(super) async fn envelope(
     metrics::histogram!("http_request_duration_seconds", &labels).record(took.as_secs_f64());
     span.in_scope(|| tracing::info!(status, milliseconds = took.as_millis(), "answered"));
     finish(response.headers_mut(), &request_id);
-    if let Some(rest) = rest
-        && !rest.read_out().await
-    {
-        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if let Some(rest) = rest {
+        rest.read_out(&mut response).await;
     }
     response
 }

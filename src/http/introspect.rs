@@ -5,14 +5,15 @@ use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::client_auth::{self, BadClient, Basic, Credentials};
 use super::oauth::error::OauthError;
 use super::oauth::params::Params;
-use super::verify::{Verification, credential, guarded, note_use};
+use super::rest;
+use super::verify::{Verification, credential, guarded, has_bearer, note_use};
 use crate::app::attempts::Seen;
 use crate::app::throttle::{Failed, Throttled};
-use axum::body::{Bytes, to_bytes};
+use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use http_body_util::LengthLimitError;
+use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use std::fmt::Write;
 use std::net::IpAddr;
@@ -28,6 +29,8 @@ use uuid::Uuid;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const BASIC_CHALLENGE: &str = "Basic realm=\"token-ledger\"";
 const BEARER_CHALLENGE: &str = "Bearer realm=\"token-ledger\"";
+/// A bad key was sent (RFC 6750 §3.1).
+const BAD_KEY_CHALLENGE: &str = "Bearer realm=\"token-ledger\", error=\"invalid_token\"";
 
 /// What introspection takes, as `application/x-www-form-urlencoded`.
 #[derive(Debug, ToSchema)]
@@ -101,12 +104,13 @@ pub(super) struct IntrospectionError {
 )]
 pub(super) async fn introspect(
     State(verification): State<Arc<Verification>>,
-    request: Request,
+    mut request: Request,
 ) -> Response {
-    guarded(&verification, answered(&verification, request)).await
+    let response = guarded(&verification, answered(&verification, &mut request)).await;
+    rest::after(response, request).await
 }
 
-async fn answered(verification: &Verification, request: Request) -> Response {
+async fn answered(verification: &Verification, request: &mut Request) -> Response {
     if !verification.knows().await {
         return verification.unknown();
     }
@@ -136,10 +140,13 @@ async fn answered(verification: &Verification, request: Request) -> Response {
 }
 
 /// What every other method is answered.
-pub(super) async fn only_post(State(verification): State<Arc<Verification>>) -> Response {
+pub(super) async fn only_post(
+    State(verification): State<Arc<Verification>>,
+    request: Request,
+) -> Response {
     let mut response = INVALID_METHOD.answer(&verification);
     response.headers_mut().insert(header::ALLOW, HeaderValue::from_static("POST"));
-    response
+    rest::after(response, request).await
 }
 
 /// Why introspection was refused.
@@ -291,23 +298,26 @@ impl Whose {
 
 /// Whose tokens the caller may introspect, and the form; the answer to a caller that may not or
 /// sent none.
-async fn read(verification: &Verification, request: Request) -> Result<(Whose, Bytes), Response> {
+async fn read(
+    verification: &Verification,
+    request: &mut Request,
+) -> Result<(Whose, Bytes), Response> {
     match by_key(verification, request.headers()) {
         Ok(Some(caller)) => {
             let form = read_form(request).await.map_err(|refusal| refusal.answer(verification))?;
             Ok((caller, form))
         }
         Ok(None) => read_of_client(verification, request).await,
-        Err(refusal) => Err(turn_away(verification, Asking::of(verification, &request), refusal)),
+        Err(refusal) => Err(turn_away(verification, Asking::of(verification, request), refusal)),
     }
 }
 
 /// As [`read`], for a client whose credentials come by Basic or stand in the form.
 async fn read_of_client(
     verification: &Verification,
-    request: Request,
+    request: &mut Request,
 ) -> Result<(Whose, Bytes), Response> {
-    let asking = Asking::of(verification, &request);
+    let asking = Asking::of(verification, request);
     let headers = request.headers().clone();
     let form = read_form(request).await;
     let admitted = || {
@@ -349,7 +359,8 @@ fn by_key(verification: &Verification, headers: &HeaderMap) -> Result<Option<Who
     if !headers.contains_key(header::AUTHORIZATION) {
         return Ok(None);
     }
-    let bad_key = Refusal { bad: Some(Bad::Key), ..UNKNOWN };
+    let challenge = if has_bearer(headers) { BAD_KEY_CHALLENGE } else { BEARER_CHALLENGE };
+    let bad_key = Refusal { bad: Some(Bad::Key), challenge: Some(challenge), ..UNKNOWN };
     let basic = basic(headers);
     let key = match &basic {
         Some(basic) => basic.password.as_str(),
@@ -392,7 +403,7 @@ fn basic(headers: &HeaderMap) -> Option<Basic> {
     Basic::of(only.to_str().ok()?)
 }
 
-async fn read_form(request: Request) -> Result<Bytes, Refusal> {
+async fn read_form(request: &mut Request) -> Result<Bytes, Refusal> {
     let is_form = request
         .headers()
         .get(header::CONTENT_TYPE)
@@ -407,10 +418,10 @@ async fn read_form(request: Request) -> Result<Bytes, Refusal> {
             "Send the parameters as application/x-www-form-urlencoded.",
         ));
     }
-    let body = to_bytes(request.into_body(), super::routes::MAX_BODY);
+    let body = Limited::new(request.body_mut(), super::routes::MAX_BODY).collect();
     match tokio::time::timeout(BODY_DEADLINE, body).await {
-        Ok(Ok(form)) => Ok(form),
-        Ok(Err(error)) if is_too_long(&error) => Err(Refusal::invalid_request(
+        Ok(Ok(form)) => Ok(form.to_bytes()),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::invalid_request(
             StatusCode::PAYLOAD_TOO_LARGE,
             "The form may have up to 64 KiB.",
         )),
@@ -419,10 +430,6 @@ async fn read_form(request: Request) -> Result<Bytes, Refusal> {
             "The form could not be read to its end.",
         )),
     }
-}
-
-fn is_too_long(error: &axum::Error) -> bool {
-    std::error::Error::source(error).is_some_and(<dyn std::error::Error>::is::<LengthLimitError>)
 }
 
 /// The one `token` parameter. Others are ignored, and so are those without a value (RFC 6749 §3.2).

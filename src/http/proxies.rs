@@ -159,8 +159,10 @@ fn unquoted(text: &str) -> String {
 }
 
 /// An address, with or without a port: `192.0.2.1`, `192.0.2.1:80`, `2001:db8::1`, `[2001:db8::1]`
-/// or `[2001:db8::1]:80`. Nothing for `unknown` and names that only the proxy understands.
+/// or `[2001:db8::1]:80`; the port may be a name that only the proxy understands, such as `:_web`
+/// (RFC 7239 §6). Nothing for `unknown` and for such names in place of the address.
 fn address(text: &str) -> Option<IpAddr> {
+    let text = text.split_once(":_").map_or(text, |(address, _)| address);
     let ip: Option<IpAddr> = text.parse().ok();
     let ip = ip.or_else(|| text.parse().ok().map(|address: SocketAddr| address.ip()));
     let bare = || text.strip_prefix('[')?.strip_suffix(']')?.parse().ok().map(IpAddr::V6);
@@ -264,6 +266,8 @@ mod tests {
             ("for=\"203.0.113.9, 192.0.2.3\", for=192.0.2.1", "192.0.2.1", false),
             ("for=192.0.2.1;proto=https, for=10.1.1.1;proto=http", "192.0.2.1", true),
             ("for=192.0.2.1, for=_secret", OURS, false),
+            ("for=\"192.0.2.1:_web\"", "192.0.2.1", false),
+            ("for=\"[2001:db8::1]:_web\"", "2001:db8::1", false),
             ("for=192.0.2.1, for=unknown", OURS, false),
             ("nonsense", OURS, false),
         ] {

@@ -4,7 +4,8 @@
 use super::routes::MAX_BODY;
 use axum::body::{Body, BodyDataStream, Bytes, HttpBody};
 use axum::extract::Request;
-use axum::http::{Version, header};
+use axum::http::{HeaderValue, Version, header};
+use axum::response::Response;
 use futures::{Stream, StreamExt, stream};
 use parking_lot::Mutex;
 use std::pin::Pin;
@@ -55,8 +56,15 @@ impl Rest {
         (Request::from_parts(parts, Body::from_stream(shared)), Some(rest))
     }
 
-    /// Reads what is left; whether the body has come to its end.
-    pub(super) async fn read_out(self) -> bool {
+    /// Reads what is left. The answer says so where that comes to no end: the connection ends then.
+    pub(super) async fn read_out(self, response: &mut Response) {
+        if !self.ends().await {
+            response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+        }
+    }
+
+    /// Whether the body comes to its end.
+    async fn ends(self) -> bool {
         if self.is_held_back && !self.body.lock().has_begun {
             return false;
         }
@@ -73,4 +81,12 @@ impl Rest {
         };
         tokio::time::timeout(PATIENCE, reading).await.unwrap_or(false)
     }
+}
+
+/// The answer to a request, once what is left of its body is read.
+pub(super) async fn after(mut response: Response, request: Request) -> Response {
+    if let (_, Some(rest)) = Rest::of(request) {
+        rest.read_out(&mut response).await;
+    }
+    response
 }

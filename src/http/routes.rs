@@ -178,7 +178,6 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .post("/oauth/token", Client, token::token)
         .post("/oauth/revoke", Client, revoke::revoke)
         .get("/.well-known/oauth-authorization-server", Public, metadata::metadata)
-        .get("/.well-known/oauth-authorization-server/{*path}", Public, metadata::metadata_below)
         .post("/tokens", Client, published::create)
         .post("/tokens/refresh_token", Client, published::refresh)
         .post("/revoke", Client, published::revoke)

@@ -4,10 +4,12 @@
 use super::Service;
 use super::envelope::REQUEST_ID;
 use super::problem::{Kind, Problem};
+use super::rest;
 use crate::app::App;
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
+use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use axum::routing::{any, post};
@@ -142,20 +144,20 @@ pub(super) async fn verify(
     State(verification): State<Arc<Verification>>,
     request: Request,
 ) -> Response {
-    let verification = &*verification;
-    let answer = async move {
+    let (head, body) = request.into_parts();
+    let answer = async {
         if verification.knows().await {
-            decide(verification, &request)
+            decide(&verification, &head)
         } else {
             verification.unknown()
         }
     };
-    guarded(verification, answer).await
+    let response = guarded(&verification, answer).await;
+    rest::after(response, Request::from_parts(head, body)).await
 }
 
-fn decide(verification: &Verification, request: &Request) -> Response {
-    let headers = request.headers();
-    let query = request.uri().query();
+fn decide(verification: &Verification, request: &Parts) -> Response {
+    let Parts { headers, uri, extensions, .. } = request;
     let Some(credential) = credential(headers) else {
         let challenge = if headers.contains_key(header::AUTHORIZATION) && has_bearer(headers) {
             INVALID_TOKEN
@@ -166,15 +168,15 @@ fn decide(verification: &Verification, request: &Request) -> Response {
     };
     let app = &verification.service.app;
     let (digest, now) = (Digest::of(credential), app.now());
-    let from = || verification.service.proxies.origin(request.extensions(), headers).ip;
+    let from = || verification.service.proxies.origin(extensions, headers).ip;
     let Some(token) = app.index.token(&digest, now) else {
         return verification.unauthorized(INVALID_TOKEN);
     };
-    if query.is_some()
+    if uri.query().is_some()
         || headers.contains_key(REQUIRED_SCOPE)
         || headers.contains_key(REQUIRED_COMPANY)
     {
-        let needs = Needs::of(query.unwrap_or_default(), headers);
+        let needs = Needs::of(uri.query().unwrap_or_default(), headers);
         if !needs.is_company(token.company_id) {
             return verification.unauthorized(INVALID_TOKEN);
         }
@@ -242,7 +244,7 @@ pub(super) fn credential(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Whether a credential of the right scheme was sent at all, however malformed.
-fn has_bearer(headers: &HeaderMap) -> bool {
+pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
     headers.get_all(header::AUTHORIZATION).iter().any(|value| {
         value
             .as_bytes()
@@ -417,9 +419,7 @@ fn nameable(scopes: &[String]) -> String {
         if text.len() + 1 + scope.len() > MAX_NAMED_SCOPES {
             break;
         }
-        if !text.is_empty() {
-            text.push(' ');
-        }
+        text.push_str(if text.is_empty() { "" } else { " " });
         text.push_str(scope);
     }
     text

@@ -42,6 +42,10 @@ pub(super) struct ExportFormat(String);
 #[derive(ToSchema)]
 pub(super) struct GrantType(String);
 
+/// The one grant type, or nothing.
+#[derive(ToSchema)]
+pub(super) struct OptionalGrantType(String);
+
 /// A name: something to see, and no control characters.
 #[derive(ToSchema)]
 pub(super) struct NameText(String);

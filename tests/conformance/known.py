@@ -4,6 +4,7 @@ Only requests that are meant to be good are changed; those that are meant to be 
 they were made. No answer is touched, so that every check sees what the service said.
 """
 
+import datetime
 import os
 import uuid
 
@@ -29,7 +30,7 @@ def before_call(context, case, kwargs):
         case.path_parameters["company_id"] = SPARE_COMPANY
     if case.meta is None or not case.meta.generation.mode.is_positive:
         return
-    query = case.query or {}
+    query = case.query = case.query or {}
     body = case.body if isinstance(case.body, dict) else {}
     headers = case.headers or {}
     ask_for_what_there_is(query, headers)
@@ -50,6 +51,9 @@ def ask_for_what_there_is(query, headers):
     # An end before the beginning can't be meant.
     if isinstance(query.get("from"), str) and query["from"] > query.get("to", "~"):
         del query["from"]
+    # Nor can a look at what is yet to come.
+    if str(query.get("at", "")) > datetime.datetime.now(datetime.UTC).isoformat():
+        del query["at"]
     # Positions and sizes are the ledger's: it has this one.
     for name in ["after", "position", "from", "to"]:
         if str(query.get(name)).isdigit():
@@ -80,8 +84,10 @@ def prove_once(query, body):
         place.pop("client_secret", None)
         # It may ask for no more than is its own.
         for name in ["scope", "scopes"]:
-            if name in place:
-                place[name] = ["employees"] if isinstance(place[name], list) else "employees"
+            if isinstance(place.get(name), list):
+                place[name] = ["employees"]
+            elif isinstance(place.get(name), str):
+                place[name] = "employees"
 
 
 def say_once(operation, query, body):

@@ -12,6 +12,7 @@ use base64::engine::general_purpose::STANDARD;
 use std::net::IpAddr;
 use token_ledger_domain::{Actor, ActorType, Power};
 use token_ledger_projections::index::ActiveClient;
+use uuid::Uuid;
 use zeroize::Zeroizing;
 
 /// User name and password of `Authorization: Basic` (RFC 7617), as they were sent.
@@ -132,7 +133,10 @@ pub(in crate::http) fn check(
         });
         // Whoever shows nothing tries nothing out.
         let tried = !given.client_id.is_empty() || !given.secret.is_empty();
-        let counted = tried.then(|| Failed::Client(&given.client_id));
+        // However it is spelt, it is one client.
+        let id = given.client_id.parse::<Uuid>().map(|id| id.to_string());
+        let id = id.as_deref().unwrap_or(&given.client_id);
+        let counted = tried.then_some(Failed::Client(id));
         let counted = counted.map(|failed| app.throttle.failed(failed, ip, app.now()));
         BadClient { named, throttled: counted.and_then(Result::err) }
     })

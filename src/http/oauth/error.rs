@@ -3,6 +3,7 @@
 use super::client_auth::BadClient;
 use crate::app::Caller;
 use crate::app::oauth::GrantRefusal;
+use crate::app::throttle::Throttled;
 use crate::http::denials::Denied;
 use crate::http::problem::{Kind, Problem};
 use axum::http::{HeaderValue, StatusCode, header};
@@ -143,9 +144,12 @@ impl IntoResponse for OauthError {
                 let body = Json(OauthErrorBody::new(code, &description));
                 (status, denied.map(Extension), body).into_response()
             }
-            Self::BadClient(bad) => bad.answered(|| {
-                Json(OauthErrorBody::new(Code::InvalidClient, WHO_ARE_YOU)).into_response()
-            }),
+            Self::BadClient(bad) => {
+                let wait = bad.throttled.map(|throttled| throttled.to_string());
+                let description = wait.as_deref().unwrap_or(WHO_ARE_YOU);
+                let body = OauthErrorBody::new(Code::InvalidClient, description);
+                bad.answered(Json(body).into_response())
+            }
             Self::Failed(problem) => problem.into_response(),
         };
         super::never_cached(response.headers_mut());
@@ -154,17 +158,20 @@ impl IntoResponse for OauthError {
 }
 
 impl BadClient {
-    /// The answer with this body, or that it happened too often; with what there is to note of it.
-    pub(super) fn answered(self, body: impl FnOnce() -> Response) -> Response {
-        let mut response = if let Some(throttled) = self.throttled {
-            Problem::from(throttled).into_response()
-        } else {
-            let mut response = body();
-            *response.status_mut() = StatusCode::UNAUTHORIZED;
-            let challenge = HeaderValue::from_static(BASIC_CHALLENGE);
-            response.headers_mut().insert(header::WWW_AUTHENTICATE, challenge);
-            response
+    /// The answer with this body: who are you, or wait; with what there is to note of it.
+    pub(super) fn answered(self, mut response: Response) -> Response {
+        let (status, name, value) = match self.throttled {
+            None => {
+                let challenge = HeaderValue::from_static(BASIC_CHALLENGE);
+                (StatusCode::UNAUTHORIZED, header::WWW_AUTHENTICATE, challenge)
+            }
+            Some(Throttled { retry_after }) => {
+                let seconds = retry_after.as_secs().into();
+                (StatusCode::TOO_MANY_REQUESTS, header::RETRY_AFTER, seconds)
+            }
         };
+        *response.status_mut() = status;
+        response.headers_mut().insert(name, value);
         response.extensions_mut().insert(self.named);
         response
     }
@@ -184,8 +191,8 @@ pub(in crate::http) enum RefusedClient {
     #[response(status = 413)]
     BodyTooLarge(OauthErrorBody),
     /// Too many attempts with bad credentials.
-    #[response(status = 429, content_type = "application/problem+json")]
-    TooMany(crate::http::problem::ProblemBody),
+    #[response(status = 429)]
+    TooMany(OauthErrorBody),
     /// The service can't do it right now.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(crate::http::problem::ProblemBody),

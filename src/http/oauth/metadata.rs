@@ -2,15 +2,12 @@
 
 use super::token::CLIENT_CREDENTIALS;
 use crate::http::Service;
-use crate::http::problem::{Answer, Kind, Problem};
 use axum::Json;
-use axum::extract::{OriginalUri, State};
+use axum::extract::State;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 
-/// Where the metadata stand (RFC 8414 §3): the issuer's own path, if it has one, comes behind.
-const WELL_KNOWN: &str = "/.well-known/oauth-authorization-server";
 /// How clients may prove who they are.
 const METHODS: [&str; 2] = ["client_secret_basic", "client_secret_post"];
 
@@ -39,30 +36,6 @@ pub(in crate::http) struct Metadata {
 )]
 pub(in crate::http) async fn metadata(State(service): State<Arc<Service>>) -> Json<Metadata> {
     Json(of(&service))
-}
-
-/// Describes the authorization server whose URL has this path.
-#[utoipa::path(
-    get, path = "/.well-known/oauth-authorization-server/{path}",
-    operation_id = "oauth_metadata_below", tag = "oauth",
-    params(("path" = String, Path, description = "The path of the service's public URL")),
-    security(()),
-    responses(
-        (status = 200, description = "The metadata", body = Metadata),
-        (status = 404, description = "The service's public URL has another path",
-            body = crate::http::problem::ProblemBody, content_type = "application/problem+json"),
-    ),
-)]
-pub(in crate::http) async fn metadata_below(
-    State(service): State<Arc<Service>>,
-    OriginalUri(uri): OriginalUri,
-) -> Answer<Json<Metadata>> {
-    let own = url::Url::parse(&service.public_url).ok();
-    let own = own.as_ref().map_or("", |url| url.path().trim_end_matches('/'));
-    if uri.path().strip_prefix(WELL_KNOWN) == Some(own) {
-        return Ok(Json(of(&service)));
-    }
-    Err(Problem::new(Kind::NotFound, "There is no authorization server of this path."))
 }
 
 fn of(service: &Service) -> Metadata {

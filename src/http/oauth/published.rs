@@ -10,8 +10,8 @@ use super::{client_auth, never_cached, token};
 use crate::app::Caller;
 use crate::app::oauth::{Asked, GrantRefusal, Granted};
 use crate::http::denials::Denied;
-use crate::http::problem::ProblemBody;
-use crate::http::vocabulary::{GrantType, OptionalName};
+use crate::http::problem::{Problem, ProblemBody};
+use crate::http::vocabulary::{OptionalGrantType, OptionalName};
 use crate::http::{RequestInfo, Service};
 use axum::Json;
 use axum::extract::{Extension, Request, State};
@@ -31,8 +31,8 @@ const BAD_CLIENT: u32 = 13_401;
 #[into_params(parameter_in = Query)]
 #[expect(dead_code, reason = "documents the parameters, which are read without it")]
 pub(in crate::http) struct Shared {
-    #[param(value_type = Option<GrantType>)]
-    #[schema(value_type = Option<GrantType>)]
+    #[param(value_type = Option<OptionalGrantType>)]
+    #[schema(value_type = Option<OptionalGrantType>)]
     grant_type: Option<String>,
     /// The client.
     client_id: Option<String>,
@@ -51,7 +51,19 @@ pub(in crate::http) struct Creation {
     name: Option<String>,
     /// The data accesses, with spaces or commas between them, or repeated; all that the client may
     /// ask for unless given.
+    #[schema(value_type = Option<DataAccesses>)]
     scopes: Option<Vec<String>>,
+}
+
+/// Data accesses: a list, or a text with spaces or commas between them.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(untagged)]
+#[expect(dead_code, reason = "documents the parameter, which is read without it")]
+pub(in crate::http) enum DataAccesses {
+    /// A list.
+    List(Vec<String>),
+    /// A text.
+    Text(String),
 }
 
 /// What a refresh or a revocation takes besides.
@@ -309,20 +321,21 @@ impl IntoResponse for Published {
         let Self(OauthError::BadClient(bad)) = self else {
             return self.0.into_response();
         };
-        let response = bad.answered(|| {
-            let problem = ProblemBody {
-                kind: "/problems/unauthorized".to_owned(),
-                title: "Bad client credentials".to_owned(),
-                status: StatusCode::UNAUTHORIZED.as_u16(),
-                detail: WHO_ARE_YOU.to_owned(),
-                errors: None,
-                rule: None,
-                request_id: None,
-            };
-            let body = BadClient { error_code: BAD_CLIENT, message: WHO_ARE_YOU, problem };
-            let content_type = HeaderValue::from_static("application/problem+json");
-            ([(header::CONTENT_TYPE, content_type)], Json(body)).into_response()
-        });
-        uncached(response)
+        if let Some(throttled) = bad.throttled {
+            return bad.answered(Problem::from(throttled).into_response());
+        }
+        let problem = ProblemBody {
+            kind: "/problems/unauthorized".to_owned(),
+            title: "Bad client credentials".to_owned(),
+            status: StatusCode::UNAUTHORIZED.as_u16(),
+            detail: WHO_ARE_YOU.to_owned(),
+            errors: None,
+            rule: None,
+            request_id: None,
+        };
+        let body = BadClient { error_code: BAD_CLIENT, message: WHO_ARE_YOU, problem };
+        let content_type = HeaderValue::from_static("application/problem+json");
+        let response = ([(header::CONTENT_TYPE, content_type)], Json(body)).into_response();
+        uncached(bad.answered(response))
     }
 }
