@@ -18,7 +18,7 @@ pub(super) enum Progress {
     Lines(Mutex<Lines>),
 }
 
-/// What lines say: now and then, and once at the end.
+/// What lines say: now and then, and once when all has been read.
 pub(super) struct Lines {
     began: Instant,
     written: Instant,
@@ -73,7 +73,12 @@ impl Progress {
     pub(super) fn end(&self) {
         match self {
             Self::Bar(bar) => bar.finish_and_clear(),
-            Self::Lines(lines) => lines.lock().say(),
+            Self::Lines(lines) => {
+                let mut lines = lines.lock();
+                if lines.unsaid.is_some_and(|(events, total)| events == total) {
+                    lines.say();
+                }
+            }
         }
     }
 }
