@@ -17,9 +17,9 @@ const UNDER_WAY_SECONDS: u64 = 5;
 impl App {
     /// Whether the request that began this, of which nothing is stored yet, may be at it still.
     pub(super) fn may_be_under_way(&self, begun: Uuid) -> bool {
-        let began = begun.get_timestamp().map_or(0, |time| time.to_unix().0);
+        let since = begun.get_timestamp().map_or(0, |time| time.to_unix().0);
         let now = u64::try_from(self.now().as_seconds()).unwrap_or(0);
-        now < began + UNDER_WAY_SECONDS
+        now < since + UNDER_WAY_SECONDS
     }
 
     /// What the first request with this key began.
