@@ -185,7 +185,7 @@ impl Default for Settings {
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSettings {
     /// A file, a variable or an option can't be read.
-    #[error("{0}")]
+    #[error("{}", without_source(.0))]
     Unreadable(Box<figment::Error>),
     /// A setting is not acceptable.
     #[error("{setting}: {problem}")]
@@ -201,6 +201,15 @@ impl InvalidSettings {
     fn of(setting: &'static str, problem: impl Into<String>) -> Self {
         Self::Unacceptable { setting, problem: problem.into() }
     }
+}
+
+/// The error without the lines that it shows of the file, which may hold a password.
+fn without_source(error: &figment::Error) -> String {
+    let is_shown = |line: &&str| {
+        line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|')
+    };
+    let text = error.to_string();
+    text.lines().filter(|line| !is_shown(line)).collect::<Vec<_>>().join("\n")
 }
 
 /// Whether the variable of this setting says something: one that is empty counts as left out.
@@ -506,6 +515,13 @@ mod tests {
             let error = from_file(text, &json!({})).unwrap_err().to_string();
             assert!(error.contains(named), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn a_file_that_is_no_toml_is_not_shown() {
+        let text = "listen = \"x\"\ndatabase_url = \"postgres://u:hunter2@h/l";
+        let error = from_file(text, &json!({})).unwrap_err().to_string();
+        assert!(error.contains("line 2") && !error.contains("hunter2"), "{error}");
     }
 
     #[test]

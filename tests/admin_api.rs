@@ -672,12 +672,28 @@ mod lists {
             ("cursor=x", &["cursor"]),
             ("cursor=", &["cursor"]),
             ("cursor=%00", &["cursor"]),
+            ("q=a%00", &["q"]),
             ("colour=red", &["colour"]),
             ("status=x&sort=x&limit=0&cursor=x", &["status", "sort", "limit", "cursor"]),
         ] {
             eprintln!("{query}");
             let answer = app.auditor.get(&app.path(&format!("/tokens?{query}"))).await;
             answer.problem(400, "invalid-input").invalid(fields);
+        }
+    }
+
+    #[tokio::test]
+    async fn parameters_are_refused_in_words() {
+        let app = TestApp::new().await;
+        for (below, detail) in [
+            ("/tokens?limit=x", "must be a whole number of at most 64 bits"),
+            ("/tokens?limit=1.5", "must be a whole number of at most 64 bits"),
+            ("/tokens?limit=1&limit=2", "must be given once"),
+            ("/audit/events?actor_id=me", "must be a UUID"),
+            ("/audit/stream?after=-1", "must be a whole number of at most 64 bits"),
+        ] {
+            let answer = app.auditor.get(&app.path(below)).await.problem(400, "invalid-input");
+            assert_eq!(answer.body["errors"][0]["detail"], detail, "{below}");
         }
     }
 
@@ -717,7 +733,9 @@ mod lists {
         let beyond =
             changed(&page.body["next_cursor"], &|cursor| cursor["at"] = json!(1_u64 << 63));
         app.auditor.get(&format!("{history}&cursor={beyond}")).await.invalid(&["cursor"]);
-        for (sort, value) in [("created_at", json!("a")), ("name", json!(1))] {
+        for (sort, value) in
+            [("created_at", json!("a")), ("name", json!(1)), ("name", json!("a\0"))]
+        {
             let path = app.path(&format!("/tokens?limit=1&sort={sort}"));
             let page = app.auditor.get(&path).await.expect(200);
             let other = changed(&page.body["next_cursor"], &|cursor| {

@@ -366,6 +366,7 @@ fn wrong_usage_is_told_from_failure() {
         &["replay", "--projection", "nothing"],
         &["replay", "--check", "--until", "2026-01-01T00:00:00Z"],
         &["replay", "--output", "x"],
+        &["replay", "--check", "--output", "x"],
         &["export"],
         &["export", "--format", "csv", "--from", "yesterday"],
         &["key", "create"],
@@ -382,6 +383,32 @@ fn wrong_usage_is_told_from_failure() {
         assert!(said.contains("there is no ledger at"), "{said}");
     }
     assert!(!place.ledger().exists());
+}
+
+#[test]
+fn what_a_url_holds_beside_the_place_is_not_shown() {
+    let place = Place::sqlite();
+    for option in ["--database-url", "--database-listen-url"] {
+        for url in ["postgres://u:hunter2@h:70000/l", "mysql://u:hunter2@h/l", "x:?p=hunter2"] {
+            let said = place.run(&["serve", option, url]).refused(2);
+            assert!(said.contains(option) && !said.contains("hunter2"), "{said}");
+        }
+    }
+    let said = place.run(&["verify", "--database-url", "ledger.db"]).refused(2);
+    assert!(said.contains("'ledger.db'"), "{said}");
+}
+
+#[tokio::test]
+async fn short_work_says_once_how_far_it_came() {
+    let (place, company, _) = ledger_with_tokens().await;
+    let exported = place.run(&["export", "--format", "ndjson", "--company", &company.id]).done();
+    let last = exported.lines().rev().nth(1).expect("an event");
+    let event: Value = serde_json::from_str(last).expect("JSON");
+    let until = event["recorded_at"].as_str().expect("a time");
+    for args in [&["replay", "--check"][..], &["replay"], &["replay", "--until", until]] {
+        let ran = place.run(args);
+        assert_eq!(ran.stderr.lines().count(), 1, "{args:?}: {ran:?}");
+    }
 }
 
 #[test]

@@ -10,7 +10,6 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 use support::{Client, TestApp, service};
-use token_ledger::app::AppError;
 use token_ledger::http::access::Access;
 use token_ledger::http::openapi::document;
 use token_ledger::http::problem::Kind;
@@ -318,13 +317,18 @@ async fn a_rebuild_puts_right_what_differs() {
 #[tokio::test]
 async fn one_rebuild_runs_at_a_time() {
     let app = TestApp::new().await;
-    // Nothing else runs between these: the work begins when this task waits.
-    app.app.start_rebuild("tokens", None).expect("it begins");
-    let second = app.app.start_rebuild("all", None);
-    assert!(matches!(second, Err(AppError::Contended)));
-    let listed = app.app.projections().await.expect("projections");
-    assert_eq!(listed.len(), 6);
+    app.operator.post("/v1/projections/tokens/rebuild").await.expect(202);
     finished(&app.operator, "tokens").await;
+    app.storage.tamper("UPDATE operations SET state = 'running', finished_at = NULL");
+    let listed = app.operator.get("/v1/projections").await.expect(200).body;
+    let state = |name: &str| {
+        let items = listed["items"].as_array().expect("a list");
+        items.iter().find(|item| item["name"] == name).expect("it is listed")["state"].clone()
+    };
+    assert_eq!((state("tokens"), state("keys")), (json!("rebuilding"), json!("inline")));
+    app.operator.post("/v1/projections/all/rebuild").await.problem(409, "contended");
+    app.storage.tamper("UPDATE operations SET state = 'failed', finished_at = started_at");
+    assert_eq!(finished(&app.operator, "tokens").await["state"], "failed");
     app.operator.post("/v1/projections/audit/rebuild").await.expect(202);
     finished(&app.operator, "audit").await;
 }
@@ -337,6 +341,8 @@ async fn a_repeated_rebuild_with_the_same_key_is_the_same() {
         call.header("idempotency-key", "once")
     };
     let first = call().await.expect(202);
+    finished(&app.operator, "keys").await;
+    app.operator.post("/v1/projections/keys/rebuild").await.expect(202);
     finished(&app.operator, "keys").await;
     let second = call().await.expect(202);
     assert_eq!(first.body["rebuild_id"], second.body["rebuild_id"]);

@@ -33,6 +33,9 @@ pub struct Member {
     pub person_id: PersonId,
     /// The role.
     pub role: Role,
+    /// Whether the person was erased, and can't be counted on to sign in.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub is_erased: bool,
 }
 
 /// An OAuth client.
@@ -322,8 +325,10 @@ impl Company {
 
     /// Whether nobody else has a Super Admin's power; an operator, on the platform, has it too.
     fn is_last_super_admin(&self, id: MemberId) -> bool {
-        let mut admins =
-            self.members.iter().filter(|(_, member)| member.role.power() >= Power::SuperAdmin);
+        let mut admins = self
+            .members
+            .iter()
+            .filter(|(_, member)| member.role.power() >= Power::SuperAdmin && !member.is_erased);
         admins.next().is_some_and(|(first, _)| *first == id) && admins.next().is_none()
     }
 }
@@ -500,7 +505,11 @@ pub fn evolve(mut company: Company, event: CompanyEvent) -> Company {
         CompanyEvent::OauthAppDisabled {} => company.oauth_app_enabled = false,
         CompanyEvent::PolicyChanged { policy } => company.policy = policy,
         CompanyEvent::MemberAdded { member_id, person_id, role } => {
-            company.members.entry(member_id).or_insert(Member { person_id, role });
+            company.members.entry(member_id).or_insert(Member {
+                person_id,
+                role,
+                is_erased: false,
+            });
         }
         CompanyEvent::MemberRoleChanged { member_id, role, .. } => {
             if let Some(member) = company.members.get_mut(&member_id) {
@@ -523,7 +532,12 @@ pub fn evolve(mut company: Company, event: CompanyEvent) -> Company {
         CompanyEvent::ClientDeleted { client_id } => {
             company.clients.remove(&client_id);
         }
-        CompanyEvent::PersonErased { .. } => {}
+        CompanyEvent::PersonErased { person_id } => {
+            let members = company.members.values_mut();
+            for member in members.filter(|member| member.person_id == person_id) {
+                member.is_erased = true;
+            }
+        }
     }
     company
 }

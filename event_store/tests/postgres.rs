@@ -584,6 +584,15 @@ async fn who_only_reads_writes_nothing() {
     );
 }
 
+#[tokio::test]
+async fn a_role_that_was_made_after_the_tables_is_let_in_by_the_next_migration() {
+    let place = ledger().await;
+    place.run_blocking("REVOKE ALL ON ALL TABLES IN SCHEMA public FROM token_ledger_service");
+    Database::connect(service(&place)).await.expect_err("it may read nothing");
+    Database::connect(Config::new(place.url())).await.expect("a ledger");
+    Database::connect(service(&place)).await.expect("it may read and write");
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn closing_finishes_what_waits() {
     const WAITING: usize = 50;

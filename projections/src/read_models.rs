@@ -157,7 +157,7 @@ pub struct Checkpoint {
     pub position: u64,
 }
 
-/// A command over many tokens that was accepted.
+/// Work of long breath that was accepted: a command over many tokens, or a rebuild.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Operation {
     /// The company.
@@ -166,11 +166,11 @@ pub struct Operation {
     pub operation_id: Uuid,
     /// What is to be done, for whom and why: JSON, of the application's shape.
     pub request: String,
-    /// `running` or `done`.
+    /// `running`, `done` or `failed`.
     pub state: String,
-    /// Tokens that it was found to concern.
+    /// Tokens, or events, that it was found to concern.
     pub matched: u64,
-    /// Tokens that it has dealt with.
+    /// Those that it has dealt with.
     pub done: u64,
     /// When it was accepted.
     pub started_at: Timestamp,
@@ -361,6 +361,13 @@ pub trait ReadModels: Send + Sync {
         &self,
         company: CompanyId,
         id: Uuid,
+    ) -> Result<Option<Operation>, StoreError>;
+
+    /// The company's latest operation whose request begins so.
+    async fn latest_operation(
+        &self,
+        company: CompanyId,
+        beginning: &str,
     ) -> Result<Option<Operation>, StoreError>;
 
     /// The operations that are not finished, of all companies.

@@ -178,8 +178,6 @@ pub struct App {
     pub streams: streams::Streams,
     /// Slows down whoever tries credentials out.
     pub throttle: throttle::Throttle,
-    /// Rebuilds that this process runs or ran.
-    pub rebuilds: rebuilds::Rebuilds,
     /// Turns at hashing passwords.
     turns: passwords::Turns,
     /// Held by whoever checks that an operation is new before beginning it.
@@ -247,7 +245,6 @@ impl App {
             evidence,
             behind: RwLock::default(),
             projections,
-            rebuilds: rebuilds::Rebuilds::default(),
             beginning: tokio::sync::Mutex::default(),
             carried: RwLock::default(),
             stalled: RwLock::default(),

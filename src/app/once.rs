@@ -11,7 +11,17 @@ use token_ledger_domain::event::AggregateType;
 use token_ledger_event_store::{AppendError, Commit, Idempotency, StoreError, StreamId};
 use uuid::Uuid;
 
+/// How long the request that recorded its key may take to store what it begins, in seconds.
+const UNDER_WAY_SECONDS: u64 = 5;
+
 impl App {
+    /// Whether the request that began this, of which nothing is stored yet, may be at it still.
+    pub(super) fn may_be_under_way(&self, begun: Uuid) -> bool {
+        let since = begun.get_timestamp().map_or(0, |time| time.to_unix().0);
+        let now = u64::try_from(self.now().as_seconds()).unwrap_or(0);
+        now < since + UNDER_WAY_SECONDS
+    }
+
     /// What the first request with this key began.
     pub(super) async fn begun(
         &self,

@@ -1,11 +1,11 @@
-//! Work that goes on after its request was answered: deleting many tokens at once.
+//! Work that goes on after its request was answered: deleting many tokens at once, and rebuilds.
 //!
 //! An operation is stored before its request is answered and carried out in batches, so that a
 //! process that ends in the middle leaves it to the next one ([`App::resume_operations`]).
 
 use super::input::{self, Check};
 use super::outcome::Changed;
-use super::{App, AppError, Caller};
+use super::{App, AppError, Caller, rebuilds};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -37,11 +37,11 @@ const ABANDONED_SECONDS: i64 = 60;
 /// How often an operation is found where it was before it counts as left.
 const LEFT_AFTER: u32 = 2;
 
-/// How far operations had come that others carry out, and how often they were found there again.
-pub(super) type Seen = HashMap<Uuid, (u64, u32)>;
+/// Operations that others carry out as they were found, and how often they were found so again.
+pub(super) type Seen = HashMap<Uuid, (Operation, u32)>;
 
-const RUNNING: &str = "running";
-const DONE: &str = "done";
+pub(super) const RUNNING: &str = "running";
+pub(super) const DONE: &str = "done";
 
 /// Which tokens shall be deleted, and why.
 #[derive(Clone, Debug, Default)]
@@ -166,6 +166,9 @@ impl App {
         {
             return Ok(Changed::before(operation.into()));
         }
+        if begun.is_some_and(|id| self.may_be_under_way(id)) {
+            return Err(AppError::Contended);
+        }
         let operation_id = begun.unwrap_or_else(|| self.new_id());
         if begun.is_none() {
             self.begin(caller, company, operation_id, idempotency).await?;
@@ -192,6 +195,7 @@ impl App {
     /// When there is none.
     pub async fn operation(&self, caller: &Caller, id: Uuid) -> Result<OperationView, AppError> {
         let operation = self.read.operation(caller.company, id).await?;
+        let operation = operation.filter(|operation| !rebuilds::is_one(operation));
         Ok(operation.ok_or(AppError::NotFound("operation"))?.into())
     }
 
@@ -222,11 +226,11 @@ impl App {
                 continue;
             }
             let times = match before.get(&id) {
-                Some((done, times)) if *done == operation.done => times + 1,
+                Some((known, times)) if *known == operation => times + 1,
                 _ => 0,
             };
             if times < LEFT_AFTER {
-                seen.insert(id, (operation.done, times));
+                seen.insert(id, (operation, times));
             } else {
                 tracing::info!(operation = %id, "taking an operation over that was left");
                 self.carry_on(operation);
@@ -322,6 +326,9 @@ impl App {
     }
 
     async fn carry_to_the_end(&self, mut operation: Operation) {
+        if self.rebuild_to_the_end(&mut operation).await {
+            return;
+        }
         let order: Order = match Order::of(&operation) {
             Ok(order) => order,
             // Trying again would change nothing.

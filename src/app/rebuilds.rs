@@ -1,45 +1,58 @@
 //! Rebuilds of projections, and how the projections are doing.
 
-use super::{App, AppError};
-use parking_lot::Mutex;
-use serde::Serialize;
+use super::operations::{DONE, RUNNING};
+use super::outcome::Changed;
+use super::{App, AppError, Caller};
+use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use token_ledger_domain::Timestamp;
+use std::time::Duration;
+use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::{Idempotency, StoreError};
-use token_ledger_projections::rebuild::{Plan, named};
+use token_ledger_projections::read_models::{Checkpoint, Operation};
+use token_ledger_projections::rebuild::{Outcome, Plan, RebuildError, named};
 use token_ledger_projections::runner::RunnerHandle;
 use token_ledger_projections::tree::{TREE_NAME, TREE_VERSION};
-use token_ledger_projections::{
-    AuditTrail, Clients, Companies, Keys, Members, Projection, Tokens, read_models::Checkpoint,
-};
+use token_ledger_projections::{AuditTrail, Clients, Companies, Keys, Members, Projection, Tokens};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// Rebuilds that this process runs or ran: the latest of each name.
-#[derive(Debug, Default)]
-pub struct Rebuilds {
-    latest: Mutex<BTreeMap<String, Arc<Rebuild>>>,
-}
+/// How often it is stored how far a rebuild has come.
+const NOTED_EVERY: Duration = Duration::from_secs(1);
 
-/// One rebuild.
-#[derive(Debug)]
-struct Rebuild {
-    id: Uuid,
-    projection: String,
-    idempotency: Option<Idempotency>,
-    started_at: Timestamp,
-    events: AtomicU64,
-    total_events: AtomicU64,
-    end: Mutex<Option<End>>,
-}
+const FAILED: &str = "failed";
 
-#[derive(Clone, Copy, Debug)]
-struct End {
-    /// Rows that were put right; none when the rebuild failed.
+/// What is stored of a rebuild, among the platform's operations.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Order {
+    /// The projection's name, or `all`. It stands first, for [`beginning_of`].
+    rebuild: String,
+    /// Rows that were put right.
     differences: Option<u64>,
-    at: Timestamp,
+    /// When whoever carries it out last said so.
+    noted_at: Timestamp,
+}
+
+impl Order {
+    fn of(operation: &Operation) -> Option<Self> {
+        serde_json::from_str(&operation.request).ok()
+    }
+
+    fn text(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|error| StoreError::Rejected(error.to_string()))
+    }
+}
+
+/// Whether the operation is a rebuild.
+pub(super) fn is_one(operation: &Operation) -> bool {
+    Order::of(operation).is_some()
+}
+
+/// What the stored orders of this name begin with, and no others.
+fn beginning_of(name: &str) -> String {
+    format!("{{\"rebuild\":\"{name}\",")
 }
 
 /// What a rebuild is doing.
@@ -77,26 +90,22 @@ pub struct RebuildView {
     pub finished_at: Option<Timestamp>,
 }
 
-impl Rebuild {
-    fn is_running(&self) -> bool {
-        self.end.lock().is_none()
-    }
-
-    fn view(&self) -> RebuildView {
-        let end = *self.end.lock();
-        RebuildView {
-            rebuild_id: self.id,
-            projection: self.projection.clone(),
-            state: match end {
-                None => RebuildState::Running,
-                Some(End { differences: Some(_), .. }) => RebuildState::Done,
-                Some(End { differences: None, .. }) => RebuildState::Failed,
-            },
-            events: self.events.load(Ordering::Relaxed),
-            total_events: self.total_events.load(Ordering::Relaxed),
-            differences: end.and_then(|end| end.differences),
-            started_at: self.started_at,
-            finished_at: end.map(|end| end.at),
+impl RebuildView {
+    fn of(operation: &Operation, order: Order) -> Self {
+        let state = match operation.state.as_str() {
+            DONE => RebuildState::Done,
+            FAILED => RebuildState::Failed,
+            _ => RebuildState::Running,
+        };
+        Self {
+            rebuild_id: operation.operation_id,
+            projection: order.rebuild,
+            state,
+            events: operation.done,
+            total_events: operation.matched,
+            differences: order.differences,
+            started_at: operation.started_at,
+            finished_at: operation.finished_at,
         }
     }
 }
@@ -160,6 +169,7 @@ impl App {
     /// When the store fails.
     pub async fn projections(&self) -> Result<Vec<ProjectionView>, AppError> {
         let mut views = Vec::with_capacity(PROJECTIONS.len());
+        let rebuilding = self.open_rebuilds().await?;
         for (name, version, runs_behind) in PROJECTIONS {
             let runner = self.behind().into_iter().find(|runner| runner.name() == name);
             let companies_stopped: Vec<StoppedView> = runner
@@ -167,7 +177,9 @@ impl App {
                 .flat_map(RunnerHandle::stopped)
                 .map(|(company, reason)| StoppedView { company_id: company.0, reason })
                 .collect();
-            let state = if self.is_rebuilding(name) {
+            let is_rebuilding =
+                rebuilding.iter().any(|order| ["all", name].contains(&&*order.rebuild));
+            let state = if is_rebuilding {
                 ProjectionState::Rebuilding
             } else if !companies_stopped.is_empty() {
                 ProjectionState::Stopped
@@ -207,100 +219,133 @@ impl App {
         Ok(behind.sum())
     }
 
-    fn is_rebuilding(&self, name: &str) -> bool {
-        let latest = self.rebuilds.latest.lock();
-        ["all", name].iter().any(|name| latest.get(*name).is_some_and(|it| it.is_running()))
+    async fn open_rebuilds(&self) -> Result<Vec<Order>, StoreError> {
+        let open = self.read.open_operations().await?;
+        Ok(open.iter().filter_map(Order::of).collect())
     }
 
-    /// Begins to rebuild a projection, or all of them. One rebuild runs at a time. Also answers
-    /// whether the same request had begun it before.
+    /// Begins to rebuild a projection, or all of them. None begins while another one is known to
+    /// run, in whichever process.
     ///
     /// # Errors
     /// [`AppError::NotFound`] for an unknown name, [`AppError::Contended`] while one runs.
-    pub fn start_rebuild(
+    pub async fn start_rebuild(
         self: &Arc<Self>,
+        caller: &Caller,
         name: &str,
         idempotency: Option<Idempotency>,
-    ) -> Result<(RebuildView, bool), AppError> {
-        let projections = named(name).map_err(|_| AppError::NotFound("projection"))?;
-        let rebuild = {
-            let mut latest = self.rebuilds.latest.lock();
-            if let Some(known) = latest.get(name)
-                && is_repeat(known.idempotency.as_ref(), idempotency.as_ref())?
-            {
-                return Ok((known.view(), true));
-            }
-            if latest.values().any(|rebuild| rebuild.is_running()) {
-                return Err(AppError::Contended);
-            }
-            let rebuild = Arc::new(Rebuild {
-                id: self.new_id(),
-                projection: name.to_owned(),
-                idempotency,
-                started_at: self.now(),
-                events: AtomicU64::new(0),
-                total_events: AtomicU64::new(0),
-                end: Mutex::new(None),
-            });
-            latest.insert(name.to_owned(), Arc::clone(&rebuild));
-            rebuild
+    ) -> Result<Changed<RebuildView>, AppError> {
+        named(name).map_err(|_| AppError::NotFound("projection"))?;
+        let _turn = self.beginning.lock().await;
+        let company = CompanyId::PLATFORM;
+        let begun = self.begun(company, idempotency.as_ref()).await?;
+        if let Some(id) = begun
+            && let Some(operation) = self.read.operation(company, id).await?
+            && let Some(order) = Order::of(&operation)
+        {
+            return Ok(Changed::before(RebuildView::of(&operation, order)));
+        }
+        let is_under_way = begun.is_some_and(|id| self.may_be_under_way(id));
+        if is_under_way || !self.open_rebuilds().await?.is_empty() {
+            return Err(AppError::Contended);
+        }
+        let operation_id = begun.unwrap_or_else(|| self.new_id());
+        if begun.is_none() {
+            self.begin(caller, company, operation_id, idempotency).await?;
+        }
+        let now = self.now();
+        let order = Order { rebuild: name.to_owned(), differences: None, noted_at: now };
+        let operation = Operation {
+            company_id: company,
+            operation_id,
+            request: order.text()?,
+            state: RUNNING.to_owned(),
+            matched: 0,
+            done: 0,
+            started_at: now,
+            finished_at: None,
         };
-        let view = rebuild.view();
-        let plan = Plan { projections, company: None, merge: true };
-        tokio::spawn(run(Arc::clone(self), rebuild, plan));
-        Ok((view, false))
+        self.read.save_operation(&operation).await?;
+        self.carry_on(operation.clone());
+        Ok(Changed::done(RebuildView::of(&operation, order)))
     }
 
     /// The latest rebuild of this name.
     ///
     /// # Errors
     /// [`AppError::NotFound`] when there is none.
-    pub fn rebuild(&self, name: &str) -> Result<RebuildView, AppError> {
-        let latest = self.rebuilds.latest.lock();
-        latest.get(name).map(|rebuild| rebuild.view()).ok_or(AppError::NotFound("rebuild"))
-    }
-}
-
-fn is_repeat(known: Option<&Idempotency>, new: Option<&Idempotency>) -> Result<bool, AppError> {
-    let Some((known, new)) = known.zip(new) else { return Ok(false) };
-    let same = (&known.caller, &known.route, &known.key) == (&new.caller, &new.route, &new.key);
-    if same && known.request_hash != new.request_hash {
-        return Err(AppError::KeyReused);
-    }
-    Ok(same)
-}
-
-/// Marks the rebuild as ended, however its task ends.
-struct Ending {
-    app: Arc<App>,
-    rebuild: Arc<Rebuild>,
-    differences: Option<u64>,
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        let at = self.app.now();
-        *self.rebuild.end.lock() = Some(End { differences: self.differences, at });
-    }
-}
-
-async fn run(app: Arc<App>, rebuild: Arc<Rebuild>, plan: Plan) {
-    let mut ending =
-        Ending { app: Arc::clone(&app), rebuild: Arc::clone(&rebuild), differences: None };
-    let seen = Arc::clone(&rebuild);
-    let on_progress = move |events, total| {
-        seen.events.store(events, Ordering::Relaxed);
-        seen.total_events.store(total, Ordering::Relaxed);
-    };
-    let projection = &rebuild.projection;
-    match app.rebuilder.rebuild(&plan, rebuild.id, &on_progress).await {
-        Ok(outcome) => {
-            for difference in &outcome.examples {
-                tracing::warn!(%difference, "a row was put right");
-            }
-            tracing::info!(projection, differences = outcome.differences, "rebuilt");
-            ending.differences = Some(outcome.differences);
+    pub async fn rebuild(&self, name: &str) -> Result<RebuildView, AppError> {
+        let none = AppError::NotFound("rebuild");
+        if named(name).is_err() {
+            return Err(none);
         }
-        Err(error) => tracing::error!(projection, %error, "the rebuild failed"),
+        let beginning = beginning_of(name);
+        let latest = self.read.latest_operation(CompanyId::PLATFORM, &beginning).await?;
+        let view = latest.and_then(|latest| Some(RebuildView::of(&latest, Order::of(&latest)?)));
+        view.ok_or(none)
+    }
+
+    /// Carries a rebuild out, if the operation is one; answers whether it is.
+    pub(super) async fn rebuild_to_the_end(&self, operation: &mut Operation) -> bool {
+        let Some(mut order) = Order::of(operation) else { return false };
+        let name = order.rebuild.clone();
+        operation.state = match self.rebuild_noting(operation, &mut order).await {
+            Ok(outcome) => {
+                for difference in &outcome.examples {
+                    tracing::warn!(%difference, "a row was put right");
+                }
+                tracing::info!(projection = name, differences = outcome.differences, "rebuilt");
+                order.differences = Some(outcome.differences);
+                DONE.to_owned()
+            }
+            // Whoever comes next begins it anew.
+            Err(RebuildError::Failed(StoreError::Closed)) => return true,
+            Err(error) => {
+                tracing::error!(projection = name, %error, "the rebuild failed");
+                FAILED.to_owned()
+            }
+        };
+        operation.finished_at = Some(self.now());
+        self.save_rebuild(operation, &mut order).await;
+        true
+    }
+
+    /// Rebuilds, and stores now and then how far it has come.
+    async fn rebuild_noting(
+        &self,
+        operation: &mut Operation,
+        order: &mut Order,
+    ) -> Result<Outcome, RebuildError> {
+        let plan = Plan { projections: named(&order.rebuild)?, company: None, merge: true };
+        let (events, total) = (AtomicU64::new(0), AtomicU64::new(0));
+        let on_progress = |read, all| {
+            events.store(read, Ordering::Relaxed);
+            total.store(all, Ordering::Relaxed);
+        };
+        let mut work = pin!(self.rebuilder.rebuild(&plan, self.new_id(), &on_progress));
+        let mut ticks = tokio::time::interval(NOTED_EVERY);
+        loop {
+            let ended = tokio::select! {
+                outcome = &mut work => Some(outcome),
+                _ = ticks.tick() => None,
+            };
+            operation.done = events.load(Ordering::Relaxed);
+            operation.matched = total.load(Ordering::Relaxed);
+            if let Some(outcome) = ended {
+                return outcome;
+            }
+            self.save_rebuild(operation, order).await;
+        }
+    }
+
+    async fn save_rebuild(&self, operation: &mut Operation, order: &mut Order) {
+        order.noted_at = self.now();
+        let saved = async {
+            operation.request = order.text()?;
+            self.read.save_operation(operation).await
+        };
+        if let Err(error) = saved.await {
+            tracing::warn!(%error, "how far a rebuild has come could not be stored");
+        }
     }
 }

@@ -133,7 +133,7 @@ impl App {
             if signed.get(&company).is_some_and(|size| *size >= head.position) {
                 continue;
             }
-            match self.sign_company(company, head.position).await {
+            match self.sign_company(company).await {
                 Ok(size) => {
                     whole &= size >= head.position;
                     signed.insert(company, size);
@@ -156,15 +156,16 @@ impl App {
     }
 
     /// Signs the company's tree, if it has grown since; answers the size that is signed.
-    pub(super) async fn sign_company(
-        &self,
-        company: CompanyId,
-        head: u64,
-    ) -> Result<u64, Unsigned> {
+    async fn sign_company(&self, company: CompanyId) -> Result<u64, Unsigned> {
         let evidence = &self.evidence;
         let Some(key) = evidence.key(company) else {
             return Err(Unsigned::Refused("there is no seed".to_owned()));
         };
+        // Read before the ledger: other processes append and sign meanwhile, and what they signed
+        // must not look like more than there is.
+        let stored = evidence.trees.last_checkpoint(company, key.origin()).await?;
+        let outside = self.outside_checkpoint(company, &key).await?;
+        let head = self.store().head(company).await?.map_or(0, |head| head.position);
         if let Some(tree) = self.behind().into_iter().find(|runner| runner.name() == TREE_NAME) {
             tree.reached(company, head, CATCH_UP).await;
         }
@@ -172,8 +173,6 @@ impl App {
         if size == 0 {
             return Ok(0);
         }
-        let stored = evidence.trees.last_checkpoint(company, key.origin()).await?;
-        let outside = self.outside_checkpoint(company, &key).await?;
         let verifier_key = key.verifier_key();
         if let Some(stored) = &stored
             && stored.verifier_key != verifier_key

@@ -1,6 +1,6 @@
 //! `token-ledger erase`
 
-use super::{Failure, answer, company_id, open};
+use super::{Failure, answer, company_id, identifier, open};
 use crate::app::Caller;
 use crate::config::Settings;
 use clap::Args;
@@ -13,7 +13,7 @@ pub(super) struct Erase {
     #[arg(long, value_name = "ID", value_parser = company_id)]
     company: CompanyId,
     /// The person, as `company.member_added` names them
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = identifier::<PersonId>)]
     person: PersonId,
     /// On whose order, and why; it is recorded with the erasure
     #[arg(long, value_name = "TEXT")]

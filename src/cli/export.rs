@@ -1,6 +1,6 @@
 //! `token-ledger export`
 
-use super::{Failure, companies, company_id, open};
+use super::{Failure, companies, company_id, identifier, open};
 use crate::app::audit::{AuditFilter, ExportFormat};
 use crate::config::Settings;
 use clap::Args;
@@ -23,7 +23,7 @@ pub(super) struct Export {
     #[arg(long, value_name = "ID", value_parser = company_id)]
     company: Option<CompanyId>,
     /// One token's events only
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = identifier::<TokenId>)]
     token: Option<TokenId>,
     /// Events recorded at this time or later, RFC 3339
     #[arg(long, value_name = "TIME")]

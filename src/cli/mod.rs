@@ -23,11 +23,13 @@ mod verify;
 
 use crate::app::{App, AppError};
 use crate::config::{DatabaseUrl, InvalidSettings, LogFormat, Settings};
+use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
@@ -127,7 +129,7 @@ impl From<AppError> for Failure {
             AppError::Invalid(problems) => {
                 let problems: Vec<String> = problems
                     .iter()
-                    .map(|problem| format!("{} {}", problem.field, problem.detail))
+                    .map(|problem| format!("{}: {}", problem.field, problem.detail))
                     .collect();
                 Self::Usage(problems.join("\n"))
             }
@@ -174,7 +176,7 @@ impl From<std::io::Error> for Failure {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let Cli { place, command } = Cli::parse();
+    let Cli { place, command } = Cli::try_parse().unwrap_or_else(|error| discreet(error).exit());
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -191,6 +193,20 @@ pub fn main() -> ExitCode {
             ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
         }
     }
+}
+
+/// The error without what a URL may hold besides the place: user, password and parameters.
+fn discreet(mut error: clap::Error) -> clap::Error {
+    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
+        && argument.contains("-url ")
+        && let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
+        && value.contains(['@', '?'])
+    {
+        let scheme = value.split_once("://").map_or("", |(scheme, _)| scheme);
+        let shown = ContextValue::String(format!("{scheme}://…"));
+        error.insert(ContextKind::InvalidValue, shown);
+    }
+    error
 }
 
 async fn run(place: Place, command: Command) -> Result<(), Failure> {
@@ -277,6 +293,11 @@ fn answer(line: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{line}")?;
     Ok(stdout.flush()?)
+}
+
+/// An identifier of whatever is meant.
+fn identifier<T: FromStr>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|_| "must be a UUID".to_owned())
 }
 
 /// A company by its identifier, or the platform by its name.

@@ -14,8 +14,27 @@ const TEMPLATE: &str =
 pub(super) enum Progress {
     /// The bar.
     Bar(ProgressBar),
-    /// The lines; when the work began and when the last one was written.
-    Lines(Mutex<(Instant, Instant)>),
+    /// The lines.
+    Lines(Mutex<Lines>),
+}
+
+/// What lines say: now and then, and once when all has been read.
+pub(super) struct Lines {
+    began: Instant,
+    written: Instant,
+    /// Events that were read and that there are, where no line has said so yet.
+    unsaid: Option<(u64, u64)>,
+}
+
+impl Lines {
+    fn say(&mut self) {
+        let Some((events, total)) = self.unsaid.take() else { return };
+        self.written = Instant::now();
+        let millis = self.began.elapsed().as_millis().max(1);
+        let rate = u128::from(events) * 1000 / millis;
+        let left = u128::from(total - events).checked_div(rate).unwrap_or(0);
+        eprintln!("{events} of {total} events, {rate} a second, {left} s left");
+    }
 }
 
 impl Progress {
@@ -28,36 +47,38 @@ impl Progress {
             Self::Bar(bar)
         } else {
             let now = Instant::now();
-            Self::Lines(Mutex::new((now, now)))
+            Self::Lines(Mutex::new(Lines { began: now, written: now, unsaid: None }))
         }
     }
 
-    /// So many of so many events have been read.
+    /// So many of so many events have been read; of more, where some were appended meanwhile.
     pub(super) fn show(&self, events: u64, total: u64) {
+        let total = total.max(events);
         match self {
             Self::Bar(bar) => {
-                bar.set_length(total.max(events));
+                bar.set_length(total);
                 bar.set_position(events);
             }
-            Self::Lines(times) => {
-                let mut times = times.lock();
-                let (began, written) = *times;
-                if written.elapsed() < LINE_EVERY && events < total {
-                    return;
+            Self::Lines(lines) => {
+                let mut lines = lines.lock();
+                lines.unsaid = Some((events, total));
+                if lines.written.elapsed() >= LINE_EVERY {
+                    lines.say();
                 }
-                times.1 = Instant::now();
-                let millis = began.elapsed().as_millis().max(1);
-                let rate = u128::from(events) * 1000 / millis;
-                let left = u128::from(total.saturating_sub(events)).checked_div(rate).unwrap_or(0);
-                eprintln!("{events} of {total} events, {rate} a second, {left} s left");
             }
         }
     }
 
     /// The work is done or given up.
     pub(super) fn end(&self) {
-        if let Self::Bar(bar) = self {
-            bar.finish_and_clear();
+        match self {
+            Self::Bar(bar) => bar.finish_and_clear(),
+            Self::Lines(lines) => {
+                let mut lines = lines.lock();
+                if lines.unsaid.is_some_and(|(events, total)| events == total) {
+                    lines.say();
+                }
+            }
         }
     }
 }

@@ -32,7 +32,7 @@ pub(super) struct Replay {
     #[arg(long, value_name = "TIME", conflicts_with_all = ["check", "projection"])]
     until: Option<Timestamp>,
     /// Where to write the tokens, as NDJSON; to stdout unless named
-    #[arg(long, value_name = "FILE", requires = "until")]
+    #[arg(long, value_name = "FILE", requires = "until", conflicts_with = "check")]
     output: Option<PathBuf>,
 }
 

@@ -12,7 +12,7 @@ use super::render::forms::{self, Field, Frame, Refused, frame};
 use super::render::time;
 use super::render::words::grouped;
 use super::sent::{LIST, Query, Sent, address};
-use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState};
+use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState, RebuildView};
 use crate::app::view::CompanyView;
 use crate::app::{AppError, Caller};
 use crate::http::Service;
@@ -241,7 +241,15 @@ pub async fn projections(
     desk: Desk,
     Query(sent): Query,
 ) -> Shown {
-    let projections = service.app.projections().await?;
+    let mut projections = Vec::new();
+    for projection in service.app.projections().await? {
+        let rebuild = match service.app.rebuild(projection.name).await {
+            Ok(rebuild) => Some(rebuild),
+            Err(AppError::NotFound(_)) => None,
+            Err(error) => return Err(error.into()),
+        };
+        projections.push((projection, rebuild));
+    }
     let content = html! {
         (notice(&sent))
         table .rows {
@@ -254,7 +262,9 @@ pub async fn projections(
                 }
             }
             tbody {
-                @for projection in &projections { (projection_row(&service, &desk, projection)) }
+                @for (projection, rebuild) in &projections {
+                    (projection_row(&desk, projection, rebuild.as_ref()))
+                }
             }
         }
     };
@@ -264,8 +274,11 @@ pub async fn projections(
     Ok(desk.page(&page, &content))
 }
 
-fn projection_row(service: &Service, desk: &Desk, projection: &ProjectionView) -> Markup {
-    let rebuild = service.app.rebuild(projection.name).ok();
+fn projection_row(
+    desk: &Desk,
+    projection: &ProjectionView,
+    rebuild: Option<&RebuildView>,
+) -> Markup {
     let (class, words) = match projection.state {
         ProjectionState::Stopped => ("soon", "Stopped"),
         ProjectionState::Rebuilding => ("off", "Rebuilding"),
@@ -282,8 +295,8 @@ fn projection_row(service: &Service, desk: &Desk, projection: &ProjectionView) -
             }
             td data-label="Behind" { (grouped(projection.behind)) " events" }
             td data-label="Last rebuild" {
-                @match &rebuild {
-                    None => span .quiet { "Not since the start" },
+                @match rebuild {
+                    None => span .quiet { "Never" },
                     Some(rebuild) => {
                         (time::ago(rebuild.started_at, desk.now))
                         span .sub {
@@ -311,8 +324,12 @@ fn projection_row(service: &Service, desk: &Desk, projection: &ProjectionView) -
 }
 
 /// `POST /console/platform/projections/{name}/rebuild`
-pub async fn rebuild(State(service): State<Arc<Service>>, Path(name): Path<String>) -> Shown {
-    match service.app.start_rebuild(&name, None) {
+pub async fn rebuild(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(name): Path<String>,
+) -> Shown {
+    match service.app.start_rebuild(&desk.caller, &name, None).await {
         Ok(_) => Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-begun"))),
         Err(error @ AppError::NotFound(_)) => Err(Trouble::from(error)),
         Err(error) => Err(error.into()),

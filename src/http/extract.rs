@@ -18,7 +18,6 @@ use uuid::Uuid;
 
 /// The longest `Idempotency-Key`, in characters.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
-/// Keys are kept for a day.
 const HOLDS_SECRET: &str = "must not hold a secret";
 
 /// A JSON body, with the hash by which a repeat is recognised. An absent body counts as `{}`.
@@ -120,11 +119,28 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
         if let Some((name, _)) = pairs.clone().find(|(_, value)| value.is_empty()) {
             return Err(Problem::invalid(name, "must not be empty; leave it out instead"));
         }
+        if let Some((name, _)) = pairs.clone().find(|(_, value)| value.contains('\0')) {
+            return Err(Problem::invalid(name, "must not contain U+0000"));
+        }
         let deserializer = serde_html_form::Deserializer::new(pairs);
         serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
             let message = error.inner().to_string();
-            Problem::invalid(field_of(&error.path().to_string(), &message), message)
+            let field = field_of(&error.path().to_string(), &message);
+            Problem::invalid(field, parameter_in_words(&message))
         })
+    }
+}
+
+/// The parsers' messages say what they met, and not what was to be sent.
+fn parameter_in_words(message: &str) -> &str {
+    if message.starts_with("UUID parsing failed") {
+        "must be a UUID"
+    } else if message.contains("found in string") || message.starts_with("number too") {
+        "must be a whole number of at most 64 bits"
+    } else if message == "unsupported value" {
+        "must be given once"
+    } else {
+        message
     }
 }
 

@@ -118,13 +118,14 @@ pub fn malformed() -> Invalid {
     Invalid::new("cursor", "must be the next_cursor of a page of this list, unchanged")
 }
 
-/// Whether all numbers are such as databases hold.
+/// Whether all numbers and texts are such as databases hold.
 fn is_storable(value: &Value) -> bool {
     match value {
         Value::Number(number) => number.is_i64(),
         Value::Array(values) => values.iter().all(is_storable),
         Value::Object(fields) => fields.values().all(is_storable),
-        Value::Null | Value::Bool(_) | Value::String(_) => true,
+        Value::String(text) => !text.contains('\0'),
+        Value::Null | Value::Bool(_) => true,
     }
 }
 
@@ -160,6 +161,8 @@ mod tests {
         assert!(place::<u8>("tokens by age", Some(&text)).is_err());
         let beyond = Cursor::new("tokens by name", 1_u64 << 63).to_text();
         assert_eq!(place::<u64>("tokens by name", Some(&beyond)), Err(malformed()));
+        let nul = Cursor::new("tokens by name", "a\0").to_text();
+        assert_eq!(place::<String>("tokens by name", Some(&nul)), Err(malformed()));
         for text in ["", "x", "e30", &format!("{text}="), &text[1..]] {
             assert!(place::<u8>("tokens by name", Some(text)).is_err(), "{text:?}");
         }

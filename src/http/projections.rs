@@ -63,12 +63,12 @@ pub(super) async fn rebuild(
     JsonBody { hash, .. }: JsonBody<Nothing>,
 ) -> Answer<Reply> {
     let idempotency = idempotency.of(&caller.credential, hash);
-    let (view, repeated) = service.app.start_rebuild(&name, idempotency)?;
+    let begun = service.app.start_rebuild(&caller, &name, idempotency).await?;
     let progress = format!("/v1/projections/{}/rebuild", *name);
-    Ok(Reply::new(StatusCode::ACCEPTED, view).location(&progress).repeated(repeated))
+    Ok(Reply::new(StatusCode::ACCEPTED, begun.view).location(&progress).repeated(begun.repeated))
 }
 
-/// The latest rebuild of a projection since the service was started.
+/// The latest rebuild of a projection, whichever process runs or ran it.
 #[utoipa::path(
     get,
     path = "/v1/projections/{name}/rebuild",
@@ -86,5 +86,5 @@ pub(super) async fn progress(
     name: Path<String>,
     _: Params<NoParams>,
 ) -> Answer<Reply> {
-    Ok(Reply::ok(service.app.rebuild(&name)?))
+    Ok(Reply::ok(service.app.rebuild(&name).await?))
 }

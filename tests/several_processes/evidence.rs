@@ -3,6 +3,7 @@
 use crate::process::ended;
 use crate::stage::{Caller, Node, Stage, until};
 use reqwest::Method;
+use std::time::{Duration, Instant};
 
 const SEED: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
 const ANOTHER: &str = "0dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd50dd5";
@@ -54,5 +55,40 @@ async fn who_has_another_seed_signs_nothing() {
     let mut verify = stage.place.command(&["verify"]);
     verify.env("TOKEN_LEDGER_EVIDENCE_DIR", stage.place.file("first"));
     verify.env("TOKEN_LEDGER_LOG_SEED", SEED);
+    ended(&mut verify).done();
+}
+
+/// Companies for which all processes sign at once.
+const COMPANIES: usize = 6;
+/// How long events are appended while that is watched.
+const WATCHED: Duration = Duration::from_secs(4);
+
+/// Each finds checkpoints that the others have just signed, and takes none for a sign that the
+/// ledger was put back.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_signs_while_others_do_suspects_nothing() {
+    let stage = Stage::new().await;
+    let nodes = [(); 3].map(|()| serve(&stage, "common", None));
+    let others = (1..COMPANIES).map(|number| stage.place.setup(&format!("Globex {number}")));
+    let companies: Vec<_> = std::iter::once(stage.company.clone()).chain(others).collect();
+    let began = Instant::now();
+    let appending = companies.iter().flat_map(|company| {
+        nodes.iter().map(move |node| {
+            let caller = node.caller_of(company);
+            async move {
+                while began.elapsed() < WATCHED {
+                    caller.create("token").await.expect(201);
+                }
+            }
+        })
+    });
+    futures::future::join_all(appending).await;
+    for node in nodes {
+        node.serving.signal("TERM");
+        let (_, said) = node.serving.wait();
+        assert!(!said.contains("was put back"), "{said}");
+    }
+    let mut verify = stage.place.command(&["verify"]);
+    verify.env("TOKEN_LEDGER_EVIDENCE_DIR", stage.place.file("common"));
     ended(&mut verify).done();
 }

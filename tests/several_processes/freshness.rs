@@ -113,3 +113,18 @@ async fn the_service_can_not_change_what_has_happened() {
     node.stop();
     stage.check();
 }
+
+/// Somebody who may read all and add nothing serves, and says that it can't do its work.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_may_not_write_is_not_ready() {
+    const READER: &str = "ledger_test_reader";
+    let stage = Stage::new().await;
+    let database = stage.place.database();
+    database.let_in(READER, "pg_read_all_data").await;
+    let node = stage.serve_at(&database.url_as(READER), &[]);
+    let answer = node.readiness().await.expect(503);
+    assert!(answer.text.contains("the database can't be written"), "{answer:?}");
+    node.create("one").await.expect(500);
+    drop(node);
+    stage.check();
+}

@@ -10,5 +10,6 @@ mod fail_over;
 mod freshness;
 mod jobs;
 mod races;
+mod rebuilds;
 mod stage;
 mod statements;

@@ -12,6 +12,8 @@ const UNIQUE_VIOLATION: &str = "23505";
 const UNAVAILABLE: [&str; 9] = ["08", "25", "40", "53", "57", "58", "XX", "55P03", "25006"];
 /// The server knows no such database or user, or the password is wrong.
 const NOT_LET_IN: [&str; 2] = ["28", "3D"];
+/// The user lacks a right.
+const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
 /// An error of the driver, in the store's words.
 #[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
@@ -26,6 +28,11 @@ pub(super) fn failed_ref(error: &Error) -> StoreError {
             let state = refusal.code().unwrap_or_default();
             if UNAVAILABLE.iter().chain(&NOT_LET_IN).any(|prefix| state.starts_with(prefix)) {
                 StoreError::Unavailable(text)
+            } else if state == INSUFFICIENT_PRIVILEGE {
+                StoreError::Rejected(format!(
+                    "{text}; log in as the owner, or as a member of token_ledger_service to run \
+                     the service"
+                ))
             } else {
                 StoreError::Rejected(text)
             }

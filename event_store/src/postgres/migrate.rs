@@ -48,6 +48,11 @@ const GRANTS: &str = "DO $$ DECLARE place text := quote_ident(current_schema());
             END IF; \
         END LOOP; \
     END IF; END $$";
+/// Whether the role was made after the tables, so that their owner has yet to let it in.
+const ROLE_IS_LEFT_OUT: &str = "SELECT EXISTS (SELECT FROM pg_roles, pg_tables \
+    WHERE rolname = 'token_ledger_service' AND schemaname = current_schema() \
+    AND tablename = 'events' AND tableowner = current_user \
+    AND NOT has_table_privilege(rolname, quote_ident(schemaname) || '.events', 'INSERT'))";
 
 /// Where a database's schema stands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -132,6 +137,11 @@ pub(super) async fn migrate(connection: &mut PgConnection) -> Result<usize, Stor
         .await
         .map_err(failed)?;
     let MigrationStatus::Missing(missing) = schema_status(&mut transaction).await? else {
+        let is_left_out = sqlx::query_scalar(ROLE_IS_LEFT_OUT);
+        if is_left_out.fetch_one(&mut *transaction).await.map_err(failed)? {
+            transaction.execute(GRANTS).await.map_err(failed)?;
+            transaction.commit().await.map_err(failed)?;
+        }
         return Ok(0);
     };
     transaction.execute(KNOWN).await.map_err(failed)?;

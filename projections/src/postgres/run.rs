@@ -136,13 +136,20 @@ impl Sql for PgReadModels {
 
     async fn try_writing(&self) -> Result<(), StoreError> {
         let mut lent = self.database().lend().await?;
-        let asking = sqlx::query_scalar("SELECT current_setting('transaction_read_only')");
+        let asking = sqlx::query_as(
+            "SELECT current_setting('transaction_read_only') = 'off', \
+             has_table_privilege('events', 'INSERT') \
+             AND has_table_privilege('company_heads', 'INSERT') \
+             AND has_table_privilege('company_heads', 'UPDATE')",
+        );
         let answered = in_time(async { asking.fetch_one(&mut *lent).await.map_err(failed) }).await;
-        let read_only: String = lent.settle(answered)?;
-        if read_only == "off" {
-            Ok(())
-        } else {
-            Err(StoreError::Unavailable("it takes no writes: a standby, perhaps".to_owned()))
-        }
+        let problem = match lent.settle(answered)? {
+            (true, true) => return Ok(()),
+            (false, _) => "it takes no writes: a standby, perhaps",
+            (true, false) => {
+                "its user may not add events: log in as a member of token_ledger_service"
+            }
+        };
+        Err(StoreError::Unavailable(problem.to_owned()))
     }
 }

@@ -1,4 +1,4 @@
-//! Beside the log: commands over many tokens that were accepted.
+//! Beside the log: commands over many tokens, and rebuilds, that were accepted.
 
 use super::{Columns, FromColumns, Statement, Unreadable};
 use crate::read_models::Operation;
@@ -32,6 +32,17 @@ pub(super) fn one(company: CompanyId, id: Uuid) -> Statement {
     )
     .with(company)
     .with(id)
+}
+
+/// The company's latest operation whose request begins so. Identifiers grow with time.
+pub(super) fn latest(company: CompanyId, beginning: &str) -> Statement {
+    Statement::new(
+        "SELECT company_id, operation_id, request, state, matched, done, started_at, finished_at \
+         FROM operations WHERE company_id = ?1 AND substr(request, 1, length(?2)) = ?2 \
+         ORDER BY operation_id DESC LIMIT 1",
+    )
+    .with(company)
+    .with(beginning.to_owned())
 }
 
 /// The operations that are not finished, of all companies.

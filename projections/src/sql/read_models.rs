@@ -247,6 +247,14 @@ impl<S: Sql> ReadModels for S {
         self.fetch_one(operations::one(company, id)).await
     }
 
+    async fn latest_operation(
+        &self,
+        company: CompanyId,
+        beginning: &str,
+    ) -> Result<Option<Operation>, StoreError> {
+        self.fetch_one(operations::latest(company, beginning)).await
+    }
+
     async fn open_operations(&self) -> Result<Vec<Operation>, StoreError> {
         self.fetch(operations::open()).await
     }
