@@ -8,7 +8,7 @@ use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::CLIENTS;
 use super::refusal::{Shows, refusal};
-use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::forms::{self, Field, Refused, frame};
 use super::render::scopes;
 use super::render::time;
 use super::reveal::{Reveal, reveal};
@@ -182,7 +182,7 @@ fn new_form(service: &Service, desk: &Desk, sent: &Sent, refused: &Refused) -> M
             (forms::actions("Create", false, CLIENTS))
         }
     };
-    frame(Frame { title: "Create client", back: CLIENTS, guarded: false }, &content)
+    frame("Create client", &content)
 }
 
 /// `GET /console/clients/{client_id}/rotate`
@@ -280,7 +280,7 @@ async fn change_form(
             p { strong { (client.name) } " is deleted, for good, and its tokens with it." }
             (forms::close(CLIENTS))
         };
-        return Ok(frame(Frame { title, back: CLIENTS, guarded: false }, &content));
+        return Ok(frame(title, &content));
     }
     let content = html! {
         (missed.told)
@@ -306,5 +306,5 @@ async fn change_form(
             @else { (forms::actions(&format!("Delete “{}”", client.name), true, CLIENTS)) }
         }
     };
-    Ok(frame(Frame { title, back: CLIENTS, guarded: false }, &content))
+    Ok(frame(title, &content))
 }

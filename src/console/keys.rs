@@ -9,7 +9,7 @@ use super::page::{Page, Way};
 use super::paths::KEYS;
 use super::refusal::{Shows, refusal};
 use super::render::events;
-use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::forms::{self, Field, Refused, frame};
 use super::render::status::{Standing, status};
 use super::render::time::span;
 use super::render::words::key_scope;
@@ -226,7 +226,7 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
             (forms::actions("Create", false, KEYS))
         }
     };
-    frame(Frame { title: "Create API key", back: KEYS, guarded: false }, &content)
+    frame("Create API key", &content)
 }
 
 /// `GET /console/keys/{key_id}/refresh`
@@ -326,7 +326,7 @@ fn change_form(
             p { strong { (key.name) } " is deleted, for good." }
             (forms::close(KEYS))
         };
-        return frame(Frame { title, back: KEYS, guarded: false }, &content);
+        return frame(title, &content);
     }
     let content = html! {
         (missed.told)
@@ -351,5 +351,5 @@ fn change_form(
             @else { (forms::actions(&format!("Delete “{}”", key.name), true, KEYS)) }
         }
     };
-    frame(Frame { title, back: KEYS, guarded: false }, &content)
+    frame(title, &content)
 }

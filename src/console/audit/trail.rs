@@ -221,10 +221,11 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
 fn moment(asked: &Asked, sent: &Sent, name: &str, words: &str) -> Markup {
     let error = asked.refused.of(name);
     let error_id = format!("{name}-error");
+    let utc = sent.time(name).map(|time| time.to_string()).unwrap_or_default();
     html! {
         div {
             label for=(name) { (words) " (" span data-zone[true] { "UTC" } ")" }
-            input id=(name) name=(name) type="datetime-local" data-utc[true]
+            input id=(name) name=(name) type="datetime-local" data-utc=(utc)
                 value=(sent.time(name).map(time::field).unwrap_or_default())
                 aria-invalid=[error.map(|_| "true")] aria-describedby=[error.map(|_| &error_id)];
             @if let Some(error) = error { p .problem id=(error_id) { (error) } }

@@ -7,7 +7,7 @@ use crate::console::desk::Desk;
 use crate::console::error::Shown;
 use crate::console::paths::TOKENS;
 use crate::console::refusal::{Shows, refusal};
-use crate::console::render::forms::{self, Field, Frame, Refused, frame};
+use crate::console::render::forms::{self, Field, Refused, frame};
 use crate::console::render::scopes;
 use crate::console::render::time::span;
 use crate::console::reveal::{Reveal, reveal, valid_until};
@@ -117,7 +117,7 @@ fn content(
         @if desk.company.oauth_app_enabled { (form) }
         @else { (module_off(desk)) (forms::close(TOKENS)) }
     };
-    frame(Frame { title: TITLE, back: TOKENS, guarded: false }, &content)
+    frame(TITLE, &content)
 }
 
 /// Whether the company's policy allows a data access.

@@ -42,7 +42,7 @@ pub async fn show(
         (notice(&sent))
         (module_off(&desk))
         @match &then {
-            None => (state(&desk, &now)),
+            None => (state(&service, &desk, &now)),
             Some(then) => (then.card(&desk)),
         }
         (as_it_was(&desk, &now, &sent))
@@ -69,7 +69,7 @@ fn buttons(desk: &Desk, token: &TokenView) -> Markup {
 }
 
 /// What the token is now.
-fn state(desk: &Desk, token: &TokenView) -> Markup {
+fn state(service: &Service, desk: &Desk, token: &TokenView) -> Markup {
     html! {
         section .state aria-labelledby="state" {
             h2 #state { "Now" }
@@ -81,7 +81,7 @@ fn state(desk: &Desk, token: &TokenView) -> Markup {
                     dt { "Old secret" }
                     dd {
                         "Works until " (time::stamp(end)) ", " (time::relative(end, desk.now)) ". "
-                        @if desk.may_change() { (end_grace(desk, token)) }
+                        @if desk.may_change() { (end_grace(service, desk, token)) }
                     }
                 }
             }
@@ -103,10 +103,11 @@ fn facts(token: &TokenView) -> Markup {
     }
 }
 
-fn end_grace(desk: &Desk, token: &TokenView) -> Markup {
+fn end_grace(service: &Service, desk: &Desk, token: &TokenView) -> Markup {
     html! {
         form method="post" action=(path(token, "/end-grace")) {
-            (desk.seal()) (forms::version(token.version))
+            (desk.seal()) (forms::nonce(&service.app.new_id().to_string()))
+            (forms::version(token.version))
             button type="submit" { "Stop the old secret now" }
         }
     }
@@ -227,7 +228,7 @@ fn as_it_was(desk: &Desk, token: &TokenView, sent: &Sent) -> Markup {
             div .field {
                 label for="at" { "As it was on (" span data-zone[true] { "UTC" } ")" }
                 input #at name="at" type="datetime-local" step="1" value=(time::field(at))
-                    data-utc[true] required aria-invalid=[no_past(desk, sent).map(|_| "true")]
+                    data-utc=(at) required aria-invalid=[no_past(desk, sent).map(|_| "true")]
                     aria-describedby=[no_past(desk, sent).map(|_| "at-error")];
                 @if let Some(error) = no_past(desk, sent) { p .problem #at-error { (error) } }
             }
