@@ -9,10 +9,11 @@ use super::page::{Page, Way};
 use super::paths::CLIENTS;
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
+use super::render::pager::pager;
 use super::render::scopes;
 use super::render::time;
 use super::reveal::{Reveal, reveal};
-use super::sent::{Query, Sent, address};
+use super::sent::{Query, Sent};
 use crate::app::clients::{ClientStatus, NewClient};
 use crate::app::outcome::Changed;
 use crate::app::view::ClientView;
@@ -64,11 +65,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 }
                 tbody { @for client in &listed.items { (row(&desk, client)) } }
             }
-            @if let Some(next) = &next {
-                nav .pager aria-label="Pages" {
-                    span {} a .button href=(address(CLIENTS, [("after", next.as_str())])) { "Next page" }
-                }
-            }
+            (pager(CLIENTS, &sent, next.as_deref()))
         }
     };
     let buttons = html! {
@@ -147,7 +144,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
         return Ok(way);
     }
     let input = NewClient {
-        name: sent.text("name").to_owned(),
+        name: sent.text("name").trim().to_owned(),
         scopes: sent.all("scopes"),
         reason: sent.reason(),
     };

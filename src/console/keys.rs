@@ -10,11 +10,12 @@ use super::paths::KEYS;
 use super::refusal::{Shows, refusal};
 use super::render::events;
 use super::render::forms::{self, Field, Refused, frame};
+use super::render::pager::pager;
 use super::render::status::{Standing, status};
 use super::render::time::span;
 use super::render::words::key_scope;
 use super::reveal::{Reveal, reveal, valid_until};
-use super::sent::{Query, Sent, address};
+use super::sent::{Query, Sent};
 use crate::app::keys::{NewKey, Renewal};
 use crate::app::outcome::Changed;
 use crate::app::view::KeyView;
@@ -71,11 +72,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 }
                 tbody { @for key in &listed.items { (row(&desk, key)) } }
             }
-            @if let Some(next) = &next {
-                nav .pager aria-label="Pages" {
-                    span {} a .button href=(address(KEYS, [("after", next.as_str())])) { "Next page" }
-                }
-            }
+            (pager(KEYS, &sent, next.as_deref()))
         }
     };
     let buttons = html! {
@@ -167,7 +164,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
         return Ok(way);
     }
     let input = NewKey {
-        name: sent.text("name").to_owned(),
+        name: sent.text("name").trim().to_owned(),
         scopes: sent.all("scopes"),
         expires_in_seconds: sent.number("expires_in_seconds"),
         reason: sent.reason(),

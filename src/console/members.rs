@@ -9,10 +9,11 @@ use super::page::{Page, Way};
 use super::paths::{self, MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
+use super::render::pager::pager;
 use super::render::time;
 use super::render::words::role;
 use super::reveal::{Reveal, reveal};
-use super::sent::{Query, Sent, address};
+use super::sent::{Query, Sent};
 use crate::app::AppError;
 use crate::app::members::{MemberView, NewMember};
 use crate::http::Service;
@@ -94,11 +95,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
             }
             tbody { @for member in &listed.items { (row(&desk, member)) } }
         }
-        @if let Some(next) = &next {
-            nav .pager aria-label="Pages" {
-                span {} a .button href=(address(MEMBERS, [("after", next.as_str())])) { "Next page" }
-            }
-        }
+        (pager(MEMBERS, &sent, next.as_deref()))
     };
     let buttons = html! {
         @if desk.may_change() { a .button .main href=(NEW) data-dialog[true] { "Add member" } }

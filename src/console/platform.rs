@@ -199,7 +199,7 @@ pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
 /// `POST /console/platform/companies/new`
 pub async fn register(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
     let conditions = sent.conditions(&desk.caller, "register company");
-    let name = sent.text("name").to_owned();
+    let name = sent.text("name").trim().to_owned();
     match service.app.register_company(&desk.caller, name, conditions).await {
         Ok(_) => Ok(go_on(&format!("{PLATFORM}?notice=company-registered"))),
         Err(error) => {

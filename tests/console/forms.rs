@@ -344,3 +344,12 @@ async fn files_are_kept_for_good_by_their_own_address_alone() {
     let icon = nobody.get("/favicon.ico").await.expect(200);
     assert_eq!(icon.header("content-type"), "image/svg+xml");
 }
+
+#[tokio::test]
+async fn white_space_around_a_name_is_no_part_of_it() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let fields = [("name", "  Payroll sync "), ("scopes", "positions")];
+    maya.fill("/console/tokens/new", &fields).await.expect(200);
+    assert_eq!(stage.found("Payroll").await["name"], "Payroll sync");
+}

@@ -49,7 +49,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     }
     let app = &service.app;
     let input = NewToken {
-        name: sent.text("name").to_owned(),
+        name: sent.text("name").trim().to_owned(),
         scopes: sent.all("scopes"),
         expires_in_seconds: sent.number("expires_in_seconds"),
         reason: sent.reason(),
