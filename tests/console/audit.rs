@@ -34,9 +34,14 @@ async fn a_token_is_shown_as_it_was() {
     assert!(browser.path().await.contains("at=2026-03-01T09%3A30%3A00"));
     browser.open(&format!("/console/tokens/{id}?at=2026-03-01T08:00:00Z")).await;
     browser.sees("The token did not exist yet.").await;
+    browser.until("document.querySelector('.since').innerText.includes('changed the data accesses of Payroll sync')").await;
     browser.press("Back to now").await;
     browser.until("document.querySelector('#state').innerText === 'Now'").await;
     assert_eq!(browser.text(".state .facts .chip").await, "Positions");
+    // Behind an event it is as the event left it, to the microsecond.
+    browser.click("#history .event:last-child .meta a[href*='at=']").await;
+    browser.sees("As of").await;
+    assert_eq!(browser.text(".state .facts .chip").await, "Employees");
     // At the slider's ends it is there already, and is gone already.
     let second = |seconds: i64| crate::support::at(seconds).as_micros();
     let set = |micros| stage.test.clock.set(Timestamp::from_micros(micros));

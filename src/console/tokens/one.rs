@@ -115,6 +115,7 @@ fn end_grace(service: &Service, desk: &Desk, token: &TokenView) -> Markup {
 
 /// The token at a time in the past.
 struct Then {
+    id: Uuid,
     at: Timestamp,
     /// None before it existed.
     token: Option<TokenView>,
@@ -144,6 +145,7 @@ async fn then(
     let seen = token.as_ref().map_or(0, |token| token.version);
     let since = app.token_history(desk.caller.company, id, seen, SINCE).await?;
     Ok(Some(Then {
+        id: now.token_id,
         at,
         token,
         position: position.map_err(AppError::from)?,
@@ -154,9 +156,8 @@ async fn then(
 
 impl Then {
     fn card(&self, desk: &Desk) -> Markup {
-        let names: events::Names =
-            self.token.iter().map(|token| (token.token_id, self.name.clone())).collect();
-        let telling = Telling { names: &names, signed: None };
+        let names = events::Names::from([(self.id, self.name.clone())]);
+        let telling = Telling { names: &names, signed: None, then: None };
         html! {
             section .state .then aria-labelledby="state" {
                 h2 #state {
@@ -256,8 +257,8 @@ async fn timeline(
     let listed = service.app.audit_page(desk.caller.company, &filter, page).await?;
     let names = names_of(&service.app, &desk.caller, &listed.items).await?;
     let signed = service.app.signed(desk.caller.company).await?;
-    let telling = Telling { names: &names, signed: Some(&signed) };
     let here = format!("{TOKENS}/{id}");
+    let telling = Telling { names: &names, signed: Some(&signed), then: Some(&here) };
     let older = listed.next.map(|position| {
         let position = position.to_string();
         address(&here, [("before", position.as_str())]) + "#history"
