@@ -117,8 +117,8 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
                     span .sub { (email) }
                 }
             }
-            td data-label="Role" { (role(member.role)) }
-            td data-label="Sign-in" {
+            td .nowrap data-label="Role" { (role(member.role)) }
+            td .nowrap data-label="Sign-in" {
                 @if member.password_set { "Password set" }
                 @else { span .quiet { "No password yet" } }
             }
