@@ -91,7 +91,10 @@ pub(super) async fn admit(
     if let Some(trouble) = &trouble {
         response = page::trouble(seen.as_ref(), theme, trouble, &info.request_id);
     }
-    let is_throttled = trouble.is_some_and(|trouble| trouble.kind == Kind::TooManyRequests);
+    let is_throttled = trouble.map_or_else(
+        || response.status() == StatusCode::TOO_MANY_REQUESTS,
+        |trouble| trouble.kind == Kind::TooManyRequests,
+    );
     if is_throttled || matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
     {
         let caller = seen.and_then(|seen| seen.visitor.caller(&seen.origin));

@@ -373,6 +373,7 @@ function listen(place) {
       fresh += 1;
       place.hidden = false;
       button.textContent = fresh === 1 ? "1 new event" : `${fresh} new events`;
+      say(button.textContent);
     });
     source.addEventListener("over", () => { source.close(); location.reload(); });
   };

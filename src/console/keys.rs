@@ -200,9 +200,9 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
         form .form method="post" action=(NEW) novalidate {
             (desk.seal()) (forms::nonce(nonce)) (forms::problem(refused))
             (forms::field(name, refused.of("name")))
-            fieldset #scopes {
+            fieldset #scopes aria-describedby=[error.map(|_| "scopes-error")] {
                 legend { "It may" }
-                @if let Some(error) = error { p .problem { (error) } }
+                @if let Some(error) = error { p .problem #scopes-error { (error) } }
                 ul .choices {
                     @for scope in offered {
                         @let scope = scope.as_str();

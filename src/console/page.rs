@@ -200,9 +200,9 @@ fn framed(who: &SignedIn, page: &Page<'_>, content: &Markup) -> Markup {
             nav .side aria-label="Main" {
                 a .brand href=(paths::HOME) { "Token Ledger" }
                 p .company {
-                    @if let Some(company) = &who.company { (company.name) }
+                    @if let Some(company) = &who.company { bdi { (company.name) } }
                     @else { "No company chosen" }
-                    " " a href=(paths::COMPANIES) { "Change" }
+                    " " a href=(paths::COMPANIES) aria-label="Change company" { "Change" }
                 }
                 (navigation(who, page))
             }

@@ -76,6 +76,13 @@ pub(super) async fn sign_in(
             let form = sign_in_form(&email, next, Some(&sentence(&error)));
             Ok(refused(page::outside(StatusCode::UNAUTHORIZED, theme, "Sign in", &form)))
         }
+        Err(error @ AppError::Throttled(_)) => {
+            let trouble = Trouble::from(error);
+            let form = sign_in_form(&email, next, Some(&trouble.detail));
+            let mut response = page::outside(trouble.status(), theme, "Sign in", &form);
+            response.headers_mut().extend(trouble.header);
+            Ok(response)
+        }
         Err(error) => Err(error.into()),
     }
 }

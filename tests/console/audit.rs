@@ -179,6 +179,10 @@ async fn the_trail_is_filtered_and_exported() {
         serde_json::from_str(all.trim_end().lines().last().expect("a line")).expect("JSON");
     let head = stage.test.app.head(stage.test.company).await.expect("a head");
     assert_eq!(last["export"], json!({"count": head, "last_position": head}));
+    // Whoever is signed out gets no file that is none.
+    stage.after(2 * 86_400);
+    browser.press("as NDJSON").await;
+    browser.until("location.pathname === '/console/sign-in'").await;
 }
 
 async fn fetched(browser: &crate::browser::Browser, path: &str) -> String {
@@ -198,6 +202,9 @@ async fn new_events_are_counted_quietly_and_shown_when_asked_for() {
     browser.sees("Nothing was recorded that matches these filters.").await;
     let first = stage.token("First", &["employees"]).await;
     browser.sees("1 new event").await;
+    browser
+        .until("document.querySelector('body > .sr[role=status]').innerText === '1 new event'")
+        .await;
     let refresh = format!("{}/refresh", stage.test.token_path(&first));
     stage.test.admin.post(&refresh).json(&json!({})).await.expect(200);
     stage.token("Second", &["employees"]).await;

@@ -48,7 +48,7 @@ pub async fn show(
             div .section-head {
                 h2 #proof-title { "Proof" }
                 @if is_proved {
-                    a .button href=(proof_of(position)) download { (icons::download()) "Download proof" }
+                    a .button href=(proof_of(position)) { (icons::download()) "Download proof" }
                 }
             }
             dl .facts {

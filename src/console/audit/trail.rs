@@ -104,7 +104,7 @@ fn live(sent: &Sent, head: u64, after: Option<u64>) -> Markup {
     let stream = with_filters("/console/audit/live", sent, &[("after", head.as_str())]);
     html! {
         @if after.is_none() && sent.get("to").is_none() {
-            div .fresh data-live=(stream) hidden { button type="button" aria-live="polite" {} }
+            div .fresh data-live=(stream) hidden { button type="button" {} }
         }
     }
 }
@@ -116,8 +116,8 @@ fn exports(sent: &Sent, rows: u64) -> Markup {
             p .quiet role="status" { (count(rows, "event")) }
             @if rows > 0 {
                 p {
-                    a href=(to("csv")) download { "Export " (count(rows, "row")) " as CSV" } " · "
-                    a href=(to("ndjson")) download { "as NDJSON" }
+                    a href=(to("csv")) { "Export " (count(rows, "row")) " as CSV" } " · "
+                    a href=(to("ndjson")) { "as NDJSON" }
                 }
             }
         }

@@ -139,15 +139,17 @@ pub fn select(
     chosen: &str,
     error: Option<&str>,
 ) -> Markup {
+    let error_id = format!("{name}-error");
     html! {
         div .field {
             label for=(name) { (label) }
-            select id=(name) name=(name) aria-invalid=[error.map(|_| "true")] {
+            select id=(name) name=(name) aria-invalid=[error.map(|_| "true")]
+                aria-describedby=[error.map(|_| &error_id)] {
                 @for (value, words) in options {
                     option value=(value) selected[value == chosen] { (words) }
                 }
             }
-            @if let Some(error) = error { p .problem { (error) } }
+            @if let Some(error) = error { p .problem id=(error_id) { (error) } }
         }
     }
 }

@@ -137,16 +137,17 @@ pub fn term(policy: &PolicyView, chosen: Option<i64>, refused: &Refused) -> Mark
     let mut terms: Vec<i64> = TERMS.into_iter().filter(|term| *term < max).collect();
     terms.push(max);
     let error = refused.of("expires_in_seconds");
+    let described = error.map_or("term-hint", |_| "term-error term-hint");
     html! {
         div .field {
             label for="expires_in_seconds" { "Valid for" }
             select #expires_in_seconds name="expires_in_seconds"
-                aria-invalid=[error.map(|_| "true")] aria-describedby="term-hint" {
+                aria-invalid=[error.map(|_| "true")] aria-describedby=(described) {
                 @for term in terms {
                     option value=(term) selected[term == chosen] { (span(term)) }
                 }
             }
-            @if let Some(error) = error { p .problem { (error) } }
+            @if let Some(error) = error { p .problem #term-error { (error) } }
             p .hint #term-hint {
                 "Your company allows up to " (span(max)) ". Refresh the token before it expires to \
                  keep its programs running."

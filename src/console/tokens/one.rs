@@ -267,7 +267,7 @@ async fn timeline(
         section #history aria-labelledby="history-title" {
             div .section-head {
                 h2 #history-title { "History" }
-                a href={ (here) "/evidence" } download { (icons::download()) "Evidence pack" }
+                a href={ (here) "/evidence" } { (icons::download()) "Evidence pack" }
             }
             p .hint .section-hint {
                 "The pack holds this history with what proves it. Anyone can check it with "
