@@ -135,6 +135,10 @@ window.addEventListener("popstate", () => {
 window.addEventListener("beforeunload", (event) => {
   if (document.querySelector("[data-guarded]") && !copied) event.preventDefault();
 });
+// A page that the browser kept is shown as it is now.
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) location.replace(location.pathname + location.search);
+});
 window.addEventListener("pagehide", () => {
   document.querySelectorAll("[data-secret]").forEach((field) => { field.value = ""; });
 });

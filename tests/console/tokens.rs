@@ -406,6 +406,9 @@ async fn the_list_is_searched_filtered_ordered_and_paged() {
     browser.press("Apply").await;
     browser.sees("10 tokens").await;
     assert!(browser.path().await.contains("q=job+1"));
+    // The way back leads to filters that can be used.
+    browser.back().await;
+    browser.until("location.search === '' && !document.querySelector('.filters :disabled')").await;
     browser.open("/console/tokens?scope=employees&sort=name").await;
     browser.sees("1 token").await;
     assert_eq!(browser.text("tbody th a").await, "Payroll");
