@@ -191,6 +191,7 @@ async fn whoever_tries_passwords_out_is_slowed_and_the_right_one_still_works() {
     }
     let slowed = slowed.expect("it is slowed down within a dozen attempts");
     assert!(slowed.header("retry-after").parse::<u64>().is_ok_and(|seconds| seconds > 0));
+    assert!(slowed.text.contains("name=\"password\""), "nothing to try with: {}", slowed.text);
     signed_in(&app, "ada@example.com").await;
     let denied = denials(&app, CompanyId::PLATFORM).await;
     let statuses: Vec<_> = denied.iter().map(|denial| &denial["action"]["status"]).collect();

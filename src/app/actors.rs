@@ -2,6 +2,7 @@
 
 use super::audit::{AuditFilter, AuditPage};
 use super::{App, AppError, Caller};
+use std::collections::BTreeSet;
 use token_ledger_domain::{ActorType, ClientId, KeyId, MemberId};
 use token_ledger_projections::read_models::Programs;
 use uuid::Uuid;
@@ -106,6 +107,10 @@ impl App {
             && let Some(name) = member.name.or_else(|| member.email.clone())
         {
             return Ok(known(ActorType::Member, name, member.email));
+        }
+        let former = self.former_members(caller.company, &BTreeSet::from([id])).await?;
+        if let Some(name) = former.into_values().next() {
+            return Ok(known(ActorType::Member, name, None));
         }
         let theirs = AuditFilter { actor_id: Some(id), ..AuditFilter::default() };
         let newest = AuditPage { descending: true, after: None, limit: 1 };

@@ -284,7 +284,7 @@ impl App {
         });
     }
 
-    /// Changes a membership, at the version asked for if one is.
+    /// Changes a membership, at the version asked for if one is. A repeat changes nothing again.
     async fn change_member(
         &self,
         caller: &Caller,
@@ -293,6 +293,10 @@ impl App {
         context: &Context,
         conditions: Conditions,
     ) -> Result<(), AppError> {
+        let key = conditions.idempotency;
+        if self.begun(caller.company, key.as_ref()).await?.is_some() {
+            return Ok(());
+        }
         for _ in 0..MAX_ATTEMPTS {
             // Only the company's sequence can be demanded of the ledger. A membership that stands
             // at the version asked for behind this sequence still does when the sequence holds.
@@ -311,7 +315,7 @@ impl App {
                 id: caller.company.0,
                 command: command.clone(),
                 expected_version: sequence,
-                idempotency: None,
+                idempotency: key.clone(),
             };
             let executed = self
                 .ledger

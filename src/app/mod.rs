@@ -8,6 +8,7 @@ pub mod companies;
 pub mod erasure;
 pub mod error;
 pub mod evidence;
+pub mod former;
 pub mod input;
 pub mod jobs;
 pub mod keys;

@@ -81,6 +81,7 @@ pub(super) async fn admit(
     next: Next,
 ) -> Response {
     let info = request.extensions().get::<RequestInfo>().cloned().unwrap_or_default();
+    let theme = Theme::read(request.headers());
     let mut seen = None;
     let mut response = match checked(&service, access, request, &info, &mut seen).await {
         Ok(request) => next.run(request).await,
@@ -88,9 +89,12 @@ pub(super) async fn admit(
     };
     let trouble = response.extensions_mut().remove::<Trouble>();
     if let Some(trouble) = &trouble {
-        response = page::trouble(seen.as_ref(), trouble, &info.request_id);
+        response = page::trouble(seen.as_ref(), theme, trouble, &info.request_id);
     }
-    let is_throttled = trouble.is_some_and(|trouble| trouble.kind == Kind::TooManyRequests);
+    let is_throttled = trouble.map_or_else(
+        || response.status() == StatusCode::TOO_MANY_REQUESTS,
+        |trouble| trouble.kind == Kind::TooManyRequests,
+    );
     if is_throttled || matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN)
     {
         let caller = seen.and_then(|seen| seen.visitor.caller(&seen.origin));
@@ -176,15 +180,19 @@ fn failed(error: AppError) -> Response {
     Trouble::from(error).into_response()
 }
 
-/// To the page that signs in, and from there back to a page that was asked for.
+/// To the page that signs in, and from there back to the page that was asked for or that the form
+/// was on.
 fn to_sign_in(request: &Request) -> Response {
     let wanted = request.uri().path_and_query().map_or(paths::HOME, |path| path.as_str());
-    match *request.method() {
-        Method::GET if wanted != paths::HOME => {
-            Redirect::to(&paths::with_next(paths::SIGN_IN, wanted)).into_response()
+    let way = match *request.method() {
+        _ if matches!(wanted, paths::HOME | paths::SIGN_OUT) => paths::SIGN_IN.to_owned(),
+        Method::GET | Method::HEAD => paths::with_next(paths::SIGN_IN, wanted),
+        _ => {
+            let form = paths::came_from(request.headers());
+            paths::with_next(paths::SIGN_IN, &form) + "&unsaved=true"
         }
-        _ => Redirect::to(paths::SIGN_IN).into_response(),
-    }
+    };
+    Redirect::to(&way).into_response()
 }
 
 impl<S: Sync> FromRequestParts<S> for SignedIn {

@@ -1,7 +1,8 @@
 //! The files that pages refer to, embedded in the binary. Their address holds a hash of what they
-//! hold, so that they can be kept for good.
+//! hold, so that they can be kept for good. Where it holds another, the page is of another version
+//! of the service, and nothing is kept.
 
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use sha2::{Digest, Sha256};
 use std::sync::LazyLock;
@@ -55,24 +56,27 @@ pub(super) fn script() -> &'static str {
 }
 
 /// The icon.
-pub(super) async fn get_icon() -> Response {
-    serve(&ICON)
+pub(super) async fn get_icon(uri: Uri) -> Response {
+    serve(&ICON, icon(), &uri)
 }
 
 /// The script.
-pub(super) async fn get_script() -> Response {
-    serve(&SCRIPT)
+pub(super) async fn get_script(uri: Uri) -> Response {
+    serve(&SCRIPT, script(), &uri)
 }
 
 /// The stylesheet.
-pub(super) async fn get_style() -> Response {
-    serve(&STYLE)
+pub(super) async fn get_style(uri: Uri) -> Response {
+    serve(&STYLE, style(), &uri)
 }
 
-fn serve(asset: &'static Asset) -> Response {
+/// The file, to be kept for good where it was asked for by its own address.
+fn serve(asset: &'static Asset, own: &str, asked: &Uri) -> Response {
+    let is_own = asked.path_and_query().is_some_and(|asked| asked.as_str() == own);
+    let kept = if is_own { "public, max-age=31536000, immutable" } else { "no-cache" };
     let headers = [
         (header::CONTENT_TYPE, HeaderValue::from_static(asset.content_type)),
-        (header::CACHE_CONTROL, HeaderValue::from_static("public, max-age=31536000, immutable")),
+        (header::CACHE_CONTROL, HeaderValue::from_static(kept)),
     ];
     (StatusCode::OK, headers, asset.content).into_response()
 }

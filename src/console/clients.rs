@@ -8,11 +8,12 @@ use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::CLIENTS;
 use super::refusal::{Shows, refusal};
-use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::forms::{self, Field, Refused, frame};
+use super::render::pager::pager;
 use super::render::scopes;
 use super::render::time;
 use super::reveal::{Reveal, reveal};
-use super::sent::{Query, Sent, address};
+use super::sent::{Query, Sent};
 use crate::app::clients::{ClientStatus, NewClient};
 use crate::app::outcome::Changed;
 use crate::app::view::ClientView;
@@ -64,11 +65,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 }
                 tbody { @for client in &listed.items { (row(&desk, client)) } }
             }
-            @if let Some(next) = &next {
-                nav .pager aria-label="Pages" {
-                    span {} a .button href=(address(CLIENTS, [("after", next.as_str())])) { "Next page" }
-                }
-            }
+            (pager(CLIENTS, &sent, next.as_deref()))
         }
     };
     let buttons = html! {
@@ -147,7 +144,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
         return Ok(way);
     }
     let input = NewClient {
-        name: sent.text("name").to_owned(),
+        name: sent.text("name").trim().to_owned(),
         scopes: sent.all("scopes"),
         reason: sent.reason(),
     };
@@ -182,7 +179,7 @@ fn new_form(service: &Service, desk: &Desk, sent: &Sent, refused: &Refused) -> M
             (forms::actions("Create", false, CLIENTS))
         }
     };
-    frame(Frame { title: "Create client", back: CLIENTS, guarded: false }, &content)
+    frame("Create client", &content)
 }
 
 /// `GET /console/clients/{client_id}/rotate`
@@ -280,7 +277,7 @@ async fn change_form(
             p { strong { (client.name) } " is deleted, for good, and its tokens with it." }
             (forms::close(CLIENTS))
         };
-        return Ok(frame(Frame { title, back: CLIENTS, guarded: false }, &content));
+        return Ok(frame(title, &content));
     }
     let content = html! {
         (missed.told)
@@ -306,5 +303,5 @@ async fn change_form(
             @else { (forms::actions(&format!("Delete “{}”", client.name), true, CLIENTS)) }
         }
     };
-    Ok(frame(Frame { title, back: CLIENTS, guarded: false }, &content))
+    Ok(frame(title, &content))
 }

@@ -10,6 +10,10 @@ announcer.setAttribute("role", "status");
 let opener = null; // what the focus returns to
 let page = null; // the address of the page beneath the dialog
 let copied = false;
+let leaving = false; // the dialog is about to be closed
+
+// What is wrong in a form, in the order in which it is read.
+const WRONG = "[aria-invalid], fieldset:has(> .problem) input:not(:disabled), [role=alert]:not([hidden])";
 
 const say = (text) => {
   announcer.textContent = "";
@@ -52,10 +56,11 @@ function localTimes(root) {
   }
   for (const field of root.querySelectorAll("input[data-utc]")) {
     const pad = (number) => String(number).padStart(2, "0");
-    const at = new Date(`${field.value}Z`);
-    if (field.value && !isNaN(at)) {
-      field.value = `${at.getFullYear()}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}` +
+    const at = new Date(field.dataset.utc);
+    if (!isNaN(at)) {
+      field.value = `${String(at.getFullYear()).padStart(4, "0")}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}` +
         `T${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
+      field.dataset.shown = field.value;
     }
     field.form?.querySelectorAll("[data-zone]").forEach((zone) => { zone.textContent = "your time"; });
   }
@@ -71,13 +76,13 @@ function enhance(root) {
 // The form of a dialog, from its page. What is about something that is there begins at its heading,
 // so that Enter does nothing yet.
 function show(found) {
-  copied = false;
+  copied = leaving = false;
   dialog.replaceChildren(document.adoptNode(found), announcer);
   enhance(dialog);
   if (!dialog.open) dialog.showModal();
   const alert = dialog.querySelector("[role=alert]:not([hidden])");
   if (alert) alert.tabIndex = -1;
-  const target = dialog.querySelector("[aria-invalid], [role=alert]:not([hidden]), [data-secret]") ||
+  const target = dialog.querySelector(`${WRONG}, [data-secret]`) ||
     dialog.querySelector("form:not(:has([name=version], button.danger)) input:not([type=hidden], [type=radio])");
   (target || dialog.querySelector("h1")).focus();
 }
@@ -104,7 +109,11 @@ function mayLeave(guarded = dialog.querySelector("[data-guarded]")) {
 }
 
 // Back to the page beneath, where the dialog is closed.
-const leave = () => history.back();
+function leave() {
+  if (leaving) return;
+  leaving = true;
+  history.back();
+}
 
 function close() {
   const shown = dialog.querySelector("[data-guarded]");
@@ -120,10 +129,15 @@ dialog.addEventListener("cancel", (event) => {
 });
 window.addEventListener("popstate", () => {
   if (dialog.open && !mayLeave()) { history.pushState({ dialog: true }, "", location.href); return; }
-  if (dialog.open && location.href === page) close(); else location.reload();
+  if (dialog.open && location.href === page) close();
+  else if (dialog.open || location.pathname + location.search !== rendered) location.reload();
 });
 window.addEventListener("beforeunload", (event) => {
   if (document.querySelector("[data-guarded]") && !copied) event.preventDefault();
+});
+// A page that the browser kept is shown as it is now.
+window.addEventListener("pageshow", (event) => {
+  if (event.persisted) location.replace(location.pathname + location.search);
 });
 window.addEventListener("pagehide", () => {
   document.querySelectorAll("[data-secret]").forEach((field) => { field.value = ""; });
@@ -133,7 +147,7 @@ async function send(form, button) {
   const body = new URLSearchParams(new FormData(form, button));
   if (button) button.disabled = true;
   const answer = await fetch(form.action, { method: "POST", body }).catch(() => null);
-  if (answer?.redirected) { location.assign(answer.url); return; }
+  if (answer?.redirected) { location.replace(answer.url); return; }
   const found = answer && parse(await answer.text().catch(() => ""));
   if (found && content(found)) { show(content(found)); return; }
   const said = [...found?.querySelectorAll("[data-trouble] p") || []].map((part) => part.textContent);
@@ -147,8 +161,10 @@ document.addEventListener("submit", (event) => {
   for (const field of form.querySelectorAll("input[data-utc]")) {
     const at = new Date(field.value);
     if (field.value && !isNaN(at)) {
+      // What was not touched stays exact: a clock that is put back shows an hour twice.
+      const exact = field.value === field.dataset.shown ? field.dataset.utc : at.toISOString();
       field.type = "hidden";
-      field.value = at.toISOString();
+      field.value = exact;
     }
   }
   if (form.method === "get") {
@@ -157,6 +173,11 @@ document.addEventListener("submit", (event) => {
   } else if (dialog.contains(form)) {
     event.preventDefault();
     send(form, event.submitter);
+  } else {
+    // A second click sends nothing; whoever stays on the page after all can send again.
+    const rest = (off) => { form.querySelectorAll("button").forEach((button) => { button.disabled = off; }); };
+    setTimeout(() => rest(true));
+    setTimeout(() => rest(false), 3000);
   }
 });
 
@@ -283,7 +304,7 @@ document.addEventListener("pointerdown", (event) => {
 document.addEventListener("input", (event) => {
   if (!event.target.matches("[data-life] input")) return;
   const field = event.target.form.querySelector("[data-utc]");
-  field.value = new Date(Number(event.target.value) * 1000).toISOString().slice(0, 19);
+  field.dataset.utc = new Date(Number(event.target.value) * 1000).toISOString();
   localTimes(event.target.form);
 });
 
@@ -356,6 +377,7 @@ function listen(place) {
       fresh += 1;
       place.hidden = false;
       button.textContent = fresh === 1 ? "1 new event" : `${fresh} new events`;
+      say(button.textContent);
     });
     source.addEventListener("over", () => { source.close(); location.reload(); });
   };
@@ -386,6 +408,15 @@ const sections = document.querySelector(".side .sections");
 const here = sections?.querySelector("[aria-current]");
 if (here && sections.scrollWidth > sections.clientWidth) sections.scrollLeft = here.offsetLeft - sections.offsetLeft - 16;
 
+// What was done is told once, and is no part of the address.
+if (document.querySelector("[data-notice]")) {
+  const address = new URL(location.href);
+  address.searchParams.delete("notice");
+  history.replaceState(history.state, "", address);
+}
+const rendered = location.pathname + location.search;
+
 document.body.append(dialog, announcer);
 enhance(document);
+document.querySelector(`main form :is(${WRONG})`)?.focus();
 document.querySelectorAll("main [data-live]").forEach(listen);

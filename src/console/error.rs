@@ -39,6 +39,7 @@ impl Trouble {
             Kind::NotFound | Kind::MethodNotAllowed => "There is nothing here",
             Kind::Unauthorized => "Please sign in",
             Kind::Forbidden | Kind::AboveOwnPower => "You may not do this",
+            Kind::Contended => "Something has changed meanwhile",
             Kind::Unavailable => "This can’t be done right now",
             Kind::Internal => "The service failed",
             other => other.title(),

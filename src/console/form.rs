@@ -41,6 +41,18 @@ pub fn post(who: &SignedIn, action: &str, fields: &Markup) -> Markup {
     }
 }
 
+/// A form that is all that a page is for.
+pub fn card(who: &SignedIn, action: &str, fields: &Markup) -> Markup {
+    html! {
+        form .form .card method="post" action=(action) {
+            (token_field(who))
+            input type="hidden" name="username" value=(who.visitor.account.email)
+                autocomplete="username";
+            (fields)
+        }
+    }
+}
+
 /// What tells a form of this session from one of another site.
 pub fn token_field(who: &SignedIn) -> Markup {
     html! { input type="hidden" name=(TOKEN_FIELD) value=(who.csrf); }

@@ -4,6 +4,7 @@ use super::access::SignedIn;
 use super::error::Trouble;
 use super::page;
 use super::paths::{AUDIT, COMPANIES, HOME, PLATFORM, TOKENS};
+use super::theme::Theme;
 use crate::http::problem::Kind;
 use axum::response::{Redirect, Response};
 use token_ledger_domain::Power;
@@ -29,9 +30,9 @@ pub(super) async fn nowhere() -> Trouble {
 }
 
 /// What takes only forms, and was asked for as a page.
-pub(super) async fn no_page() -> Response {
+pub(super) async fn no_page(theme: Theme) -> Response {
     let trouble = Trouble::new(Kind::MethodNotAllowed, "There is no page at this address.");
-    page::trouble(None, &trouble, "")
+    page::trouble(None, theme, &trouble, "")
 }
 
 /// The start page is the console's.

@@ -9,12 +9,13 @@ use super::page::{Page, Way};
 use super::paths::KEYS;
 use super::refusal::{Shows, refusal};
 use super::render::events;
-use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::forms::{self, Field, Refused, frame};
+use super::render::pager::pager;
 use super::render::status::{Standing, status};
 use super::render::time::span;
 use super::render::words::key_scope;
 use super::reveal::{Reveal, reveal, valid_until};
-use super::sent::{Query, Sent, address};
+use super::sent::{Query, Sent};
 use crate::app::keys::{NewKey, Renewal};
 use crate::app::outcome::Changed;
 use crate::app::view::KeyView;
@@ -71,11 +72,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 }
                 tbody { @for key in &listed.items { (row(&desk, key)) } }
             }
-            @if let Some(next) = &next {
-                nav .pager aria-label="Pages" {
-                    span {} a .button href=(address(KEYS, [("after", next.as_str())])) { "Next page" }
-                }
-            }
+            (pager(KEYS, &sent, next.as_deref()))
         }
     };
     let buttons = html! {
@@ -167,7 +164,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
         return Ok(way);
     }
     let input = NewKey {
-        name: sent.text("name").to_owned(),
+        name: sent.text("name").trim().to_owned(),
         scopes: sent.all("scopes"),
         expires_in_seconds: sent.number("expires_in_seconds"),
         reason: sent.reason(),
@@ -203,9 +200,9 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
         form .form method="post" action=(NEW) novalidate {
             (desk.seal()) (forms::nonce(nonce)) (forms::problem(refused))
             (forms::field(name, refused.of("name")))
-            fieldset #scopes {
+            fieldset #scopes aria-describedby=[error.map(|_| "scopes-error")] {
                 legend { "It may" }
-                @if let Some(error) = error { p .problem { (error) } }
+                @if let Some(error) = error { p .problem #scopes-error { (error) } }
                 ul .choices {
                     @for scope in offered {
                         @let scope = scope.as_str();
@@ -226,7 +223,7 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
             (forms::actions("Create", false, KEYS))
         }
     };
-    frame(Frame { title: "Create API key", back: KEYS, guarded: false }, &content)
+    frame("Create API key", &content)
 }
 
 /// `GET /console/keys/{key_id}/refresh`
@@ -326,7 +323,7 @@ fn change_form(
             p { strong { (key.name) } " is deleted, for good." }
             (forms::close(KEYS))
         };
-        return frame(Frame { title, back: KEYS, guarded: false }, &content);
+        return frame(title, &content);
     }
     let content = html! {
         (missed.told)
@@ -351,5 +348,5 @@ fn change_form(
             @else { (forms::actions(&format!("Delete “{}”", key.name), true, KEYS)) }
         }
     };
-    frame(Frame { title, back: KEYS, guarded: false }, &content)
+    frame(title, &content)
 }

@@ -44,10 +44,10 @@ fn password_page(
 ) -> Response {
     let content = html! {
         p { "For " strong { (email) } ". You sign in with it from now on." }
-        form method="post" action={ (paths::SET_PASSWORD) "/" (link) } {
+        form .form method="post" action={ (paths::SET_PASSWORD) "/" (link) } {
             input type="hidden" name="email" value=(email) autocomplete="username";
             (form::password("password", "New password", "new-password", problem))
-            p.quiet { "At least 12 characters; a few words are fine." }
+            p .hint { "At least 12 characters; a few words are fine." }
             button.main { "Set the password" }
         }
     };

@@ -75,7 +75,7 @@ fn state(signed: &Signed, head: u64, key: Option<&str>) -> Markup {
                     dt { "Verifier key" }
                     dd {
                         code { (key) } " "
-                        a .nowrap href={ (LOG) "/key" } download { (icons::download()) "Key" }
+                        a .nowrap href={ (LOG) "/key" } { (icons::download()) "Key" }
                     }
                 }
             }
@@ -122,7 +122,7 @@ fn row(checkpoint: &CheckpointView, origin: &str) -> Markup {
                 @for witness in witnesses { span .chip { (witness) } " " }
             }
             td {
-                a .nowrap href=(note) download aria-label={ "Note of checkpoint " (size) } {
+                a .nowrap href=(note) aria-label={ "Note of checkpoint " (size) } {
                     (icons::download()) "Note"
                 }
             }

@@ -96,7 +96,18 @@ impl Subject {
 
 /// Whether nothing is left to choose after it.
 fn is_end(event: &EventView) -> bool {
-    matches!(event.kind.as_str(), "token.deleted" | "key.deleted" | "company.client_deleted")
+    matches!(
+        event.kind.as_str(),
+        "token.deleted" | "key.deleted" | "company.client_deleted" | "company.member_removed"
+    )
+}
+
+/// Whether what somebody else did may be the reason.
+fn may_be_late(error: &AppError) -> bool {
+    matches!(
+        error,
+        AppError::VersionMismatch { .. } | AppError::NotFound("member") | AppError::ClientDeleted
+    )
 }
 
 /// Why a form has to be filled in again.
@@ -123,15 +134,15 @@ pub async fn missed(
     error: AppError,
 ) -> Result<Missed, Trouble> {
     let seen = sent.number("version").and_then(|seen| u64::try_from(seen).ok());
-    let (AppError::VersionMismatch { .. }, Some(seen)) = (&error, seen) else {
-        return Ok(Missed { refused: refusal(error, sent, shows)?, ..Missed::default() });
+    let meanwhile = match seen.filter(|_| may_be_late(&error)) {
+        Some(seen) => subject.since(service, desk, seen).await?,
+        None => Vec::new(),
     };
-    let meanwhile = subject.since(service, desk, seen).await?;
     if meanwhile.is_empty() {
         return Ok(Missed { refused: refusal(error, sent, shows)?, ..Missed::default() });
     }
     let names = names_of(&service.app, &desk.caller, &meanwhile).await?;
-    let telling = Telling { names: &names, signed: None };
+    let telling = Telling { names: &names, signed: None, then: None };
     let told = html! {
         div .notice .bad role="alert" {
             p { strong { (subject.words()) " was changed meanwhile. Nothing of yours was saved." } }

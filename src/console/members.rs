@@ -8,11 +8,12 @@ use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::{self, MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
-use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::forms::{self, Field, Refused, frame};
+use super::render::pager::pager;
 use super::render::time;
 use super::render::words::role;
 use super::reveal::{Reveal, reveal};
-use super::sent::{Query, Sent, address};
+use super::sent::{Query, Sent};
 use crate::app::AppError;
 use crate::app::members::{MemberView, NewMember};
 use crate::http::Service;
@@ -94,11 +95,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
             }
             tbody { @for member in &listed.items { (row(&desk, member)) } }
         }
-        @if let Some(next) = &next {
-            nav .pager aria-label="Pages" {
-                span {} a .button href=(address(MEMBERS, [("after", next.as_str())])) { "Next page" }
-            }
-        }
+        (pager(MEMBERS, &sent, next.as_deref()))
     };
     let buttons = html! {
         @if desk.may_change() { a .button .main href=(NEW) data-dialog[true] { "Add member" } }
@@ -120,8 +117,8 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
                     span .sub { (email) }
                 }
             }
-            td data-label="Role" { (role(member.role)) }
-            td data-label="Sign-in" {
+            td .nowrap data-label="Role" { (role(member.role)) }
+            td .nowrap data-label="Sign-in" {
                 @if member.password_set { "Password set" }
                 @else { span .quiet { "No password yet" } }
             }
@@ -242,7 +239,7 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
             (forms::actions("Add member", false, MEMBERS))
         }
     };
-    frame(Frame { title: "Add member", back: MEMBERS, guarded: false }, &content)
+    frame("Add member", &content)
 }
 
 /// `GET /console/members/{member_id}/role`
@@ -265,7 +262,9 @@ pub async fn remove_form(service: State<Arc<Service>>, desk: Desk, Path(id): Pat
 
 async fn ask(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Shown {
     let member = service.app.member(&desk.caller, MemberId(id)).await?;
-    let content = change_form(desk, &member, change, &Sent::default(), &Missed::default());
+    let nonce = service.app.new_id().to_string();
+    let (sent, missed) = (Sent::default(), Missed::default());
+    let content = change_form(desk, &member, change, &sent, &missed, &nonce);
     Ok(desk.page(&form_page(change.title()), &content))
 }
 
@@ -279,8 +278,14 @@ async fn again(
 ) -> Shown {
     let shows = change.shows();
     let missed = missed(service, desk, Subject::Member(id), sent, shows, error).await?;
-    let member = service.app.member(&desk.caller, MemberId(id)).await?;
-    let content = change_form(desk, &member, change, sent, &missed);
+    let nonce = service.app.new_id().to_string();
+    let content = match service.app.member(&desk.caller, MemberId(id)).await {
+        Ok(member) => change_form(desk, &member, change, sent, &missed, &nonce),
+        Err(AppError::NotFound(_)) if missed.is_stale => {
+            frame(change.title(), &html! { (missed.told) (forms::close(MEMBERS)) })
+        }
+        Err(error) => return Err(error.into()),
+    };
     Ok(desk.refused(&form_page(change.title()), &content))
 }
 
@@ -346,6 +351,7 @@ fn change_form(
     change: Change,
     sent: &Sent,
     missed: &Missed,
+    nonce: &str,
 ) -> Markup {
     let refused = &missed.refused;
     // Whoever comes later chooses again, from what is true now.
@@ -354,7 +360,8 @@ fn change_form(
     let content = html! {
         (missed.told)
         form .form method="post" action=(action) novalidate {
-            (desk.seal()) (forms::version(member.version)) (forms::problem(refused))
+            (desk.seal()) (forms::nonce(nonce)) (forms::version(member.version))
+            (forms::problem(refused))
             @match change {
                 Change::Role => {
                     p { strong { (called(member)) } " is " (role(member.role)) " now. Whoever gets \
@@ -377,5 +384,5 @@ fn change_form(
             }
         }
     };
-    frame(Frame { title: change.title(), back: MEMBERS, guarded: false }, &content)
+    frame(change.title(), &content)
 }

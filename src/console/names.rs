@@ -14,6 +14,7 @@ use uuid::Uuid;
 /// When the store fails.
 pub async fn names_of(app: &App, caller: &Caller, events: &[EventView]) -> Result<Names, AppError> {
     let mut names = Names::new();
+    let mut gone = BTreeSet::new();
     for (kind, id) in mentioned(events) {
         let name = match kind {
             "token" => app.token(caller, TokenId(id), None).await.map(|token| Some(token.name)),
@@ -25,11 +26,15 @@ pub async fn names_of(app: &App, caller: &Caller, events: &[EventView]) -> Resul
             Ok(Some(name)) => {
                 names.insert(id, name);
             }
+            Err(AppError::NotFound(_)) if kind == "member" => {
+                gone.insert(id);
+            }
             // It is there no more, or was erased.
             Ok(None) | Err(AppError::NotFound(_)) => {}
             Err(error) => return Err(error),
         }
     }
+    names.extend(app.former_members(caller.company, &gone).await?);
     Ok(names)
 }
 

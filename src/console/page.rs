@@ -127,20 +127,27 @@ pub(super) fn of_link(status: StatusCode, theme: Theme, title: &str, content: &M
 }
 
 /// The page that says what went wrong.
-pub(super) fn trouble(who: Option<&SignedIn>, trouble: &Trouble, request_id: &str) -> Response {
+pub(super) fn trouble(
+    who: Option<&SignedIn>,
+    theme: Theme,
+    trouble: &Trouble,
+    request_id: &str,
+) -> Response {
     let title = trouble.title();
     let content = html! {
-        div data-trouble[true] {
-            p { (trouble.detail) }
-            @if trouble.status().is_server_error() {
-                p.quiet { "Name this to the operator: " code { (request_id) } }
+        div .stack {
+            div data-trouble[true] {
+                p { (trouble.detail) }
+                @if trouble.status().is_server_error() {
+                    p.quiet { "Name this to the operator: " code { (request_id) } }
+                }
             }
+            p { a href=(paths::HOME) { "Go on to the start page" } }
         }
-        p { a href=(paths::HOME) { "Go on to the start page" } }
     };
     let mut response = match who {
         Some(who) => inside_with(trouble.status(), who, title, &[], &content),
-        None => of_link(trouble.status(), Theme::default(), title, &content),
+        None => of_link(trouble.status(), theme, title, &content),
     };
     response.headers_mut().extend(trouble.header.clone());
     response
@@ -193,9 +200,9 @@ fn framed(who: &SignedIn, page: &Page<'_>, content: &Markup) -> Markup {
             nav .side aria-label="Main" {
                 a .brand href=(paths::HOME) { "Token Ledger" }
                 p .company {
-                    @if let Some(company) = &who.company { (company.name) }
+                    @if let Some(company) = &who.company { bdi { (company.name) } }
                     @else { "No company chosen" }
-                    " " a href=(paths::COMPANIES) { "Change" }
+                    " " a href=(paths::COMPANIES) aria-label="Change company" { "Change" }
                 }
                 (navigation(who, page))
             }

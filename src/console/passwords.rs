@@ -31,13 +31,13 @@ fn change_page(
     let fields = html! {
         (form::password("old", "Old password", "current-password", old))
         (form::password("password", "New password", "new-password", new))
-        p.quiet { "At least 12 characters; a few words are fine." }
-        button.main { "Change the password" }
+        p .hint { "At least 12 characters; a few words are fine. You will be signed out everywhere \
+                   else." }
+        p .actions { button .main { "Change the password" } }
     };
     let content = html! {
         @if sign_in::has_password(who) {
-            p { "You will be signed out everywhere else." }
-            (form::post(who, paths::PASSWORD, &fields))
+            (form::card(who, paths::PASSWORD, &fields))
         } @else { (sign_in::without_password()) }
     };
     page::inside_with(status, who, "Password", &["Your account"], &content)

@@ -1,5 +1,6 @@
 //! Where the console's pages are.
 
+use axum::http::{HeaderMap, header};
 use token_ledger_domain::Secret;
 
 /// What one sees first.
@@ -68,9 +69,21 @@ pub fn local(next: Option<&str>) -> &str {
     next.filter(own).unwrap_or(HOME)
 }
 
+/// The page that the form which a request sends was on.
+pub fn came_from(headers: &HeaderMap) -> String {
+    let referrer = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
+    let referrer = referrer.and_then(|text| url::Url::parse(text).ok());
+    let path = referrer.map(|url| match url.query() {
+        Some(query) => format!("{}?{query}", url.path()),
+        None => url.path().to_owned(),
+    });
+    local(path.as_deref()).to_owned()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use axum::http::HeaderValue;
 
     #[test]
     fn only_the_consoles_own_pages_are_gone_on_to() {
@@ -82,5 +95,15 @@ mod tests {
         }
         assert_eq!(local(Some("/console/\\evil")), HOME);
         assert_eq!(local(None), HOME);
+    }
+
+    #[test]
+    fn going_back_stays_in_the_console() {
+        let mut headers = HeaderMap::new();
+        let from = "http://127.0.0.1:8080/console/tokens?q=a";
+        headers.insert(header::REFERER, HeaderValue::from_static(from));
+        assert_eq!(came_from(&headers), "/console/tokens?q=a");
+        headers.insert(header::REFERER, HeaderValue::from_static("http://evil.example/x"));
+        assert_eq!(came_from(&headers), HOME);
     }
 }

@@ -6,7 +6,7 @@ use super::extract::Path;
 use super::page::{Page, Way};
 use super::paths::{MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
-use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::forms::{self, Field, Refused, frame};
 use super::sent::Sent;
 use crate::app::members::MemberView;
 use crate::http::Service;
@@ -116,5 +116,5 @@ async fn content(
             (forms::actions("Erase personal data", true, MEMBERS))
         }
     };
-    Ok(frame(Frame { title: TITLE, back: MEMBERS, guarded: false }, &content))
+    Ok(frame(TITLE, &content))
 }

@@ -8,7 +8,7 @@ use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::{COMPANIES, PLATFORM, PROJECTIONS};
 use super::refusal::{Shows, refusal};
-use super::render::forms::{self, Field, Frame, Refused, frame};
+use super::render::forms::{self, Field, Refused, frame};
 use super::render::time;
 use super::render::words::grouped;
 use super::sent::{LIST, Query, Sent, address};
@@ -182,7 +182,7 @@ fn turn_off(desk: &Desk, company: &CompanyView, sent: &Sent, refused: &Refused) 
             (forms::close(&back))
         }
     };
-    frame(Frame { title: TURN_OFF, back: &back, guarded: false }, &content)
+    frame(TURN_OFF, &content)
 }
 
 fn module_of(company: &CompanyView) -> String {
@@ -199,7 +199,7 @@ pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
 /// `POST /console/platform/companies/new`
 pub async fn register(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
     let conditions = sent.conditions(&desk.caller, "register company");
-    let name = sent.text("name").to_owned();
+    let name = sent.text("name").trim().to_owned();
     match service.app.register_company(&desk.caller, name, conditions).await {
         Ok(_) => Ok(go_on(&format!("{PLATFORM}?notice=company-registered"))),
         Err(error) => {
@@ -232,7 +232,7 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
             (forms::actions("Register", false, PLATFORM))
         }
     };
-    frame(Frame { title: REGISTER, back: PLATFORM, guarded: false }, &content)
+    frame(REGISTER, &content)
 }
 
 /// `GET /console/platform/projections`

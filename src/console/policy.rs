@@ -6,18 +6,19 @@ use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::POLICY;
-use super::refusal::Shows;
+use super::refusal::{Shows, between, sentence};
 use super::render::forms::{self, Refused};
 use super::render::scopes;
 use super::render::time::span;
 use super::sent::{Query, Sent};
-use crate::app::AppError;
 use crate::app::error::Invalid;
 use crate::app::policy::{NewPolicy, PolicyView};
+use crate::app::{AppError, input};
 use crate::http::Service;
 use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
+use token_ledger_domain::policy::{MIN_VALIDITY_SECONDS, VALIDITY_CEILING_SECONDS};
 
 /// Units that spans are entered in, with their seconds, the greatest first.
 const UNITS: [(i64, &str); 4] =
@@ -25,8 +26,10 @@ const UNITS: [(i64, &str); 4] =
 const VALIDITY: &str = "max_validity_seconds";
 const GRACE: &str = "max_grace_seconds";
 const ALLOWED: &str = "allowed_scopes";
-const SHOWS: Shows =
-    &[(VALIDITY, ""), (GRACE, ""), (ALLOWED, "Choose at least one data access."), ("reason", "")];
+const SHOWS: Shows = &[(VALIDITY, ""), (GRACE, ""), (ALLOWED, NONE_TICKED), ("reason", "")];
+const NONE_TICKED: &str = "Choose at least one data access.";
+const SOME_TICKED: &str = "Some data accesses are not ticked. Choose “Only these” to leave them \
+    out, or tick all of them.";
 /// How often the policy is saved again when something else of the company has changed.
 const MAX_ATTEMPTS: usize = 20;
 const PAGE: Page<'_> = Page {
@@ -106,15 +109,26 @@ async fn save(
 
 /// What can't be meant by what was sent.
 fn unsuitable(service: &Service, sent: &Sent) -> Vec<Invalid> {
-    let spans = [VALIDITY, GRACE].into_iter().filter(|name| seconds(sent, name).is_none());
-    let mut errors: Vec<Invalid> =
-        spans.map(|name| Invalid::new(name, "Enter a whole number.")).collect();
+    let mut errors = Vec::new();
+    for (name, min) in [(VALIDITY, MIN_VALIDITY_SECONDS), (GRACE, 0)] {
+        match seconds(sent, name) {
+            None => errors.push(Invalid::new(name, "Enter a whole number.")),
+            Some(seconds) if !(min..=VALIDITY_CEILING_SECONDS).contains(&seconds) => {
+                errors.push(Invalid::new(name, between(min, VALIDITY_CEILING_SECONDS)));
+            }
+            Some(_) => {}
+        }
+    }
     let (ticked, offered) =
         (sent.all("scopes").len(), service.app.choices.catalogue.iter().count());
-    if sent.text("allow") != "some" && ticked > 0 && ticked < offered {
-        let detail = "Some data accesses are not ticked. Choose “Only these” to leave them out, or \
-            tick all of them.";
-        errors.push(Invalid::new(ALLOWED, detail));
+    let untold = match sent.text("allow") {
+        "some" if ticked == 0 => Some(NONE_TICKED),
+        "some" => None,
+        _ => (ticked > 0 && ticked < offered).then_some(SOME_TICKED),
+    };
+    errors.extend(untold.map(|detail| Invalid::new(ALLOWED, detail)));
+    if let Err(detail) = input::reason(sent.reason()) {
+        errors.push(Invalid::new("reason", sentence(&detail)));
     }
     errors
 }
@@ -210,7 +224,8 @@ fn form(
     html! {
         (missed.told)
         form .form .card method="post" action=(POLICY) novalidate {
-            (desk.seal()) (forms::version(version)) (forms::problem(refused))
+            (desk.seal()) (forms::nonce(&service.app.new_id().to_string()))
+            (forms::version(version)) (forms::problem(refused))
             (duration(
                 VALIDITY,
                 "Tokens are valid for at most",

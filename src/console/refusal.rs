@@ -121,7 +121,8 @@ fn of_company(refusal: &CompanyRefusal) -> Option<String> {
     }
 }
 
-fn between(min: i64, max: i64) -> String {
+/// The bounds of a span, as a sentence.
+pub fn between(min: i64, max: i64) -> String {
     format!("From {} to {}.", span(min), span(max))
 }
 

@@ -1,7 +1,7 @@
 //! A secret, shown in the answer to the form that made it and nowhere else.
 
 use super::desk::Desk;
-use super::render::forms::{Frame, frame};
+use super::render::forms::frame;
 use super::render::time;
 use maud::{Markup, html};
 use token_ledger_domain::Timestamp;
@@ -27,7 +27,7 @@ pub struct Reveal<'a> {
 pub fn reveal(reveal: &Reveal<'_>) -> Markup {
     let Reveal { title, done, what, secret, lost, back } = reveal;
     let content = html! {
-        div .stack {
+        div .stack data-guarded[secret.is_some()] {
             @match secret {
                 Some(secret) => {
                     div .notice .good { p { (done) } }
@@ -57,7 +57,7 @@ pub fn reveal(reveal: &Reveal<'_>) -> Markup {
             p .actions { a .button href=(back) data-done[secret.is_some()] { "Done" } }
         }
     };
-    frame(Frame { title, back, guarded: secret.is_some() }, &content)
+    frame(title, &content)
 }
 
 /// Until when the new secret is good.

@@ -73,6 +73,7 @@ pub fn routes(service: Arc<Service>) -> Routes {
     use Access::{Link, Power, Public, SignedIn};
     Routes::new(service)
         .get("/", Public, home::root)
+        .get("/favicon.ico", Public, assets::get_icon)
         .get("/console", SignedIn, home::show)
         .get("/console/assets/style.css", Public, assets::get_style)
         .get("/console/assets/console.js", Public, assets::get_script)

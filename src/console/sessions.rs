@@ -5,7 +5,7 @@ use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::form;
 use super::page::{Page, Way};
-use super::render::agent::agent;
+use super::render::agent::{agent, words};
 use super::render::time::stamp;
 use super::{cookie, page, paths};
 use crate::http::Service;
@@ -15,6 +15,7 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::html;
 use std::sync::Arc;
+use token_ledger_projections::people::Session;
 
 /// The steps to the page.
 const WAY: Way<'_> = &[("Your account", None)];
@@ -41,7 +42,7 @@ pub(super) async fn list(State(service): State<Arc<Service>>, who: SignedIn) -> 
                         (form::post(
                             &who,
                             &format!("{}/{}/end", paths::SESSIONS, session.session_id),
-                            &html! { button { "End" } },
+                            &html! { button aria-label=(end_of(session)) { "End" } },
                         ))
                     }
                 }
@@ -52,6 +53,13 @@ pub(super) async fn list(State(service): State<Arc<Service>>, who: SignedIn) -> 
         "Wherever you are signed in. End what you don’t recognise, and change your password.";
     let page = Page { title: "Sessions", way: WAY, lead, ..Page::default() };
     Ok(page::of(StatusCode::OK, &who, &page, &content))
+}
+
+/// What the button does that ends this one.
+fn end_of(session: &Session) -> String {
+    let program = session.user_agent.as_deref().map(words);
+    let ip = session.ip.as_deref().unwrap_or("an unknown address");
+    format!("End {} from {ip}", program.as_deref().unwrap_or("an unknown program"))
 }
 
 /// Ends one of them.

@@ -3,25 +3,20 @@
 use super::access::SignedIn;
 use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
+use super::sent::Query;
 use super::theme::Theme;
 use super::{cookie, page, paths};
 use crate::app::AppError;
 use crate::app::sessions::{Origin, SessionCookie};
 use crate::http::Service;
 use crate::http::problem::Kind;
-use axum::extract::{Query, State};
+use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// The page to go on to.
-#[derive(Debug, Default, Deserialize)]
-pub(super) struct Next {
-    next: Option<String>,
-}
 
 /// Address and password.
 #[derive(Deserialize)]
@@ -41,7 +36,7 @@ pub(super) struct Again {
 fn sign_in_form(email: &str, next: &str, problem: Option<&str>) -> Markup {
     html! {
         @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
-        form method="post" action=(paths::SIGN_IN) {
+        form .form method="post" action=(paths::SIGN_IN) {
             input type="hidden" name="next" value=(next);
             (form::field("email", "E-mail address", None, &html! {
                 input id="email" name="email" type="email" autocomplete="username" required
@@ -54,9 +49,16 @@ fn sign_in_form(email: &str, next: &str, problem: Option<&str>) -> Markup {
 }
 
 /// The page that asks for address and password.
-pub(super) async fn show(theme: Theme, Query(Next { next }): Query<Next>) -> Response {
-    let form = sign_in_form("", paths::local(next.as_deref()), None);
-    page::outside(StatusCode::OK, theme, "Sign in", &form)
+pub(super) async fn show(theme: Theme, Query(sent): Query) -> Response {
+    let content = html! {
+        @if sent.get("unsaved").is_some() {
+            div .notice .soon role="status" {
+                p { "You are signed out, and what you sent was not saved. Sign in to go on." }
+            }
+        }
+        (sign_in_form("", paths::local(sent.get("next")), None))
+    };
+    page::outside(StatusCode::OK, theme, "Sign in", &content)
 }
 
 /// Signs in.
@@ -73,6 +75,13 @@ pub(super) async fn sign_in(
         Err(error @ AppError::BadCredentials) => {
             let form = sign_in_form(&email, next, Some(&sentence(&error)));
             Ok(refused(page::outside(StatusCode::UNAUTHORIZED, theme, "Sign in", &form)))
+        }
+        Err(error @ AppError::Throttled(_)) => {
+            let trouble = Trouble::from(error);
+            let form = sign_in_form(&email, next, Some(&trouble.detail));
+            let mut response = page::outside(trouble.status(), theme, "Sign in", &form);
+            response.headers_mut().extend(trouble.header);
+            Ok(response)
         }
         Err(error) => Err(error.into()),
     }
@@ -125,12 +134,14 @@ fn confirm_page(status: StatusCode, who: &SignedIn, next: &str, problem: Option<
     let fields = html! {
         input type="hidden" name="next" value=(next);
         (form::password("password", "Password", "current-password", problem))
-        button.main { "Go on" }
+        p .actions { button .main { "Go on" } }
     };
     let content = html! {
         @if has_password(who) {
-            p { "You signed in a while ago. Give your password again to go on." }
-            (form::post(who, paths::CONFIRM, &fields))
+            div .stack {
+                p { "You signed in a while ago. Give your password again to go on." }
+                (form::card(who, paths::CONFIRM, &fields))
+            }
         } @else {
             div .stack {
                 p { "You signed in a while ago. To go on from here, sign in anew." }
@@ -142,8 +153,8 @@ fn confirm_page(status: StatusCode, who: &SignedIn, next: &str, problem: Option<
 }
 
 /// The page that asks for the password again.
-pub(super) async fn ask_again(who: SignedIn, Query(Next { next }): Query<Next>) -> Response {
-    confirm_page(StatusCode::OK, &who, paths::local(next.as_deref()), None)
+pub(super) async fn ask_again(who: SignedIn, Query(sent): Query) -> Response {
+    confirm_page(StatusCode::OK, &who, paths::local(sent.get("next")), None)
 }
 
 /// Takes the password again.

@@ -92,22 +92,11 @@ pub(super) async fn choose(
     let value = known.as_str().unwrap_or("browser");
     let cookie =
         format!("{COOKIE}={value}; Path=/console; Max-Age={KEPT_SECONDS}; SameSite=Strict");
-    let mut response = Redirect::to(&came_from(&headers)).into_response();
+    let mut response = Redirect::to(&paths::came_from(&headers)).into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().append(header::SET_COOKIE, cookie);
     }
     Ok(response)
-}
-
-/// The page that the form was on.
-fn came_from(headers: &HeaderMap) -> String {
-    let referrer = headers.get(header::REFERER).and_then(|value| value.to_str().ok());
-    let referrer = referrer.and_then(|text| url::Url::parse(text).ok());
-    let path = referrer.map(|url| match url.query() {
-        Some(query) => format!("{}?{query}", url.path()),
-        None => url.path().to_owned(),
-    });
-    paths::local(path.as_deref()).to_owned()
 }
 
 #[cfg(test)]
@@ -121,15 +110,5 @@ mod tests {
         assert_eq!(Theme::read(&headers), Theme::Dark);
         headers.insert(header::COOKIE, HeaderValue::from_static("token-ledger-theme=<b>"));
         assert_eq!(Theme::read(&headers), Theme::Browser);
-    }
-
-    #[test]
-    fn going_back_stays_in_the_console() {
-        let mut headers = HeaderMap::new();
-        let from = "http://127.0.0.1:8080/console/tokens?q=a";
-        headers.insert(header::REFERER, HeaderValue::from_static(from));
-        assert_eq!(came_from(&headers), "/console/tokens?q=a");
-        headers.insert(header::REFERER, HeaderValue::from_static("http://evil.example/x"));
-        assert_eq!(came_from(&headers), paths::HOME);
     }
 }

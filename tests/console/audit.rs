@@ -1,8 +1,10 @@
 //! A token's page and the audit trail: what happened, and what was true when.
 
+use crate::plain::Plain;
 use crate::stage::{MAYA, PRIYA, Stage};
 use serde_json::{Value, json};
-use token_ledger_domain::Timestamp;
+use token_ledger::app::Caller;
+use token_ledger_domain::{PersonId, Timestamp};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_shown_as_it_was() {
@@ -32,9 +34,14 @@ async fn a_token_is_shown_as_it_was() {
     assert!(browser.path().await.contains("at=2026-03-01T09%3A30%3A00"));
     browser.open(&format!("/console/tokens/{id}?at=2026-03-01T08:00:00Z")).await;
     browser.sees("The token did not exist yet.").await;
+    browser.until("document.querySelector('.since').innerText.includes('changed the data accesses of Payroll sync')").await;
     browser.press("Back to now").await;
     browser.until("document.querySelector('#state').innerText === 'Now'").await;
     assert_eq!(browser.text(".state .facts .chip").await, "Positions");
+    // Behind an event it is as the event left it, to the microsecond.
+    browser.click("#history .event:last-child .meta a[href*='at=']").await;
+    browser.sees("As of").await;
+    assert_eq!(browser.text(".state .facts .chip").await, "Employees");
     // At the slider's ends it is there already, and is gone already.
     let second = |seconds: i64| crate::support::at(seconds).as_micros();
     let set = |micros| stage.test.clock.set(Timestamp::from_micros(micros));
@@ -81,6 +88,44 @@ async fn times_are_the_viewers_own() {
     stage.test.admin.patch(&stage.test.token_path(&token)).json(&change).await.expect(200);
     browser.open("/console/audit?type=token.scopes_changed").await;
     browser.until("/\\b2\\b.*Mar|Mar.*\\b2\\b/.test(document.querySelector('#results .meta time').innerText)").await;
+    // Half past one comes twice when clocks are put back: a filter that is not touched stays.
+    browser.lives_in("America/New_York").await;
+    browser.open("/console/audit?from=2025-11-02T06:30:00Z").await;
+    browser.until("document.querySelector('#from').value.startsWith('2025-11-02T01:30')").await;
+    browser.set("#type", "token.created").await;
+    browser.press("Apply").await;
+    browser.until("location.search.includes('type=token.created')").await;
+    assert!(browser.path().await.contains("from=2025-11-02T06%3A30%3A00"));
+    // What is wrong with a time moves nothing but what is below it, and has the focus.
+    browser.open("/console/audit?from=2026-03-02&to=2026-03-01").await;
+    browser.sees("This is before the beginning.").await;
+    let top = "id => document.getElementById(id).getBoundingClientRect().top";
+    browser.until(&format!("['from', 'to'].map({top}).every((at, _, all) => at === all[0])")).await;
+    browser.until("document.activeElement.id === 'to'").await;
+}
+
+#[tokio::test]
+async fn a_former_member_has_a_name_until_it_is_erased() {
+    let stage = Stage::new().await;
+    let (other, _) = stage.test.another_company("Globex").await;
+    stage.person("Priya Nair", PRIYA, "auditor", other).await;
+    let members = stage.test.admin.get(&stage.test.path("/members")).await.expect(200).body;
+    let priya = members["items"]
+        .as_array()
+        .and_then(|items| items.iter().find(|item| item["email"] == PRIYA))
+        .expect("Priya");
+    let id = priya["member_id"].as_str().expect("an id");
+    stage.test.admin.delete(&stage.test.path(&format!("/members/{id}"))).await.expect(204);
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let trail = "/console/audit?type=company.member_removed";
+    let page = maya.get(trail).await.expect(200).text;
+    assert!(page.contains("removed <strong>Priya Nair</strong> from the company"), "{page}");
+    let person =
+        PersonId(priya["person_id"].as_str().and_then(|id| id.parse().ok()).expect("an id"));
+    let caller = Caller::command_line(stage.test.company);
+    stage.test.app.erase_person(&caller, person, "Asked for", None).await.expect("an erasure");
+    let page = maya.get(trail).await.expect(200).text;
+    assert!(page.contains("removed a member from the company"), "{page}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -134,6 +179,10 @@ async fn the_trail_is_filtered_and_exported() {
         serde_json::from_str(all.trim_end().lines().last().expect("a line")).expect("JSON");
     let head = stage.test.app.head(stage.test.company).await.expect("a head");
     assert_eq!(last["export"], json!({"count": head, "last_position": head}));
+    // Whoever is signed out gets no file that is none.
+    stage.after(2 * 86_400);
+    browser.press("as NDJSON").await;
+    browser.until("location.pathname === '/console/sign-in'").await;
 }
 
 async fn fetched(browser: &crate::browser::Browser, path: &str) -> String {
@@ -153,6 +202,9 @@ async fn new_events_are_counted_quietly_and_shown_when_asked_for() {
     browser.sees("Nothing was recorded that matches these filters.").await;
     let first = stage.token("First", &["employees"]).await;
     browser.sees("1 new event").await;
+    browser
+        .until("document.querySelector('body > .sr[role=status]').innerText === '1 new event'")
+        .await;
     let refresh = format!("{}/refresh", stage.test.token_path(&first));
     stage.test.admin.post(&refresh).json(&json!({})).await.expect(200);
     stage.token("Second", &["employees"]).await;

@@ -37,7 +37,7 @@ async fn an_event_is_shown_with_what_proves_it() {
     browser.sees("Root hash").await;
     assert_eq!(browser.path().await, format!("/console/audit/events/{head}#proof"));
     browser.sees(&format!("Event {head}")).await;
-    let (name, proof) = file(&browser, "#proof a[download]").await;
+    let (name, proof) = file(&browser, "#proof a.button").await;
     assert!(name.contains(&format!("-{head}.tlog-proof")), "{name}");
     assert!(proof.starts_with("c2sp.org/tlog-proof@v1"), "{proof}");
     assert_eq!(proof, stage.test.app.proof(stage.test.company, head).await.expect("a proof"));
@@ -63,7 +63,7 @@ async fn checkpoints_are_listed_and_can_be_taken_along() {
     let (_, key) = file(&browser, "a[href='/console/log/key']").await;
     let key: VerifierKey = key.trim().parse().expect("a key");
     for (row, size) in [(1, first + 1), (2, first)] {
-        let (name, note) = file(&browser, &format!("tbody tr:nth-child({row}) a[download]")).await;
+        let (name, note) = file(&browser, &format!("tbody tr:nth-child({row}) td a")).await;
         assert!(name.contains(&format!("-{size}.txt")), "{name}");
         let Statement { size: signed, .. } = key.open(&note).expect("a signature that holds");
         assert_eq!(signed, size);
@@ -79,7 +79,7 @@ async fn an_evidence_pack_is_downloaded_and_noted() {
     let id = token["token_id"].as_str().expect("an id");
     browser.open(&format!("/console/tokens/{id}")).await;
     browser.sees("Proved").await;
-    let (name, pack) = file(&browser, "#history a[download]").await;
+    let (name, pack) = file(&browser, "#history .section-head a").await;
     assert!(name.contains(&format!("token-{id}-evidence.json")), "{name}");
     let pack: Value = serde_json::from_str(&pack).expect("a pack");
     assert_eq!(pack["events"].as_array().map(Vec::len), Some(1));

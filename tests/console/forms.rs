@@ -1,7 +1,7 @@
 //! What forms say when they are refused, and where they lead.
 
 use crate::plain::Plain;
-use crate::stage::{MAYA, Stage};
+use crate::stage::{MAYA, PRIYA, Stage};
 use serde_json::json;
 
 async fn policy(stage: &Stage, policy: &serde_json::Value) {
@@ -97,6 +97,11 @@ async fn a_policy_is_refused_in_words_and_keeps_what_was_entered() {
     assert!(page.text.contains("Some data accesses are not ticked."), "{}", page.text);
     let page = sent("7", "86400", "some", &[]).await.expect(422);
     assert!(page.text.contains("Choose at least one data access."), "{}", page.text);
+    // All that is wrong is said at once.
+    let page = sent("400", "86400", "all", &scopes[1..]).await.expect(422);
+    for said in ["From 1 minute to 366 days.</p>", "Some data accesses are not ticked."] {
+        assert!(page.text.contains(&format!("-error\">{said}")), "{}", page.text);
+    }
     assert_eq!(stage.test.count_events("company.policy_changed").await, 0);
     let saved = sent("7", "86400", "all", &scopes).await.expect(303);
     assert_eq!(saved.header("location"), "/console/policy?notice=nothing-changed");
@@ -259,4 +264,92 @@ async fn who_has_no_password_is_told_what_helps() {
         assert!(page.text.contains("A link to set one") && page.text.contains("token-ledger demo"));
         assert!(!page.text.contains("type=\"password\""), "{}", page.text);
     }
+}
+
+#[tokio::test]
+async fn what_is_sent_twice_is_answered_as_at_first() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let token = stage.token("Payroll sync", &["positions"]).await;
+    let refresh = json!({"grace_period_seconds": 3600});
+    let path = format!("{}/refresh", stage.test.token_path(&token));
+    stage.test.admin.post(&path).json(&refresh).await.expect(200);
+    let members = stage.test.admin.get(&stage.test.path("/members")).await.expect(200).body;
+    let priya = members["items"].as_array().and_then(|members| {
+        members.iter().find(|member| member["email"] == PRIYA)?["member_id"].as_str()
+    });
+    let priya = format!("/console/members/{}", priya.expect("Priya"));
+    let here = page_of(&token);
+    let grace = maya.form(&here, &format!("{here}/end-grace")).await;
+    let policy = maya.open("/console/policy").await;
+    let days = [("max_validity_seconds_unit", "86400"), ("max_grace_seconds_unit", "3600")];
+    let bounds = [("max_validity_seconds", "3"), ("max_grace_seconds", "1"), ("allow", "all")];
+    let bounds = [bounds.as_slice(), &days].concat();
+    let role = maya.open(&format!("{priya}/role")).await;
+    for (form, fields, notice) in [
+        (grace, Vec::new(), "grace-ended"),
+        (policy, bounds, "policy-changed"),
+        (role, vec![("role", "super_admin")], "role-changed"),
+    ] {
+        for _ in 0..2 {
+            let answer = maya.submit(&form, &fields).await.expect(303);
+            let way = answer.header("location");
+            assert!(way.ends_with(&format!("?notice={notice}")), "{way}");
+        }
+    }
+    let link = maya.open(&format!("{priya}/link")).await;
+    assert!(maya.submit(&link, &[]).await.expect(200).text.contains("data-secret"));
+    let again = maya.submit(&link, &[]).await.expect(200).text;
+    assert!(again.contains("This form had been sent before"), "{again}");
+    let remove = maya.open(&format!("{priya}/remove")).await;
+    for _ in 0..2 {
+        let answer = maya.submit(&remove, &[]).await.expect(303);
+        assert_eq!(answer.header("location"), "/console/members?notice=member-removed");
+    }
+}
+
+#[tokio::test]
+async fn whoever_is_signed_out_sees_pages_of_the_chosen_theme_and_comes_back_to_the_form() {
+    let stage = Stage::new().await;
+    let nobody = &stage.test.nobody;
+    for path in ["/console/sign-in/tll_none", "/console/sign-in", "/console/sign-out"] {
+        let page = nobody.get(path).header("cookie", "token-ledger-theme=dark").await;
+        assert!(page.text.contains("data-theme=\"dark\""), "{path}: {}", page.text);
+    }
+    let form = "application/x-www-form-urlencoded";
+    let referrer = "http://127.0.0.1/console/tokens/new";
+    let sent = nobody.post("/console/tokens/new").text(form, "name=Lost");
+    let answer = sent.header("referer", referrer).await.expect(303);
+    let way = "/console/sign-in?next=%2Fconsole%2Ftokens%2Fnew&unsaved=true";
+    assert_eq!(answer.header("location"), way);
+    let page = nobody.get(way).await.expect(200);
+    assert!(page.text.contains("what you sent was not saved"), "{}", page.text);
+    assert!(page.text.contains("name=\"next\" value=\"/console/tokens/new\""), "{}", page.text);
+    let out = nobody.post("/console/sign-out").text(form, "").await.expect(303);
+    assert_eq!(out.header("location"), "/console/sign-in");
+}
+
+#[tokio::test]
+async fn files_are_kept_for_good_by_their_own_address_alone() {
+    let stage = Stage::new().await;
+    let nobody = &stage.test.nobody;
+    let page = nobody.get("/console/sign-in").await.expect(200).text;
+    let (_, rest) = page.split_once("rel=\"stylesheet\" href=\"").expect("a stylesheet");
+    let own = rest.split('"').next().expect("an address");
+    let kept = nobody.get(own).await.expect(200);
+    assert!(kept.header("cache-control").contains("immutable"));
+    // A page of another version of the service asks for another.
+    let other = nobody.get("/console/assets/style.css?v=0123456789abcdef").await.expect(200);
+    assert_eq!(other.header("cache-control"), "no-cache");
+    let icon = nobody.get("/favicon.ico").await.expect(200);
+    assert_eq!(icon.header("content-type"), "image/svg+xml");
+}
+
+#[tokio::test]
+async fn white_space_around_a_name_is_no_part_of_it() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let fields = [("name", "  Payroll sync "), ("scopes", "positions")];
+    maya.fill("/console/tokens/new", &fields).await.expect(200);
+    assert_eq!(stage.found("Payroll").await["name"], "Payroll sync");
 }

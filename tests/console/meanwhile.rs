@@ -77,8 +77,12 @@ async fn of_a_client() {
     tom.sees("Maya Lindqvist").await;
     let clients = stage.test.admin.get(&stage.test.path("/clients")).await.expect(200).body;
     assert_eq!(clients["items"][0]["status"], "active");
+    open(&maya, "/console/clients", "HR portal", "Rotate secret").await;
     tom.press("Delete “HR portal”").await;
     tom.sees("The client and its tokens were deleted.").await;
+    maya.press("Rotate").await;
+    maya.sees("Tom Okafor deleted the client HR portal").await;
+    maya.sees("is deleted, for good").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -96,6 +100,17 @@ async fn of_a_membership() {
     tom.press("Cancel").await;
     tom.open("/console/members").await;
     tom.sees("priya@acme.example").await;
+    // Whoever is removed meanwhile has no role any more, and the form says who did that.
+    open(&maya, "/console/members", "Priya Nair", "Change role").await;
+    open(&tom, "/console/members", "Priya Nair", "Remove").await;
+    tom.press("Remove Priya Nair").await;
+    tom.sees("The member was removed").await;
+    maya.press("Save").await;
+    maya.sees("Tom Okafor removed Priya Nair from the company").await;
+    maya.sees_no("Choose again").await;
+    maya.press("Close").await;
+    maya.open("/console/audit?type=company.member_added").await;
+    maya.sees("added Priya Nair as Auditor").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

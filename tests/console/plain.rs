@@ -32,9 +32,13 @@ impl Plain {
 
     /// The form on the page at this path that leads to the same path.
     pub async fn open(&self, path: &str) -> Form {
+        self.form(path, path.split('?').next().unwrap_or_default()).await
+    }
+
+    /// The form on the page at this path that leads to that one.
+    pub async fn form(&self, path: &str, action: &str) -> Form {
         let page = self.get(path).await.expect(200);
-        let action = path.split('?').next().unwrap_or_default().to_owned();
-        Form { hidden: hidden(&page.text, &action), action }
+        Form { hidden: hidden(&page.text, action), action: action.to_owned() }
     }
 
     /// Sends a form with these fields besides what is hidden in it.

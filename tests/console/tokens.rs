@@ -73,6 +73,14 @@ async fn a_token_is_created_copied_refreshed_edited_and_deleted() {
     browser.sees("The data accesses were saved").await;
     assert_eq!(stage.found("Payroll").await["scopes"], json!(["locations", "positions"]));
 
+    // What was done is told once, and the dialog is no step on the way back.
+    let here = browser.path().await;
+    assert!(!here.contains("notice"), "{here}");
+    browser.back().await;
+    browser.until("location.pathname === '/console/tokens'").await;
+    browser.open(&here).await;
+    browser.sees_no("The data accesses were saved").await;
+
     stage.used(&second).await;
     browser.press("Delete").await;
     browser.sees("Last used").await;
@@ -139,11 +147,13 @@ async fn what_is_wrong_is_said_beside_the_field() {
     browser.sees("Choose at least one data access.").await;
     let described = "document.querySelector('#name').getAttribute('aria-describedby')";
     browser.until(&format!("{described}.split(' ').includes('name-error')")).await;
+    browser.until("document.activeElement.id === 'name'").await;
     browser.fill("#name", "Kept").await;
     browser.press("Create").await;
     browser.sees("Choose at least one data access.").await;
     browser.sees_no("Give the token a name").await;
     browser.until("document.querySelector('#name').value === 'Kept'").await;
+    browser.until("document.activeElement.matches('#scopes input')").await;
     assert_eq!(stage.test.count_events("token.created").await, 0);
 }
 
@@ -274,6 +284,16 @@ async fn a_session_that_has_ended_leads_to_the_sign_in() {
     browser.reload().await;
     browser.sees("Password").await;
     assert_eq!(browser.path().await, "/console/sign-in?next=%2Fconsole%2Ftokens%3Fq%3Dpay");
+    // While a dialog is open, too; and what was sent in vain is said.
+    stage.sign_in(&browser, MAYA).await;
+    browser.open("/console/tokens").await;
+    browser.press("Create access token").await;
+    browser.fill("#name", "Lost").await;
+    stage.after(24 * 3600);
+    browser.press("Create").await;
+    browser.sees("You are signed out, and what you sent was not saved.").await;
+    let way = "document.querySelector('[name=next]').value === '/console/tokens/new'";
+    browser.until(way).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -293,6 +313,9 @@ async fn by_keyboard_alone() {
     stage.token("Payroll sync", &["positions"]).await;
     let browser = stage.browser(MAYA).await;
     browser.open("/console/members").await;
+    browser.script("window.mark = true").await;
+    browser.keys(&[key::TAB, key::ENTER]).await;
+    browser.until("document.activeElement.id === 'content' && window.mark").await;
     browser.open("/console/tokens").await;
     browser.tab_to("Create access token").await;
     browser.keys(&[key::ENTER]).await;
@@ -332,7 +355,10 @@ async fn by_keyboard_alone() {
     // Enter once more does nothing: it begins at its heading.
     browser.until("document.activeElement.matches('dialog h1')").await;
     browser.keys(&[key::ENTER]).await;
-    browser.keys(&[key::ESCAPE]).await;
+    // Twice closes it once.
+    let twice =
+        "const way = document.querySelector('dialog [data-cancel]'); way.click(); way.click()";
+    browser.script(twice).await;
     browser
         .until(
             "document.activeElement.matches('summary') && !document.querySelector('dialog[open]')",
@@ -380,6 +406,9 @@ async fn the_list_is_searched_filtered_ordered_and_paged() {
     browser.press("Apply").await;
     browser.sees("10 tokens").await;
     assert!(browser.path().await.contains("q=job+1"));
+    // The way back leads to filters that can be used.
+    browser.back().await;
+    browser.until("location.search === '' && !document.querySelector('.filters :disabled')").await;
     browser.open("/console/tokens?scope=employees&sort=name").await;
     browser.sees("1 token").await;
     assert_eq!(browser.text("tbody th a").await, "Payroll");

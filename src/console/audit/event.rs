@@ -27,7 +27,7 @@ pub async fn show(
     let event = app.event(company, position).await?;
     let (signed, head) = (app.signed(company).await?, app.head(company).await?);
     let names = names_of(app, &desk.caller, std::slice::from_ref(&event)).await?;
-    let telling = Telling { names: &names, signed: None };
+    let telling = Telling { names: &names, signed: None, then: None };
     let is_proved = position <= signed.size();
     let proof = if is_proved { Some(app.proof(company, position).await?) } else { None };
     let content = html! {
@@ -48,7 +48,7 @@ pub async fn show(
             div .section-head {
                 h2 #proof-title { "Proof" }
                 @if is_proved {
-                    a .button href=(proof_of(position)) download { (icons::download()) "Download proof" }
+                    a .button href=(proof_of(position)) { (icons::download()) "Download proof" }
                 }
             }
             dl .facts {

@@ -49,7 +49,7 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     };
     let names = names_of(app, &desk.caller, &items).await?;
     let signed = app.signed(company).await?;
-    let telling = Telling { names: &names, signed: Some(&signed) };
+    let telling = Telling { names: &names, signed: Some(&signed), then: None };
     let chart = chart(&service, &desk, &asked, &sent).await?;
     let rows = if asked.is_clear() { app.audit_count(company, &asked.filter).await? } else { 0 };
     let content = html! {
@@ -104,7 +104,7 @@ fn live(sent: &Sent, head: u64, after: Option<u64>) -> Markup {
     let stream = with_filters("/console/audit/live", sent, &[("after", head.as_str())]);
     html! {
         @if after.is_none() && sent.get("to").is_none() {
-            div .fresh data-live=(stream) hidden { button type="button" aria-live="polite" {} }
+            div .fresh data-live=(stream) hidden { button type="button" {} }
         }
     }
 }
@@ -116,8 +116,8 @@ fn exports(sent: &Sent, rows: u64) -> Markup {
             p .quiet role="status" { (count(rows, "event")) }
             @if rows > 0 {
                 p {
-                    a href=(to("csv")) download { "Export " (count(rows, "row")) " as CSV" } " · "
-                    a href=(to("ndjson")) download { "as NDJSON" }
+                    a href=(to("csv")) { "Export " (count(rows, "row")) " as CSV" } " · "
+                    a href=(to("ndjson")) { "as NDJSON" }
                 }
             }
         }
@@ -221,10 +221,11 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
 fn moment(asked: &Asked, sent: &Sent, name: &str, words: &str) -> Markup {
     let error = asked.refused.of(name);
     let error_id = format!("{name}-error");
+    let utc = sent.time(name).map(|time| time.to_string()).unwrap_or_default();
     html! {
         div {
             label for=(name) { (words) " (" span data-zone[true] { "UTC" } ")" }
-            input id=(name) name=(name) type="datetime-local" data-utc[true]
+            input id=(name) name=(name) type="datetime-local" data-utc=(utc)
                 value=(sent.time(name).map(time::field).unwrap_or_default())
                 aria-invalid=[error.map(|_| "true")] aria-describedby=[error.map(|_| &error_id)];
             @if let Some(error) = error { p .problem id=(error_id) { (error) } }

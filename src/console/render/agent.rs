@@ -36,7 +36,7 @@ pub fn agent(text: Option<&str>) -> Markup {
 }
 
 /// `Firefox on Linux`
-fn words(text: &str) -> String {
+pub fn words(text: &str) -> String {
     let named = |names: &[(&str, &'static str)]| {
         names.iter().find(|(sign, _)| text.contains(sign)).map(|(_, name)| *name)
     };

@@ -8,6 +8,7 @@ use super::words::{access, key_scope, role};
 use crate::app::signed::Signed;
 use crate::app::view::{ActorView, EventView};
 use crate::console::paths::TOKENS;
+use crate::console::sent::address;
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
@@ -24,6 +25,8 @@ pub struct Telling<'a> {
     pub names: &'a Names,
     /// How far the ledger is signed, where proofs are told of.
     pub signed: Option<&'a Signed>,
+    /// Where what the events are of is shown as it was behind each of them, if anywhere.
+    pub then: Option<&'a str>,
 }
 
 /// Whoever did it, as a drawing and a name. The service looks different from people and programs.
@@ -219,6 +222,12 @@ pub fn entry(event: &EventView, telling: Telling<'_>) -> Markup {
                     (time::time_of_day(event.recorded_at))
                     @if let Some(ip) = &context.ip { span { "from " (ip) } }
                     a href=(of_event(event.position)) { "position " (event.position) }
+                    @if let Some(page) = telling.then {
+                        @let at = event.recorded_at.to_string();
+                        a href=(address(page, [("at", at.as_str())])) {
+                            "as it was then" span .sr { ", at position " (event.position) }
+                        }
+                    }
                     @if let Some(signed) = telling.signed { (badge(event.position, signed)) }
                 }
                 (record(event, telling.signed))
@@ -272,7 +281,7 @@ mod tests {
 
     fn told(kind: &str, data: &Value) -> String {
         let names = Names::from([(Uuid::from_u128(7), "Payroll sync".to_owned())]);
-        let telling = Telling { names: &names, signed: None };
+        let telling = Telling { names: &names, signed: None, then: None };
         entry(&event(kind, data), telling).into_string()
     }
 

@@ -24,23 +24,11 @@ impl Refused {
     }
 }
 
-/// A form as a page, or as a dialog over the page that it was opened from.
-#[derive(Clone, Copy, Debug)]
-pub struct Frame<'a> {
-    /// What it does; the heading.
-    pub title: &'a str,
-    /// Where leaving it leads.
-    pub back: &'a str,
-    /// Whether leaving it has to be confirmed: it shows a secret.
-    pub guarded: bool,
-}
-
-/// The frame around a form.
-pub fn frame(frame: Frame<'_>, content: &Markup) -> Markup {
+/// The frame around a form: a page of its own, or a dialog over the page that it was opened from.
+pub fn frame(title: &str, content: &Markup) -> Markup {
     html! {
-        section .card #dialog data-dialog-content[true] data-guarded[frame.guarded]
-            data-back=(frame.back) aria-labelledby="dialog-title" {
-            h1 #dialog-title tabindex="-1" { (frame.title) }
+        section .card #dialog data-dialog-content[true] aria-labelledby="dialog-title" {
+            h1 #dialog-title tabindex="-1" { (title) }
             (content)
         }
     }
@@ -151,15 +139,17 @@ pub fn select(
     chosen: &str,
     error: Option<&str>,
 ) -> Markup {
+    let error_id = format!("{name}-error");
     html! {
         div .field {
             label for=(name) { (label) }
-            select id=(name) name=(name) aria-invalid=[error.map(|_| "true")] {
+            select id=(name) name=(name) aria-invalid=[error.map(|_| "true")]
+                aria-describedby=[error.map(|_| &error_id)] {
                 @for (value, words) in options {
                     option value=(value) selected[value == chosen] { (words) }
                 }
             }
-            @if let Some(error) = error { p .problem { (error) } }
+            @if let Some(error) = error { p .problem id=(error_id) { (error) } }
         }
     }
 }

@@ -40,7 +40,7 @@ pub fn record(event: &EventView, signed: Option<&Signed>) -> Markup {
             @if let Some(signed) = signed {
                 dl .facts { (evidence(event, signed)) }
                 @if event.position <= signed.size() {
-                    p .hint { a href=(proof_of(event.position)) download { "Download proof" } }
+                    p .hint { a href=(proof_of(event.position)) { "Download proof" } }
                 }
             }
         }

@@ -25,7 +25,16 @@ pub fn chips(scopes: &[String]) -> Markup {
 
 /// All data accesses as chips.
 pub fn all(scopes: &[String]) -> Markup {
-    html! { span .chips { @for scope in scopes { span .chip { (access(scope)) } " " } } }
+    row(scopes.iter().map(|scope| html! { span .chip { (access(scope)) } }))
+}
+
+/// Chips with spaces between them, so that a sentence goes on right behind the last.
+fn row(chips: impl Iterator<Item = Markup>) -> Markup {
+    html! {
+        span .chips {
+            @for (index, chip) in chips.enumerate() { @if index > 0 { " " } (chip) }
+        }
+    }
 }
 
 /// What a change does: additions and removals, and whatever stays.
@@ -33,13 +42,10 @@ pub fn diff(before: &[String], after: &[String]) -> Markup {
     let added = after.iter().filter(|scope| !before.contains(scope));
     let removed = before.iter().filter(|scope| !after.contains(scope));
     let kept = before.iter().filter(|scope| after.contains(scope));
-    html! {
-        span .chips {
-            @for scope in added { ins .chip { "+ " (access(scope)) } " " }
-            @for scope in removed { del .chip { (access(scope)) } " " }
-            @for scope in kept { span .chip { (access(scope)) } " " }
-        }
-    }
+    row(added
+        .map(|scope| html! { ins .chip { "+ " (access(scope)) } })
+        .chain(removed.map(|scope| html! { del .chip { (access(scope)) } }))
+        .chain(kept.map(|scope| html! { span .chip { (access(scope)) } })))
 }
 
 /// The data accesses on offer, each with what it opens, as a list of checkboxes. Those outside of

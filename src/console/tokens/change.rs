@@ -15,7 +15,7 @@ use crate::console::extract::Path;
 use crate::console::meanwhile::{Missed, Subject, missed};
 use crate::console::paths::TOKENS;
 use crate::console::refusal::Shows;
-use crate::console::render::forms::{self, Frame, Refused, frame};
+use crate::console::render::forms::{self, Refused, frame};
 use crate::console::render::words::accesses;
 use crate::console::render::{scopes, time};
 use crate::console::reveal::{Reveal, reveal, valid_until};
@@ -258,7 +258,7 @@ impl Shape {
                 (self.form(service, desk, sent, missed, &back))
             }
         };
-        frame(Frame { title: self.change.title(), back: &self.list, guarded: false }, &content)
+        frame(self.change.title(), &content)
     }
 
     /// Why it can't be done, whatever the form is filled in with.

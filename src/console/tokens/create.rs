@@ -7,7 +7,7 @@ use crate::console::desk::Desk;
 use crate::console::error::Shown;
 use crate::console::paths::TOKENS;
 use crate::console::refusal::{Shows, refusal};
-use crate::console::render::forms::{self, Field, Frame, Refused, frame};
+use crate::console::render::forms::{self, Field, Refused, frame};
 use crate::console::render::scopes;
 use crate::console::render::time::span;
 use crate::console::reveal::{Reveal, reveal, valid_until};
@@ -49,7 +49,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     }
     let app = &service.app;
     let input = NewToken {
-        name: sent.text("name").to_owned(),
+        name: sent.text("name").trim().to_owned(),
         scopes: sent.all("scopes"),
         expires_in_seconds: sent.number("expires_in_seconds"),
         reason: sent.reason(),
@@ -117,7 +117,7 @@ fn content(
         @if desk.company.oauth_app_enabled { (form) }
         @else { (module_off(desk)) (forms::close(TOKENS)) }
     };
-    frame(Frame { title: TITLE, back: TOKENS, guarded: false }, &content)
+    frame(TITLE, &content)
 }
 
 /// Whether the company's policy allows a data access.
@@ -137,16 +137,17 @@ pub fn term(policy: &PolicyView, chosen: Option<i64>, refused: &Refused) -> Mark
     let mut terms: Vec<i64> = TERMS.into_iter().filter(|term| *term < max).collect();
     terms.push(max);
     let error = refused.of("expires_in_seconds");
+    let described = error.map_or("term-hint", |_| "term-error term-hint");
     html! {
         div .field {
             label for="expires_in_seconds" { "Valid for" }
             select #expires_in_seconds name="expires_in_seconds"
-                aria-invalid=[error.map(|_| "true")] aria-describedby="term-hint" {
+                aria-invalid=[error.map(|_| "true")] aria-describedby=(described) {
                 @for term in terms {
                     option value=(term) selected[term == chosen] { (span(term)) }
                 }
             }
-            @if let Some(error) = error { p .problem { (error) } }
+            @if let Some(error) = error { p .problem #term-error { (error) } }
             p .hint #term-hint {
                 "Your company allows up to " (span(max)) ". Refresh the token before it expires to \
                  keep its programs running."

@@ -42,7 +42,7 @@ pub async fn show(
         (notice(&sent))
         (module_off(&desk))
         @match &then {
-            None => (state(&desk, &now)),
+            None => (state(&service, &desk, &now)),
             Some(then) => (then.card(&desk)),
         }
         (as_it_was(&desk, &now, &sent))
@@ -69,7 +69,7 @@ fn buttons(desk: &Desk, token: &TokenView) -> Markup {
 }
 
 /// What the token is now.
-fn state(desk: &Desk, token: &TokenView) -> Markup {
+fn state(service: &Service, desk: &Desk, token: &TokenView) -> Markup {
     html! {
         section .state aria-labelledby="state" {
             h2 #state { "Now" }
@@ -81,7 +81,7 @@ fn state(desk: &Desk, token: &TokenView) -> Markup {
                     dt { "Old secret" }
                     dd {
                         "Works until " (time::stamp(end)) ", " (time::relative(end, desk.now)) ". "
-                        @if desk.may_change() { (end_grace(desk, token)) }
+                        @if desk.may_change() { (end_grace(service, desk, token)) }
                     }
                 }
             }
@@ -103,10 +103,11 @@ fn facts(token: &TokenView) -> Markup {
     }
 }
 
-fn end_grace(desk: &Desk, token: &TokenView) -> Markup {
+fn end_grace(service: &Service, desk: &Desk, token: &TokenView) -> Markup {
     html! {
         form method="post" action=(path(token, "/end-grace")) {
-            (desk.seal()) (forms::version(token.version))
+            (desk.seal()) (forms::nonce(&service.app.new_id().to_string()))
+            (forms::version(token.version))
             button type="submit" { "Stop the old secret now" }
         }
     }
@@ -114,6 +115,7 @@ fn end_grace(desk: &Desk, token: &TokenView) -> Markup {
 
 /// The token at a time in the past.
 struct Then {
+    id: Uuid,
     at: Timestamp,
     /// None before it existed.
     token: Option<TokenView>,
@@ -143,6 +145,7 @@ async fn then(
     let seen = token.as_ref().map_or(0, |token| token.version);
     let since = app.token_history(desk.caller.company, id, seen, SINCE).await?;
     Ok(Some(Then {
+        id: now.token_id,
         at,
         token,
         position: position.map_err(AppError::from)?,
@@ -153,9 +156,8 @@ async fn then(
 
 impl Then {
     fn card(&self, desk: &Desk) -> Markup {
-        let names: events::Names =
-            self.token.iter().map(|token| (token.token_id, self.name.clone())).collect();
-        let telling = Telling { names: &names, signed: None };
+        let names = events::Names::from([(self.id, self.name.clone())]);
+        let telling = Telling { names: &names, signed: None, then: None };
         html! {
             section .state .then aria-labelledby="state" {
                 h2 #state {
@@ -227,7 +229,7 @@ fn as_it_was(desk: &Desk, token: &TokenView, sent: &Sent) -> Markup {
             div .field {
                 label for="at" { "As it was on (" span data-zone[true] { "UTC" } ")" }
                 input #at name="at" type="datetime-local" step="1" value=(time::field(at))
-                    data-utc[true] required aria-invalid=[no_past(desk, sent).map(|_| "true")]
+                    data-utc=(at) required aria-invalid=[no_past(desk, sent).map(|_| "true")]
                     aria-describedby=[no_past(desk, sent).map(|_| "at-error")];
                 @if let Some(error) = no_past(desk, sent) { p .problem #at-error { (error) } }
             }
@@ -255,8 +257,8 @@ async fn timeline(
     let listed = service.app.audit_page(desk.caller.company, &filter, page).await?;
     let names = names_of(&service.app, &desk.caller, &listed.items).await?;
     let signed = service.app.signed(desk.caller.company).await?;
-    let telling = Telling { names: &names, signed: Some(&signed) };
     let here = format!("{TOKENS}/{id}");
+    let telling = Telling { names: &names, signed: Some(&signed), then: Some(&here) };
     let older = listed.next.map(|position| {
         let position = position.to_string();
         address(&here, [("before", position.as_str())]) + "#history"
@@ -265,7 +267,7 @@ async fn timeline(
         section #history aria-labelledby="history-title" {
             div .section-head {
                 h2 #history-title { "History" }
-                a href={ (here) "/evidence" } download { (icons::download()) "Evidence pack" }
+                a href={ (here) "/evidence" } { (icons::download()) "Evidence pack" }
             }
             p .hint .section-hint {
                 "The pack holds this history with what proves it. Anyone can check it with "

@@ -1,0 +1,41 @@
+//! Turning the pages of a list that goes on behind its last item.
+
+use crate::console::sent::{Sent, address};
+use maud::{Markup, html};
+
+/// The parameter that names the item behind which a page goes on.
+const AFTER: &str = "after";
+
+/// The ways to the first page of the list at this path and to the next one.
+pub fn pager(path: &str, sent: &Sent, next: Option<&str>) -> Markup {
+    let is_further = sent.get(AFTER).is_some();
+    html! {
+        @if is_further || next.is_some() {
+            nav .pager aria-label="Pages" {
+                span {}
+                div {
+                    @if is_further { a .button href=(path) { "First page" } }
+                    @if let Some(next) = next {
+                        a .button rel="next" href=(address(path, [(AFTER, next)])) { "Next page" }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_list_is_turned_on_and_back_to_its_beginning() {
+        let html =
+            |sent: &str, next| pager("/list", &Sent::parse(sent.as_bytes()), next).into_string();
+        assert_eq!(html("", None), "");
+        let first = html("", Some("a"));
+        assert!(first.contains("href=\"/list?after=a\"") && !first.contains("First page"));
+        let last = html("after=a", None);
+        assert!(last.contains("href=\"/list\"") && !last.contains("Next page"));
+    }
+}
