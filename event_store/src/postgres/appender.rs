@@ -197,17 +197,14 @@ impl Lane {
             self.connection = Some(connection);
             self.used = Instant::now();
         }
-        match &outcome {
-            Ok(answers) => {
-                self.inline.committed();
-                if doubtful {
-                    self.inline.recovered(&reached(commits, answers)).await;
-                }
+        if let Ok(answers) = &outcome {
+            self.inline.committed();
+            if doubtful {
+                self.inline.recovered(&reached(commits, answers)).await;
             }
-            Err(_) => {
-                self.inline.rolled_back();
-                commits.iter().for_each(|commit| self.heads.lose(commit.company));
-            }
+        } else {
+            self.inline.rolled_back();
+            self.heads.lose(commits);
         }
         outcome
     }
@@ -231,7 +228,7 @@ impl Lane {
             return Ok(Some(answers));
         }
         self.inline.rolled_back();
-        commits.iter().for_each(|commit| self.heads.lose(commit.company));
+        self.heads.lose(commits);
         Ok(None)
     }
 
@@ -269,7 +266,9 @@ impl Lane {
             append::write(connection, &placed).await?;
             self.inline.project(connection, &placed.appended).await?;
             append::commit(connection, &known, &placed).await?;
-            known.heads.into_values().for_each(|head| self.heads.leave(head));
+            for head in known.heads.into_values() {
+                self.heads.leave(head);
+            }
             Ok(answers)
         })
     }

@@ -102,20 +102,28 @@ impl LeftHeads {
 
     /// This process has moved a head.
     pub fn leave(&self, head: Head) {
+        let is_shared =
+            |left: &Left| matches!(left, Left::Shared(since) if since.elapsed() < SHARED_FOR);
         let mut heads = self.0.lock();
-        match heads.get(&head.company) {
-            Some(Left::Shared(since)) if since.elapsed() < SHARED_FOR => return,
-            Some(_) => {}
-            None if heads.len() >= MAX_HEADS => heads.clear(),
-            None => {}
+        if !heads.get(&head.company).is_some_and(is_shared) {
+            insert(&mut heads, head.company, Left::At(head));
         }
-        heads.insert(head.company, Left::At(head));
     }
 
-    /// A head was not where it was left, or nobody knows.
-    pub fn lose(&self, company: CompanyId) {
-        self.0.lock().insert(company, Left::Shared(Instant::now()));
+    /// The heads of these commits' companies were not where they were left, or nobody knows.
+    pub fn lose(&self, commits: &[&Commit]) {
+        let mut heads = self.0.lock();
+        for commit in commits {
+            insert(&mut heads, commit.company, Left::Shared(Instant::now()));
+        }
     }
+}
+
+fn insert(heads: &mut HashMap<CompanyId, Left>, company: CompanyId, left: Left) {
+    if heads.len() >= MAX_HEADS && !heads.contains_key(&company) {
+        heads.clear();
+    }
+    heads.insert(company, left);
 }
 
 /// Commits that were given their places behind a head that may be elsewhere by now.
