@@ -74,6 +74,7 @@ fn main() {
         let mut first = Vec::new();
         let mut bare = Vec::new();
         let mut hundredth = Vec::new();
+        let mut bare_hundredth = Vec::new();
         let mut positions = Vec::new();
         // Walk to the hundredth page, or to the last one.
         let mut far = filter.clone();
@@ -87,16 +88,19 @@ fn main() {
             first.push(millis(took));
             positions = page;
             hundredth.push(millis(ours(&far).1));
-            let before = filter.before_position;
-            let (found, took) = raw(&reader, company, before, &condition, &more);
+            let bare_page = |before| raw(&reader, company, before, &condition, &more);
+            let (found, took) = bare_page(filter.before_position);
             assert_eq!(found, positions, "{name}");
             bare.push(millis(took));
+            bare_hundredth.push(millis(bare_page(far.before_position).1));
         }
         let (first, hundredth, bare) = (median(first), median(hundredth), median(bare));
         println!(
-            "{name:10} bare {bare:.3} ms   first page {first:.3} ms ({:.2})   hundredth {hundredth:.3} ms ({:.2} of the first)   {} rows",
+            "{name:10} bare {bare:.3} ms   first page {first:.3} ms ({:.2})   hundredth \
+             {hundredth:.3} ms ({:.2} of the first; bare {:.2})   {} rows",
             first / bare,
             hundredth / first,
+            median(bare_hundredth) / bare,
             positions.len(),
         );
     }

@@ -62,9 +62,13 @@ pub fn with_next(path: &str, next: &str) -> String {
 /// The page to go on to: one of the console's, or else the first.
 pub fn local(next: Option<&str>) -> &str {
     let own = |next: &&str| {
-        let rest = next.strip_prefix(HOME);
-        let below = rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(['/', '?']));
-        below && next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\')
+        let is_plain = next.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'\\');
+        // As a browser reads it, dots and all.
+        let read = url::Url::parse("http://localhost").and_then(|host| host.join(next));
+        let path = read.as_ref().map_or("", url::Url::path);
+        let is_below =
+            path == HOME || path.strip_prefix(HOME).is_some_and(|rest| rest.starts_with('/'));
+        is_plain && next.starts_with(HOME) && is_below
     };
     next.filter(own).unwrap_or(HOME)
 }
@@ -93,7 +97,11 @@ mod tests {
         for next in ["https://evil.example/", "//evil.example/console", "/consoles", "/", "", "x"] {
             assert_eq!(local(Some(next)), HOME, "{next}");
         }
-        assert_eq!(local(Some("/console/\\evil")), HOME);
+        for next in
+            ["/console/\\evil", "/console/../v1", "/console/%2e%2e/v1", "/console/x/../../v1"]
+        {
+            assert_eq!(local(Some(next)), HOME, "{next}");
+        }
         assert_eq!(local(None), HOME);
     }
 
