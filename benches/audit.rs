@@ -126,13 +126,17 @@ fn raw(
             "a",
         )
     };
-    // A stream is searched by its key; the plus keeps positions from being searched instead.
-    let (order, position) =
-        if key == "e" { ("e.sequence", "+e.position") } else { ("a.position", "a.position") };
+    // A stream is searched by its key, sequence by sequence.
+    let (order, behind) = if key == "e" {
+        let sequence = "SELECT sequence FROM events WHERE company_id = ?1 AND position = ?2";
+        ("e.sequence", format!("e.sequence < ifnull(({sequence}), ?2)"))
+    } else {
+        ("a.position", "a.position < ?2".to_owned())
+    };
     let sql = format!(
         "SELECT e.*, p.data FROM {from} LEFT JOIN event_private p \
          ON p.company_id = e.company_id AND p.position = e.position \
-         WHERE {key}.company_id = ?1 AND {position} < ?2 {condition} ORDER BY {order} DESC LIMIT ?3"
+         WHERE {key}.company_id = ?1 AND {behind} {condition} ORDER BY {order} DESC LIMIT ?3"
     );
     let mut values = vec![
         Value::Blob(company.0.as_bytes().to_vec()),
