@@ -370,8 +370,17 @@ function listen(place) {
   const button = place.querySelector("button");
   let source = null;
   let fresh = 0;
+  // Whoever may see the page no more leaves it; where only the connection was refused, it is asked
+  // for again.
+  const lost = async ({ target }) => {
+    if (target.readyState !== EventSource.CLOSED) return;
+    const answer = await fetch(location.href).catch(() => null);
+    if (answer && (!answer.ok || answer.redirected)) { location.reload(); return; }
+    setTimeout(() => { if (source === target && place.isConnected && !document.hidden) follow(); }, 5000);
+  };
   const follow = () => {
     source = new EventSource(address);
+    source.addEventListener("error", lost);
     source.addEventListener("recorded", (event) => {
       address.searchParams.set("after", event.lastEventId);
       fresh += 1;
@@ -385,7 +394,6 @@ function listen(place) {
     source?.close();
     if (document.hidden || !place.isConnected) return;
     follow();
-    source.addEventListener("error", () => { if (source.readyState === EventSource.CLOSED) location.reload(); });
   });
   button.addEventListener("click", async () => {
     const answer = await fetch(location.href).catch(() => null);

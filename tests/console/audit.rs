@@ -237,13 +237,28 @@ async fn a_session_that_ends_closes_what_it_was_looking_at() {
     let stage = Stage::new().await;
     let browser = stage.browser(PRIYA).await;
     browser.open("/console/audit").await;
+    remove_priya(&stage).await;
+    browser.until("location.pathname === '/console/sign-in'").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_session_that_ends_before_the_page_looks_closes_it_too() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(PRIYA).await;
+    browser.kept_from(&["*/console/audit/live*"]).await;
+    browser.open("/console/audit").await;
+    remove_priya(&stage).await;
+    browser.kept_from(&[]).await;
+    browser.until("location.pathname === '/console/sign-in'").await;
+}
+
+async fn remove_priya(stage: &Stage) {
     let members = stage.test.admin.get(&stage.test.path("/members")).await.expect(200).body;
     let priya = members["items"]
         .as_array()
         .and_then(|items| items.iter().find(|item| item["email"] == PRIYA));
     let id = priya.and_then(|item| item["member_id"].as_str()).expect("Priya").to_owned();
     stage.test.admin.delete(&stage.test.path(&format!("/members/{id}"))).await.expect(204);
-    browser.until("location.pathname === '/console/sign-in'").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -359,6 +359,16 @@ impl Browser {
         self.ask("POST", "/chromium/network_conditions", &body).await.expect("conditions");
     }
 
+    /// Keeps the browser from asking for addresses of these forms.
+    pub async fn kept_from(&self, forms: &[&str]) {
+        for (command, params) in
+            [("Network.enable", json!({})), ("Network.setBlockedURLs", json!({ "urls": forms }))]
+        {
+            let body = json!({ "cmd": command, "params": params });
+            self.ask("POST", "/goog/cdp/execute", &body).await.expect("addresses");
+        }
+    }
+
     /// What an element is called by what reads pages aloud.
     pub async fn called(&self, css: &str) -> String {
         let found =

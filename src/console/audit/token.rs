@@ -122,7 +122,7 @@ impl PickedToken {
         html! {
             @if let Self::One(token) = self {
                 div {
-                    span .label { "to which token" }
+                    span .label { "To which token" }
                     span .picked {
                         input type="hidden" name=(NAME) value=(token.token_id);
                         span .name { (token.name) }
@@ -131,7 +131,7 @@ impl PickedToken {
                 }
             } @else {
                 div .wide {
-                    label for=(NAME) { "to which token" }
+                    label for=(NAME) { "To which token" }
                     input id=(NAME) name=(NAME) value=(text) placeholder="Name or identifier"
                         autocomplete="off";
                 }

@@ -207,10 +207,10 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
                     }
                 }
             }
-            (asked.actor.field("actor", "by whom", &anybody))
+            (asked.actor.field("actor", "By whom", &anybody))
             (asked.token.field(&any_token))
-            (moment(asked, sent, "from", "from"))
-            (moment(asked, sent, "to", "until"))
+            (moment(asked, sent, "from", "From"))
+            (moment(asked, sent, "to", "Until"))
             button type="submit" { (icons::search()) "Apply" }
             @if !sent.only(&FILTERS).is_empty() { a .button href=(AUDIT) { "Clear" } }
         }
