@@ -374,6 +374,16 @@ impl Settings {
         }
     }
 
+    /// The parameters of database URLs that mean nothing, by name.
+    pub fn ignored_parameters(&self) -> Vec<String> {
+        let database = match &self.database_url {
+            DatabaseUrl::Postgres(url) => Some(url),
+            DatabaseUrl::Sqlite(_) => None,
+        };
+        let urls = database.into_iter().chain(&self.database_listen_url);
+        urls.flat_map(PostgresUrl::ignored).collect()
+    }
+
     /// Whose word counts for where requests come from.
     pub fn proxies(&self) -> Proxies {
         Proxies { trusted: self.trusted_proxies.clone(), header: self.forwarded_header }
@@ -395,7 +405,7 @@ impl Settings {
             client_prefix: self.client_prefix.clone(),
             bad_credentials_per_network: self.bad_credentials_per_network,
             postgres: PostgresChoices {
-                listen_url: self.database_listen_url.as_ref().map(|url| url.reveal().to_owned()),
+                listen_url: self.database_listen_url.as_ref().map(PostgresUrl::reveal),
                 connections: self.database_connections,
                 freshness_bound: Duration::from_millis(self.freshness_bound_milliseconds),
                 ..PostgresChoices::default()

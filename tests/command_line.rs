@@ -389,13 +389,27 @@ fn wrong_usage_is_told_from_failure() {
 fn what_a_url_holds_beside_the_place_is_not_shown() {
     let place = Place::sqlite();
     for option in ["--database-url", "--database-listen-url"] {
-        for url in ["postgres://u:hunter2@h:70000/l", "mysql://u:hunter2@h/l", "x:?p=hunter2"] {
+        for url in [
+            "postgres://u:hunter2@h:70000/l",
+            "postgres://u:hunter2@h/l?sslmode=hunter2",
+            "mysql://u:hunter2@h/l",
+            "x:?p=hunter2",
+        ] {
             let said = place.run(&["serve", option, url]).refused(2);
             assert!(said.contains(option) && !said.contains("hunter2"), "{said}");
         }
     }
     let said = place.run(&["verify", "--database-url", "ledger.db"]).refused(2);
     assert!(said.contains("'ledger.db'"), "{said}");
+    // A parameter that means nothing is named in the log, and its value is not.
+    let url = "postgres://u@127.0.0.1:1/l?pasword=hunter2&sslmode=disable";
+    let said = place.run(&["verify", "--database-url", url]).refused(1);
+    assert!(said.contains("pasword") && !said.contains("hunter2"), "{said}");
+    let mut command = place.command(&["verify"]);
+    command.env("TOKEN_LEDGER_DATABASE_URL", "postgres://u:hunter2@h/l?sslmode=on");
+    let said = ended(&mut command).refused(2);
+    assert_eq!(said.matches("sslmode").count(), 1, "{said}");
+    assert!(said.contains("must be disable") && !said.contains("hunter2"), "{said}");
 }
 
 #[tokio::test]
