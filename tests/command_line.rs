@@ -262,6 +262,18 @@ async fn events_are_exported() {
     // The platform has its registration and the operator's key.
     assert_eq!(rows.records().map(Result::unwrap).count(), events.len() + 2);
 
+    // NDJSON unless asked otherwise, and CSV into a file that is called so.
+    let text = place.run(&["export", "--company", &company.id]).done();
+    assert_eq!(text.lines().count(), events.len() + 1);
+    assert!(text.starts_with('{'), "{text}");
+    place.run(&["export", "--output", "again.csv"]).done();
+    assert_eq!(
+        std::fs::read(place.file("again.csv")).unwrap(),
+        std::fs::read(place.file("all.csv")).unwrap()
+    );
+    place.run(&["export", "--format", "ndjson", "--output", "again.csv"]).done();
+    assert!(std::fs::read_to_string(place.file("again.csv")).unwrap().starts_with('{'));
+
     let one = place.run(&["export", "--format", "ndjson", "--token", &ids[0]]).done();
     assert_eq!(one.matches("token.created").count(), 1);
     let none =
@@ -367,7 +379,6 @@ fn wrong_usage_is_told_from_failure() {
         &["replay", "--check", "--until", "2026-01-01T00:00:00Z"],
         &["replay", "--output", "x"],
         &["replay", "--check", "--output", "x"],
-        &["export"],
         &["export", "--format", "csv", "--from", "yesterday"],
         &["key", "create"],
         &["demo", "--database-url", "sqlite://x.db"],
@@ -376,9 +387,7 @@ fn wrong_usage_is_told_from_failure() {
         let said = place.run(args).refused(2);
         assert!(!said.trim().is_empty(), "{args:?}");
     }
-    for args in
-        [&["verify"][..], &["replay"], &["replay", "--check"], &["export", "--format", "csv"]]
-    {
+    for args in [&["verify"][..], &["replay"], &["replay", "--check"], &["export"]] {
         let said = place.run(args).refused(1);
         assert!(said.contains("there is no ledger at"), "{said}");
     }
