@@ -314,9 +314,11 @@ fn projection_row(
                 }
             }
             td {
-                form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
-                    (desk.seal())
-                    button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
+                @if projection.can_be_rebuilt() {
+                    form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
+                        (desk.seal())
+                        button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
+                    }
                 }
             }
         }
