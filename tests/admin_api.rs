@@ -448,7 +448,10 @@ mod tokens {
         let (_, stranger) = app.another_company("Other").await;
         let body = json!({"token": token["token"]});
         stranger.post(&find).json(&body).await.problem(404, "not-found");
-        app.auditor.post(&find).json(&body).await.problem(403, "forbidden");
+        // It is reading, whichever way it is asked.
+        let found = app.auditor.post(&find).json(&body).await.expect(200);
+        assert_eq!(found.body["token_id"], token["token_id"]);
+        app.resource_server.post(&find).json(&body).await.problem(403, "forbidden");
 
         let once = |secret: &Value| {
             let body = json!({"token": secret});
