@@ -446,6 +446,18 @@ async fn who_is_in_several_companies_chooses_one() {
     let choice = ada.get("/console/companies").await.expect(200);
     assert!(choice.text.contains("Acme") && choice.text.contains("Globex"));
     assert!(!choice.text.contains("Initech"));
+    // What was asked for before is gone on to, and nothing else is.
+    let wanted = "/console/tokens?status=deleted";
+    let way = ada.get(wanted).await.expect(303).header("location").to_owned();
+    assert_eq!(way, "/console/companies?next=%2Fconsole%2Ftokens%3Fstatus%3Ddeleted");
+    let choice = ada.get(&way).await.expect(200);
+    let field = format!("name=\"next\" value=\"{wanted}\"");
+    assert_eq!(choice.text.matches(&field).count(), 2, "one for each company: {}", choice.text);
+    for (next, gone) in [(wanted, wanted), ("https://evil.example/", "/console/audit")] {
+        let fields = [("company_id", &*app.company.to_string()), ("next", next)];
+        let entered = ada.post("/console/companies", &fields).await.expect(303);
+        assert_eq!(entered.header("location"), gone);
+    }
     let enter = |company: CompanyId| company.to_string();
     ada.post("/console/companies", &[("company_id", &enter(initech))]).await.expect(404);
     ada.post("/console/companies", &[("company_id", &enter(globex))]).await.expect(303);

@@ -144,7 +144,7 @@ async fn checked(
     *seen = Some(signed_in.clone());
     if let Access::Power(needed) = access {
         if power.is_none() {
-            return Err(Redirect::to(paths::COMPANIES).into_response());
+            return Err(to_choose(&request));
         }
         if power < Some(needed) {
             let detail = match needed {
@@ -183,7 +183,7 @@ fn failed(error: AppError) -> Response {
 /// To the page that signs in, and from there back to the page that was asked for or that the form
 /// was on.
 fn to_sign_in(request: &Request) -> Response {
-    let wanted = request.uri().path_and_query().map_or(paths::HOME, |path| path.as_str());
+    let wanted = wanted(request);
     let way = match *request.method() {
         _ if matches!(wanted, paths::HOME | paths::SIGN_OUT) => paths::SIGN_IN.to_owned(),
         Method::GET | Method::HEAD => paths::with_next(paths::SIGN_IN, wanted),
@@ -193,6 +193,19 @@ fn to_sign_in(request: &Request) -> Response {
         }
     };
     Redirect::to(&way).into_response()
+}
+
+/// To the page that chooses a company, and from there to the page that was asked for.
+fn to_choose(request: &Request) -> Response {
+    let way = match *request.method() {
+        Method::GET | Method::HEAD => paths::with_next(paths::COMPANIES, wanted(request)),
+        _ => paths::COMPANIES.to_owned(),
+    };
+    Redirect::to(&way).into_response()
+}
+
+fn wanted(request: &Request) -> &str {
+    request.uri().path_and_query().map_or(paths::HOME, |path| path.as_str())
 }
 
 impl<S: Sync> FromRequestParts<S> for SignedIn {

@@ -46,7 +46,7 @@ pub async fn companies(
     let asked = sent.asked(&ASKED);
     let content = html! {
         (notice(&sent))
-        (search(PLATFORM, q))
+        (search(PLATFORM, PLATFORM, q))
         @if listed.items.is_empty() {
             div .empty {
                 p { "No company has “" (q) "” in its name." }
