@@ -9,9 +9,8 @@ use crate::app::view::CompanyView;
 use crate::app::{AppError, Caller};
 use crate::http::denials::Denied;
 use crate::http::problem::Kind;
-use crate::http::routes::MAX_BODY;
-use crate::http::{RequestInfo, Service};
-use axum::body::{Body, to_bytes};
+use crate::http::{RequestInfo, Service, body};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -163,9 +162,8 @@ async fn checked(
 /// The request, if it carries the session's token.
 async fn guarded(request: Request, token: &str) -> Result<Request, Response> {
     let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| {
-        Trouble::new(Kind::BodyTooLarge, "The form may have up to 64 KiB.").into_response()
-    })?;
+    let read = body::read(Request::from_parts(parts.clone(), body)).await;
+    let bytes = read.map_err(|unread| Trouble::from(unread).into_response())?;
     if !guard::carries_token(&parts.headers, &bytes, token) {
         return Err(forged("The form does not belong to this session. Open the page again."));
     }

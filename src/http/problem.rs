@@ -58,6 +58,8 @@ pub enum Kind {
     Contended,
     /// The `Idempotency-Key` belongs to another request.
     IdempotencyKeyReused,
+    /// The body did not come in time.
+    RequestTimeout,
     /// The body is too large.
     BodyTooLarge,
     /// The body is of a type that isn't taken.
@@ -74,7 +76,7 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::InvalidInput,
         Self::MalformedBody,
         Self::Unauthorized,
@@ -94,6 +96,7 @@ impl Kind {
         Self::VersionMismatch,
         Self::Contended,
         Self::IdempotencyKeyReused,
+        Self::RequestTimeout,
         Self::BodyTooLarge,
         Self::UnsupportedMediaType,
         Self::TooManyRequests,
@@ -124,6 +127,7 @@ impl Kind {
             Self::VersionMismatch => "version-mismatch",
             Self::Contended => "contended",
             Self::IdempotencyKeyReused => "idempotency-key-reused",
+            Self::RequestTimeout => "request-timeout",
             Self::BodyTooLarge => "body-too-large",
             Self::UnsupportedMediaType => "unsupported-media-type",
             Self::TooManyRequests => "too-many-requests",
@@ -154,6 +158,7 @@ impl Kind {
             | Self::Contended => StatusCode::CONFLICT,
             Self::VersionMismatch => StatusCode::PRECONDITION_FAILED,
             Self::IdempotencyKeyReused => StatusCode::UNPROCESSABLE_ENTITY,
+            Self::RequestTimeout => StatusCode::REQUEST_TIMEOUT,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
             Self::TooManyRequests | Self::TooManyStreams => StatusCode::TOO_MANY_REQUESTS,
@@ -184,6 +189,7 @@ impl Kind {
             Self::VersionMismatch => "It has changed meanwhile",
             Self::Contended => "Others are changing the same thing",
             Self::IdempotencyKeyReused => "The Idempotency-Key was used for another request",
+            Self::RequestTimeout => "The request did not come in time",
             Self::BodyTooLarge => "The body is too large",
             Self::UnsupportedMediaType => "The body is of a type that is not taken",
             Self::TooManyRequests => "Too many failed attempts",
@@ -249,6 +255,9 @@ impl Kind {
             Self::IdempotencyKeyReused => {
                 "A request with another body or path was made with this key within the last 24 \
                  hours. Choose a new key for each new request."
+            }
+            Self::RequestTimeout => {
+                "The body has to come within 20 s. Nothing was changed. Send the request again."
             }
             Self::BodyTooLarge => "Bodies may have up to 64 KiB.",
             Self::UnsupportedMediaType => "Send `Content-Type: application/json`.",
