@@ -84,6 +84,7 @@ fn a_company_is_set_up_once_and_a_person_keeps_the_password() {
     assert!(text.contains("Super Admin     eve@example.com") && text.contains("tla_"), "{text}");
     for wrong in [
         ["setup", "--company", "", "--admin-email", "ada@example.com"],
+        ["setup", "--company", "\u{200B}", "--admin-email", "ada@example.com"],
         ["setup", "--company", "a\nb", "--admin-email", "ada@example.com"],
         ["setup", "--company", "Fourth", "--admin-email", "nobody"],
     ] {
