@@ -15,7 +15,8 @@ pub const SIGN_IN_LINK_SECONDS: i64 = 3600;
 /// What links' secrets begin with.
 const LINK_PREFIX: &str = "tll_";
 
-/// An e-mail address: in lower case, composed (Unicode NFC), and without white space around it.
+/// An e-mail address: in lower case, composed (Unicode NFC), its domain as people read it rather
+/// than in Punycode, and without white space around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
 
@@ -27,6 +28,12 @@ impl Email {
     pub fn new(text: &str) -> Result<Self, &'static str> {
         const PROBLEM: &str = "must be an e-mail address such as ada@example.com";
         let text: String = text.trim().to_lowercase().nfc().collect();
+        let (local, domain) = text.split_once('@').ok_or(PROBLEM)?;
+        let text = match idna::domain_to_unicode(domain) {
+            (readable, Ok(())) => format!("{local}@{readable}"),
+            // It may be one all the same: not everybody's domains are the Internet's.
+            (_, Err(_)) => text,
+        };
         let strange = |c: char| c.is_control() || c.is_whitespace() || "<>()[],;:\\\"".contains(c);
         if text.len() > MAX_EMAIL || text.contains(strange) {
             return Err(PROBLEM);
@@ -135,6 +142,12 @@ mod tests {
         assert_eq!(Email::new(" Ada@Example.COM ").unwrap().as_str(), "ada@example.com");
         let [composed, decomposed] = ["Zo\u{eb}@example.com", "ZOE\u{308}@example.com"];
         assert_eq!(Email::new(composed), Email::new(decomposed));
+        for same in ["ada@xn--exmple-cua.com", "ADA@XN--EXMPLE-CUA.com", "ada@ex\u{c4}mple.com"] {
+            assert_eq!(Email::new(same).unwrap().as_str(), "ada@ex\u{e4}mple.com");
+        }
+        for kept in ["ada@xn--a.com", "ada@mail_1.internal", "ada@b\u{fc}ro"] {
+            assert_eq!(Email::new(kept).unwrap().as_str(), kept);
+        }
         for text in ["", "ada", "@example.com", "ada@", "a b@c.d", "ada@x..y", "a@b@c", "a\nb@c"] {
             assert!(Email::new(text).is_err(), "{text:?}");
         }
