@@ -418,8 +418,9 @@ fn what_a_url_holds_beside_the_place_is_not_shown() {
     let mut command = place.command(&["verify"]);
     command.env("TOKEN_LEDGER_DATABASE_URL", "postgres://u:hunter2@h/l?sslmode=on");
     let said = ended(&mut command).refused(2);
-    assert_eq!(said.matches("sslmode").count(), 1, "{said}");
-    assert!(said.contains("must be disable") && !said.contains("hunter2"), "{said}");
+    let told = "error: TOKEN_LEDGER_DATABASE_URL: its sslmode must be disable, allow, prefer, \
+        require, verify-ca or verify-full\n";
+    assert_eq!(said, told);
 }
 
 #[tokio::test]
@@ -468,7 +469,8 @@ fn settings_come_from_file_environment_and_command_line() {
     let args = ["setup", "--company", "A", "--admin-email", "a@b.c", "--config", "settings.toml"];
     assert!(place.run(&args).done().contains("file_"));
     std::fs::write(&file, "listne = \"0.0.0.0:0\"\n").unwrap();
-    assert!(place.run(&["serve", "--config", "settings.toml"]).refused(2).contains("listne"));
+    let said = place.run(&["serve", "--config", "settings.toml"]).refused(2);
+    assert_eq!(said, "error: listne in settings.toml: there is no such setting\n");
     let mut command = place.command(&["verify"]);
     command.env("TOKEN_LEDGER_INSECURE_HTTP", "1").env("TOKEN_LEDGER_PUBLIC_URL", "");
     command.env("TOKEN_LEDGER_EXPIRY_INTERVAL_SECONDS", "soon");

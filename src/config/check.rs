@@ -1,9 +1,11 @@
 //! Which settings are acceptable.
 
-use super::{Hidden, Settings, WitnessSetting};
+use super::{ENVIRONMENT, Hidden, Settings, WitnessSetting};
 use crate::app::evidence::{EvidenceChoices, Witness};
 use crate::evidence::keys::{LogName, Seed};
 use crate::evidence::note::WitnessKey;
+use figment::error::Kind;
+use figment::{Metadata, Source};
 use std::time::Duration;
 use token_ledger_domain::Scope;
 
@@ -16,7 +18,7 @@ const RESERVED: &str = "ledger.";
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSettings {
     /// A file, a variable or an option can't be read.
-    #[error("{}", without_source(.0))]
+    #[error("{}", in_words(.0))]
     Unreadable(Box<figment::Error>),
     /// A setting is not acceptable.
     #[error("{setting}: {problem}")]
@@ -31,6 +33,30 @@ pub enum InvalidSettings {
 impl InvalidSettings {
     fn of(setting: &'static str, problem: impl Into<String>) -> Self {
         Self::Unacceptable { setting, problem: problem.into() }
+    }
+}
+
+/// The errors, each with the variable or the setting that it is about.
+fn in_words(errors: &figment::Error) -> String {
+    let told: Vec<String> = errors.clone().into_iter().map(|error| one_in_words(&error)).collect();
+    told.join("\n")
+}
+
+fn one_in_words(error: &figment::Error) -> String {
+    let setting = error.path.join(".");
+    let place = match &error.metadata {
+        _ if setting.is_empty() => return without_source(error),
+        Some(metadata) if metadata.name.contains("environment") => {
+            format!("{ENVIRONMENT}{}", setting.to_uppercase())
+        }
+        Some(Metadata { source: Some(Source::File(file)), .. }) => {
+            format!("{setting} in {}", file.display())
+        }
+        _ => return without_source(error),
+    };
+    match &error.kind {
+        Kind::UnknownField(..) => format!("{place}: there is no such setting"),
+        kind => format!("{place}: {kind}"),
     }
 }
 
