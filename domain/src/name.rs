@@ -35,7 +35,7 @@ impl Name {
     /// When it is empty, too long, holds a control character or nothing that can be seen.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
         let name = Self::stored(text)?;
-        if name.0.chars().all(|c| c.is_whitespace() || is_invisible(c)) {
+        if !can_be_seen(&name.0) {
             return Err(InvalidName::Invisible);
         }
         Ok(name)
@@ -65,6 +65,11 @@ impl Name {
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a text has at least one character that can be seen.
+pub fn can_be_seen(text: &str) -> bool {
+    !text.chars().all(|c| c.is_whitespace() || is_invisible(c))
 }
 
 /// Whether a character leaves nothing to see: those that Unicode calls default ignorable, and the
