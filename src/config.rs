@@ -1,15 +1,15 @@
 //! What an operator can set: in a file, in the environment, on the command line, the later
 //! winning over the earlier.
 
+mod check;
 mod database_url;
 
+pub use check::InvalidSettings;
 pub use database_url::{DatabaseUrl, PostgresUrl};
 
-use crate::app::evidence::{EvidenceChoices, Witness};
 use crate::app::throttle::BAD_CREDENTIALS_PER_NETWORK;
 use crate::app::{Choices, PostgresChoices};
-use crate::evidence::keys::{LogName, Seed};
-use crate::evidence::note::WitnessKey;
+use crate::evidence::keys::LogName;
 use crate::http::{ForwardedHeader, Proxies};
 use figment::Figment;
 use figment::providers::{Env, Format, Serialized, Toml};
@@ -22,11 +22,6 @@ use token_ledger_domain::{Catalogue, Scope, SecretKind};
 
 /// What the names of environment variables begin with.
 pub const ENVIRONMENT: &str = "TOKEN_LEDGER_";
-
-/// The longest prefix of a secret, in characters.
-const MAX_PREFIX: usize = 20;
-/// How the scopes of API keys begin, which no data access may be mistaken for.
-const RESERVED: &str = "ledger.";
 
 /// How the log is written.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -181,37 +176,6 @@ impl Default for Settings {
     }
 }
 
-/// Why the settings can't be used.
-#[derive(Debug, thiserror::Error)]
-pub enum InvalidSettings {
-    /// A file, a variable or an option can't be read.
-    #[error("{}", without_source(.0))]
-    Unreadable(Box<figment::Error>),
-    /// A setting is not acceptable.
-    #[error("{setting}: {problem}")]
-    Unacceptable {
-        /// The setting.
-        setting: &'static str,
-        /// What is wrong with it.
-        problem: String,
-    },
-}
-
-impl InvalidSettings {
-    fn of(setting: &'static str, problem: impl Into<String>) -> Self {
-        Self::Unacceptable { setting, problem: problem.into() }
-    }
-}
-
-/// The error without the lines that it shows of the file, which may hold a password.
-fn without_source(error: &figment::Error) -> String {
-    let is_shown = |line: &&str| {
-        line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|')
-    };
-    let text = error.to_string();
-    text.lines().filter(|line| !is_shown(line)).collect::<Vec<_>>().join("\n")
-}
-
 /// Whether the variable of this setting says something: one that is empty counts as left out.
 fn is_set(setting: &str) -> bool {
     let name = format!("{ENVIRONMENT}{}", setting.to_uppercase());
@@ -247,131 +211,22 @@ impl Settings {
         Ok(settings)
     }
 
-    fn check(&self) -> Result<(), InvalidSettings> {
-        let prefixes = [
-            ("token_prefix", &self.token_prefix),
-            ("key_prefix", &self.key_prefix),
-            ("client_prefix", &self.client_prefix),
-        ];
-        for (index, (setting, prefix)) in prefixes.iter().enumerate() {
-            let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
-            if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.chars().all(allowed) {
-                let problem = "must have 1 to 20 ASCII letters, digits, _ and -";
-                return Err(InvalidSettings::of(setting, problem));
-            }
-            if prefixes[..index].iter().any(|(_, other)| other == prefix) {
-                return Err(InvalidSettings::of(setting, "must differ from the other prefixes"));
-            }
-        }
-        for (setting, seconds) in [
-            ("expiry_interval_seconds", self.expiry_interval_seconds),
-            ("use_flush_interval_seconds", self.use_flush_interval_seconds),
-        ] {
-            if !(1..=3600).contains(&seconds) {
-                return Err(InvalidSettings::of(setting, "must be 1 to 3600"));
-            }
-        }
-        for (setting, count) in [
-            ("max_connections", self.max_connections),
-            ("max_connections_per_address", self.max_connections_per_address),
-        ] {
-            if !(1..=1_000_000).contains(&count) {
-                return Err(InvalidSettings::of(setting, "must be 1 to 1000000"));
-            }
-        }
-        if !(1..=1_000_000).contains(&self.bad_credentials_per_network) {
-            return Err(InvalidSettings::of("bad_credentials_per_network", "must be 1 to 1000000"));
-        }
-        match (&self.tls_cert, &self.tls_key) {
-            (Some(_), None) => {
-                return Err(InvalidSettings::of("tls_key", "is needed with tls_cert"));
-            }
-            (None, Some(_)) => {
-                return Err(InvalidSettings::of("tls_cert", "is needed with tls_key"));
-            }
-            (Some(_), Some(_)) | (None, None) => {}
-        }
-        if !(1..=1000).contains(&self.database_connections) {
-            return Err(InvalidSettings::of("database_connections", "must be 1 to 1000"));
-        }
-        if !(500..=60_000).contains(&self.freshness_bound_milliseconds) {
-            let problem = "must be 500 to 60000";
-            return Err(InvalidSettings::of("freshness_bound_milliseconds", problem));
-        }
-        let mut names: Vec<&Scope> = self.scopes.iter().map(|scope| &scope.name).collect();
-        names.sort();
-        let count = names.len();
-        names.dedup();
-        if names.len() < count {
-            return Err(InvalidSettings::of("scopes", "each may be named only once"));
-        }
-        if let Some(reserved) = names.iter().find(|name| name.as_str().starts_with(RESERVED)) {
-            let problem = format!("{reserved} is reserved: names beginning with {RESERVED} are");
-            return Err(InvalidSettings::of("scopes", problem));
-        }
-        self.evidence()?;
-        self.checked_public_url().map(|_| ())
-    }
-
-    /// What was chosen about evidence.
-    ///
-    /// # Errors
-    /// When a setting is not acceptable.
-    pub fn evidence(&self) -> Result<EvidenceChoices, InvalidSettings> {
-        let name: LogName = self
-            .log_name
-            .parse()
-            .map_err(|error| InvalidSettings::of("log_name", format!("{error}")))?;
-        let seed = self.log_seed.as_ref().map(|Hidden(text)| text.parse::<Seed>());
-        let seed =
-            seed.transpose().map_err(|error| InvalidSettings::of("log_seed", error.to_string()))?;
-        if !(10..=60_000).contains(&self.checkpoint_delay_ms) {
-            return Err(InvalidSettings::of("checkpoint_delay_ms", "must be 10 to 60000"));
-        }
-        let quorum = self.witness_quorum.unwrap_or(self.witnesses.len());
-        if quorum > self.witnesses.len() {
-            return Err(InvalidSettings::of("witness_quorum", "is more than there are witnesses"));
-        }
-        let witnesses = self.witnesses.iter().map(witness).collect::<Result<_, _>>()?;
-        Ok(EvidenceChoices {
-            name,
-            seed,
-            folder: self.evidence_dir.clone(),
-            delay: Duration::from_millis(self.checkpoint_delay_ms),
-            public: self.public_log,
-            witnesses,
-            quorum,
-        })
-    }
-
-    /// The public URL, without a slash at its end, where one is set.
-    ///
-    /// # Errors
-    /// When it is not the URL of a service.
-    pub fn checked_public_url(&self) -> Result<Option<String>, InvalidSettings> {
-        let Some(text) = &self.public_url else { return Ok(None) };
-        let url = url::Url::parse(text)
-            .map_err(|error| InvalidSettings::of("public_url", format!("{text:?}: {error}")))?;
-        let plain = url.query().is_none() && url.fragment().is_none();
-        let anonymous = url.username().is_empty() && url.password().is_none();
-        if !matches!(url.scheme(), "http" | "https") || !plain || !anonymous {
-            let problem = "must be an http or https URL without user, query and fragment";
-            return Err(InvalidSettings::of("public_url", problem));
-        }
-        if url.path() != "/" {
-            let problem = "must name a host without a path: the console, the API and what they \
-                link to stand at the host's root";
-            return Err(InvalidSettings::of("public_url", problem));
-        }
-        Ok(Some(url.as_str().trim_end_matches('/').to_owned()))
-    }
-
     /// The files of certificate and key, where TLS shall be spoken.
     pub const fn tls_files(&self) -> Option<(&PathBuf, &PathBuf)> {
         match (&self.tls_cert, &self.tls_key) {
             (Some(certificate), Some(key)) => Some((certificate, key)),
             _ => None,
         }
+    }
+
+    /// The parameters of database URLs that mean nothing, by name.
+    pub fn ignored_parameters(&self) -> Vec<String> {
+        let database = match &self.database_url {
+            DatabaseUrl::Postgres(url) => Some(url),
+            DatabaseUrl::Sqlite(_) => None,
+        };
+        let urls = database.into_iter().chain(&self.database_listen_url);
+        urls.flat_map(PostgresUrl::ignored).collect()
     }
 
     /// Whose word counts for where requests come from.
@@ -395,7 +250,7 @@ impl Settings {
             client_prefix: self.client_prefix.clone(),
             bad_credentials_per_network: self.bad_credentials_per_network,
             postgres: PostgresChoices {
-                listen_url: self.database_listen_url.as_ref().map(|url| url.reveal().to_owned()),
+                listen_url: self.database_listen_url.as_ref().map(PostgresUrl::reveal),
                 connections: self.database_connections,
                 freshness_bound: Duration::from_millis(self.freshness_bound_milliseconds),
                 ..PostgresChoices::default()
@@ -414,18 +269,6 @@ impl Settings {
     pub const fn use_flush_interval(&self) -> Duration {
         Duration::from_secs(self.use_flush_interval_seconds)
     }
-}
-
-fn witness(setting: &WitnessSetting) -> Result<Witness, InvalidSettings> {
-    let unacceptable = |problem: String| InvalidSettings::of("witnesses", problem);
-    let url = url::Url::parse(&setting.url)
-        .map_err(|error| unacceptable(format!("{:?}: {error}", setting.url)))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(unacceptable(format!("{:?} is no http or https URL", setting.url)));
-    }
-    let key: WitnessKey =
-        setting.key.parse().map_err(|error| unacceptable(format!("{:?}: {error}", setting.key)))?;
-    Ok(Witness { url: url.as_str().trim_end_matches('/').to_owned(), key })
 }
 
 /// Networks as a list, or as a text with commas or spaces between them, as the environment has it.

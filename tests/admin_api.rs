@@ -423,6 +423,29 @@ mod tokens {
     }
 
     #[tokio::test]
+    async fn a_name_can_be_seen() {
+        let app = TestApp::new().await;
+        let before = app.app.head(app.company).await.expect("a head");
+        for name in ["\u{200B}", "\u{2060}\u{FEFF} \u{AD}", "\u{115F}", "\u{3164}"] {
+            for (path, more) in [
+                ("/tokens", json!({"scopes": ["positions"]})),
+                ("/clients", json!({"scopes": ["positions"]})),
+                ("/keys", json!({"scopes": ["ledger.audit"]})),
+                ("/members", json!({"email": "ada@example.com", "role": "auditor"})),
+            ] {
+                let mut body = more;
+                body["name"] = json!(name);
+                let refused = app.admin.post(&app.path(path)).json(&body).await.invalid(&["name"]);
+                assert!(refused.text.contains("can be seen"), "{}", refused.text);
+            }
+            let company = app.operator.post("/v1/companies").json(&json!({"name": name}));
+            company.await.invalid(&["name"]);
+        }
+        assert_eq!(app.app.head(app.company).await.expect("a head"), before);
+        app.token("\u{200B}seen").await;
+    }
+
+    #[tokio::test]
     async fn a_reported_secret_leads_to_its_token() {
         let app = TestApp::new().await;
         let token = app.token("a").await;
@@ -448,7 +471,10 @@ mod tokens {
         let (_, stranger) = app.another_company("Other").await;
         let body = json!({"token": token["token"]});
         stranger.post(&find).json(&body).await.problem(404, "not-found");
-        app.auditor.post(&find).json(&body).await.problem(403, "forbidden");
+        // It is reading, whichever way it is asked.
+        let found = app.auditor.post(&find).json(&body).await.expect(200);
+        assert_eq!(found.body["token_id"], token["token_id"]);
+        app.resource_server.post(&find).json(&body).await.problem(403, "forbidden");
 
         let once = |secret: &Value| {
             let body = json!({"token": secret});

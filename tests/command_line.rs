@@ -84,6 +84,7 @@ fn a_company_is_set_up_once_and_a_person_keeps_the_password() {
     assert!(text.contains("Super Admin     eve@example.com") && text.contains("tla_"), "{text}");
     for wrong in [
         ["setup", "--company", "", "--admin-email", "ada@example.com"],
+        ["setup", "--company", "\u{200B}", "--admin-email", "ada@example.com"],
         ["setup", "--company", "a\nb", "--admin-email", "ada@example.com"],
         ["setup", "--company", "Fourth", "--admin-email", "nobody"],
     ] {
@@ -262,6 +263,18 @@ async fn events_are_exported() {
     // The platform has its registration and the operator's key.
     assert_eq!(rows.records().map(Result::unwrap).count(), events.len() + 2);
 
+    // NDJSON unless asked otherwise, and CSV into a file that is called so.
+    let text = place.run(&["export", "--company", &company.id]).done();
+    assert_eq!(text.lines().count(), events.len() + 1);
+    assert!(text.starts_with('{'), "{text}");
+    place.run(&["export", "--output", "again.csv"]).done();
+    assert_eq!(
+        std::fs::read(place.file("again.csv")).unwrap(),
+        std::fs::read(place.file("all.csv")).unwrap()
+    );
+    place.run(&["export", "--format", "ndjson", "--output", "again.csv"]).done();
+    assert!(std::fs::read_to_string(place.file("again.csv")).unwrap().starts_with('{'));
+
     let one = place.run(&["export", "--format", "ndjson", "--token", &ids[0]]).done();
     assert_eq!(one.matches("token.created").count(), 1);
     let none =
@@ -367,7 +380,6 @@ fn wrong_usage_is_told_from_failure() {
         &["replay", "--check", "--until", "2026-01-01T00:00:00Z"],
         &["replay", "--output", "x"],
         &["replay", "--check", "--output", "x"],
-        &["export"],
         &["export", "--format", "csv", "--from", "yesterday"],
         &["key", "create"],
         &["demo", "--database-url", "sqlite://x.db"],
@@ -376,9 +388,7 @@ fn wrong_usage_is_told_from_failure() {
         let said = place.run(args).refused(2);
         assert!(!said.trim().is_empty(), "{args:?}");
     }
-    for args in
-        [&["verify"][..], &["replay"], &["replay", "--check"], &["export", "--format", "csv"]]
-    {
+    for args in [&["verify"][..], &["replay"], &["replay", "--check"], &["export"]] {
         let said = place.run(args).refused(1);
         assert!(said.contains("there is no ledger at"), "{said}");
     }
@@ -389,13 +399,28 @@ fn wrong_usage_is_told_from_failure() {
 fn what_a_url_holds_beside_the_place_is_not_shown() {
     let place = Place::sqlite();
     for option in ["--database-url", "--database-listen-url"] {
-        for url in ["postgres://u:hunter2@h:70000/l", "mysql://u:hunter2@h/l", "x:?p=hunter2"] {
+        for url in [
+            "postgres://u:hunter2@h:70000/l",
+            "postgres://u:hunter2@h/l?sslmode=hunter2",
+            "mysql://u:hunter2@h/l",
+            "x:?p=hunter2",
+        ] {
             let said = place.run(&["serve", option, url]).refused(2);
             assert!(said.contains(option) && !said.contains("hunter2"), "{said}");
         }
     }
     let said = place.run(&["verify", "--database-url", "ledger.db"]).refused(2);
     assert!(said.contains("'ledger.db'"), "{said}");
+    // A parameter that means nothing is named in the log, and its value is not.
+    let url = "postgres://u@127.0.0.1:1/l?pasword=hunter2&sslmode=disable";
+    let said = place.run(&["verify", "--database-url", url]).refused(1);
+    assert!(said.contains("pasword") && !said.contains("hunter2"), "{said}");
+    let mut command = place.command(&["verify"]);
+    command.env("TOKEN_LEDGER_DATABASE_URL", "postgres://u:hunter2@h/l?sslmode=on");
+    let said = ended(&mut command).refused(2);
+    let told = "error: TOKEN_LEDGER_DATABASE_URL: its sslmode must be disable, allow, prefer, \
+        require, verify-ca or verify-full\n";
+    assert_eq!(said, told);
 }
 
 #[tokio::test]
@@ -444,7 +469,8 @@ fn settings_come_from_file_environment_and_command_line() {
     let args = ["setup", "--company", "A", "--admin-email", "a@b.c", "--config", "settings.toml"];
     assert!(place.run(&args).done().contains("file_"));
     std::fs::write(&file, "listne = \"0.0.0.0:0\"\n").unwrap();
-    assert!(place.run(&["serve", "--config", "settings.toml"]).refused(2).contains("listne"));
+    let said = place.run(&["serve", "--config", "settings.toml"]).refused(2);
+    assert_eq!(said, "error: listne in settings.toml: there is no such setting\n");
     let mut command = place.command(&["verify"]);
     command.env("TOKEN_LEDGER_INSECURE_HTTP", "1").env("TOKEN_LEDGER_PUBLIC_URL", "");
     command.env("TOKEN_LEDGER_EXPIRY_INTERVAL_SECONDS", "soon");

@@ -4,9 +4,13 @@
 mod process;
 mod support;
 
+use axum::body::{Body, Bytes};
 use axum::http::Method;
+use futures::{StreamExt, stream};
 use process::Place;
 use serde_json::json;
+use std::convert::Infallible;
+use std::future::IntoFuture;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
@@ -73,6 +77,40 @@ async fn a_repeat_is_one_however_its_identifiers_are_spelt() {
     let second = create(upper).await.expect(201);
     assert_eq!(second.header("idempotent-replay"), "true");
     assert_eq!(second.body["token_id"], first.body["token_id"]);
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_come_in_time_is_its_senders_fault() {
+    let app = TestApp::new().await;
+    let slow = || {
+        let begun = stream::iter([Ok::<_, Infallible>(Bytes::from_static(b"a"))]);
+        Body::from_stream(begun.chain(stream::pending()))
+    };
+    let (form, json) = ("application/x-www-form-urlencoded", "application/json");
+    let sign_in = app.nobody.post("/console/sign-in").header("sec-fetch-site", "same-origin");
+    let clients = [
+        ("/oauth/token", form),
+        ("/oauth/revoke", form),
+        ("/tokens", form),
+        ("/tokens/refresh_token", json),
+        ("/revoke", json),
+    ];
+    let clients = clients.map(|(path, kind)| app.nobody.post(path).body(kind, slow()));
+    let resource_server = app.resource_server.post("/oauth/introspect").body(form, slow());
+    // All of them wait side by side.
+    let (of_admin, of_clients, of_resource_server, of_person) = futures::join!(
+        app.admin.post(&app.path("/tokens")).body(json, slow()).into_future(),
+        futures::future::join_all(clients.map(IntoFuture::into_future)),
+        resource_server.into_future(),
+        sign_in.body(form, slow()).into_future(),
+    );
+    let of_admin = of_admin.problem(408, "request-timeout");
+    assert_eq!(of_admin.header("connection"), "close");
+    for late in of_clients.into_iter().chain([of_resource_server]) {
+        assert_eq!(late.expect(408).body["error"], "invalid_request");
+    }
+    let of_person = of_person.expect(408);
+    assert!(of_person.text.contains("The form did not come in time."), "{}", of_person.text);
 }
 
 /// One connection, kept.

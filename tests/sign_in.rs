@@ -134,7 +134,8 @@ async fn a_person_sets_a_password_and_signs_in_and_out() {
     assert!(page.header("content-security-policy").contains("script-src 'self'"));
     assert!(page.text.contains("ada@example.com"), "{}", page.text);
     // What is not acceptable doesn't use the link up, nor does looking at it.
-    for password in ["too short", "ADA@example.com", &"a".repeat(1025)] {
+    let long = "ab".repeat(513);
+    for password in ["too short", "ADA@example.com", &long, "aaaaaaaaaaaa"] {
         browser.send(&path, &[("password", password)]).await.expect(422);
     }
     browser.send(&path, &[("password", PASSWORD)]).await.expect(200);
@@ -157,6 +158,18 @@ async fn a_person_sets_a_password_and_signs_in_and_out() {
     assert_eq!(browser.cookie, None);
     browser.cookie = kept;
     assert!(!browser.is_in().await, "the session has ended, not only its cookie");
+}
+
+#[tokio::test]
+async fn an_address_is_the_same_however_its_domain_is_written() {
+    let app = TestApp::new().await;
+    let ada = person(&app, "ada@xn--exmple-cua.example", "auditor").await;
+    assert_eq!(ada["email"], "ada@exämple.example");
+    for email in ["ada@xn--exmple-cua.example", "Ada@EXÄMPLE.example"] {
+        signed_in(&app, email).await;
+    }
+    let body = json!({"email": "ada@exämple.example", "role": "auditor"});
+    app.admin.post(&app.path("/members")).json(&body).await.problem(409, "already-exists");
 }
 
 #[tokio::test]
@@ -446,6 +459,18 @@ async fn who_is_in_several_companies_chooses_one() {
     let choice = ada.get("/console/companies").await.expect(200);
     assert!(choice.text.contains("Acme") && choice.text.contains("Globex"));
     assert!(!choice.text.contains("Initech"));
+    // What was asked for before is gone on to, and nothing else is.
+    let wanted = "/console/tokens?status=deleted";
+    let way = ada.get(wanted).await.expect(303).header("location").to_owned();
+    assert_eq!(way, "/console/companies?next=%2Fconsole%2Ftokens%3Fstatus%3Ddeleted");
+    let choice = ada.get(&way).await.expect(200);
+    let field = format!("name=\"next\" value=\"{wanted}\"");
+    assert_eq!(choice.text.matches(&field).count(), 2, "one for each company: {}", choice.text);
+    for (next, gone) in [(wanted, wanted), ("https://evil.example/", "/console/audit")] {
+        let fields = [("company_id", &*app.company.to_string()), ("next", next)];
+        let entered = ada.post("/console/companies", &fields).await.expect(303);
+        assert_eq!(entered.header("location"), gone);
+    }
     let enter = |company: CompanyId| company.to_string();
     ada.post("/console/companies", &[("company_id", &enter(initech))]).await.expect(404);
     ada.post("/console/companies", &[("company_id", &enter(globex))]).await.expect(303);

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
-/// A name: 1 to 100 characters without control characters, not only white space.
+/// A name: 1 to 100 characters without control characters, at least one of them visible.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Name(String);
@@ -14,6 +14,9 @@ pub enum InvalidName {
     /// Nothing, or only white space.
     #[error("must not be empty")]
     Empty,
+    /// Only characters that nobody sees.
+    #[error("must have at least one character that can be seen")]
+    Invisible,
     /// More than [`Name::MAX_CHARS`] characters.
     #[error("must have at most {max} characters, has {0}", max = Name::MAX_CHARS)]
     TooLong(usize),
@@ -26,11 +29,24 @@ impl Name {
     /// The longest name, in characters.
     pub const MAX_CHARS: usize = 100;
 
-    /// Takes the text exactly as it is.
+    /// A new name: the text exactly as it is.
+    ///
+    /// # Errors
+    /// When it is empty, too long, holds a control character or nothing that can be seen.
+    pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+        let name = Self::stored(text)?;
+        if !can_be_seen(&name.0) {
+            return Err(InvalidName::Invisible);
+        }
+        Ok(name)
+    }
+
+    /// A name from an event or a row. What was once taken can be read for ever, so that this never
+    /// asks for more than it did at first; [`Self::new`] may.
     ///
     /// # Errors
     /// When it is empty, too long or holds a control character.
-    pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
+    pub fn stored(text: impl Into<String>) -> Result<Self, InvalidName> {
         let text = text.into();
         if let Some(control) = text.chars().find(|c| c.is_control()) {
             return Err(InvalidName::Control(control.into()));
@@ -51,6 +67,37 @@ impl Name {
     }
 }
 
+/// Whether a text has at least one character that can be seen.
+pub fn can_be_seen(text: &str) -> bool {
+    !text.chars().all(|c| c.is_whitespace() || is_invisible(c))
+}
+
+/// Whether a character leaves nothing to see: those that Unicode calls default ignorable, and the
+/// empty Braille cell.
+const fn is_invisible(c: char) -> bool {
+    matches!(
+        c,
+        '\u{AD}'
+            | '\u{34F}'
+            | '\u{61C}'
+            | '\u{115F}'..='\u{1160}'
+            | '\u{17B4}'..='\u{17B5}'
+            | '\u{180B}'..='\u{180F}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{202A}'..='\u{202E}'
+            | '\u{2060}'..='\u{206F}'
+            | '\u{2800}'
+            | '\u{3164}'
+            | '\u{FE00}'..='\u{FE0F}'
+            | '\u{FEFF}'
+            | '\u{FFA0}'
+            | '\u{FFF0}'..='\u{FFF8}'
+            | '\u{1BCA0}'..='\u{1BCA3}'
+            | '\u{1D173}'..='\u{1D17A}'
+            | '\u{E0000}'..='\u{E0FFF}'
+    )
+}
+
 impl fmt::Display for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
@@ -60,8 +107,9 @@ impl fmt::Display for Name {
 impl TryFrom<String> for Name {
     type Error = InvalidName;
 
+    /// As [`Name::stored`]: this is how events are read.
     fn try_from(text: String) -> Result<Self, Self::Error> {
-        Self::new(text)
+        Self::stored(text)
     }
 }
 
@@ -86,6 +134,29 @@ mod tests {
     fn length_counts_characters_not_bytes() {
         assert!(Name::new("🔑".repeat(100)).is_ok());
         assert_eq!(Name::new("a".repeat(101)), Err(InvalidName::TooLong(101)));
+    }
+
+    #[test]
+    fn a_new_name_can_be_seen_and_a_stored_one_can_be_read() {
+        for text in [
+            "\u{200B}",
+            "\u{2060} \u{FEFF}",
+            "\u{AD}",
+            "\u{115F}",
+            "\u{3164}",
+            "\u{2800}",
+            "\u{E0041}",
+            "\u{FE0F}",
+            "\u{202E}\u{202C}",
+        ] {
+            assert_eq!(Name::new(text), Err(InvalidName::Invisible), "{text:?}");
+            let json = serde_json::to_string(text).unwrap();
+            let stored: Name = serde_json::from_str(&json).unwrap();
+            assert_eq!(stored.as_str(), text);
+        }
+        for text in ["\u{200B}a", "👩\u{200D}💻", "می\u{200C}خواهم", "\u{301}"] {
+            assert!(Name::new(text).is_ok(), "{text:?}");
+        }
     }
 
     #[test]

@@ -34,6 +34,11 @@ impl People {
         self.members.get(&MemberId(id)).copied().unwrap_or(PersonId(id))
     }
 
+    /// Whether the person is one of them.
+    fn know(&self, person: PersonId) -> bool {
+        self.members.values().any(|known| *known == person)
+    }
+
     /// Everything that stands for a person.
     pub fn identifiers(&self, person: PersonId) -> Vec<Uuid> {
         let members = self.members.iter().filter(|(_, whose)| **whose == person);
@@ -82,17 +87,31 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn operators(&self) -> Result<People, StoreError> {
+        self.people_of(CompanyId::PLATFORM).await
+    }
+
+    /// The people who are or were members of a company.
+    async fn people_of(&self, company: CompanyId) -> Result<People, StoreError> {
         let mut people = People::default();
-        let stream = StreamId::from(CompanyId::PLATFORM);
+        let stream = StreamId::from(company);
         let mut after = 0;
         loop {
-            let page = self.store().history(CompanyId::PLATFORM, stream, after, PAGE).await?;
+            let page = self.store().history(company, stream, after, PAGE).await?;
             let Some(last) = page.last() else { return Ok(people) };
             after = last.sequence;
             for event in &page {
                 people.learn(&event.decode()?);
             }
         }
+    }
+
+    /// Whether the person is or was a member of the company or an operator: nobody else acts in
+    /// person, so that the company's ledger holds nothing of them.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn may_hold(&self, company: CompanyId, person: PersonId) -> Result<bool, StoreError> {
+        Ok(self.people_of(company).await?.know(person) || self.operators().await?.know(person))
     }
 
     /// Erases a person from the caller's company: an event says so, the private parts of all that

@@ -5,6 +5,7 @@ use super::error::Invalid;
 use std::borrow::Cow;
 use std::fmt::Display;
 use token_ledger_domain::Name;
+use token_ledger_domain::name::can_be_seen;
 use token_ledger_domain::secret::without_secrets;
 
 const HOLDS_SECRET: &str = "must not hold a secret; name it by its last four characters";
@@ -33,7 +34,7 @@ impl Check {
     }
 }
 
-/// Why something is done, in the caller's words.
+/// Why something is done, in the caller's words; nothing where nobody could see them.
 ///
 /// # Errors
 /// When it is too long or holds control characters other than line breaks and tabs.
@@ -52,7 +53,7 @@ pub fn reason(text: Option<String>) -> Result<Option<String>, String> {
     if matches!(without_secrets(&text), Cow::Owned(_)) {
         return Err(HOLDS_SECRET.to_owned());
     }
-    Ok(Some(text).filter(|text| !text.trim().is_empty()))
+    Ok(Some(text).filter(|text| can_be_seen(text)))
 }
 
 /// A name of a token, key or client.
@@ -92,6 +93,8 @@ mod tests {
         assert_eq!(reason(Some(text.clone())), Ok(Some(text)));
         assert_eq!(reason(Some("🔑".repeat(500))), Ok(Some("🔑".repeat(500))));
         assert_eq!(reason(Some(" ".to_owned())), Ok(None));
+        assert_eq!(reason(Some("\u{200B} \u{2060}".to_owned())), Ok(None));
+        assert!(required_reason(Some("\u{3164}".to_owned())).is_err());
         assert_eq!(reason(None), Ok(None));
     }
 

@@ -227,7 +227,7 @@ impl App {
         } = match url {
             DatabaseUrl::Sqlite(path) => opened::sqlite(path, access, clock).await?,
             DatabaseUrl::Postgres(url) => {
-                opened::postgres(url.reveal(), access, clock, &choices.postgres).await?
+                opened::postgres(&url.reveal(), access, clock, &choices.postgres).await?
             }
         };
         let evidence = Evidence::new(choices.evidence.clone(), url, trees);

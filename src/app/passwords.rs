@@ -1,5 +1,6 @@
 //! Passwords: what they may be, and hashing them without the machine going down under it.
 
+use super::people::Email;
 use super::{App, AppError};
 use argon2::password_hash::{self, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
 use argon2::{Argon2, Params};
@@ -42,7 +43,7 @@ impl Password {
     /// Takes the text exactly as it is.
     ///
     /// # Errors
-    /// When it is too short, too long, or the person's own address.
+    /// When it is too short, too long, one character over and over, or the person's own address.
     pub fn new(text: Zeroizing<String>, email: &str) -> Result<Self, &'static str> {
         let length = text.chars().count();
         if length < MIN_CHARS {
@@ -51,7 +52,12 @@ impl Password {
         if length > MAX_CHARS {
             return Err("must have at most 1024 characters");
         }
-        if text.trim().to_lowercase() == email {
+        let mut chars = text.chars();
+        let first = chars.next();
+        if chars.all(|c| Some(c) == first) {
+            return Err("must not be one character over and over");
+        }
+        if Email::new(&text).is_ok_and(|own| own.as_str() == email) {
             return Err("must not be your e-mail address");
         }
         Ok(Self(text))
@@ -228,11 +234,12 @@ mod tests {
     }
 
     #[test]
-    fn a_password_has_12_to_1024_characters_and_is_not_the_address() {
+    fn a_password_has_12_to_1024_characters_and_is_neither_the_address_nor_one_character() {
         let new = |text: &str| Password::new(Zeroizing::new(text.to_owned()), "ada@example.com");
-        assert!(new("            ").is_ok());
-        assert!(new(&"🔑".repeat(1024)).is_ok());
-        for text in ["🔑".repeat(11), "a".repeat(1025), "Ada@Example.com".to_owned()] {
+        assert!(new("           .").is_ok());
+        assert!(new(&"🔑🗝".repeat(512)).is_ok());
+        let long = "ab".repeat(513);
+        for text in ["🔑🗝".repeat(5), long, "Ada@Example.com".to_owned(), "🔑".repeat(12)] {
             assert!(new(&text).is_err(), "{text}");
         }
     }

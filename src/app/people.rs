@@ -15,7 +15,8 @@ pub const SIGN_IN_LINK_SECONDS: i64 = 3600;
 /// What links' secrets begin with.
 const LINK_PREFIX: &str = "tll_";
 
-/// An e-mail address: in lower case, composed (Unicode NFC), and without white space around it.
+/// An e-mail address: in lower case, composed (Unicode NFC), its domain as people read it rather
+/// than in Punycode, and without white space around it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Email(String);
 
@@ -27,26 +28,32 @@ impl Email {
     pub fn new(text: &str) -> Result<Self, &'static str> {
         const PROBLEM: &str = "must be an e-mail address such as ada@example.com";
         let text: String = text.trim().to_lowercase().nfc().collect();
-        let strange = |c: char| c.is_control() || c.is_whitespace() || "<>()[],;:\\\"".contains(c);
-        if text.len() > MAX_EMAIL || text.contains(strange) {
+        if !is_address(&text) {
             return Err(PROBLEM);
         }
-        match text.split_once('@') {
-            Some((local, domain))
-                if !local.is_empty()
-                    && !domain.contains('@')
-                    && !domain.split('.').any(str::is_empty) =>
-            {
-                Ok(Self(text))
-            }
-            _ => Err(PROBLEM),
-        }
+        let (local, domain) = text.split_once('@').ok_or(PROBLEM)?;
+        let readable = match idna::domain_to_unicode(domain) {
+            (readable, Ok(())) => Some(format!("{local}@{readable}")),
+            // It may be one all the same: not everybody's domains are the Internet's.
+            (_, Err(_)) => None,
+        };
+        Ok(Self(readable.filter(|readable| is_address(readable)).unwrap_or(text)))
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+fn is_address(text: &str) -> bool {
+    let strange = |c: char| c.is_control() || c.is_whitespace() || "<>()[],;:\\\"".contains(c);
+    let is_possible = text.len() <= MAX_EMAIL && !text.contains(strange);
+    is_possible
+        && text.split_once('@').is_some_and(|(local, domain)| {
+            let labels = !domain.contains('@') && !domain.split('.').any(str::is_empty);
+            !local.is_empty() && labels
+        })
 }
 
 impl App {
@@ -135,6 +142,15 @@ mod tests {
         assert_eq!(Email::new(" Ada@Example.COM ").unwrap().as_str(), "ada@example.com");
         let [composed, decomposed] = ["Zo\u{eb}@example.com", "ZOE\u{308}@example.com"];
         assert_eq!(Email::new(composed), Email::new(decomposed));
+        for same in ["ada@xn--exmple-cua.com", "ADA@XN--EXMPLE-CUA.com", "ada@ex\u{c4}mple.com"] {
+            assert_eq!(Email::new(same).unwrap().as_str(), "ada@ex\u{e4}mple.com");
+        }
+        // What is mapped to nothing, or to what no address has, stays as it is.
+        for kept in
+            ["ada@xn--a.com", "ada@mail_1.internal", "ada@b\u{fc}ro", "ada@\u{ad}", "ada@x\u{ff08}"]
+        {
+            assert_eq!(Email::new(kept).unwrap().as_str(), kept);
+        }
         for text in ["", "ada", "@example.com", "ada@", "a b@c.d", "ada@x..y", "a@b@c", "a\nb@c"] {
             assert!(Email::new(text).is_err(), "{text:?}");
         }

@@ -7,15 +7,15 @@ use clap::Args;
 use serde_json::json;
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use token_ledger_domain::{CompanyId, Timestamp, TokenId};
 use token_ledger_event_store::sqlite::Access;
 
 #[derive(Debug, Args)]
 pub(super) struct Export {
-    /// `ndjson` or `csv`
+    /// `ndjson` or `csv`; unless given, `csv` into a file that ends in `.csv`, else `ndjson`
     #[arg(long)]
-    format: ExportFormat,
+    format: Option<ExportFormat>,
     /// Where to write; to stdout unless named
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -42,6 +42,7 @@ impl Export {
             ..AuditFilter::default()
         };
         filter.check()?;
+        let format = self.format();
         let app = open(settings, Access::Read, false).await?;
         let companies = companies(&app, self.company).await?;
         let mut output: Box<dyn Write + Send> = match &self.output {
@@ -53,24 +54,31 @@ impl Export {
         let is_all = self.company.is_none();
         let (mut headed, mut count) = (false, 0);
         for company in &companies {
-            let mut export = app.export(*company, filter.clone(), self.format);
+            let mut export = app.export(*company, filter.clone(), format);
             if is_all {
                 export = export.one_of_many();
             }
             let mut first = true;
             while let Some(chunk) = export.next_chunk().await? {
-                let again = first && headed && self.format == ExportFormat::Csv;
+                let again = first && headed && format == ExportFormat::Csv;
                 output.write_all(if again { below_header(&chunk) } else { &chunk })?;
                 first = false;
             }
             headed = true;
             count += export.count();
         }
-        if is_all && self.format == ExportFormat::Ndjson {
+        if is_all && format == ExportFormat::Ndjson {
             let end = json!({ "export": { "companies": companies.len(), "count": count } });
             writeln!(output, "{end}")?;
         }
         Ok(output.flush()?)
+    }
+
+    /// The format that is asked for, by name or by the file's.
+    fn format(&self) -> ExportFormat {
+        let file = self.output.as_deref().and_then(Path::extension);
+        let is_csv = file.is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
+        self.format.unwrap_or(if is_csv { ExportFormat::Csv } else { ExportFormat::Ndjson })
     }
 }
 

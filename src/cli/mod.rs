@@ -276,6 +276,9 @@ async fn open_within(
             path.display()
         )));
     }
+    for parameter in settings.ignored_parameters() {
+        tracing::warn!(parameter, "a parameter of the database URL means nothing and is ignored");
+    }
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
     let mut choices = settings.choices();
     choices.postgres.patience = patience;

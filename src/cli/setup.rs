@@ -1,6 +1,7 @@
 //! `token-ledger setup`
 
 use super::{Failure, answer, answer_json, open};
+use crate::app::input;
 use crate::app::people::Email;
 use crate::app::setup::SetUp;
 use crate::config::Settings;
@@ -41,7 +42,7 @@ struct Admin<'a> {
 }
 
 pub(super) fn name(text: &str) -> Result<Name, String> {
-    Name::new(text).map_err(|error| error.to_string())
+    input::name(text.to_owned())
 }
 
 impl Setup {

@@ -1,9 +1,35 @@
 //! Where the ledger is kept.
 
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
+
+/// How a connection to PostgreSQL may be protected.
+const SSL_MODES: [&str; 6] = ["disable", "allow", "prefer", "require", "verify-ca", "verify-full"];
+/// The parameters of a PostgreSQL URL that mean something here; `options[…]` does too.
+const PARAMETERS: [&str; 18] = [
+    "sslmode",
+    "ssl-mode",
+    "sslrootcert",
+    "ssl-root-cert",
+    "ssl-ca",
+    "sslcert",
+    "ssl-cert",
+    "sslkey",
+    "ssl-key",
+    "statement-cache-capacity",
+    "host",
+    "hostaddr",
+    "port",
+    "dbname",
+    "user",
+    "password",
+    "application_name",
+    "options",
+];
 
 /// Where the ledger is kept.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -78,26 +104,66 @@ impl fmt::Display for DatabaseUrl {
 pub struct PostgresUrl(String);
 
 impl PostgresUrl {
-    /// All of it, the password too.
-    pub fn reveal(&self) -> &str {
-        &self.0
+    /// What to connect with, the password too. Parameters that mean nothing here are left out:
+    /// whoever connects would write them to the log, where a mistyped `password` has no place.
+    pub fn reveal(&self) -> String {
+        let Ok(mut url) = url::Url::parse(&self.0) else { return self.0.clone() };
+        let unknown = self.ignored();
+        if unknown.is_empty() {
+            return self.0.clone();
+        }
+        let kept: Vec<_> = pairs(&url).filter(|(name, _)| !unknown.contains(name)).collect();
+        url.set_query(None);
+        if !kept.is_empty() {
+            url.query_pairs_mut().extend_pairs(kept);
+        }
+        url.into()
     }
+
+    /// The names of the parameters that mean nothing here.
+    pub fn ignored(&self) -> Vec<String> {
+        let Ok(url) = url::Url::parse(&self.0) else { return Vec::new() };
+        let is_known = |name: &str| PARAMETERS.contains(&name) || name.starts_with("options[");
+        pairs(&url).map(|(name, _)| name).filter(|name| !is_known(name)).collect()
+    }
+}
+
+fn pairs(url: &url::Url) -> impl Iterator<Item = (String, String)> {
+    url.query_pairs().map(|(name, value)| (name.into_owned(), value.into_owned()))
+}
+
+/// What is wrong with a parameter, if anything is. Its value is not told: it may be a password that
+/// slipped.
+fn unsuitable(name: &str, value: &str) -> Option<String> {
+    let wanted = match name {
+        "sslmode" | "ssl-mode" if !SSL_MODES.contains(&value) => {
+            "disable, allow, prefer, require, verify-ca or verify-full"
+        }
+        "port" if value.parse::<u16>().is_err() => "a port",
+        "hostaddr" if value.parse::<IpAddr>().is_err() => "an IP address",
+        "statement-cache-capacity" if value.parse::<usize>().is_err() => "a number",
+        _ => return None,
+    };
+    Some(format!("its {name} must be {wanted}"))
 }
 
 impl FromStr for PostgresUrl {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        match url::Url::parse(text) {
-            Ok(url) if !matches!(url.scheme(), "postgres" | "postgresql") => {
-                Err("is no PostgreSQL URL; write postgres://USER@HOST/DATABASE".to_owned())
-            }
-            Ok(url) if url.path().trim_matches('/').is_empty() => {
-                Err("names no database; write postgres://USER@HOST/DATABASE".to_owned())
-            }
-            Ok(_) => Ok(Self(text.to_owned())),
-            Err(error) => Err(format!("is no URL: {error}")),
+        let url = url::Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
+        if !matches!(url.scheme(), "postgres" | "postgresql") {
+            return Err("is no PostgreSQL URL; write postgres://USER@HOST/DATABASE".to_owned());
         }
+        if url.path().trim_matches('/').is_empty() {
+            return Err("names no database; write postgres://USER@HOST/DATABASE".to_owned());
+        }
+        let parts = [url.username(), url.password().unwrap_or_default(), url.path()];
+        if parts.iter().any(|part| percent_decode_str(part).decode_utf8().is_err()) {
+            return Err("is not UTF-8 behind its percent signs".to_owned());
+        }
+        let problem = pairs(&url).find_map(|(name, value)| unsuitable(&name, &value));
+        problem.map_or_else(|| Ok(Self(text.to_owned())), Err)
     }
 }
 
@@ -145,6 +211,36 @@ mod tests {
         assert_eq!(url.to_string(), "postgres://ledger@db.example:6432/ledger");
         assert!(!format!("{url:?}").contains("hunter2"));
         assert_eq!(String::from(url), text);
+    }
+
+    #[test]
+    fn a_parameter_that_means_nothing_is_named_and_left_out() {
+        let url: PostgresUrl =
+            "postgres://u:a%2Fb@h/l?pasword=hunter2&sslmode=require&options[geqo]=off"
+                .parse()
+                .unwrap();
+        assert_eq!(url.ignored(), ["pasword"]);
+        assert_eq!(url.reveal(), "postgres://u:a%2Fb@h/l?sslmode=require&options%5Bgeqo%5D=off");
+        let url: PostgresUrl = "postgres://h/l?connect_timeout=5".parse().unwrap();
+        assert_eq!(url.reveal(), "postgres://h/l");
+        let plain = "postgres://h/l?sslmode=require";
+        assert_eq!(plain.parse::<PostgresUrl>().unwrap().reveal(), plain);
+    }
+
+    #[test]
+    fn a_parameter_that_can_not_be_is_refused_without_its_value() {
+        for (query, hint) in [
+            ("sslmode=hunter2", "its sslmode must be disable, "),
+            ("port=hunter2", "its port must be a port"),
+            ("hostaddr=hunter2", "an IP address"),
+            ("statement-cache-capacity=hunter2", "a number"),
+        ] {
+            let text = format!("postgres://u:hunter2@h/l?{query}");
+            let refused = text.parse::<DatabaseUrl>().unwrap_err();
+            assert!(refused.contains(hint) && !refused.contains("hunter2"), "{refused}");
+        }
+        let refused = "postgres://u:%ff@h/l".parse::<DatabaseUrl>().unwrap_err();
+        assert!(refused.contains("UTF-8"), "{refused}");
     }
 
     #[test]

@@ -9,9 +9,8 @@ use crate::app::view::CompanyView;
 use crate::app::{AppError, Caller};
 use crate::http::denials::Denied;
 use crate::http::problem::Kind;
-use crate::http::routes::MAX_BODY;
-use crate::http::{RequestInfo, Service};
-use axum::body::{Body, to_bytes};
+use crate::http::{RequestInfo, Service, body};
+use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -144,7 +143,7 @@ async fn checked(
     *seen = Some(signed_in.clone());
     if let Access::Power(needed) = access {
         if power.is_none() {
-            return Err(Redirect::to(paths::COMPANIES).into_response());
+            return Err(to_choose(&request));
         }
         if power < Some(needed) {
             let detail = match needed {
@@ -163,9 +162,8 @@ async fn checked(
 /// The request, if it carries the session's token.
 async fn guarded(request: Request, token: &str) -> Result<Request, Response> {
     let (parts, body) = request.into_parts();
-    let bytes = to_bytes(body, MAX_BODY).await.map_err(|_| {
-        Trouble::new(Kind::BodyTooLarge, "The form may have up to 64 KiB.").into_response()
-    })?;
+    let read = body::read(Request::from_parts(parts.clone(), body)).await;
+    let bytes = read.map_err(|unread| Trouble::from(unread).into_response())?;
     if !guard::carries_token(&parts.headers, &bytes, token) {
         return Err(forged("The form does not belong to this session. Open the page again."));
     }
@@ -183,7 +181,7 @@ fn failed(error: AppError) -> Response {
 /// To the page that signs in, and from there back to the page that was asked for or that the form
 /// was on.
 fn to_sign_in(request: &Request) -> Response {
-    let wanted = request.uri().path_and_query().map_or(paths::HOME, |path| path.as_str());
+    let wanted = wanted(request);
     let way = match *request.method() {
         _ if matches!(wanted, paths::HOME | paths::SIGN_OUT) => paths::SIGN_IN.to_owned(),
         Method::GET | Method::HEAD => paths::with_next(paths::SIGN_IN, wanted),
@@ -193,6 +191,19 @@ fn to_sign_in(request: &Request) -> Response {
         }
     };
     Redirect::to(&way).into_response()
+}
+
+/// To the page that chooses a company, and from there to the page that was asked for.
+fn to_choose(request: &Request) -> Response {
+    let way = match *request.method() {
+        Method::GET | Method::HEAD => paths::with_next(paths::COMPANIES, wanted(request)),
+        _ => paths::COMPANIES.to_owned(),
+    };
+    Redirect::to(&way).into_response()
+}
+
+fn wanted(request: &Request) -> &str {
+    request.uri().path_and_query().map_or(paths::HOME, |path| path.as_str())
 }
 
 impl<S: Sync> FromRequestParts<S> for SignedIn {

@@ -5,9 +5,9 @@ use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
 use super::home::first_page;
 use super::page::{self, Page};
-use super::paths::{COMPANIES, PLATFORM, TOKENS};
+use super::paths::{self, COMPANIES, HOME, PLATFORM, TOKENS};
 use super::render::icons;
-use super::sent::Query;
+use super::sent::{Query, Sent};
 use crate::app::AppError;
 use crate::app::sessions::{Entrance, Entrances};
 use crate::http::Service;
@@ -27,6 +27,7 @@ const MANY: usize = 8;
 #[derive(Debug, Deserialize)]
 pub(super) struct Choice {
     company_id: Uuid,
+    next: Option<String>,
 }
 
 /// `GET /console/companies`: the companies that the person may enter.
@@ -36,11 +37,13 @@ pub(super) async fn list(
     Query(sent): Query,
 ) -> Shown {
     let q = sent.text("q");
+    let next = paths::local(sent.get("next"));
+    let all = if next == HOME { COMPANIES.to_owned() } else { paths::with_next(COMPANIES, next) };
     let Entrances { offered, everywhere, more } =
         service.app.entrances(who.visitor.account.person_id, q).await?;
     let searches = everywhere || offered.len() >= MANY || !q.is_empty();
     let content = html! {
-        @if searches { (search(COMPANIES, q)) }
+        @if searches { (search(COMPANIES, &all, q)) }
         @if offered.is_empty() && q.is_empty() {
             div .empty {
                 p { "You are a member of no company. Ask a Super Admin of yours to add you." }
@@ -48,10 +51,10 @@ pub(super) async fn list(
         } @else if offered.is_empty() {
             div .empty {
                 p { "No company that you may enter has “" (q) "” in its name." }
-                a .button href=(COMPANIES) { "Show all" }
+                a .button href=(all) { "Show all" }
             }
         } @else {
-            ul .entrances { @for entrance in &offered { (row(&who, entrance)) } }
+            ul .entrances { @for entrance in &offered { (row(&who, entrance, next)) } }
         }
         @if more { p .hint { "There are more: search for a name to find them." } }
         @if everywhere && who.visitor.power == Some(Power::Operator) {
@@ -63,21 +66,25 @@ pub(super) async fn list(
     Ok(page::of(StatusCode::OK, &who, &page, &content))
 }
 
-/// A search among companies by their names.
-pub(super) fn search(path: &str, q: &str) -> Markup {
+/// A search among companies by their names. What else the address of all of them carries stays.
+pub(super) fn search(path: &str, all: &str, q: &str) -> Markup {
+    let kept = all.split_once('?').map(|(_, query)| Sent::parse(query.as_bytes()));
     html! {
         form .filters .search role="search" method="get" action=(path) {
+            @for (name, value) in kept.iter().flat_map(|kept| kept.except(&["q"])) {
+                input type="hidden" name=(name) value=(value);
+            }
             div .grow {
                 label for="q" { "Name contains" }
                 input #q name="q" type="search" value=(q) autocomplete="off";
             }
             button type="submit" { (icons::search()) "Search" }
-            @if !q.is_empty() { a .button href=(path) { "Clear" } }
+            @if !q.is_empty() { a .button href=(all) { "Clear" } }
         }
     }
 }
 
-fn row(who: &SignedIn, entrance: &Entrance) -> Markup {
+fn row(who: &SignedIn, entrance: &Entrance, next: &str) -> Markup {
     let current = who.company.as_ref().map(|company| company.company_id);
     html! {
         li {
@@ -89,6 +96,7 @@ fn row(who: &SignedIn, entrance: &Entrance) -> Markup {
                 span .quiet { "You are here" }
             } @else {
                 (form::post(who, COMPANIES, &html! {
+                    @if next != HOME { input type="hidden" name="next" value=(next); }
                     button name="company_id" value=(entrance.company)
                         aria-label={ "Enter " (entrance.name) } { "Enter" }
                 }))
@@ -97,13 +105,15 @@ fn row(who: &SignedIn, entrance: &Entrance) -> Markup {
     }
 }
 
-/// `POST /console/companies`: enters a company.
+/// `POST /console/companies`: enters a company, and goes on to what was asked for before.
 pub(super) async fn enter(
     State(service): State<Arc<Service>>,
     who: SignedIn,
-    Fields(Choice { company_id }): Fields<Choice>,
+    Fields(Choice { company_id, next }): Fields<Choice>,
 ) -> Shown {
+    let next = paths::local(next.as_deref());
     match service.app.enter(&who.visitor, CompanyId(company_id)).await {
+        Ok(_) if next != HOME => Ok(Redirect::to(next).into_response()),
         // An operator's first page is about all companies; here one of them was chosen.
         Ok(Power::Operator) => Ok(Redirect::to(TOKENS).into_response()),
         Ok(power) => Ok(Redirect::to(first_page(Some(power))).into_response()),

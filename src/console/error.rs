@@ -3,6 +3,7 @@
 use super::refusal::sentence;
 use crate::app::AppError;
 use crate::app::streams::NoPlace;
+use crate::http::body::Unread;
 use crate::http::problem::{Kind, Problem};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
@@ -63,6 +64,16 @@ impl From<NoPlace> for Trouble {
     fn from(refusal: NoPlace) -> Self {
         let Problem { kind, detail, header, .. } = refusal.into();
         Self { kind, detail: detail.into_owned(), header }
+    }
+}
+
+impl From<Unread> for Trouble {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => Self::new(Kind::BodyTooLarge, "The form may have up to 64 KiB."),
+            Unread::TooSlow => Self::new(Kind::RequestTimeout, "The form did not come in time."),
+            Unread::Broken => Self::new(Kind::InvalidInput, "The form could not be read."),
+        }
     }
 }
 

@@ -3,8 +3,8 @@
 use super::access::SignedIn;
 use super::error::Trouble;
 use super::guard::TOKEN_FIELD;
+use crate::http::body;
 use crate::http::problem::Kind;
-use axum::body::Bytes;
 use axum::extract::{FromRequest, Request};
 use maud::{Markup, html};
 use serde::de::DeserializeOwned;
@@ -16,14 +16,8 @@ pub struct Fields<T>(pub T);
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Fields<T> {
     type Rejection = Trouble;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Trouble> {
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == Kind::BodyTooLarge.status() {
-                Trouble::new(Kind::BodyTooLarge, "The form may have up to 64 KiB.")
-            } else {
-                Trouble::new(Kind::InvalidInput, "The form could not be read.")
-            }
-        })?;
+    async fn from_request(request: Request, _: &S) -> Result<Self, Trouble> {
+        let bytes = body::read(request).await?;
         // What a field was is not told: it may be a password.
         serde_html_form::from_bytes(&bytes).map(Self).map_err(|_| {
             Trouble::new(Kind::InvalidInput, "The form lacks a field. Open the page again.")

@@ -1,15 +1,17 @@
 //! Erasing a person, by an operator and on somebody's order.
 
 use super::desk::{Desk, go_on};
-use super::error::Shown;
+use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::page::{Page, Way};
 use super::paths::{MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
 use super::sent::Sent;
+use crate::app::AppError;
 use crate::app::members::MemberView;
 use crate::http::Service;
+use crate::http::problem::Kind;
 use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -29,6 +31,11 @@ pub async fn form(
     desk: Desk,
     Path(person): Path<Uuid>,
 ) -> Shown {
+    let company = desk.caller.company;
+    if !service.app.may_hold(company, PersonId(person)).await.map_err(AppError::from)? {
+        let detail = "Nobody of this identifier is or was a member of this company.";
+        return Err(Trouble::new(Kind::NotFound, detail));
+    }
     let content = content(&service, &desk, person, &Sent::default(), &Refused::default()).await?;
     Ok(desk.page(&PAGE, &content))
 }
@@ -57,7 +64,7 @@ async fn membership(
     service: &Service,
     desk: &Desk,
     person: Uuid,
-) -> Result<Option<MemberView>, super::error::Trouble> {
+) -> Result<Option<MemberView>, Trouble> {
     let mut after = None;
     loop {
         let page = service.app.members(&desk.caller, after, PAGE_OF_MEMBERS).await?;
@@ -75,7 +82,7 @@ async fn content(
     person: Uuid,
     sent: &Sent,
     refused: &Refused,
-) -> Result<Markup, super::error::Trouble> {
+) -> Result<Markup, Trouble> {
     let member = membership(service, desk, person).await?;
     let nonce = service.app.new_id().to_string();
     let reason = Field {

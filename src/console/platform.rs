@@ -46,7 +46,7 @@ pub async fn companies(
     let asked = sent.asked(&ASKED);
     let content = html! {
         (notice(&sent))
-        (search(PLATFORM, q))
+        (search(PLATFORM, PLATFORM, q))
         @if listed.items.is_empty() {
             div .empty {
                 p { "No company has “" (q) "” in its name." }
@@ -314,9 +314,11 @@ fn projection_row(
                 }
             }
             td {
-                form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
-                    (desk.seal())
-                    button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
+                @if projection.can_be_rebuilt() {
+                    form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
+                        (desk.seal())
+                        button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
+                    }
                 }
             }
         }

@@ -5,8 +5,8 @@ use super::error::Trouble;
 use super::guard::TOKEN_FIELD;
 use super::render::time::parse_field;
 use crate::app::{Caller, Conditions};
+use crate::http::body;
 use crate::http::problem::Kind;
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Request};
 use axum::http::request::Parts;
 use sha2::{Digest, Sha256};
@@ -42,11 +42,9 @@ impl std::fmt::Debug for Sent {
 impl<S: Send + Sync> FromRequest<S> for Sent {
     type Rejection = Trouble;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Trouble> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Trouble> {
         let who = request.extensions().get::<SignedIn>().cloned();
-        let bytes = Bytes::from_request(request, state)
-            .await
-            .map_err(|_| Trouble::new(Kind::InvalidInput, "The form could not be read."))?;
+        let bytes = body::read(request).await?;
         let sent = Self::parse(&bytes);
         let here = who.and_then(|who| who.company).map(|company| company.company_id);
         if sent.get(COMPANY).is_some() && sent.id(COMPANY) != here {

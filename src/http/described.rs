@@ -12,14 +12,37 @@ const PRINTABLE: &str = "^[!-~]([ -~]*[!-~])?$";
 
 /// A scope (RFC 6749 §3.3).
 const SCOPE: &str = r"^[!#-\[\]-~]+$";
-/// Something to see, and no control characters.
-const NAME: &str = r"^[^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*$";
-/// As [`NAME`], or nothing.
-const NAME_OR_NOTHING: &str = r"^([^\u0000-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u001f\u007f-\u009f]*)?$";
+/// No control character.
+macro_rules! plain {
+    () => {
+        r"[^\u0000-\u001f\u007f-\u009f]"
+    };
+}
+/// Something to see, as [`token_ledger_domain::name::can_be_seen`] has it up to U+FFFF: beyond,
+/// patterns mean one thing to some readers and another to others.
+macro_rules! seen {
+    () => {
+        concat!(
+            r"[^\s\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f",
+            r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0",
+            r"\ufff0-\ufff8]"
+        )
+    };
+}
 /// No control characters but line breaks and tabs.
-const TEXT: &str = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$";
+macro_rules! text {
+    () => {
+        r"[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]"
+    };
+}
+/// Something to see, and no control characters.
+const NAME: &str = concat!("^", plain!(), "*", seen!(), plain!(), "*$");
+/// As [`NAME`], or nothing.
+const NAME_OR_NOTHING: &str = concat!("^(", plain!(), "*", seen!(), plain!(), "*)?$");
+/// No control characters but line breaks and tabs.
+const TEXT: &str = concat!("^", text!(), "*$");
 /// As [`TEXT`], with something to see.
-const SOME_TEXT: &str = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*[^\s\u0000-\u001f\u007f-\u009f][^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$";
+const SOME_TEXT: &str = concat!("^", text!(), "*", seen!(), text!(), "*$");
 /// An e-mail address as [`crate::app::people::Email`] reads it.
 const EMAIL: &str = r#"^[^\s\u0000-\u001f\u007f-\u009f@<>()\[\],;:\\"]+@[^\s\u0000-\u001f\u007f-\u009f@<>()\[\],;:\\".]+(\.[^\s\u0000-\u001f\u007f-\u009f@<>()\[\],;:\\".]+)*$"#;
 

@@ -2,12 +2,12 @@
 
 pub use super::if_match::IfMatch;
 
+use super::body::{self, Unread};
 use super::problem::{Kind, Problem};
 use crate::app::error::Invalid;
-use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode, header};
+use axum::http::{HeaderMap, header};
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -32,12 +32,12 @@ pub struct JsonBody<T> {
 impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Problem;
 
-    async fn from_request(request: Request, state: &S) -> Result<Self, Problem> {
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
-        let bytes = Bytes::from_request(request, state).await.map_err(|rejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                Problem::new(Kind::BodyTooLarge, "The body may have up to 64 KiB.")
-            } else {
+        let bytes = body::read(request).await.map_err(|unread| match unread {
+            Unread::TooLarge => Problem::new(Kind::BodyTooLarge, "The body may have up to 64 KiB."),
+            Unread::TooSlow => Problem::new(Kind::RequestTimeout, "The body did not come in time."),
+            Unread::Broken => {
                 Problem::new(Kind::MalformedBody, "The body could not be read to its end.")
             }
         })?;

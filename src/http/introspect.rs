@@ -97,6 +97,7 @@ pub(super) struct IntrospectionError {
         (status = 401, description = "The caller is unknown", body = IntrospectionError),
         (status = 403, description = "The caller may not introspect", body = IntrospectionError),
         (status = 429, description = "Too many bad credentials of callers", body = IntrospectionError),
+        (status = 408, description = "The form did not come in time", body = IntrospectionError),
         (status = 413, description = "The form has more than 64 KiB", body = IntrospectionError),
         (status = 503, description = "It can't be known right now",
             body = super::problem::ProblemBody, content_type = "application/problem+json"),
@@ -425,9 +426,13 @@ async fn read_form(request: &mut Request) -> Result<Bytes, Refusal> {
             StatusCode::PAYLOAD_TOO_LARGE,
             "The form may have up to 64 KiB.",
         )),
-        Ok(Err(_)) | Err(_) => Err(Refusal::invalid_request(
+        Ok(Err(_)) => Err(Refusal::invalid_request(
             StatusCode::BAD_REQUEST,
             "The form could not be read to its end.",
+        )),
+        Err(_) => Err(Refusal::invalid_request(
+            StatusCode::REQUEST_TIMEOUT,
+            "The form did not come in time.",
         )),
     }
 }

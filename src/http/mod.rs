@@ -7,6 +7,7 @@
 pub mod access;
 pub mod audit;
 pub mod audit_stream;
+pub(crate) mod body;
 pub mod clients;
 pub mod companies;
 pub mod denials;

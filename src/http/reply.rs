@@ -95,6 +95,9 @@ pub enum RefusedChange {
     /// It doesn't exist, or belongs to another company.
     #[response(status = 404, content_type = "application/problem+json")]
     NotFound(ProblemBody),
+    /// The body did not come in time.
+    #[response(status = 408, content_type = "application/problem+json")]
+    TooSlow(ProblemBody),
     /// Its state is against it: deleted, the OAuth App module off, the name taken, or others keep
     /// changing it.
     #[response(status = 409, content_type = "application/problem+json")]

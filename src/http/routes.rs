@@ -152,7 +152,7 @@ pub fn routes(service: Arc<Service>) -> Routes {
         )
         .get("/v1/companies/{company_id}/tokens", Power(Auditor), tokens::list)
         .post("/v1/companies/{company_id}/tokens", Power(SuperAdmin), tokens::create)
-        .post("/v1/companies/{company_id}/tokens/find", Power(SuperAdmin), tokens::find)
+        .post("/v1/companies/{company_id}/tokens/find", Power(Auditor), tokens::find)
         .post("/v1/companies/{company_id}/tokens/delete-all", Power(SuperAdmin), incidents::begin)
         .get(
             "/v1/companies/{company_id}/tokens/delete-all/{operation_id}",

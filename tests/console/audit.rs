@@ -128,6 +128,32 @@ async fn a_former_member_has_a_name_until_it_is_erased() {
     assert!(page.contains("removed a member from the company"), "{page}");
 }
 
+#[tokio::test]
+async fn every_type_that_an_address_asks_for_is_shown_and_kept() {
+    let stage = Stage::new().await;
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let page = priya.get("/console/audit?type=key.created&type=company.member_added").await;
+    let page = page.expect(200).text;
+    for kind in ["key.created", "company.member_added"] {
+        assert!(page.contains(&format!("<option value=\"{kind}\" selected>")), "{page}");
+    }
+    assert_eq!(page.matches("name=\"type\"").count(), 2, "{page}");
+    let page = priya.get("/console/audit").await.expect(200).text;
+    assert_eq!(page.matches("name=\"type\"").count(), 1, "{page}");
+}
+
+#[tokio::test]
+async fn where_the_ledger_begins_there_is_nothing_older() {
+    let stage = Stage::new().await;
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let page = priya.get("/console/audit?before=1").await.expect(200).text;
+    assert!(page.contains("the ledger begins here"), "{page}");
+    assert!(!page.contains("Clear filters") && !page.contains("these filters"), "{page}");
+    let page = priya.get("/console/audit?type=company.registered&before=1").await.expect(200).text;
+    assert!(page.contains("Nothing older was recorded that matches these filters."), "{page}");
+    assert!(page.contains("Clear filters"), "{page}");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_trail_is_filtered_and_exported() {
     let stage = Stage::new().await;

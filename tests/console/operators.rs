@@ -1,7 +1,9 @@
 //! What operators do: find a company among many, and erase a person.
 
+use crate::plain::Plain;
 use crate::stage::{MAYA, OLA, PRIYA, Stage};
 use serde_json::json;
+use token_ledger_domain::CompanyId;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_company_is_found_among_many_by_its_name() {
@@ -89,6 +91,29 @@ async fn an_operator_erases_a_person_and_what_the_person_did_stays() {
     browser.click(".event .meta a").await;
     browser.press("Erase this person’s data").await;
     browser.sees("On whose order, and why").await;
+}
+
+#[tokio::test]
+async fn nobody_is_erased_who_was_never_there() {
+    let stage = Stage::new().await;
+    let (globex, _) = stage.test.another_company("Globex").await;
+    stage.person("Sam Oakes", "sam@globex.example", "auditor", globex).await;
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let list = async |company: CompanyId| {
+        let path = format!("/v1/companies/{company}/members");
+        let listed = stage.test.operator.get(&path).await.expect(200).body;
+        listed["items"][0]["person_id"].as_str().expect("a person").to_owned()
+    };
+    let erase = |person: &str| format!("/console/people/{person}/erase");
+    let [maya, sam, operator] =
+        [list(stage.test.company).await, list(globex).await, list(CompanyId::PLATFORM).await];
+    for known in [&maya, &operator] {
+        ola.get(&erase(known)).await.expect(200);
+    }
+    for unknown in [sam.as_str(), "019ca8a0-3e80-7092-b430-b54c7772b241"] {
+        let page = ola.get(&erase(unknown)).await.expect(404).text;
+        assert!(page.contains("is or was a member of this company"), "{page}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -340,11 +340,17 @@ impl Call {
         self.text("application/json", &body.to_string())
     }
 
+    /// Sends this body, which need not come to an end.
+    #[must_use]
+    pub fn body(self, content_type: &str, body: Body) -> Self {
+        let mut call = self.header("content-type", content_type);
+        call.body = body;
+        call
+    }
+
     #[must_use]
     pub fn text(self, content_type: &str, body: &str) -> Self {
-        let mut call = self.header("content-type", content_type);
-        call.body = Body::from(body.to_owned());
-        call
+        self.body(content_type, Body::from(body.to_owned()))
     }
 }
 

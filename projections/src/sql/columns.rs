@@ -98,7 +98,7 @@ pub trait Columns {
 
     /// A name.
     fn name(&self, column: usize) -> Result<Name, Unreadable> {
-        Name::new(self.text(column)?).map_err(|error| self.unreadable(column, error))
+        Name::stored(self.text(column)?).map_err(|error| self.unreadable(column, error))
     }
 
     /// Who did something.

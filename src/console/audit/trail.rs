@@ -61,7 +61,7 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
             @if asked.is_clear() {
                 (live(&sent, head, after))
                 (exports(&sent, rows))
-                (list(&items, telling))
+                (list(&items, telling, &sent))
                 (pager(&sent, next))
             }
         }
@@ -84,13 +84,19 @@ fn unknown(asked: &Asked, sent: &Sent) -> Markup {
     html! { (asked.actor.question(by)) (asked.token.question(of)) }
 }
 
-fn list(items: &[EventView], telling: Telling<'_>) -> Markup {
+fn list(items: &[EventView], telling: Telling<'_>, sent: &Sent) -> Markup {
+    let is_filtered = !sent.only(&FILTERS).is_empty();
+    let nothing = match (is_filtered, sent.get("before").is_some()) {
+        (true, false) => "Nothing was recorded that matches these filters.",
+        (true, true) => "Nothing older was recorded that matches these filters.",
+        (false, _) => "Nothing older was recorded: the ledger begins here.",
+    };
     html! {
         div #newest tabindex="-1" {
             @if items.is_empty() {
                 div .empty {
-                    p { "Nothing was recorded that matches these filters." }
-                    a .button href=(AUDIT) { "Clear filters" }
+                    p { (nothing) }
+                    @if is_filtered { a .button href=(AUDIT) { "Clear filters" } }
                 }
             }
             (events::by_day(items, telling))
@@ -188,24 +194,12 @@ async fn chart(
 fn filters(asked: &Asked, sent: &Sent) -> Markup {
     let any_token = address(AUDIT, sent.only(&["type", "actor", "from", "to"]));
     let anybody = address(AUDIT, sent.only(&["token", "type", "from", "to"]));
+    let types = sent.all("type");
     html! {
         form .filters role="search" method="get" action=(AUDIT) {
-            div {
-                label for="type" { "What" }
-                select #type name="type" {
-                    option value="" { "Anything" }
-                    @for (kind, heading) in HEADINGS {
-                        optgroup label=(heading) {
-                            @for (name, _) in EVENT_TYPES.iter().filter(|(name, _)| {
-                                name.split('.').next() == Some(kind)
-                            }) {
-                                option value=(name) selected[sent.text("type") == *name] {
-                                    (event_type(name))
-                                }
-                            }
-                        }
-                    }
-                }
+            (what("type", "What", "Anything", types.first().map_or("", String::as_str)))
+            @for (number, chosen) in types.iter().enumerate().skip(1) {
+                (what(&format!("type-{number}"), "Or what", "Nothing else", chosen))
             }
             (asked.actor.field("actor", "By whom", &anybody))
             (asked.token.field(&any_token))
@@ -213,6 +207,27 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
             (moment(asked, sent, "to", "Until"))
             button type="submit" { (icons::search()) "Apply" }
             @if !sent.only(&FILTERS).is_empty() { a .button href=(AUDIT) { "Clear" } }
+        }
+    }
+}
+
+/// The field for a type of event.
+fn what(id: &str, label: &str, none: &str, chosen: &str) -> Markup {
+    html! {
+        div {
+            label for=(id) { (label) }
+            select id=(id) name="type" {
+                option value="" { (none) }
+                @for (kind, heading) in HEADINGS {
+                    optgroup label=(heading) {
+                        @for (name, _) in EVENT_TYPES.iter().filter(|(name, _)| {
+                            name.split('.').next() == Some(kind)
+                        }) {
+                            option value=(name) selected[chosen == *name] { (event_type(name)) }
+                        }
+                    }
+                }
+            }
         }
     }
 }

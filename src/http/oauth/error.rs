@@ -187,6 +187,9 @@ pub(in crate::http) enum RefusedClient {
     /// The client is unknown or its secret is wrong.
     #[response(status = 401)]
     Unauthorized(OauthErrorBody),
+    /// The body did not come in time.
+    #[response(status = 408)]
+    TooSlow(OauthErrorBody),
     /// The body has more than 64 KiB.
     #[response(status = 413)]
     BodyTooLarge(OauthErrorBody),

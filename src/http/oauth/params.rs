@@ -1,8 +1,9 @@
 //! The parameters of a request, wherever they stand: in a form, in a JSON object, in the query.
 
 use super::error::{Code, OauthError};
+use crate::http::body::{self, Unread};
 use axum::body::Bytes;
-use axum::extract::{FromRequest, Request};
+use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use percent_encoding::percent_decode;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
@@ -194,19 +195,16 @@ impl BodyKind {
 /// The bytes of the body.
 ///
 /// # Errors
-/// When there are too many, or they don't come to an end.
+/// When there are too many, or they don't come to an end in time.
 pub(super) async fn body(request: Request) -> Result<Bytes, OauthError> {
-    Bytes::from_request(request, &()).await.map_err(|rejection| {
-        if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-            OauthError::Refused {
-                status: StatusCode::PAYLOAD_TOO_LARGE,
-                code: Code::InvalidRequest,
-                description: "The body may have up to 64 KiB.".into(),
-                denied: None,
-            }
-        } else {
-            OauthError::invalid_request("The body could not be read to its end.")
-        }
+    body::read(request).await.map_err(|unread| {
+        let (status, description) = match unread {
+            Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body may have up to 64 KiB."),
+            Unread::TooSlow => (StatusCode::REQUEST_TIMEOUT, "The body did not come in time."),
+            Unread::Broken => (StatusCode::BAD_REQUEST, "The body could not be read to its end."),
+        };
+        let (code, description) = (Code::InvalidRequest, description.into());
+        OauthError::Refused { status, code, description, denied: None }
     })
 }
 

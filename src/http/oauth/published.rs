@@ -140,6 +140,9 @@ pub(in crate::http) enum RefusedPublished {
     /// The client is unknown or its secret is wrong.
     #[response(status = 401, content_type = "application/problem+json")]
     Unauthorized(BadClient),
+    /// The body did not come in time.
+    #[response(status = 408)]
+    TooSlow(OauthErrorBody),
     /// The body has more than 64 KiB.
     #[response(status = 413)]
     BodyTooLarge(OauthErrorBody),

@@ -1,0 +1,36 @@
+//! Reading a request's body: within bounds, and in time.
+
+use axum::body::Bytes;
+use axum::extract::{FromRequest, Request};
+use axum::http::StatusCode;
+use std::time::Duration;
+
+/// How long a body may take to come. It is less than a request may take, so that a client that is
+/// slow is told so, and a service that is slow is not taken for one.
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Why a body was not read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Unread {
+    /// It has more than 64 KiB.
+    TooLarge,
+    /// It did not come in time.
+    TooSlow,
+    /// It did not come to its end.
+    Broken,
+}
+
+/// The whole body.
+///
+/// # Errors
+/// When it is too large, too slow or cut off.
+pub async fn read(request: Request) -> Result<Bytes, Unread> {
+    match tokio::time::timeout(DEADLINE, Bytes::from_request(request, &())).await {
+        Ok(Ok(bytes)) => Ok(bytes),
+        Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Err(Unread::TooLarge)
+        }
+        Ok(Err(_)) => Err(Unread::Broken),
+        Err(_) => Err(Unread::TooSlow),
+    }
+}
