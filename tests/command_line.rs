@@ -177,12 +177,24 @@ async fn verify_finds_what_was_tampered_with_and_where() {
 #[tokio::test]
 async fn replay_finds_and_repairs_rows_that_are_not_what_the_events_say() {
     let (original, company, _) = ledger_with_tokens().await;
-    for (projection, sql) in [
-        ("tokens", "UPDATE tokens SET expires_at = expires_at + 1 WHERE name = 'two'"),
-        ("tokens", "DELETE FROM tokens WHERE name = 'two'"),
-        ("keys", "UPDATE keys SET scopes = 'ledger.admin' WHERE name = 'audit'"),
-        ("companies", "UPDATE companies SET oauth_app_enabled = 0 WHERE name = 'Acme'"),
-        ("audit", "DELETE FROM audit_trail WHERE position = 8"),
+    for (projection, sql, what) in [
+        (
+            "tokens",
+            "UPDATE tokens SET expires_at = 0 WHERE name = 'two'",
+            ": expires_at is 1970-01-01T00:00:00.000000Z, should be 2",
+        ),
+        ("tokens", "DELETE FROM tokens WHERE name = 'two'", ": missing\n"),
+        (
+            "keys",
+            "UPDATE keys SET scopes = 'ledger.admin' WHERE name = 'audit'",
+            ": scopes is \"ledger.admin\", should be \"ledger.audit\"\n",
+        ),
+        (
+            "companies",
+            "UPDATE companies SET oauth_app_enabled = 0 WHERE name = 'Acme'",
+            ": oauth_app_enabled is 0, should be 1\n",
+        ),
+        ("audit", "DELETE FROM audit_trail WHERE position = 8", "row 8: missing\n"),
     ] {
         let place = original.copy();
         place.run(&["replay", "--check"]).done();
@@ -190,6 +202,7 @@ async fn replay_finds_and_repairs_rows_that_are_not_what_the_events_say() {
         let said = place.run(&["replay", "--check"]).refused(1);
         let named = format!("{projection}: company {}", company.id);
         assert!(said.contains(&named) && said.contains("1 difference"), "{sql}: {said}");
+        assert!(said.contains(what), "{sql}: {said}");
         let only = ["replay", "--check", "--projection", projection, "--company", &company.id];
         place.run(&only).refused(1);
         let serving = place.serve(&[]);

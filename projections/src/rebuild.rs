@@ -5,9 +5,11 @@
 //! transaction, so that neither readers nor writers wait for long and no difference is an accident
 //! of timing.
 
-use crate::projection::Projection;
+mod difference;
+
+pub use difference::{Difference, Held};
+
 use crate::tokens::TokenRow;
-use std::fmt;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
@@ -16,32 +18,6 @@ use uuid::Uuid;
 pub const PAGE: usize = 8_000;
 /// Rows that are compared or merged in one transaction.
 pub const RANGE: usize = 2_000;
-
-/// A row that is not what the events say.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Difference {
-    /// The projection.
-    pub projection: &'static str,
-    /// The company.
-    pub company: CompanyId,
-    /// The row's key.
-    pub key: String,
-    /// The row that is served; none where one is missing.
-    pub live: Option<String>,
-    /// The row that the events give; none where there should be none.
-    pub rebuilt: Option<String>,
-}
-
-impl fmt::Display for Difference {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: company {}, row {}: ", self.projection, self.company, self.key)?;
-        match (&self.live, &self.rebuilt) {
-            (None, _) => f.write_str("missing"),
-            (_, None) => f.write_str("should not exist"),
-            (Some(live), Some(rebuilt)) => write!(f, "is {live}, should be {rebuilt}"),
-        }
-    }
-}
 
 /// What to rebuild, and what to do with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -157,24 +133,6 @@ pub fn named(name: &str) -> Result<Vec<&'static str>, RebuildError> {
 pub(crate) type Keyed<K, T> = (K, T);
 /// A row, or why it can't be read.
 pub(crate) type Readable<R> = Result<R, String>;
-
-impl Difference {
-    /// What a row is, and what it should be.
-    pub(crate) fn of<P: Projection>(
-        company: CompanyId,
-        key: P::Key,
-        live: Option<Readable<P::Row>>,
-        rebuilt: Option<P::Row>,
-    ) -> Self {
-        Self {
-            projection: P::NAME,
-            company,
-            key: format!("{key:?}"),
-            live: live.map(|row| row.map_or_else(|error| error, |row| format!("{row:?}"))),
-            rebuilt: rebuilt.map(|row| format!("{row:?}")),
-        }
-    }
-}
 
 /// Whether the row that is served is the one that the events give.
 pub(crate) fn is_same<R: PartialEq>(rebuilt: Option<&R>, served: Option<&Readable<R>>) -> bool {

@@ -287,10 +287,23 @@ async fn differences_say_what_is_and_what_should_be<F: Fixture>() {
         given.rebuild(&["tokens"], false).await;
     assert_eq!((events, rows, differences), (3, 1, 1));
     let text = examples[0].to_string();
-    let start = format!("tokens: company {COMPANY}, row {token}: is ");
-    assert!(text.starts_with(&start), "{text}");
-    let (is, should_be) = text.split_once(", should be ").expect("both");
-    assert!(is.contains("Forged") && should_be.contains("Payroll"), "{text}");
+    let row = format!("tokens: company {COMPANY}, row {token}: ");
+    assert_eq!(text, format!("{row}name is \"Forged\", should be \"Payroll\""));
+    given.rebuild(&["tokens"], true).await;
+    let said = async |sql: &str| {
+        given.fixture.raw(sql.to_owned()).await;
+        let outcome = given.rebuild(&["tokens"], true).await;
+        outcome.examples[0].to_string().strip_prefix(&row).expect("the same row").to_owned()
+    };
+    let text = said("UPDATE tokens SET client_id = token_id, deleted_at = 0").await;
+    let both = format!(
+        "client_id is {token}, should be empty; \
+         deleted_at is 1970-01-01T00:00:00.000000Z, should be empty"
+    );
+    assert_eq!(text, both);
+    let text = said("UPDATE tokens SET status = 'lost'").await;
+    assert!(text.starts_with("can't be read: column status: "), "{text}");
+    assert_eq!(said("DELETE FROM tokens").await, "missing");
 }
 
 /// Creates, changes, refreshes and deletes tokens, one after the other.

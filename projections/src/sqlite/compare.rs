@@ -363,12 +363,6 @@ fn settle<P: SqliteTable>(
             None => P::remove(live, company, key)?,
         }
     }
-    outcome.differs(Difference {
-        projection: P::NAME,
-        company,
-        key: format!("{key:?}"),
-        live: served.map(|row| row.map_or_else(|error| error, |row| format!("{row:?}"))),
-        rebuilt: rebuilt.map(|row| format!("{row:?}")),
-    });
+    outcome.differs(Difference::of::<P>(company, key, served, rebuilt));
     Ok(())
 }
