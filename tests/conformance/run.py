@@ -36,7 +36,6 @@ def others():
         clients.check(service)
         print("requests-oauthlib, Authlib and openid-client get, use, introspect and revoke tokens")
         proxy.check(service, NGINX, FOLDER)
-        print("nginx lets good tokens through, and nothing else")
         resource_servers.check(service, FOLDER, RESOURCE_SERVER)
         print("the resource servers let good tokens through, and nothing else")
 
