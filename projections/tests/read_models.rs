@@ -410,6 +410,15 @@ async fn the_audit_trail_is_filtered_and_paged<F: Fixture>() {
             }
         }
         assert_eq!(found, expected);
+        let mut days = BTreeMap::new();
+        for record in expected {
+            let day = record.event.recorded_at.as_seconds().div_euclid(DAY) * DAY;
+            *days.entry(day).or_insert(0) += 1;
+        }
+        let counted = models.audit_days(COMPANY, &filter).await.expect("days");
+        let counted: BTreeMap<i64, u64> =
+            counted.iter().map(|day| (day.begins.as_seconds(), day.events)).collect();
+        assert_eq!(counted, days);
     });
 }
 

@@ -113,12 +113,7 @@ impl App {
         filter: &AuditFilter,
         page: AuditPage,
     ) -> Result<Listed<EventView, u64>, AppError> {
-        filter.check()?;
-        let head = self.head(company).await?;
-        // A token's events are found in the log itself.
-        if filter.token_id.is_none() && !self.audit_reached(company, head).await? {
-            return Err(AppError::AuditBehind);
-        }
+        self.can_be_searched(company, filter).await?;
         let mut positions = self.positions(company, filter).await?;
         positions.descending = page.descending;
         match page.after {
@@ -140,13 +135,24 @@ impl App {
         company: CompanyId,
         filter: &AuditFilter,
     ) -> Result<Vec<DayCount>, AppError> {
-        filter.check()?;
-        let head = self.head(company).await?;
-        if !self.audit_reached(company, head).await? {
-            return Err(AppError::AuditBehind);
-        }
+        self.can_be_searched(company, filter).await?;
         let positions = self.positions(company, filter).await?;
         Ok(self.read.audit_days(company, &positions).await?)
+    }
+
+    /// Waits until everything that was committed is where the filter looks for it.
+    async fn can_be_searched(
+        &self,
+        company: CompanyId,
+        filter: &AuditFilter,
+    ) -> Result<(), AppError> {
+        filter.check()?;
+        let head = self.head(company).await?;
+        // A token's events are found in the log itself.
+        if filter.token_id.is_some() || self.audit_reached(company, head).await? {
+            return Ok(());
+        }
+        Err(AppError::AuditBehind)
     }
 
     /// How many events the filter lets through.

@@ -89,10 +89,10 @@ pub(super) fn looks(
     types.map(|event_type| page(dialect, company, filter, Some(event_type), limit)).collect()
 }
 
-/// A query with the company, the bounds of the positions and the limit as its first parameters.
-fn bounded(company: CompanyId, filter: &AuditFilter, limit: usize) -> Statement {
+/// A query with the company and the bounds of the positions as its first parameters.
+fn bounded(company: CompanyId, filter: &AuditFilter) -> Statement {
     let before = if filter.before_position == 0 { u64::MAX } else { filter.before_position };
-    Statement::new("").with(company).with(filter.after_position).with(before).with(limit)
+    Statement::new("").with(company).with(filter.after_position).with(before)
 }
 
 const fn direction(filter: &AuditFilter) -> &'static str {
@@ -112,7 +112,7 @@ fn page(
     event_type: Option<&str>,
     limit: usize,
 ) -> Statement {
-    let mut statement = bounded(company, filter, limit);
+    let mut statement = bounded(company, filter);
     let mut condition = String::new();
     if let Some(actor) = filter.actor_id {
         condition.push_str(&format!(" AND a.actor_id = {}", statement.place(actor)));
@@ -131,39 +131,40 @@ fn page(
          LEFT JOIN event_private p ON p.company_id = e.company_id AND p.position = e.position \
          WHERE e.company_id = a.company_id AND e.position = a.position \
          AND a.company_id = ?1 AND a.position > ?2 AND a.position < ?3{condition} \
-         ORDER BY a.position {} LIMIT ?4",
+         ORDER BY a.position {} LIMIT {}",
         event_columns(dialect),
-        direction(filter)
+        direction(filter),
+        statement.place(limit)
     );
     Statement { text: text.into(), ..statement }
 }
 
 /// How many events a company's audit trail holds of each day, the earliest first.
 pub(super) fn days(company: CompanyId, filter: &AuditFilter) -> Statement {
-    let before = if filter.before_position == 0 { u64::MAX } else { filter.before_position };
-    let mut statement = Statement::new("").with(company).with(filter.after_position).with(before);
-    let mut condition = String::new();
-    if let Some(token) = filter.token_id {
-        let place = statement.place(token.0);
-        condition.push_str(&format!(" AND aggregate_type = 'token' AND aggregate_id = {place}"));
-    }
-    if let Some(actor) = filter.actor_id {
-        condition.push_str(&format!(" AND actor_id = {}", statement.place(actor)));
-    }
-    if let Some(types) = of_types(&mut statement, filter) {
-        condition.push_str(&format!(" AND event_type IN ({types})"));
-    }
+    let mut statement = bounded(company, filter);
+    let found = if let Some(token) = filter.token_id {
+        format!("events e WHERE {}", in_stream(&mut statement, filter, token))
+    } else {
+        format!("audit_trail e WHERE {}", in_trail(&mut statement, filter))
+    };
     let text = format!(
-        "SELECT recorded_at / {DAY_MICROS} * {DAY_MICROS} AS begins, count(*) FROM audit_trail \
-         WHERE company_id = ?1 AND position > ?2 AND position < ?3{condition} \
+        "SELECT e.recorded_at / {DAY_MICROS} * {DAY_MICROS} AS begins, count(*) FROM {found} \
          GROUP BY begins ORDER BY begins"
     );
     Statement { text: text.into(), ..statement }
 }
 
-/// A token's events are its stream, whose order is the ledger's. A page that begins behind one of
-/// them begins at its sequence, so that a late page costs no more than the first. The plus keeps
-/// positions from being searched by index, which would look through the whole ledger.
+fn in_trail(statement: &mut Statement, filter: &AuditFilter) -> String {
+    let mut condition = "e.company_id = ?1 AND e.position > ?2 AND e.position < ?3".to_owned();
+    if let Some(actor) = filter.actor_id {
+        condition.push_str(&format!(" AND e.actor_id = {}", statement.place(actor)));
+    }
+    if let Some(types) = of_types(statement, filter) {
+        condition.push_str(&format!(" AND e.event_type IN ({types})"));
+    }
+    condition
+}
+
 fn of_token(
     dialect: Dialect,
     company: CompanyId,
@@ -171,60 +172,81 @@ fn of_token(
     token: TokenId,
     limit: usize,
 ) -> Statement {
-    let mut statement = bounded(company, filter, limit).with(token.to_string());
-    let mut condition = String::new();
-    if let Some(types) = of_types(&mut statement, filter) {
+    let mut statement = bounded(company, filter);
+    let condition = in_stream(&mut statement, filter, token);
+    let text = format!(
+        "SELECT {}, p.data FROM events e LEFT JOIN event_private p \
+         ON p.company_id = e.company_id AND p.position = e.position \
+         WHERE {condition} ORDER BY e.sequence {} LIMIT {}",
+        event_columns(dialect),
+        direction(filter),
+        statement.place(limit)
+    );
+    Statement { text: text.into(), ..statement }
+}
+
+/// A token's events are its stream, whose order is the ledger's. What begins behind one of them begins
+/// at its sequence, so that a late page costs no more than the first. The plus keeps positions from
+/// being searched by index, which would look through the whole ledger.
+fn in_stream(statement: &mut Statement, filter: &AuditFilter, token: TokenId) -> String {
+    let token = statement.place(token.to_string());
+    let sequence_at = |position: &str, otherwise: i64| {
+        format!(
+            "COALESCE((SELECT c.sequence FROM events c WHERE c.company_id = ?1 \
+             AND c.position = {position} AND c.aggregate_type = 'token' \
+             AND c.aggregate_id = {token}), {otherwise})"
+        )
+    };
+    let mut condition = format!(
+        "e.aggregate_type = 'token' AND e.aggregate_id = {token} AND e.company_id = ?1 \
+         AND e.sequence > {} AND e.sequence < {} AND +e.position > ?2 AND +e.position < ?3",
+        sequence_at("?2", 0),
+        sequence_at("?3", i64::MAX),
+    );
+    if let Some(types) = of_types(statement, filter) {
         condition.push_str(&format!(" AND e.event_type IN ({types})"));
     }
     if let Some(actor) = filter.actor_id {
         let place = statement.place(actor.to_string());
         condition.push_str(&format!(" AND e.metadata ->> 'actor_id' = {place}"));
     }
-    let sequence_at = |position: &str, otherwise: i64| {
-        format!(
-            "COALESCE((SELECT c.sequence FROM events c WHERE c.company_id = ?1 \
-             AND c.position = {position} AND c.aggregate_type = 'token' \
-             AND c.aggregate_id = ?5), {otherwise})"
-        )
-    };
-    let text = format!(
-        "SELECT {}, p.data FROM events e LEFT JOIN event_private p \
-         ON p.company_id = e.company_id AND p.position = e.position \
-         WHERE e.aggregate_type = 'token' AND e.aggregate_id = ?5 AND e.company_id = ?1 \
-         AND e.sequence > {} AND e.sequence < {} \
-         AND +e.position > ?2 AND +e.position < ?3{condition} \
-         ORDER BY e.sequence {} LIMIT ?4",
-        event_columns(dialect),
-        sequence_at("?2", 0),
-        sequence_at("?3", i64::MAX),
-        direction(filter)
-    );
-    Statement { text: text.into(), ..statement }
+    condition
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{AuditFilter, CompanyId, TokenId, looks};
+    use super::{AuditFilter, CompanyId, Statement, TokenId, days, looks};
     use crate::sql::Sql;
     use crate::sqlite::SqliteReadModels;
     use rusqlite::Connection;
     use uuid::Uuid;
 
-    #[test]
-    fn a_token_s_events_are_searched_in_its_stream_alone() {
+    /// What SQLite says it does first.
+    fn first_step(statement: &Statement) -> String {
         let connection = Connection::open_in_memory().expect("a database");
         let schema = include_str!("../../../migrations/sqlite/0001_ledger.sql");
         connection.execute_batch(schema).expect("a schema");
-        let filter = AuditFilter { token_id: Some(TokenId(Uuid::nil())), ..AuditFilter::default() };
-        let look = looks(SqliteReadModels::DIALECT, CompanyId(Uuid::nil()), &filter, 50).remove(0);
-        let mut explain =
-            connection.prepare(&format!("EXPLAIN QUERY PLAN {}", look.text)).expect("a statement");
+        let mut explain = connection
+            .prepare(&format!("EXPLAIN QUERY PLAN {}", statement.text))
+            .expect("a statement");
         let mut steps = explain.raw_query();
         let step = steps.next().expect("a plan").expect("a step");
-        let search: String = step.get("detail").expect("what is searched");
-        assert!(
-            search.ends_with("(aggregate_type=? AND aggregate_id=? AND sequence>? AND sequence<?)"),
-            "{search}"
-        );
+        step.get("detail").expect("what is searched")
+    }
+
+    #[test]
+    fn a_token_s_events_are_searched_in_its_stream_alone() {
+        let company = CompanyId(Uuid::nil());
+        let filter = AuditFilter { token_id: Some(TokenId(Uuid::nil())), ..AuditFilter::default() };
+        let page = looks(SqliteReadModels::DIALECT, company, &filter, 50).remove(0);
+        for statement in [page, days(company, &filter)] {
+            let search = first_step(&statement);
+            assert!(
+                search.ends_with(
+                    "(aggregate_type=? AND aggregate_id=? AND sequence>? AND sequence<?)"
+                ),
+                "{search}"
+            );
+        }
     }
 }
