@@ -12,6 +12,7 @@
 
 pub mod clock;
 pub mod commit;
+mod decidable;
 pub mod entry;
 mod error;
 pub mod ledger;
@@ -23,8 +24,9 @@ mod store;
 
 pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
 pub use commit::{AppendError, Commit, Context, Idempotency, MAX_CLOCK_LAG_SECONDS, Recorded};
+pub use decidable::Decidable;
 pub use error::StoreError;
-pub use ledger::{Decidable, ExecuteError, Executed, Ledger, Request};
+pub use ledger::{ExecuteError, Executed, Ledger, Request};
 pub use record::{Appended, Head, PrivatePart, RecordedEvent, StreamId};
 pub use repository::LedgerRepository;
 pub use store::{Access, LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};
