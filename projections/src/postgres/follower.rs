@@ -37,7 +37,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the log says that following fails as it did before.
 const SAY_EVERY: Duration = Duration::from_secs(10);
 /// How soon one round follows another, unless something was missed: what busy processes tell
-/// meanwhile is read together, since each query costs them what a few dozen tokens do.
+/// meanwhile is read by one query, which costs both sides less than many.
 const PACE: Duration = Duration::from_millis(10);
 /// The pause before a round that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
