@@ -108,6 +108,9 @@ impl Queue {
                     return true;
                 }
                 if lines.closed && lines.waiting.is_empty() {
+                    drop(lines);
+                    // Whoever else waits has nothing to wait for either.
+                    self.arrived.notify_one();
                     return false;
                 }
             }
@@ -172,5 +175,52 @@ impl Lines {
             self.taken.insert(company);
         }
         batch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::SystemEntropy;
+    use crate::commit::Context;
+    use crate::record::StreamId;
+    use futures::future::join_all;
+    use token_ledger_domain::Timestamp;
+    use token_ledger_domain::event::AggregateType;
+    use uuid::Uuid;
+
+    const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
+
+    fn waiting() -> Waiting {
+        let stream = StreamId { kind: AggregateType::Token, id: Uuid::from_u128(2) };
+        let (context, at) = (Context::system(), Timestamp::from_micros(0));
+        let commit = Commit::new(COMPANY, stream, 0, Vec::new(), &context, at, &SystemEntropy);
+        Waiting { commit: commit.expect("a commit"), answer: oneshot::channel().0 }
+    }
+
+    /// Takes what comes, until the end; answers how much it was.
+    async fn work(queue: &Queue) -> usize {
+        let mut count = 0;
+        while let Some(batch) = queue.take(1, false, 0).await {
+            count += batch.len();
+            queue.release([COMPANY]);
+        }
+        count
+    }
+
+    #[tokio::test]
+    async fn all_who_wait_hear_of_the_end_though_something_waits_when_it_is_closed() {
+        let queue = Queue::default();
+        let in_line = |queue: &Queue| assert!(queue.put(vec![waiting()]).is_ok());
+        in_line(&queue);
+        assert_eq!(queue.take(1, false, 0).await.expect("a batch").len(), 1);
+        in_line(&queue);
+        let mut lanes = Box::pin(join_all([(); 4].map(|()| work(&queue))));
+        assert!(futures::poll!(&mut lanes).is_pending());
+        queue.close();
+        assert!(futures::poll!(&mut lanes).is_pending());
+        queue.release([COMPANY]);
+        let ended = tokio::time::timeout(Duration::from_secs(10), lanes).await;
+        assert_eq!(ended.expect("nobody waits any more").iter().sum::<usize>(), 1);
     }
 }
