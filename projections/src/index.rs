@@ -7,9 +7,12 @@
 
 mod clients;
 mod following;
+mod interned;
+mod secrets;
 mod shard;
 
 pub use clients::ActiveClient;
+pub use secrets::{ActiveKey, ActiveToken, LiveSecret, LiveToken, SecretHolder, Use};
 
 use crate::clients::ClientRow;
 use crate::companies::CompanyRow;
@@ -19,17 +22,15 @@ use crate::tokens::{Status, TokenRow};
 use clients::ClientTable;
 use following::Following;
 use hashbrown::HashTable;
+use interned::{CompanyFlags, Interned};
 use parking_lot::{Mutex, RwLock};
 use shard::{SLOT_BITS, SLOT_MASK, Shard, Slot};
-use std::borrow::Borrow;
 use std::collections::HashMap;
-use std::hash::{BuildHasher, Hash, RandomState};
-use std::net::IpAddr;
+use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
-use token_ledger_domain::power::KeyScopes;
-use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Name, Timestamp, TokenId};
+use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Timestamp, TokenId};
 use uuid::Uuid;
 
 pub use following::Round;
@@ -40,143 +41,6 @@ const SHARDS: usize = 64;
 const USE_INTERVAL_SECONDS: u32 = 60;
 /// Uses that wait to be written at most; those beyond are noted the next time.
 const WAITING_USES: usize = 100_000;
-
-/// A token whose secret is good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActiveToken {
-    /// The token.
-    pub token_id: TokenId,
-    /// Its company.
-    pub company_id: CompanyId,
-    /// Its scopes, space-delimited in order.
-    pub scopes: Arc<str>,
-    /// The client that got it over OAuth.
-    pub client_id: Option<ClientId>,
-    /// When the secret was issued, in seconds since 1970.
-    pub issued_at: u32,
-    /// When the secret stops.
-    pub expires_at: Timestamp,
-    /// Whether this use is to be noted: none was for a while.
-    pub use_is_due: bool,
-}
-
-impl ActiveToken {
-    /// Whether the token has this scope.
-    pub fn has_scope(&self, scope: &str) -> bool {
-        self.scopes.split(' ').any(|own| own == scope)
-    }
-}
-
-/// What holds a token's secret.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct SecretHolder {
-    /// The token.
-    pub token_id: TokenId,
-    /// Its company.
-    pub company_id: CompanyId,
-    /// The client that got it over OAuth.
-    pub client_id: Option<ClientId>,
-}
-
-/// A key whose secret is good.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct ActiveKey {
-    /// The key.
-    pub key_id: KeyId,
-    /// Its company.
-    pub company_id: CompanyId,
-    /// Its name.
-    pub name: Name,
-    /// Its scopes.
-    pub scopes: KeyScopes,
-    /// When the secret stops.
-    pub expires_at: Timestamp,
-    /// Whether the secret is the one before the current one, in its grace period.
-    pub is_previous: bool,
-}
-
-/// A secret that may be good, when it stops, and when it was issued.
-pub type LiveSecret = (Digest, Timestamp, Timestamp);
-
-/// What the index takes over of a token.
-#[derive(Clone, Copy, Debug)]
-pub struct LiveToken<'a> {
-    /// Its company.
-    pub company_id: CompanyId,
-    /// The token.
-    pub token_id: TokenId,
-    /// Its scopes, space-delimited in order.
-    pub scopes: &'a str,
-    /// The client that got it over OAuth.
-    pub client_id: Option<ClientId>,
-    /// The sequence of its last event.
-    pub version: u64,
-    /// The current secret and the one before, where they may be good.
-    pub secrets: [Option<LiveSecret>; 2],
-}
-
-/// A value of which many slots hold the same one.
-struct Interned<T> {
-    values: Vec<T>,
-    numbers: HashMap<T, u32>,
-}
-
-impl<T> Default for Interned<T> {
-    fn default() -> Self {
-        Self { values: Vec::new(), numbers: HashMap::new() }
-    }
-}
-
-impl<T: Clone + Eq + Hash> Interned<T> {
-    /// The number of a value, which gets one where it has none. Nearly always it has one, so that
-    /// nobody is kept from reading.
-    fn number<Q>(interned: &RwLock<Self>, value: &Q) -> u32
-    where
-        T: Borrow<Q>,
-        Q: Eq + Hash + ToOwned<Owned: Into<T>> + ?Sized,
-    {
-        if let Some(number) = interned.read().numbers.get(value) {
-            return *number;
-        }
-        let mut interned = interned.write();
-        if let Some(number) = interned.numbers.get(value) {
-            return *number;
-        }
-        let number = u32::try_from(interned.values.len()).unwrap_or(u32::MAX);
-        let value: T = value.to_owned().into();
-        interned.values.push(value.clone());
-        interned.numbers.insert(value, number);
-        number
-    }
-
-    fn value(&self, number: u32) -> Option<&T> {
-        self.values.get(number as usize)
-    }
-}
-
-struct CompanyFlag {
-    id: CompanyId,
-    enabled: AtomicBool,
-    version: u64,
-}
-
-#[derive(Default)]
-struct CompanyFlags {
-    flags: Vec<CompanyFlag>,
-    numbers: HashMap<CompanyId, u32>,
-}
-
-impl CompanyFlags {
-    fn number(&mut self, id: CompanyId) -> u32 {
-        if let Some(number) = self.numbers.get(&id) {
-            return *number;
-        }
-        let number = u32::try_from(self.flags.len()).unwrap_or(u32::MAX);
-        self.flags.push(CompanyFlag { id, enabled: AtomicBool::new(false), version: 0 });
-        self.numbers.insert(id, number);
-        number
-    }
-}
 
 #[derive(Default)]
 struct KeyTable {
@@ -189,19 +53,6 @@ struct KeyTable {
 struct KnownKey {
     version: u64,
     digests: Vec<Digest>,
-}
-
-/// A token that was seen to be used.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Use {
-    /// Its company.
-    pub company_id: CompanyId,
-    /// The token.
-    pub token_id: TokenId,
-    /// When.
-    pub at: Timestamp,
-    /// The address from which its secret was shown, as far as known.
-    pub from: Option<IpAddr>,
 }
 
 /// The second in which a use is noted, unless one was noted shortly before.
@@ -570,10 +421,8 @@ impl VerificationIndex {
     }
 
     fn company_number(&self, id: CompanyId) -> u32 {
-        if let Some(number) = self.companies.read().numbers.get(&id) {
-            return *number;
-        }
-        self.companies.write().number(id)
+        let known = self.companies.read().known(id);
+        known.unwrap_or_else(|| self.companies.write().number(id))
     }
 
     fn owner(&self, place: u32) -> TokenId {
