@@ -258,8 +258,7 @@ async fn operators_see_how_the_projections_are_doing() {
     let app = TestApp::new().await;
     app.auditor.get(&app.path("/audit/events")).await.expect(200);
     let listed = app.operator.get("/v1/projections").await.expect(200);
-    let names = ["companies", "members", "clients", "keys", "tokens", "audit", "tree"];
-    assert_eq!(listed.names(), names);
+    assert_eq!(listed.names(), ["companies", "members", "clients", "keys", "tokens", "audit"]);
     assert_eq!(listed.body["next_cursor"], Value::Null);
     let tokens = &listed.body["items"][4];
     assert_eq!(
@@ -270,7 +269,6 @@ async fn operators_see_how_the_projections_are_doing() {
         })
     );
     assert_eq!(listed.body["items"][5]["state"], "running");
-    assert_eq!(listed.body["items"][6]["state"], "running");
     app.admin.get("/v1/projections").await.problem(403, "forbidden");
     app.nobody.get("/v1/projections").await.problem(401, "unauthorized");
 }
@@ -328,7 +326,6 @@ async fn one_rebuild_runs_at_a_time() {
         items.iter().find(|item| item["name"] == name).expect("it is listed")["state"].clone()
     };
     assert_eq!((state("tokens"), state("keys")), (json!("rebuilding"), json!("inline")));
-    assert_eq!(state("tree"), "running");
     app.operator.post("/v1/projections/all/rebuild").await.problem(409, "contended");
     app.storage.tamper("UPDATE operations SET state = 'failed', finished_at = started_at");
     assert_eq!(finished(&app.operator, "tokens").await["state"], "failed");
@@ -356,9 +353,6 @@ async fn a_repeated_rebuild_with_the_same_key_is_the_same() {
 async fn what_can_not_be_rebuilt_is_refused() {
     let app = TestApp::new().await;
     app.operator.post("/v1/projections/sessions/rebuild").await.problem(404, "not-found");
-    // Nobody could read the tree meanwhile.
-    let refused = app.operator.post("/v1/projections/tree/rebuild").await.invalid(&["name"]);
-    assert!(refused.text.contains("token-ledger replay --projection tree"), "{}", refused.text);
     app.operator.get("/v1/projections/tokens/rebuild").await.problem(404, "not-found");
     app.admin.post("/v1/projections/tokens/rebuild").await.problem(403, "forbidden");
     let body = json!({"company": "x"});

@@ -139,13 +139,6 @@ pub struct ProjectionView {
     pub companies_stopped: Vec<StoppedView>,
 }
 
-impl ProjectionView {
-    /// Whether it can be rebuilt while the service runs: the tree can't.
-    pub fn can_be_rebuilt(&self) -> bool {
-        named(self.name).is_ok()
-    }
-}
-
 /// A company for which a projection stands still.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct StoppedView {
@@ -156,19 +149,14 @@ pub struct StoppedView {
 }
 
 /// Every projection: name, version and whether it runs behind the log.
-const PROJECTIONS: [(&str, u32, bool); 7] = [
+const PROJECTIONS: [(&str, u32, bool); 6] = [
     of::<Companies>(),
     of::<Members>(),
     of::<Clients>(),
     of::<Keys>(),
     of::<Tokens>(),
     of::<AuditTrail>(),
-    (TREE_NAME, TREE_VERSION, true),
 ];
-
-/// Why the tree is not rebuilt under its readers' eyes: for as long as it takes there is none.
-const TREE_AT_REST: &str = "the tree is built anew by `token-ledger replay --projection tree`, while no \
-    service runs";
 
 const fn of<P: Projection>() -> (&'static str, u32, bool) {
     (P::NAME, P::VERSION, P::BEHIND)
@@ -189,9 +177,8 @@ impl App {
                 .flat_map(RunnerHandle::stopped)
                 .map(|(company, reason)| StoppedView { company_id: company.0, reason })
                 .collect();
-            let is_rebuilding = rebuilding
-                .iter()
-                .any(|order| named(&order.rebuild).is_ok_and(|rebuilt| rebuilt.contains(&name)));
+            let is_rebuilding =
+                rebuilding.iter().any(|order| ["all", name].contains(&&*order.rebuild));
             let state = if is_rebuilding {
                 ProjectionState::Rebuilding
             } else if !companies_stopped.is_empty() {
@@ -205,6 +192,14 @@ impl App {
             views.push(ProjectionView { name, version, state, behind, companies_stopped });
         }
         Ok(views)
+    }
+
+    /// Entries that the trees have not taken in yet.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn tree_behind(&self) -> Result<u64, StoreError> {
+        self.events_behind(TREE_NAME, TREE_VERSION).await
     }
 
     /// Events that a projection has not taken in yet.
@@ -233,17 +228,13 @@ impl App {
     /// run, in whichever process.
     ///
     /// # Errors
-    /// [`AppError::NotFound`] for an unknown name, [`AppError::Invalid`] for the tree,
-    /// [`AppError::Contended`] while one runs.
+    /// [`AppError::NotFound`] for an unknown name, [`AppError::Contended`] while one runs.
     pub async fn start_rebuild(
         self: &Arc<Self>,
         caller: &Caller,
         name: &str,
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<RebuildView>, AppError> {
-        if name == TREE_NAME {
-            return Err(AppError::invalid("name", TREE_AT_REST));
-        }
         named(name).map_err(|_| AppError::NotFound("projection"))?;
         let _turn = self.beginning.lock().await;
         let company = CompanyId::PLATFORM;

@@ -314,11 +314,9 @@ fn projection_row(
                 }
             }
             td {
-                @if projection.can_be_rebuilt() {
-                    form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
-                        (desk.seal())
-                        button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
-                    }
+                form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
+                    (desk.seal())
+                    button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
                 }
             }
         }

@@ -197,6 +197,12 @@ async fn measure(service: &Service) {
     }
     metrics::gauge!("operations_stalled").set(app.stalled_operations().len() as f64);
     metrics::gauge!("log_unsigned_companies").set(app.evidence.refused().len() as f64);
+    if let Ok(Ok(behind)) = tokio::time::timeout(DATABASE_TIMEOUT, app.tree_behind()).await {
+        metrics::gauge!("projection_behind_events", "projection" => TREE_NAME).set(behind as f64);
+    }
+    let tree = app.behind().into_iter().find(|runner| runner.name() == TREE_NAME);
+    let stopped = tree.map_or(0, |tree| tree.stopped().len()) as f64;
+    metrics::gauge!("projection_stopped_companies", "projection" => TREE_NAME).set(stopped);
     if let Ok(Ok(projections)) = tokio::time::timeout(DATABASE_TIMEOUT, app.projections()).await {
         for projection in projections {
             let stopped = projection.companies_stopped.len() as f64;

@@ -35,8 +35,7 @@ pub async fn list(State(service): State<Arc<Service>>, _: Params<NoParams>) -> A
 }
 
 /// Rebuilds a projection from the events, beside the live rows, and puts those right that differ.
-/// Readers are served throughout. One rebuild runs at a time. Only `tree` is built anew at the command
-/// line, while no service runs.
+/// Readers are served throughout. One rebuild runs at a time.
 #[utoipa::path(
     post,
     path = "/v1/projections/{name}/rebuild",
