@@ -62,7 +62,7 @@ pub struct Actor {
     /// The kind.
     #[serde(rename = "type")]
     pub kind: ActorType,
-    /// The identifier of the member, key or client; nil for the system.
+    /// The identifier of the member, key or client; nil for the system and the command line.
     pub id: Uuid,
 }
 

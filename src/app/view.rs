@@ -16,7 +16,7 @@ pub struct ActorView {
     /// `member`, `key`, `client`, `operator` or `system`.
     #[serde(rename = "type")]
     pub kind: &'static str,
-    /// The identifier of the member, key or client.
+    /// The identifier of the member, key or client; nil for the system and the command line.
     pub id: Uuid,
     /// The name; null where it is unknown or was erased.
     pub name: Option<String>,

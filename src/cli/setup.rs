@@ -37,7 +37,7 @@ struct Answer<'a> {
 #[derive(Serialize)]
 struct Admin<'a> {
     email: &'a str,
-    /// Null where the person had an account already.
+    /// Null where the person had a password already.
     password: Option<&'a str>,
 }
 

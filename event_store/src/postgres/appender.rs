@@ -1,8 +1,8 @@
 //! Where the commits of all callers of a process meet.
 //!
-//! A few tasks, each with a connection of its own, take whatever waits, up to a bound and without
-//! delay, and append it in one transaction; while it is in flight, the next batch gathers. No two
-//! of them work on the same company.
+//! A few tasks, each with a connection of its own, take whatever waits, up to a bound, with those
+//! who follow closely, and append it in one transaction; while it is in flight, the next batch gathers.
+//! No two of them work on the same company.
 
 use super::InlineProjections;
 use super::append::{self, Setback};
