@@ -8,6 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
+use std::future::IntoFuture;
 use std::sync::Arc;
 use support::{Answered, Client, START, TestApp, at};
 use token_ledger::http::access::Access;
@@ -964,6 +965,25 @@ mod keys {
         let third = new.post(&refresh).json(&body).await.expect(200);
         assert_eq!(third.body["version"], 3);
         app.admin.post(&refresh).await.expect(200);
+    }
+
+    #[tokio::test]
+    async fn of_refreshes_by_one_secret_at_the_same_time_one_is_done() {
+        let app = TestApp::new().await;
+        let first = create(&app, "ledger.admin").await;
+        let path = app.path(&format!("/keys/{}", text(&first["key_id"])));
+        let own = app.nobody.with(text(&first["key"]));
+        let body = json!({"grace_period_seconds": 600});
+        let refresh = || own.post(&format!("{path}/refresh")).json(&body).into_future();
+        let answers = join_all((0..6).map(|_| refresh())).await;
+        let (done, refused): (Vec<_>, Vec<_>) =
+            answers.into_iter().partition(|answer| answer.status == 200);
+        assert_eq!(done.len(), 1);
+        for answer in refused {
+            answer.problem(403, "forbidden");
+        }
+        app.nobody.with(text(&done[0].body["key"])).get("/v1/whoami").await.expect(200);
+        own.get("/v1/whoami").await.expect(200);
     }
 
     #[tokio::test]

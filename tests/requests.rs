@@ -15,7 +15,7 @@ use std::io::{BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
 use std::process::Stdio;
 use std::time::Duration;
-use support::TestApp;
+use support::{TestApp, held, key};
 
 #[tokio::test]
 async fn a_body_is_an_object() {
@@ -111,6 +111,49 @@ async fn a_body_that_does_not_come_in_time_is_its_senders_fault() {
     }
     let of_person = of_person.expect(408);
     assert!(of_person.text.contains("The form did not come in time."), "{}", of_person.text);
+}
+
+#[tokio::test]
+async fn a_key_that_is_deleted_while_the_body_comes_does_nothing_more() {
+    let app = TestApp::new().await;
+    let secret = key(&app.app, app.company, "ledger.admin").await;
+    let introspects = key(&app.app, app.company, "ledger.introspect").await;
+    let own = [&secret, &introspects].map(|secret| app.nobody.with(secret));
+    let mut paths = Vec::new();
+    for client in &own {
+        let id = client.get("/v1/whoami").await.expect(200).body["key_id"].clone();
+        paths.push(app.path(&format!("/keys/{}", id.as_str().expect("an id"))));
+    }
+    let token = app.token("Held").await;
+    let (json, form) = ("application/json", "application/x-www-form-urlencoded");
+    let (key_body, mut key_held) =
+        held(&json!({"name": "k", "scopes": ["ledger.admin"]}).to_string());
+    let (token_body, mut token_held) =
+        held(&json!({"name": "t", "scopes": ["positions"]}).to_string());
+    let (form_body, mut form_held) =
+        held(&format!("token={}", token["token"].as_str().expect("a secret")));
+    let before = app.count_events("key.created").await;
+    let (of_key, of_token, of_form, ()) = futures::join!(
+        own[0].post(&app.path("/keys")).body(json, key_body).into_future(),
+        own[0].post(&app.path("/tokens")).body(json, token_body).into_future(),
+        own[1].post("/oauth/introspect").body(form, form_body).into_future(),
+        async {
+            for held in [&mut key_held, &mut token_held, &mut form_held] {
+                held.begun().await;
+            }
+            for path in &paths {
+                app.admin.delete(path).await.expect(204);
+            }
+            for held in [key_held, token_held, form_held] {
+                held.go_on();
+            }
+        },
+    );
+    of_key.problem(401, "unauthorized");
+    of_token.problem(401, "unauthorized");
+    assert_eq!(of_form.expect(401).body["error"], "invalid_client");
+    assert_eq!(app.count_events("key.created").await, before);
+    assert_eq!(app.count_events("token.created").await, 1);
 }
 
 /// One connection, kept.

@@ -6,7 +6,7 @@
 use crate::name::Name;
 use crate::policy::{DEFAULT_MAX_GRACE_SECONDS, MIN_VALIDITY_SECONDS, VALIDITY_CEILING_SECONDS};
 use crate::power::{KeyScope, KeyScopes, Power};
-use crate::secret::StoredSecret;
+use crate::secret::{Digest, StoredSecret};
 use crate::term::Term;
 use crate::time::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -64,6 +64,8 @@ pub enum KeyCommand {
         validity_seconds: Option<i64>,
         /// How long the old secret lives on, in seconds; 0 for not at all.
         grace_seconds: i64,
+        /// The secret by which the key asks for itself; none where another caller asks.
+        shown: Option<Digest>,
     },
     /// Delete it.
     Delete,
@@ -136,6 +138,9 @@ pub enum KeyRefusal {
     /// The key is deleted, for good.
     #[error("the key is deleted and can't be changed; create a new one")]
     Deleted,
+    /// The key asks for itself by a secret that is no longer its current one.
+    #[error("this is the key's old secret, which can't refresh it; send the current one")]
+    OldSecret,
     /// No scope was asked for.
     #[error("a key needs at least one scope")]
     NoScopes,
@@ -216,8 +221,11 @@ fn decide_in_time(key: &Key, decision: &KeyDecision) -> Result<Vec<KeyEvent>, Ke
                 expires_at: now.plus_seconds(validity(*validity_seconds)?),
             }])
         }
-        KeyCommand::Refresh { secret, validity_seconds, grace_seconds } => {
+        KeyCommand::Refresh { secret, validity_seconds, grace_seconds, shown } => {
             let grant = key.changeable()?;
+            if shown.is_some_and(|shown| shown != grant.term.secret.digest) {
+                return Err(KeyRefusal::OldSecret);
+            }
             above_own_power(&grant.scopes, *power)?;
             if !(0..=DEFAULT_MAX_GRACE_SECONDS).contains(grace_seconds) {
                 return Err(KeyRefusal::Grace { asked: *grace_seconds });

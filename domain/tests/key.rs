@@ -57,11 +57,13 @@ fn create_on_platform(scopes: &[KeyScope]) -> KeyCommand {
 }
 
 fn refresh(number: u32, grace_seconds: i64) -> KeyCommand {
-    KeyCommand::Refresh { secret: secret(number), validity_seconds: None, grace_seconds }
+    let secret = secret(number);
+    KeyCommand::Refresh { secret, validity_seconds: None, grace_seconds, shown: None }
 }
 
 fn refresh_for(seconds: i64) -> KeyCommand {
-    KeyCommand::Refresh { secret: secret(2), validity_seconds: Some(seconds), grace_seconds: 0 }
+    let validity_seconds = Some(seconds);
+    KeyCommand::Refresh { secret: secret(2), validity_seconds, grace_seconds: 0, shown: None }
 }
 
 fn created_with(scopes: &[KeyScope], expires: i64) -> KeyEvent {
@@ -248,6 +250,19 @@ mod refresh {
     }
 
     #[test]
+    fn by_its_own_secret_takes_the_current_one() {
+        let shown = |number| KeyCommand::Refresh {
+            secret: secret(3),
+            validity_seconds: None,
+            grace_seconds: 0,
+            shown: Some(secret(number).digest),
+        };
+        let refreshed_once = || [created(), refreshed(2, DAY + TERM, Some(2 * DAY))];
+        given(refreshed_once()).when(shown(1).at(DAY)).then_refused(KeyRefusal::OldSecret);
+        given(refreshed_once()).when(shown(2).at(DAY)).then([refreshed(3, DAY + TERM, None)]);
+    }
+
+    #[test]
     fn revives_an_expired_key_for_a_full_term() {
         let state = given([created(), expired(1, TERM)])
             .when(refresh(2, DAY).at(2 * TERM))
@@ -384,6 +399,7 @@ mod any_history {
                     secret: secret(number),
                     validity_seconds,
                     grace_seconds,
+                    shown: None,
                 }),
             Just(KeyCommand::Delete),
             (1..6_u32).prop_map(|term| KeyCommand::Expire { term }),

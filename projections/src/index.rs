@@ -306,7 +306,6 @@ impl VerificationIndex {
                 name: row.name.clone(),
                 scopes: row.scopes.clone(),
                 expires_at,
-                is_previous: digest != row.digest,
             };
             keys.by_digest.insert(digest, key);
         }

@@ -325,7 +325,6 @@ fn keys_are_good_while_they_are_and_whatever_the_module() {
         name: name("Reporting"),
         scopes: KeyScopes::from([KeyScope::Audit]),
         expires_at: at(DAY),
-        is_previous: false,
     };
     assert_eq!(index.key(&digest(OLD), just_before(at(DAY))), Some(expected));
     assert_eq!(index.key(&digest(OLD), at(DAY)), None);
@@ -335,11 +334,10 @@ fn keys_are_good_while_they_are_and_whatever_the_module() {
     let second =
         KeyRow { digest: digest(NEW), previous: Some((row.digest, end)), term: 2, ..row.clone() };
     index.apply_key(&second);
-    let is_previous =
-        |secret, now| index.key(&digest(secret), now).map(|key| (key.is_previous, key.expires_at));
-    assert_eq!(is_previous(OLD, at(61)), Some((true, end)));
-    assert_eq!(is_previous(OLD, end), None);
-    assert_eq!(is_previous(NEW, end), Some((false, at(DAY))));
+    let stops = |secret, now| index.key(&digest(secret), now).map(|key| key.expires_at);
+    assert_eq!(stops(OLD, at(61)), Some(end));
+    assert_eq!(stops(OLD, end), None);
+    assert_eq!(stops(NEW, end), Some(at(DAY)));
 
     let third = KeyRow { digest: digest("third"), previous: None, term: 3, ..second.clone() };
     index.apply_key(&third);

@@ -77,6 +77,7 @@ async fn every_column<F: Fixture>() -> Given<F> {
                 secret: secret("key again"),
                 validity_seconds: None,
                 grace_seconds: DAY,
+                shown: None,
             },
         )
         .await;

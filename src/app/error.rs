@@ -36,9 +36,6 @@ pub enum AppError {
     /// A key's rules say no.
     #[error(transparent)]
     Key(KeyRefusal),
-    /// A key's old secret asks for a new term of it.
-    #[error("this is the key's old secret, which can't refresh it; send the current one")]
-    OldSecret,
     /// A company's rules say no.
     #[error(transparent)]
     Company(CompanyRefusal),

@@ -7,8 +7,8 @@ use super::view::KeyView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::power::KeyScopes;
-use token_ledger_domain::{CompanyId, KeyId, KeyScope, Secret};
-use token_ledger_event_store::{Executed, Idempotency, Request};
+use token_ledger_domain::{CompanyId, Digest, KeyId, KeyScope, Secret};
+use token_ledger_event_store::{Executed, Request};
 
 /// What a new key shall be.
 #[derive(Clone, Debug, Default)]
@@ -64,7 +64,8 @@ impl App {
         self.change_key(caller, id, command, conditions, reason, Some(secret)).await
     }
 
-    /// Gives a key a new term and a new secret.
+    /// Gives a key a new term and a new secret. A key that asks for itself shows the secret that it
+    /// asks by, which has to be its current one.
     ///
     /// # Errors
     /// When the key or the input doesn't allow it.
@@ -72,6 +73,7 @@ impl App {
         &self,
         caller: &Caller,
         id: KeyId,
+        shown: Option<Digest>,
         input: Renewal,
         conditions: Conditions,
     ) -> Result<Changed<KeyView>, AppError> {
@@ -81,21 +83,9 @@ impl App {
             secret: secret.stored(),
             validity_seconds: input.expires_in_seconds,
             grace_seconds: input.grace_period_seconds,
+            shown,
         };
         self.change_key(caller, id, command, conditions, reason, Some(secret)).await
-    }
-
-    /// Refuses what an old secret in its grace period asks for its own key, unless it only repeats
-    /// what was done before.
-    ///
-    /// # Errors
-    /// [`AppError::OldSecret`].
-    pub async fn refuse_old_secret(
-        &self,
-        company: CompanyId,
-        idempotency: Option<&Idempotency>,
-    ) -> Result<(), AppError> {
-        self.begun(company, idempotency).await?.map(|_| ()).ok_or(AppError::OldSecret)
     }
 
     /// Deletes a key.

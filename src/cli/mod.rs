@@ -150,6 +150,7 @@ const fn is_about_the_input(refusal: &KeyRefusal) -> bool {
         | KeyRefusal::Grace { .. } => true,
         KeyRefusal::NotFound
         | KeyRefusal::Exists
+        | KeyRefusal::OldSecret
         | KeyRefusal::Deleted
         | KeyRefusal::AboveOwnPower { .. } => false,
     }

@@ -121,6 +121,13 @@ async fn checked(
     if matches!(access, Access::Public | Access::Link) {
         return Ok(request);
     }
+    // The session is looked at when the form is there: it may end while that takes its time to come.
+    let has_cookie = cookie::read(service, request.headers()).is_some();
+    let request = if changes && has_cookie {
+        body::gathered(request).await.map_err(|unread| Trouble::from(unread).into_response())?
+    } else {
+        request
+    };
     let Some(secret) = cookie::read(service, request.headers()).map(str::to_owned) else {
         return Err(to_sign_in(&request));
     };

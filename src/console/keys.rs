@@ -270,7 +270,7 @@ pub async fn refresh(
         reason: sent.reason(),
     };
     let conditions = sent.conditions(&desk.caller, &format!("refresh key {id}"));
-    match app.refresh_key(&desk.caller, KeyId(id), input, conditions).await {
+    match app.refresh_key(&desk.caller, KeyId(id), None, input, conditions).await {
         Ok(refreshed) => Ok(shown(&desk, "API key refreshed", &refreshed)),
         Err(error) => {
             let missed =

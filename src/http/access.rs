@@ -1,15 +1,18 @@
 //! Who may call what. Every route names its access; there is no way to add one without.
 
+use super::body::{self, Unread};
 use super::denials::Denied;
+use super::oauth;
 use super::problem::{Answer, Kind, Problem};
 use super::verify::credential;
 use super::{RequestInfo, Service};
 use crate::app::Caller;
 use crate::app::throttle::Failed;
+use axum::body::HttpBody;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path, Request, State};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::{HeaderMap, Method, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
@@ -42,6 +45,8 @@ const CHALLENGE: &str = "Bearer realm=\"token-ledger\"";
 pub struct Authenticated {
     /// The key.
     pub key: ActiveKey,
+    /// The digest of the secret that was shown.
+    pub shown: Digest,
     /// The power.
     pub power: Option<Power>,
     /// The company asked about: the path's, or the key's own.
@@ -59,22 +64,28 @@ pub fn power_of(key: &ActiveKey, company: CompanyId) -> Option<Power> {
     key.scopes.iter().filter_map(|scope| scope.power()).max()
 }
 
-/// Lets the request through when its caller may, with an [`Authenticated`] in its extensions.
+/// Lets the request through when its caller may, with an [`Authenticated`] in its extensions. A body
+/// takes its time to come: whether the caller may is asked before it, so that nobody else's is read,
+/// and after it, since a credential may be deleted meanwhile.
 pub(super) async fn authorize(
     State((service, access)): State<(Arc<Service>, Access)>,
     path: Result<Path<HashMap<String, String>>, PathRejection>,
     mut request: Request,
     next: Next,
 ) -> Response {
-    if access != Access::Public && !service.app.index.freshness().reached().await {
-        let detail = "Whether the key is good can't be known right now; try again.";
-        return Problem::new(Kind::Unavailable, detail).into_response();
-    }
     let info = request.extensions().get::<RequestInfo>();
     let ip = info.and_then(|info| info.ip);
     let is_readable = path.is_ok();
     let path = path.map(|Path(path)| path).unwrap_or_default();
-    match admit(&service, access, &path, request.headers(), ip) {
+    let mut admitted = admit(&service, access, &path, request.headers(), ip).await;
+    if admitted.is_ok() && access != Access::Public && brings_body(&request) {
+        request = match body::gathered(request).await {
+            Ok(request) => request,
+            Err(unread) => return unreadable(access, unread),
+        };
+        admitted = admit(&service, access, &path, request.headers(), ip).await;
+    }
+    match admitted {
         Ok(_) if !is_readable => {
             Problem::invalid("path", "must be UTF-8 where it is percent-encoded").into_response()
         }
@@ -99,13 +110,28 @@ pub(super) async fn authorize(
     }
 }
 
-fn admit(
+fn brings_body(request: &Request) -> bool {
+    !matches!(*request.method(), Method::GET | Method::HEAD) && !request.body().is_end_stream()
+}
+
+fn unreadable(access: Access, unread: Unread) -> Response {
+    match access {
+        Access::Client => oauth::error::OauthError::from(unread).into_response(),
+        _ => Problem::from(unread).into_response(),
+    }
+}
+
+async fn admit(
     service: &Service,
     access: Access,
     path: &HashMap<String, String>,
     headers: &HeaderMap,
     ip: Option<IpAddr>,
 ) -> Result<Option<Authenticated>, Refused> {
+    if access != Access::Public && !service.app.index.freshness().reached().await {
+        let detail = "Whether the key is good can't be known right now; try again.";
+        return Err(Problem::new(Kind::Unavailable, detail).into());
+    }
     let opened = access == Access::Log && service.app.evidence.is_public();
     if matches!(access, Access::Public | Access::Client) || opened {
         return Ok(None);
@@ -114,7 +140,8 @@ fn admit(
         Problem::unauthorized(CHALLENGE, "Send one API key as `Authorization: Bearer KEY`.")
     })?;
     let now = service.app.now();
-    let Some(key) = service.app.index.key(&Digest::of(credential), now) else {
+    let shown = Digest::of(credential);
+    let Some(key) = service.app.index.key(&shown, now) else {
         service.app.throttle.failed(Failed::Key, ip, now).map_err(Problem::from)?;
         return Err(Problem::unauthorized(
             "Bearer realm=\"token-ledger\", error=\"invalid_token\"",
@@ -151,7 +178,7 @@ fn admit(
             return Err(Refused { problem: Problem::new(Kind::Forbidden, detail), denied });
         }
     }
-    Ok(Some(Authenticated { key, power, company: asked }))
+    Ok(Some(Authenticated { key, shown, power, company: asked }))
 }
 
 /// Why a request is not let through, and what there is to note of it.
@@ -201,7 +228,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Authenticated { key, power, company } =
+        let Authenticated { key, power, company, .. } =
             Authenticated::from_request_parts(parts, state).await?;
         let info = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
         let power = power.ok_or_else(|| {

@@ -1,6 +1,6 @@
 //! Reading a request's body: within bounds, and in time.
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::StatusCode;
 use std::time::Duration;
@@ -18,6 +18,16 @@ pub enum Unread {
     TooSlow,
     /// It did not come to its end.
     Broken,
+}
+
+/// The request with its whole body at hand.
+///
+/// # Errors
+/// As for [`read`].
+pub async fn gathered(request: Request) -> Result<Request, Unread> {
+    let (parts, body) = request.into_parts();
+    let bytes = read(Request::from_parts(parts.clone(), body)).await?;
+    Ok(Request::from_parts(parts, Body::from(bytes)))
 }
 
 /// The whole body.

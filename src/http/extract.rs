@@ -34,13 +34,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
-        let bytes = body::read(request).await.map_err(|unread| match unread {
-            Unread::TooLarge => Problem::new(Kind::BodyTooLarge, "The body may have up to 64 KiB."),
-            Unread::TooSlow => Problem::new(Kind::RequestTimeout, "The body did not come in time."),
-            Unread::Broken => {
-                Problem::new(Kind::MalformedBody, "The body could not be read to its end.")
-            }
-        })?;
+        let bytes = body::read(request).await?;
         if !bytes.is_empty() && !is_json {
             return Err(Problem::new(
                 Kind::UnsupportedMediaType,
@@ -69,6 +63,18 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         })?;
         deserializer.end().map_err(|error| not_json(&error))?;
         Ok(Self { value, hash })
+    }
+}
+
+impl From<Unread> for Problem {
+    fn from(unread: Unread) -> Self {
+        match unread {
+            Unread::TooLarge => Self::new(Kind::BodyTooLarge, "The body may have up to 64 KiB."),
+            Unread::TooSlow => Self::new(Kind::RequestTimeout, "The body did not come in time."),
+            Unread::Broken => {
+                Self::new(Kind::MalformedBody, "The body could not be read to its end.")
+            }
+        }
     }
 }
 

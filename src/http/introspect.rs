@@ -112,12 +112,14 @@ pub(super) async fn introspect(
 }
 
 async fn answered(verification: &Verification, request: &mut Request) -> Response {
+    let from = verification.service.proxies.origin(request.extensions(), request.headers()).ip;
+    // The form may take its time to come, so what is known is asked when it is there.
+    let form = read_form(request).await;
     if !verification.knows().await {
         return verification.unknown();
     }
-    let from = verification.service.proxies.origin(request.extensions(), request.headers()).ip;
-    let (caller, form) = match read(verification, request).await {
-        Ok(read) => read,
+    let (caller, form) = match admitted(verification, request, form) {
+        Ok(admitted) => admitted,
         Err(response) => return response,
     };
     let secret = match the_token(&form) {
@@ -299,50 +301,45 @@ impl Whose {
 
 /// Whose tokens the caller may introspect, and the form; the answer to a caller that may not or
 /// sent none.
-async fn read(
+fn admitted(
     verification: &Verification,
-    request: &mut Request,
+    request: &Request,
+    form: Result<Bytes, Refusal>,
 ) -> Result<(Whose, Bytes), Response> {
-    match by_key(verification, request.headers()) {
-        Ok(Some(caller)) => {
-            let form = read_form(request).await.map_err(|refusal| refusal.answer(verification))?;
-            Ok((caller, form))
-        }
-        Ok(None) => read_of_client(verification, request).await,
-        Err(refusal) => Err(turn_away(verification, Asking::of(verification, request), refusal)),
-    }
-}
-
-/// As [`read`], for a client whose credentials come by Basic or stand in the form.
-async fn read_of_client(
-    verification: &Verification,
-    request: &mut Request,
-) -> Result<(Whose, Bytes), Response> {
-    let asking = Asking::of(verification, request);
-    let headers = request.headers().clone();
-    let form = read_form(request).await;
-    let admitted = || {
-        let mut params = Params::default();
-        if let Ok(form) = &form {
-            params.add_form(form).map_err(|_| NOT_UTF8)?;
-        }
-        let given = Credentials::of(&headers, &params).map_err(|error| match error {
-            OauthError::Refused { .. } => CREDENTIALS_TWICE,
-            OauthError::BadClient(_) | OauthError::Failed(_) => UNKNOWN,
-        })?;
-        if given.client_id.is_empty() && given.secret.is_empty() {
-            return Err(UNKNOWN);
-        }
-        let client = client_auth::check(&verification.service, &given, asking.ip);
-        Ok(Whose::Client(client.map_err(bad_client)?.client_id))
+    let caller = match by_key(verification, request.headers()) {
+        Ok(Some(caller)) => Ok(caller),
+        Ok(None) => by_client(verification, request, form.as_ref().ok()),
+        Err(refusal) => Err(refusal),
     };
-    match admitted() {
+    match caller {
         Ok(caller) => Ok((caller, form.map_err(|refusal| refusal.answer(verification))?)),
         Err(refusal) if refusal.status == StatusCode::BAD_REQUEST => {
             Err(refusal.answer(verification))
         }
-        Err(refusal) => Err(turn_away(verification, asking, refusal)),
+        Err(refusal) => Err(turn_away(verification, Asking::of(verification, request), refusal)),
     }
+}
+
+/// Whose tokens the client may introspect whose credentials come by Basic or stand in the form.
+fn by_client(
+    verification: &Verification,
+    request: &Request,
+    form: Option<&Bytes>,
+) -> Result<Whose, Refusal> {
+    let mut params = Params::default();
+    if let Some(form) = form {
+        params.add_form(form).map_err(|_| NOT_UTF8)?;
+    }
+    let given = Credentials::of(request.headers(), &params).map_err(|error| match error {
+        OauthError::Refused { .. } => CREDENTIALS_TWICE,
+        OauthError::BadClient(_) | OauthError::Failed(_) => UNKNOWN,
+    })?;
+    if given.client_id.is_empty() && given.secret.is_empty() {
+        return Err(UNKNOWN);
+    }
+    let ip = Asking::of(verification, request).ip;
+    let client = client_auth::check(&verification.service, &given, ip);
+    Ok(Whose::Client(client.map_err(bad_client)?.client_id))
 }
 
 /// The refusal of a client that did not prove who it is.

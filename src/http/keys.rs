@@ -164,14 +164,13 @@ pub async fn refresh(
     key: IdempotencyKey,
     body: JsonBody<KeyRefreshRequest>,
 ) -> Answer<Reply> {
-    let (caller, Authenticated { key: own, .. }) = who;
+    let (caller, Authenticated { key: own, shown, .. }) = who;
     let id = KeyId(id);
+    let shown = (own.key_id == id).then_some(shown);
     let idempotency = key.of(&caller.credential, body.hash);
-    if own.is_previous && own.key_id == id {
-        service.app.refuse_old_secret(caller.company, idempotency.as_ref()).await?;
-    }
     let input: Renewal = body.value.into();
-    let refresh = |conditions| service.app.refresh_key(&caller, id, input.clone(), conditions);
+    let refresh =
+        |conditions| service.app.refresh_key(&caller, id, shown, input.clone(), conditions);
     let changed = if_match.hold(idempotency, refresh).await?;
     Ok(reply(StatusCode::OK, &changed))
 }

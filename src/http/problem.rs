@@ -138,7 +138,6 @@ impl From<AppError> for Problem {
             AppError::Token(refusal) => return of_token(refusal, detail),
             AppError::Key(refusal) => return of_key(&refusal, detail),
             AppError::Company(refusal) => return of_company(&refusal, detail),
-            AppError::OldSecret => Kind::Forbidden,
             AppError::ClientDeleted => Kind::ClientDeleted,
             AppError::NameTaken(_) => Kind::AlreadyExists,
             AppError::VersionMismatch { .. } => Kind::VersionMismatch,
@@ -201,6 +200,7 @@ fn of_token(refusal: TokenRefusal, detail: String) -> Problem {
 fn of_key(refusal: &KeyRefusal, detail: String) -> Problem {
     match refusal {
         KeyRefusal::NotFound => Problem::new(Kind::NotFound, detail),
+        KeyRefusal::OldSecret => Problem::new(Kind::Forbidden, detail),
         KeyRefusal::Exists => Problem::new(Kind::AlreadyExists, detail),
         KeyRefusal::Deleted => Problem::new(Kind::KeyDeleted, detail),
         KeyRefusal::NoScopes | KeyRefusal::PlatformOnly => Problem::invalid("scopes", detail),

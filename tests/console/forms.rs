@@ -3,6 +3,7 @@
 use crate::plain::Plain;
 use crate::stage::{MAYA, PRIYA, Stage};
 use serde_json::json;
+use std::future::IntoFuture;
 
 async fn policy(stage: &Stage, policy: &serde_json::Value) {
     stage.test.admin.put(&stage.test.path("/policy")).json(policy).await.expect(200);
@@ -16,6 +17,15 @@ async fn module(stage: &Stage, enabled: bool) {
 /// Where a token's page is.
 fn page_of(token: &serde_json::Value) -> String {
     format!("/console/tokens/{}", token["token_id"].as_str().expect("an id"))
+}
+
+/// Where a member's pages are.
+async fn member(stage: &Stage, email: &str) -> String {
+    let members = stage.test.admin.get(&stage.test.path("/members")).await.expect(200).body;
+    let id = members["items"].as_array().and_then(|members| {
+        members.iter().find(|member| member["email"] == email)?["member_id"].as_str()
+    });
+    format!("/console/members/{}", id.expect("a member"))
 }
 
 #[tokio::test]
@@ -274,11 +284,7 @@ async fn what_is_sent_twice_is_answered_as_at_first() {
     let refresh = json!({"grace_period_seconds": 3600});
     let path = format!("{}/refresh", stage.test.token_path(&token));
     stage.test.admin.post(&path).json(&refresh).await.expect(200);
-    let members = stage.test.admin.get(&stage.test.path("/members")).await.expect(200).body;
-    let priya = members["items"].as_array().and_then(|members| {
-        members.iter().find(|member| member["email"] == PRIYA)?["member_id"].as_str()
-    });
-    let priya = format!("/console/members/{}", priya.expect("Priya"));
+    let priya = member(&stage, PRIYA).await;
     let here = page_of(&token);
     let grace = maya.form(&here, &format!("{here}/end-grace")).await;
     let policy = maya.open("/console/policy").await;
@@ -306,6 +312,28 @@ async fn what_is_sent_twice_is_answered_as_at_first() {
         let answer = maya.submit(&remove, &[]).await.expect(303);
         assert_eq!(answer.header("location"), "/console/members?notice=member-removed");
     }
+}
+
+#[tokio::test]
+async fn whoever_is_removed_while_a_form_comes_changes_nothing() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let hers = member(&stage, PRIYA).await;
+    maya.fill(&format!("{hers}/role"), &[("role", "super_admin")]).await.expect(303);
+    let form = priya.open("/console/keys/new").await;
+    let fields = [("name", "Mine"), ("scopes", "ledger.admin"), ("expires_in_seconds", "3600")];
+    let (sending, mut held) = priya.begin(&form, &fields);
+    let remove = maya.open(&format!("{hers}/remove")).await;
+    let before = stage.test.count_events("key.created").await;
+    let (answer, ()) = futures::join!(sending.into_future(), async {
+        held.begun().await;
+        maya.submit(&remove, &[]).await.expect(303);
+        held.go_on();
+    });
+    let answer = answer.expect(303);
+    assert!(answer.header("location").starts_with("/console/sign-in"), "{answer:?}");
+    assert_eq!(stage.test.count_events("key.created").await, before);
 }
 
 #[tokio::test]

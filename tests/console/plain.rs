@@ -1,8 +1,10 @@
 //! A browser that shows nothing and runs nothing: it fetches pages and sends their forms.
 
 use crate::stage::Stage;
-use crate::support::{Answered, Call, Client};
+use crate::support::{Answered, Call, Client, Held, held};
 use axum::http::Method;
+
+const FORM: &str = "application/x-www-form-urlencoded";
 
 pub struct Plain {
     client: Client,
@@ -43,10 +45,13 @@ impl Plain {
 
     /// Sends a form with these fields besides what is hidden in it.
     pub async fn submit(&self, form: &Form, fields: &[(&str, &str)]) -> Answered {
-        let mut body = url::form_urlencoded::Serializer::new(String::new());
-        body.extend_pairs(&form.hidden).extend_pairs(fields);
-        let (kind, body) = ("application/x-www-form-urlencoded", body.finish());
-        self.call(Method::POST, &form.action).text(kind, &body).await
+        self.call(Method::POST, &form.action).text(FORM, &form.body(fields)).await
+    }
+
+    /// Begins to send a form, which stops until it is told to go on.
+    pub fn begin(&self, form: &Form, fields: &[(&str, &str)]) -> (Call, Held) {
+        let (body, held) = held(&form.body(fields));
+        (self.call(Method::POST, &form.action).body(FORM, body), held)
     }
 
     /// Opens a form and sends it.
@@ -59,6 +64,14 @@ impl Plain {
 pub struct Form {
     action: String,
     hidden: Vec<(String, String)>,
+}
+
+impl Form {
+    fn body(&self, fields: &[(&str, &str)]) -> String {
+        let mut body = url::form_urlencoded::Serializer::new(String::new());
+        body.extend_pairs(&self.hidden).extend_pairs(fields);
+        body.finish()
+    }
 }
 
 /// What is hidden in the form with this action.

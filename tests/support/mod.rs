@@ -4,11 +4,13 @@
 #![allow(dead_code)]
 
 use axum::Router;
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use futures::{StreamExt, stream};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
+use std::convert::Infallible;
 use std::future::{Future, IntoFuture};
 use std::net::SocketAddr;
 use std::pin::Pin;
@@ -23,7 +25,7 @@ use token_ledger_domain::{CompanyId, Name, Power, Timestamp};
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::{Access, Request as LedgerRequest, SystemEntropy};
 use token_ledger_test_cluster::TestDatabase;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
@@ -377,6 +379,39 @@ impl IntoFuture for Call {
             Answered { status: parts.status, headers: parts.headers, body, text }
         })
     }
+}
+
+/// What a body waits for of which only the first byte was sent.
+pub struct Held {
+    begun: oneshot::Receiver<()>,
+    rest: oneshot::Sender<()>,
+}
+
+impl Held {
+    /// Waits until the service has taken the first byte and asks for more.
+    pub async fn begun(&mut self) {
+        (&mut self.begun).await.expect("the body is read");
+    }
+
+    /// Lets the body go on to its end.
+    pub fn go_on(self) {
+        self.rest.send(()).expect("the body is waited for");
+    }
+}
+
+/// A body that stops after its first byte until it is told to go on.
+pub fn held(text: &str) -> (Body, Held) {
+    let (first, rest) = text.split_at(1);
+    let (first, rest) = (Bytes::from(first.to_owned()), Bytes::from(rest.to_owned()));
+    let (begins, begun) = oneshot::channel();
+    let (goes_on, told) = oneshot::channel();
+    let rest_of_it = async move {
+        begins.send(()).expect("somebody waits");
+        told.await.expect("told");
+        Ok::<_, Infallible>(rest)
+    };
+    let body = stream::iter([Ok(first)]).chain(stream::once(rest_of_it));
+    (Body::from_stream(body), Held { begun, rest: goes_on })
 }
 
 /// An answer.

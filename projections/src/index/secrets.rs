@@ -55,8 +55,6 @@ pub struct ActiveKey {
     pub scopes: KeyScopes,
     /// When the secret stops.
     pub expires_at: Timestamp,
-    /// Whether the secret is the one before the current one, in its grace period.
-    pub is_previous: bool,
 }
 
 /// A secret that may be good, when it stops, and when it was issued.

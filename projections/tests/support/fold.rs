@@ -260,7 +260,6 @@ impl Folded {
                 name: grant.name.clone(),
                 scopes: grant.scopes.clone(),
                 expires_at,
-                is_previous: digest != grant.term.secret.digest,
             })
         })
     }

@@ -310,6 +310,7 @@ impl<'a, F: Fixture> Player<'a, F> {
                 secret: self.new_secret(),
                 validity_seconds: *validity,
                 grace_seconds: *grace,
+                shown: None,
             }),
             Ask::Delete => Some(KeyCommand::Delete),
             Ask::Expire => Some(KeyCommand::Expire { term: 1 }),

@@ -197,15 +197,19 @@ impl BodyKind {
 /// # Errors
 /// When there are too many, or they don't come to an end in time.
 pub(super) async fn body(request: Request) -> Result<Bytes, OauthError> {
-    body::read(request).await.map_err(|unread| {
+    Ok(body::read(request).await?)
+}
+
+impl From<Unread> for OauthError {
+    fn from(unread: Unread) -> Self {
         let (status, description) = match unread {
             Unread::TooLarge => (StatusCode::PAYLOAD_TOO_LARGE, "The body may have up to 64 KiB."),
             Unread::TooSlow => (StatusCode::REQUEST_TIMEOUT, "The body did not come in time."),
             Unread::Broken => (StatusCode::BAD_REQUEST, "The body could not be read to its end."),
         };
         let (code, description) = (Code::InvalidRequest, description.into());
-        OauthError::Refused { status, code, description, denied: None }
-    })
+        Self::Refused { status, code, description, denied: None }
+    }
 }
 
 /// The parameters of a form, which is all that the standards' endpoints take.
