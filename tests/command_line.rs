@@ -609,3 +609,37 @@ async fn the_demo_is_there_at_once_and_stays() {
     assert_eq!(status, 401);
     third.stop();
 }
+
+#[tokio::test]
+async fn a_reset_of_the_demo_leaves_alone_what_is_not_the_demos() {
+    let place = Place::sqlite();
+    place.setup("Acme Hiring");
+    place.serve(&[]).stop();
+    // Nothing can listen there: a reset that goes too far ends, too.
+    let nowhere = ["--reset", "--insecure-http", "--listen", "192.0.2.1:1"];
+    let reset = [&["demo", "--dir", "."], &nowhere[..]].concat();
+    let before = std::fs::read(place.ledger()).unwrap();
+    let said = place.run(&reset).refused(1);
+    assert!(said.contains("is not the demo's") && !said.contains("--reset"), "{said}");
+    assert_eq!(std::fs::read(place.ledger()).unwrap(), before);
+    let seed = std::fs::read(place.evidence().join("seed")).unwrap();
+    place.run(&["verify"]).done();
+
+    // The folder of a ledger that is somewhere else.
+    std::fs::rename(place.ledger(), place.file("elsewhere.db")).unwrap();
+    let said = place.run(&reset).refused(1);
+    assert!(said.contains("nothing was removed"), "{said}");
+    Serving::start(place.command(&["demo", "--listen", "127.0.0.1:0"])).stop();
+    let demos = place.file("demo-ledger/ledger.db.evidence");
+    std::fs::remove_dir_all(&demos).unwrap();
+    std::fs::rename(place.evidence(), &demos).unwrap();
+    let said = place.run(&[&["demo"], &nowhere[..]].concat()).refused(1);
+    assert!(said.contains("nothing was removed"), "{said}");
+    assert_eq!(std::fs::read(demos.join("seed")).unwrap(), seed);
+
+    // What can't be read may be anybody's.
+    std::fs::write(place.ledger(), "no ledger").unwrap();
+    let said = place.run(&reset).refused(1);
+    assert!(said.contains("nothing was removed"), "{said}");
+    assert_eq!(std::fs::read(place.ledger()).unwrap(), b"no ledger");
+}
