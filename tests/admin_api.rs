@@ -821,14 +821,28 @@ mod access {
             for bad in ["x", "tla_", "🔑", "a b"] {
                 call(&app.nobody.with(bad)).await.problem(401, "unauthorized");
             }
-            if *access == Access::Power(Power::SuperAdmin) {
-                call(&app.auditor).await.problem(403, "forbidden");
-            }
-            if *access == Access::Power(Power::Operator) {
-                call(&app.admin).await.problem(403, "forbidden");
-            }
+            let lacks = |answer: Answered, scope: &str| {
+                let challenge =
+                    answer.problem(403, "forbidden").header("www-authenticate").to_owned();
+                let said = format!("error=\"insufficient_scope\", scope=\"{scope}\"");
+                assert!(
+                    challenge.starts_with("Bearer") && challenge.ends_with(&said),
+                    "{challenge}"
+                );
+            };
+            let scope = match access {
+                Access::Power(Power::SuperAdmin) => {
+                    lacks(call(&app.auditor).await, "ledger.admin");
+                    "ledger.admin"
+                }
+                Access::Power(Power::Operator) => {
+                    lacks(call(&app.admin).await, "ledger.operator");
+                    "ledger.operator"
+                }
+                _ => "ledger.audit",
+            };
             if matches!(access, Access::Power(_)) {
-                call(&app.resource_server).await.problem(403, "forbidden");
+                lacks(call(&app.resource_server).await, scope);
             }
             if matches!(access, Access::Power(_)) && path.contains("{company_id}") {
                 let hidden = call(&stranger).await.problem(404, "not-found");

@@ -117,6 +117,12 @@ impl Problem {
         let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
         Self { header, ..Self::new(Kind::Unauthorized, detail) }
     }
+
+    /// A good credential without the power (RFC 6750 §3.1).
+    pub fn forbidden(challenge: &'static str, detail: &'static str) -> Self {
+        let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        Self { header, ..Self::new(Kind::Forbidden, detail) }
+    }
 }
 
 impl From<Vec<Invalid>> for Problem {
