@@ -68,6 +68,57 @@ async fn what_counts_once_is_sent_once() {
 }
 
 #[tokio::test]
+async fn what_has_not_moved_on_is_not_read_again() {
+    let app = TestApp::new().await;
+    let token = app.token("a").await;
+    let path = app.token_path(&token);
+    let read = |name: &str, value: &str| app.auditor.get(&path).header(name, value);
+    for same in ["\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"] {
+        let answer = read("if-none-match", same).await.expect(304);
+        assert_eq!((answer.header("etag"), &*answer.text), ("\"1\"", ""), "{same}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("content-type"), "");
+    }
+    for other in ["\"2\"", "\"x\""] {
+        read("if-none-match", other).await.expect(200);
+        read("if-match", other).await.problem(412, "version-mismatch");
+    }
+    read("if-match", "\"1\"").await.expect(200);
+    read("if-match", "\"1\"").header("if-none-match", "\"1\"").await.expect(304);
+    read("if-none-match", "1").await.invalid(&["If-None-Match"]);
+    let head = app.auditor.call(Method::HEAD, &path).header("if-none-match", "\"1\"");
+    head.await.expect(304);
+    let missing = app.path(&format!("/tokens/{}", app.company));
+    app.auditor.get(&missing).header("if-none-match", "*").await.problem(404, "not-found");
+    for below in ["", "/policy"] {
+        let answer = app.auditor.get(&app.path(below)).await.expect(200);
+        let again = app.auditor.get(&app.path(below));
+        again.header("if-none-match", answer.header("etag")).await.expect(304);
+    }
+    app.auditor.get(&app.path("/tokens")).header("if-none-match", "*").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_change_may_name_the_versions_that_it_does_not_mean() {
+    let app = TestApp::new().await;
+    let token = app.token("a").await;
+    let path = app.token_path(&token);
+    let other = json!({"scopes": ["employees"]});
+    for same in ["*", "\"1\"", "W/\"1\""] {
+        let change = app.admin.patch(&path).header("if-none-match", same).json(&other);
+        change.await.problem(412, "version-mismatch");
+        let delete = app.admin.delete(&path).header("if-none-match", same);
+        delete.await.problem(412, "version-mismatch");
+        let policy = app.admin.put(&app.path("/policy")).header("if-none-match", "*");
+        policy.json(&json!({})).await.problem(412, "version-mismatch");
+    }
+    let change = app.admin.patch(&path).header("if-none-match", "\"2\"").json(&other);
+    assert_eq!(change.await.expect(200).header("etag"), "\"2\"");
+    let delete = app.admin.delete(&path).header("if-match", "\"2\", \"1\"");
+    delete.header("if-none-match", "\"1\"").await.expect(204);
+}
+
+#[tokio::test]
 async fn a_repeat_is_one_however_its_identifiers_are_spelt() {
     let app = TestApp::new().await;
     let body = json!({"name": "a", "scopes": ["positions"]});

@@ -6,15 +6,15 @@ use super::envelope::envelope;
 use super::oauth::{metadata, published, revoke, token};
 use super::problem::{Kind, Problem};
 use super::{
-    audit, audit_stream, clients, companies, denials, docs_page, html, incidents, keys, log,
-    members, openapi, ops, people, policy, problems_page, projections, tokens, verify,
+    audit, audit_stream, clients, companies, denials, docs_page, html, if_match, incidents, keys,
+    log, members, openapi, ops, people, policy, problems_page, projections, tokens, verify,
 };
 use crate::console;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
 use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::middleware::{from_fn, from_fn_with_state};
 use axum::routing::{MethodFilter, on};
 use std::sync::Arc;
 use token_ledger_domain::Power::{Auditor, Operator, SuperAdmin};
@@ -70,6 +70,7 @@ impl Routes {
         H: Handler<T, Arc<Service>>,
         T: 'static,
     {
+        let handler = handler.layer(from_fn(if_match::answer));
         self.add(Method::GET, MethodFilter::GET, path, access, handler)
     }
 
