@@ -196,11 +196,15 @@ fn of_token(refusal: TokenRefusal, detail: String) -> Problem {
         TokenRefusal::Deleted => Problem::new(Kind::TokenDeleted, detail),
         TokenRefusal::ClientDeleted => Problem::new(Kind::ClientDeleted, detail),
         TokenRefusal::OauthAppDisabled => Problem::new(Kind::OauthAppDisabled, detail),
-        TokenRefusal::Policy(violation) => Problem {
-            errors: vec![Invalid::new(violation.field(), detail.clone())],
-            rule: Some((&violation).into()),
-            ..Problem::new(Kind::PolicyViolation, detail)
-        },
+        TokenRefusal::Policy(violation) => of_policy(&violation, detail),
+    }
+}
+
+fn of_policy(violation: &PolicyViolation, detail: String) -> Problem {
+    Problem {
+        errors: vec![Invalid::new(violation.field(), detail.clone())],
+        rule: Some(violation.into()),
+        ..Problem::new(Kind::PolicyViolation, detail)
     }
 }
 
@@ -229,7 +233,7 @@ fn of_company(refusal: &CompanyRefusal, detail: String) -> Problem {
         CompanyRefusal::PlatformOnly => Problem::invalid("role", detail),
         CompanyRefusal::PolicyBounds { rule, .. } => Problem::invalid(*rule, detail),
         CompanyRefusal::NoScopesAllowed => Problem::invalid("allowed_scopes", detail),
-        CompanyRefusal::Grace { .. } => Problem::invalid("grace_period_seconds", detail),
+        CompanyRefusal::Policy(violation) => of_policy(violation, detail),
     }
 }
 
