@@ -37,6 +37,34 @@ async fn a_body_is_an_object() {
 }
 
 #[tokio::test]
+async fn a_deletion_says_in_the_query_why() {
+    let app = TestApp::new().await;
+    let token = app.token("a").await;
+    let path = app.token_path(&token);
+    let program = json!({"name": "Robot", "scopes": ["positions"]});
+    let client = app.admin.post(&app.path("/clients")).json(&program).await.expect(201);
+    let program = json!({"name": "Robot", "scopes": ["ledger.audit"]});
+    let key = app.admin.post(&app.path("/keys")).json(&program).await.expect(201);
+    let person = json!({"email": "tom@example.com", "role": "auditor"});
+    let member = app.admin.post(&app.path("/members")).json(&person).await.expect(201);
+    let things = [&client, &key, &member].map(|made| made.header("location").to_owned());
+    for path in [path.clone()].iter().chain(&things) {
+        for (content_type, body) in [
+            ("application/json", "{\"reason\":\"leaked\"}"),
+            ("application/json", "{}"),
+            ("text/plain", "not json"),
+        ] {
+            let answer = app.admin.delete(path).text(content_type, body).await.invalid(&["body"]);
+            assert!(answer.text.contains("in the query"), "{}", answer.text);
+        }
+    }
+    assert!(app.is_active(&token["token"]));
+    for path in [path].iter().chain(&things) {
+        app.admin.delete(&format!("{path}?reason=leaked")).await.expect(204);
+    }
+}
+
+#[tokio::test]
 async fn a_path_is_utf_8() {
     let app = TestApp::new().await;
     let log = app.path("/log/tile/entries/%ff");

@@ -5,6 +5,7 @@ pub use super::if_match::IfMatch;
 use super::body::{self, Unread};
 use super::problem::{Kind, Problem};
 use crate::app::error::Invalid;
+use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
@@ -34,13 +35,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
-        let bytes = body::read(request).await.map_err(|unread| match unread {
-            Unread::TooLarge => Problem::new(Kind::BodyTooLarge, "The body may have up to 64 KiB."),
-            Unread::TooSlow => Problem::new(Kind::RequestTimeout, "The body did not come in time."),
-            Unread::Broken => {
-                Problem::new(Kind::MalformedBody, "The body could not be read to its end.")
-            }
-        })?;
+        let bytes = read(request).await?;
         if !bytes.is_empty() && !is_json {
             return Err(Problem::new(
                 Kind::UnsupportedMediaType,
@@ -70,6 +65,33 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         deserializer.end().map_err(|error| not_json(&error))?;
         Ok(Self { value, hash })
     }
+}
+
+/// A request without a body: what one would say would not be heard.
+#[derive(Clone, Copy, Debug)]
+pub struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if read(request).await?.is_empty() {
+            return Ok(Self);
+        }
+        let detail =
+            "must be left out: nothing in it counts; send a reason as `reason` in the query";
+        Err(Problem::invalid("body", detail))
+    }
+}
+
+async fn read(request: Request) -> Result<Bytes, Problem> {
+    body::read(request).await.map_err(|unread| match unread {
+        Unread::TooLarge => Problem::new(Kind::BodyTooLarge, "The body may have up to 64 KiB."),
+        Unread::TooSlow => Problem::new(Kind::RequestTimeout, "The body did not come in time."),
+        Unread::Broken => {
+            Problem::new(Kind::MalformedBody, "The body could not be read to its end.")
+        }
+    })
 }
 
 fn not_json(error: &serde_json::Error) -> Problem {
