@@ -258,6 +258,9 @@ async fn a_request_that_is_built_wrongly_is_told_so() {
         for method in [Method::GET, Method::PUT, Method::DELETE] {
             let answer = app.nobody.call(method, path).await.expect(405);
             assert_eq!(answer.header("allow"), "POST");
+            if path.starts_with("/oauth/") {
+                refused(&answer, 405, "invalid_request");
+            }
         }
     }
     assert_eq!(app.count_events("token.created").await, 1);
