@@ -76,7 +76,9 @@ pub(super) async fn envelope(
     let status = response.status().as_u16();
     let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
     metrics::histogram!("http_request_duration_seconds", &labels).record(took.as_secs_f64());
-    span.in_scope(|| tracing::info!(status, milliseconds = took.as_millis(), "answered"));
+    // As a wider number it would be a text in the JSON log.
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    span.in_scope(|| tracing::info!(status, milliseconds, "answered"));
     finish(response.headers_mut(), &request_id);
     if let Some(rest) = rest {
         rest.read_out(&mut response).await;
