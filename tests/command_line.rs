@@ -235,6 +235,12 @@ async fn the_tokens_of_another_time_can_be_had() {
     let until = created["recorded_at"].as_str().unwrap();
     let args = ["replay", "--until", until, "--company", &company.id, "--output", "then.ndjson"];
     place.run(&args).done();
+    // Nobody reads on.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = place.command(&args[..5]).stdout(writer).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && !said.contains("error"), "{said}");
     let text = std::fs::read_to_string(place.file("then.ndjson")).unwrap();
     let mut names = Vec::new();
     for line in text.lines() {

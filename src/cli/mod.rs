@@ -159,6 +159,9 @@ impl From<RebuildError> for Failure {
     fn from(error: RebuildError) -> Self {
         match error {
             RebuildError::Unknown(_) => Self::Usage(error.to_string()),
+            RebuildError::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                error.into()
+            }
             other => Self::Failed(other.to_string()),
         }
     }
