@@ -26,6 +26,7 @@ use crate::config::{DatabaseUrl, InvalidSettings, LogFormat, Settings};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -247,11 +248,19 @@ fn start_log(format: LogFormat, level: &str) {
         .with_writer(std::io::stderr)
         // They would go to stderr, which is what failed, and end the request in a panic.
         .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(
+            std::io::stderr().is_terminal() && are_colours_welcome(|name| std::env::var_os(name)),
+        );
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+}
+
+/// Whether a terminal shows colours, and nobody has asked for none (no-color.org).
+fn are_colours_welcome(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let is_refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_refused && variable("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// How long a command waits for a database server that isn't there.
@@ -323,5 +332,21 @@ async fn companies(app: &App, asked: Option<CompanyId>) -> Result<Vec<CompanyId>
         None => Ok(all.collect()),
         Some(company) if all.into_iter().any(|known| known == company) => Ok(vec![company]),
         Some(company) => Err(Failure::Failed(format!("there is no company {company}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_left_out_where_nobody_wants_them() {
+        let with = |set: &[(&str, &str)]| {
+            are_colours_welcome(|name| {
+                set.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).into())
+            })
+        };
+        assert!(with(&[]) && with(&[("NO_COLOR", ""), ("TERM", "xterm")]));
+        assert!(!with(&[("NO_COLOR", "1")]) && !with(&[("TERM", "dumb")]));
     }
 }
