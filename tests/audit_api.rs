@@ -109,6 +109,9 @@ async fn filters_narrow_the_trail() {
     let window = format!("?from={}&to={}", at(10), at(30));
     let window = events(&app, &window).await.expect(200);
     assert_eq!(types(&window), ["token.deleted", "token.created"], "from counts, to doesn't");
+    let finer = |time: i64| at(time).to_string().replace('Z', "001Z");
+    let window = events(&app, &format!("?from={}&to={}", finer(10), finer(30))).await.expect(200);
+    assert_eq!(types(&window), ["token.deleted", "token.deleted"], "as if a nanosecond counted");
     let empty = events(&app, &format!("?from={}&to={}", at(10), at(10))).await.expect(200);
     assert_eq!(positions(&empty), [0; 0]);
     let before = events(&app, &format!("?to={}", at(-1))).await.expect(200);

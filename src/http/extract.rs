@@ -14,6 +14,7 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use token_ledger_domain::Timestamp;
 use token_ledger_domain::secret::without_secrets;
+use token_ledger_domain::time::InvalidTimestamp;
 use token_ledger_event_store::Idempotency;
 use uuid::Uuid;
 
@@ -249,7 +250,17 @@ impl IdempotencyKey {
 /// # Errors
 /// When it is no RFC 3339 time.
 pub fn time(field: &'static str, text: Option<&str>) -> Result<Option<Timestamp>, Invalid> {
-    text.map(str::parse).transpose().map_err(
-        |error: token_ledger_domain::time::InvalidTimestamp| Invalid::new(field, error.to_string()),
-    )
+    text.map(str::parse).transpose().map_err(|error| no_time(field, error))
+}
+
+/// A time from a parameter that what is looked for is before, or not before.
+///
+/// # Errors
+/// When it is no RFC 3339 time.
+pub fn bound(field: &'static str, text: Option<&str>) -> Result<Option<Timestamp>, Invalid> {
+    text.map(Timestamp::not_before).transpose().map_err(|error| no_time(field, error))
+}
+
+fn no_time(field: &'static str, error: InvalidTimestamp) -> Invalid {
+    Invalid::new(field, error.to_string())
 }
