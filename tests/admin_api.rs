@@ -465,8 +465,12 @@ mod tokens {
         typo.pop();
         for secret in [unknown.reveal(), &typo, "", "x", "🔑"] {
             let answer = app.admin.post(&find).json(&json!({"token": secret})).await;
-            answer.problem(404, "not-found");
+            let answer = answer.problem(404, "not-found");
+            assert_eq!(answer.text.contains("mistyped"), secret != unknown.reveal());
         }
+        let copied = format!(" {}\r\n", text(&token["token"]));
+        let found = app.admin.post(&find).json(&json!({"token": copied})).await.expect(200);
+        assert_eq!(found.body["token_id"], token["token_id"]);
         app.admin.post(&find).json(&json!({})).await.invalid(&["token"]);
         let (_, stranger) = app.another_company("Other").await;
         let body = json!({"token": token["token"]});

@@ -30,6 +30,12 @@ pub enum AppError {
     /// What was asked about does not exist, or not for the caller.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// What was asked about is no secret at all, so that no token can have it.
+    #[error(
+        "there is no such token: this is no secret as they are issued (its checksum is wrong); it \
+         may be mistyped or cut off"
+    )]
+    NoSecret,
     /// A token's rules say no.
     #[error(transparent)]
     Token(TokenRefusal),

@@ -196,7 +196,8 @@ impl App {
         Ok((listed(records, filter, limit, sort), Some(few.len())))
     }
 
-    /// The token of the caller's company that a secret belongs or belonged to.
+    /// The token of the caller's company that a secret belongs or belonged to, whatever white space
+    /// was copied with it.
     ///
     /// # Errors
     /// When there is none.
@@ -210,8 +211,9 @@ impl App {
         if !repeated {
             self.begin(caller, caller.company, self.new_id(), idempotency).await?;
         }
+        let secret = secret.trim();
         if !is_well_formed(secret) {
-            return Err(AppError::NotFound("token"));
+            return Err(AppError::NoSecret);
         }
         let digest = Digest::of(secret);
         let id = self.read.token_of_secret(caller.company, digest).await?;

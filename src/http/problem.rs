@@ -140,7 +140,7 @@ impl From<AppError> for Problem {
             AppError::Invalid(errors) => return errors.into(),
             AppError::Failed(error) => return error.into(),
             AppError::Throttled(throttled) => return throttled.into(),
-            AppError::NotFound(_) | AppError::LinkSpent => Kind::NotFound,
+            AppError::NotFound(_) | AppError::NoSecret | AppError::LinkSpent => Kind::NotFound,
             AppError::Token(refusal) => return of_token(refusal, detail),
             AppError::Key(refusal) => return of_key(&refusal, detail),
             AppError::Company(refusal) => return of_company(&refusal, detail),
