@@ -1385,11 +1385,16 @@ mod incidents {
             (json!({"reason": "x".repeat(501)}), &["reason"]),
             (json!({"reason": "x", "client_id": "x"}), &["client_id"]),
             (json!({"reason": "x", "created_by": "x"}), &["created_by"]),
+            (json!({"reason": "x", "created_by": null}), &["created_by"]),
+            (json!({"reason": "x", "client_id": null}), &["client_id"]),
+            (json!({"reason": "x", "scope": null}), &["scope"]),
             (json!({"scope": "a b"}), &["scope", "reason"]),
             (json!({"reason": "x", "status": "active"}), &["status"]),
         ] {
             app.admin.post(&path).json(&body).await.invalid(fields);
         }
+        let malformed = app.admin.post(&path).json(&json!({"reason": "x", "client_id": "x"})).await;
+        assert_eq!(malformed.body["detail"], "client_id: must be a UUID");
         assert_eq!(statuses(&app).await, pairs(&[("kept", "active")]));
     }
 

@@ -124,6 +124,7 @@ fn in_words(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or(message);
     match message.rsplit_once("expected ") {
         Some((found, "i64")) => format!("{found}expected a whole number of at most 64 bits"),
+        _ if message.starts_with("UUID parsing failed") => "must be a UUID".to_owned(),
         _ => message.to_owned(),
     }
 }
