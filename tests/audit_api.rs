@@ -383,7 +383,9 @@ async fn fill(app: &TestApp, tokens: usize) {
 /// The answer with its body unread.
 async fn open(router: Router, client: &Client, path: &str) -> Response {
     let key = client.key.as_deref().expect("a key");
-    let request = Request::get(path).header(header::AUTHORIZATION, format!("Bearer {key}"));
+    let request = Request::get(path)
+        .header(header::HOST, "localhost")
+        .header(header::AUTHORIZATION, format!("Bearer {key}"));
     router.oneshot(request.body(Body::empty()).expect("a request")).await.expect("an answer")
 }
 
@@ -532,6 +534,7 @@ async fn a_stream_goes_on_where_it_broke_off() {
     let resume = |after: &str, last: Option<&str>| {
         let key = app.auditor.key.as_deref().unwrap();
         let mut request = Request::get(format!("{path}{after}"))
+            .header(header::HOST, "localhost")
             .header(header::AUTHORIZATION, format!("Bearer {key}"));
         if let Some(last) = last {
             request = request.header("last-event-id", last);

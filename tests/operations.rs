@@ -52,7 +52,11 @@ async fn a_service_that_stops_is_not_ready() {
     let app = TestApp::new().await;
     let (stop, stopping) = watch::channel(false);
     let router = router(service(&app.app, stopping));
-    let ask = || router.clone().oneshot(Request::get("/readyz").body(Body::empty()).unwrap());
+    let ask = || {
+        router
+            .clone()
+            .oneshot(Request::get("/readyz").header("host", "a").body(Body::empty()).unwrap())
+    };
     assert_eq!(ask().await.unwrap().status(), 200);
     stop.send(true).unwrap();
     let answer = ask().await.unwrap();

@@ -146,6 +146,26 @@ async fn a_change_may_name_the_versions_that_it_does_not_mean() {
     delete.header("if-none-match", "\"1\"").await.expect(204);
 }
 
+#[test]
+fn a_request_names_one_host() {
+    let place = Place::new();
+    place.setup("Acme");
+    let serving = place.serve(&[]);
+    for (head, status) in [
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "200"),
+        ("GET /healthz HTTP/1.1\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.0\r\n\r\n", "200"),
+    ] {
+        let mut connection = Connection::to(&serving.base);
+        connection.send(head.as_bytes());
+        let answer = connection.answer();
+        assert!(answer.split(' ').nth(1) == Some(status), "{head}{answer}");
+        assert!(answer.contains("x-request-id: "), "{answer}");
+    }
+    serving.stop();
+}
+
 #[tokio::test]
 async fn a_repeat_is_one_however_its_identifiers_are_spelt() {
     let app = TestApp::new().await;

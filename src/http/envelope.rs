@@ -4,7 +4,7 @@ use super::problem::{Kind, Problem};
 use super::rest::Rest;
 use super::{Service, denials};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
@@ -58,6 +58,9 @@ pub(super) async fn envelope(
     let (request, rest) = Rest::of(request);
     let started = Instant::now();
     let mut response = async {
+        if !names_one_host(&request) {
+            return Problem::invalid("Host", "must be sent once").into_response();
+        }
         match tokio::time::timeout(DEADLINE, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::new(Kind::Unavailable, "The request took too long; try again.")
@@ -84,6 +87,14 @@ pub(super) async fn envelope(
         rest.read_out(&mut response).await;
     }
     response
+}
+
+/// Whether the request says whom it is for, as it must (RFC 9112 §3.2).
+fn names_one_host(request: &Request) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
+    }
 }
 
 /// Writes a problem's body.
