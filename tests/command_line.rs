@@ -616,6 +616,16 @@ async fn the_demo_is_there_at_once_and_stays() {
     third.stop();
 }
 
+#[test]
+fn a_scope_is_refused_in_words() {
+    let place = Place::sqlite();
+    for (scope, hint) in [("a b=c", "is not a scope"), ("a,b=c", "commas")] {
+        let listen = ["--listen", "192.0.2.1:1"];
+        let said = place.run(&[&["serve", "--scope", scope], &listen[..]].concat()).refused(2);
+        assert!(said.contains(hint) && !said.contains("src/"), "{said}");
+    }
+}
+
 #[tokio::test]
 async fn a_reset_of_the_demo_leaves_alone_what_is_not_the_demos() {
     let place = Place::sqlite();
