@@ -330,7 +330,9 @@ async fn one_rebuild_runs_at_a_time() {
         items.iter().find(|item| item["name"] == name).expect("it is listed")["state"].clone()
     };
     assert_eq!((state("tokens"), state("keys")), (json!("rebuilding"), json!("inline")));
-    app.operator.post("/v1/projections/all/rebuild").await.problem(409, "contended");
+    let second = app.operator.post("/v1/projections/all/rebuild").await.problem(409, "contended");
+    let detail = second.body["detail"].as_str().expect("a detail");
+    assert!(detail.contains("GET /v1/projections/tokens/rebuild"), "{detail}");
     app.storage.tamper("UPDATE operations SET state = 'failed', finished_at = started_at");
     assert_eq!(finished(&app.operator, "tokens").await["state"], "failed");
     app.operator.post("/v1/projections/audit/rebuild").await.expect(202);

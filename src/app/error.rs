@@ -81,6 +81,12 @@ pub enum AppError {
     /// Others kept changing the same thing.
     #[error("others keep changing the same thing; try again")]
     Contended,
+    /// A rebuild is under way.
+    #[error(
+        "a rebuild of {0} is under way, and there is one at a time; \
+         GET /v1/projections/{0}/rebuild says how far it has come"
+    )]
+    Rebuilding(String),
     /// The idempotency key belongs to another request.
     #[error("the Idempotency-Key was used for another request; choose a new one")]
     KeyReused,

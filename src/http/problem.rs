@@ -148,7 +148,7 @@ impl From<AppError> for Problem {
             AppError::ClientDeleted => Kind::ClientDeleted,
             AppError::NameTaken(_) => Kind::AlreadyExists,
             AppError::VersionMismatch { .. } => Kind::VersionMismatch,
-            AppError::Contended => Kind::Contended,
+            AppError::Contended | AppError::Rebuilding(_) => Kind::Contended,
             AppError::KeyReused => Kind::IdempotencyKeyReused,
             AppError::MemberElsewhere => Kind::AboveOwnPower,
             AppError::BadCredentials => Kind::Unauthorized,
