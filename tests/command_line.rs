@@ -617,6 +617,16 @@ async fn the_demo_is_there_at_once_and_stays() {
 }
 
 #[test]
+fn a_key_of_the_platform_needs_a_ledger_that_was_set_up() {
+    let place = Place::new();
+    place.run(&["migrate"]).done();
+    let scope = ["--name", "k", "--scope", "ledger.operator"];
+    let create = [&["key", "create", "--company", "platform"][..], &scope].concat();
+    let said = place.run(&create).refused(1);
+    assert!(said.contains("token-ledger setup"), "{said}");
+}
+
+#[test]
 fn a_scope_is_refused_in_words() {
     let place = Place::sqlite();
     for (scope, hint) in [("a b=c", "is not a scope"), ("a,b=c", "commas")] {
