@@ -627,6 +627,14 @@ fn a_key_of_the_platform_needs_a_ledger_that_was_set_up() {
 }
 
 #[test]
+fn what_shall_be_logged_is_said_rightly() {
+    let place = Place::sqlite();
+    let said = ended(place.command(&["migrate"]).env("TOKEN_LEDGER_LOG", "a=b=c")).refused(2);
+    assert!(said.contains("TOKEN_LEDGER_LOG"), "{said}");
+    ended(place.command(&["migrate"]).env("TOKEN_LEDGER_LOG", "")).done();
+}
+
+#[test]
 fn a_scope_is_refused_in_words() {
     let place = Place::sqlite();
     for (scope, hint) in [("a b=c", "is not a scope"), ("a,b=c", "commas")] {

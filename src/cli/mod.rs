@@ -219,7 +219,7 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
         Command::CheckEvidence(check) => check.run(),
         other => {
             let settings = Settings::load(place.config.as_deref(), &place)?;
-            start_log(settings.log_format, "warn");
+            start_log(settings.log_format, "warn")?;
             match other {
                 Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
                     "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
@@ -241,8 +241,10 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
 }
 
 /// Starts the log, on stderr.
-fn start_log(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_from_env(LOG_FILTER).unwrap_or_else(|_| EnvFilter::new(level));
+fn start_log(format: LogFormat, level: &str) -> Result<(), Failure> {
+    let chosen = std::env::var(LOG_FILTER).ok().filter(|chosen| !chosen.is_empty());
+    let filter = EnvFilter::try_new(chosen.as_deref().unwrap_or(level))
+        .map_err(|error| Failure::Usage(format!("{LOG_FILTER}: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -255,6 +257,7 @@ fn start_log(format: LogFormat, level: &str) {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+    Ok(())
 }
 
 /// Whether a terminal shows colours, and nobody has asked for none (no-color.org).

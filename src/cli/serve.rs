@@ -167,7 +167,7 @@ impl Serve {
         let settings = Settings::load(place.config.as_deref(), &options)?;
         let addresses = addresses(&settings.listen).await?;
         check_exposure(&settings, &addresses)?;
-        start_log(settings.log_format, "info");
+        start_log(settings.log_format, "info")?;
         let tls = tls(&settings)?;
         let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
         let app = open_within(&settings, access, !settings.no_migrate, None).await?;
