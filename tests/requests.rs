@@ -92,6 +92,10 @@ async fn what_counts_once_is_sent_once() {
     let create = app.admin.post(&app.path("/tokens")).json(&body);
     let create = create.header("idempotency-key", "one").header("idempotency-key", "two");
     create.await.invalid(&["Idempotency-Key"]);
+    let typed = app.admin.post(&app.path("/tokens")).header("content-type", "text/plain");
+    typed.json(&body).await.problem(415, "unsupported-media-type");
+    let typed = app.admin.post(&app.path("/tokens")).header("content-type", "application/json");
+    typed.json(&body).await.problem(415, "unsupported-media-type");
     assert_eq!(app.count_events("token.created").await, 0);
 }
 
