@@ -544,6 +544,7 @@ async fn a_stream_goes_on_where_it_broke_off() {
     };
     for (after, last) in [("?after=2", None), ("", Some("2")), ("?after=0", Some("2"))] {
         let response = resume(after, last).await;
+        assert_eq!(response.headers()[header::CACHE_CONTROL], "no-store");
         let mut reader = Reader { body: response.into_body(), text: String::new() };
         let count = usize::try_from(end - 2).unwrap();
         assert_eq!(reader.take(count).await, (3..=end).collect::<Vec<_>>());
