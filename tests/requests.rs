@@ -170,6 +170,24 @@ fn a_request_names_one_host() {
     serving.stop();
 }
 
+#[test]
+fn a_head_that_can_not_be_read_leaves_a_trace() {
+    let place = Place::new();
+    place.setup("Acme");
+    let serving = place.serve(&[]);
+    let mut connection = Connection::to(&serving.base);
+    let many = "X: x\r\n".repeat(101);
+    connection.send(format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{many}\r\n").as_bytes());
+    assert!(connection.answer().starts_with("http/1.1 431"));
+    serving.says("the head of a request could not be read");
+    let mut connection = Connection::to(&serving.base);
+    connection.send(b"GET /metrics HTTP/1.0\r\n\r\n");
+    let mut told = String::new();
+    connection.0.read_to_string(&mut told).expect("an answer");
+    assert!(told.contains("\nrequest_heads_refused_total 1\n"), "{told}");
+    serving.stop();
+}
+
 #[tokio::test]
 async fn a_repeat_is_one_however_its_identifiers_are_spelt() {
     let app = TestApp::new().await;
