@@ -51,8 +51,8 @@ pub enum AppError {
     /// The OAuth client is deleted.
     #[error("the client is deleted and can't be changed; create a new one")]
     ClientDeleted,
-    /// A company of this name exists.
-    #[error("a company named {0:?} exists already")]
+    /// A company of this name exists, or of one that looks the same.
+    #[error("a company named {0:?} exists already, or one whose name looks the same")]
     NameTaken(String),
     /// The person is in other companies too, which are not the caller's.
     #[error(

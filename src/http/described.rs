@@ -17,10 +17,10 @@ const PRINTABLE: &str = "^[!-~]([ -~]*[!-~])?$";
 
 /// A scope (RFC 6749 §3.3).
 const SCOPE: &str = r"^[!#-\[\]-~]+$";
-/// No control character.
+/// No control character, and none that breaks lines or turns the direction of text.
 macro_rules! plain {
     () => {
-        r"[^\u0000-\u001f\u007f-\u009f]"
+        r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
     };
 }
 /// Something to see, as [`token_ledger_domain::name::can_be_seen`] has it up to U+FFFF: beyond,
@@ -29,7 +29,7 @@ macro_rules! seen {
     () => {
         concat!(
             r"[^\s\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f",
-            r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0",
+            r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0",
             r"\ufff0-\ufff8]"
         )
     };
