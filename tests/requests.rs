@@ -171,6 +171,19 @@ fn a_request_names_one_host() {
 }
 
 #[test]
+fn the_log_counts_in_numbers() {
+    let place = Place::new();
+    place.setup("Acme");
+    let serving = place.serve(&["--log-format", "json"]);
+    let mut connection = Connection::to(&serving.base);
+    connection.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    connection.answer();
+    let line: serde_json::Value = serde_json::from_str(&serving.says("answered")).expect("JSON");
+    assert!(line["status"] == 200 && line["milliseconds"].is_u64(), "{line}");
+    serving.stop();
+}
+
+#[test]
 fn a_head_that_can_not_be_read_leaves_a_trace() {
     let place = Place::new();
     place.setup("Acme");
