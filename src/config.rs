@@ -336,7 +336,9 @@ mod tests {
             ("database_connections = 0", "database_connections"),
             ("freshness_bound_milliseconds = 100", "freshness_bound_milliseconds"),
             ("trusted_proxies = [\"proxy\"]", "proxy"),
-            ("key_prefix = \"tlk_\"", "key_prefix"),
+            ("key_prefix = \"tlk_\"", "key_prefix: must differ from token_prefix"),
+            ("token_prefix = \"tla_\"", "token_prefix: must differ from key_prefix"),
+            ("[[scopes]]\nname = \"a,b\"\ndescription = \"\"", "commas"),
             ("token_prefix = \"a b\"", "token_prefix"),
             ("expiry_interval_seconds = 0", "expiry_interval_seconds"),
             ("public_url = \"ftp://x\"", "public_url"),
@@ -358,6 +360,13 @@ mod tests {
             let error = from_file(text, &json!({})).unwrap_err().to_string();
             assert!(error.contains(named), "{text}: {error}");
         }
+    }
+
+    #[test]
+    fn an_option_that_is_unacceptable_is_named_and_nothing_of_ours() {
+        let options = json!({"scopes": [{"name": "a b", "description": ""}]});
+        let error = Settings::load(None, &options).unwrap_err().to_string();
+        assert!(error.starts_with("scopes.0.name: is not a scope"), "{error}");
     }
 
     #[test]

@@ -466,8 +466,12 @@ mod tokens {
         typo.pop();
         for secret in [unknown.reveal(), &typo, "", "x", "🔑"] {
             let answer = app.admin.post(&find).json(&json!({"token": secret})).await;
-            answer.problem(404, "not-found");
+            let answer = answer.problem(404, "not-found");
+            assert_eq!(answer.text.contains("mistyped"), secret != unknown.reveal());
         }
+        let copied = format!(" {}\r\n", text(&token["token"]));
+        let found = app.admin.post(&find).json(&json!({"token": copied})).await.expect(200);
+        assert_eq!(found.body["token_id"], token["token_id"]);
         app.admin.post(&find).json(&json!({})).await.invalid(&["token"]);
         let (_, stranger) = app.another_company("Other").await;
         let body = json!({"token": token["token"]});
@@ -822,14 +826,28 @@ mod access {
             for bad in ["x", "tla_", "🔑", "a b"] {
                 call(&app.nobody.with(bad)).await.problem(401, "unauthorized");
             }
-            if *access == Access::Power(Power::SuperAdmin) {
-                call(&app.auditor).await.problem(403, "forbidden");
-            }
-            if *access == Access::Power(Power::Operator) {
-                call(&app.admin).await.problem(403, "forbidden");
-            }
+            let lacks = |answer: Answered, scope: &str| {
+                let challenge =
+                    answer.problem(403, "forbidden").header("www-authenticate").to_owned();
+                let said = format!("error=\"insufficient_scope\", scope=\"{scope}\"");
+                assert!(
+                    challenge.starts_with("Bearer") && challenge.ends_with(&said),
+                    "{challenge}"
+                );
+            };
+            let scope = match access {
+                Access::Power(Power::SuperAdmin) => {
+                    lacks(call(&app.auditor).await, "ledger.admin");
+                    "ledger.admin"
+                }
+                Access::Power(Power::Operator) => {
+                    lacks(call(&app.admin).await, "ledger.operator");
+                    "ledger.operator"
+                }
+                _ => "ledger.audit",
+            };
             if matches!(access, Access::Power(_)) {
-                call(&app.resource_server).await.problem(403, "forbidden");
+                lacks(call(&app.resource_server).await, scope);
             }
             if matches!(access, Access::Power(_)) && path.contains("{company_id}") {
                 let hidden = call(&stranger).await.problem(404, "not-found");
@@ -1387,11 +1405,16 @@ mod incidents {
             (json!({"reason": "x".repeat(501)}), &["reason"]),
             (json!({"reason": "x", "client_id": "x"}), &["client_id"]),
             (json!({"reason": "x", "created_by": "x"}), &["created_by"]),
+            (json!({"reason": "x", "created_by": null}), &["created_by"]),
+            (json!({"reason": "x", "client_id": null}), &["client_id"]),
+            (json!({"reason": "x", "scope": null}), &["scope"]),
             (json!({"scope": "a b"}), &["scope", "reason"]),
             (json!({"reason": "x", "status": "active"}), &["status"]),
         ] {
             app.admin.post(&path).json(&body).await.invalid(fields);
         }
+        let malformed = app.admin.post(&path).json(&json!({"reason": "x", "client_id": "x"})).await;
+        assert_eq!(malformed.body["detail"], "client_id: must be a UUID");
         assert_eq!(statuses(&app).await, pairs(&[("kept", "active")]));
     }
 

@@ -171,7 +171,9 @@ async fn a_rotation_stops_the_old_secret_at_once_or_after_the_grace_period() {
     ask(&app, &client, &second).await.expect(401);
     ask(&app, &client, text(&third, "client_secret")).await.expect(200);
     for body in [json!({"grace_period_seconds": 86_401}), json!({"grace_period_seconds": -1})] {
-        app.admin.post(&path).json(&body).await.invalid(&["grace_period_seconds"]);
+        let answer = app.admin.post(&path).json(&body).await.problem(400, "policy-violation");
+        let rule = json!({"name": "max_grace_seconds", "set_by": "company", "limit": 86_400});
+        assert_eq!(answer.invalid(&["grace_period_seconds"]).body["rule"], rule);
     }
 }
 

@@ -235,6 +235,12 @@ async fn the_tokens_of_another_time_can_be_had() {
     let until = created["recorded_at"].as_str().unwrap();
     let args = ["replay", "--until", until, "--company", &company.id, "--output", "then.ndjson"];
     place.run(&args).done();
+    // Nobody reads on.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = place.command(&args[..5]).stdout(writer).output().unwrap();
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(output.status.code() == Some(1) && !said.contains("error"), "{said}");
     let text = std::fs::read_to_string(place.file("then.ndjson")).unwrap();
     let mut names = Vec::new();
     for line in text.lines() {
@@ -608,4 +614,66 @@ async fn the_demo_is_there_at_once_and_stays() {
     let (status, _) = get(&third.url(&list), line["api_key"].as_str().unwrap()).await;
     assert_eq!(status, 401);
     third.stop();
+}
+
+#[test]
+fn a_key_of_the_platform_needs_a_ledger_that_was_set_up() {
+    let place = Place::new();
+    place.run(&["migrate"]).done();
+    let scope = ["--name", "k", "--scope", "ledger.operator"];
+    let create = [&["key", "create", "--company", "platform"][..], &scope].concat();
+    let said = place.run(&create).refused(1);
+    assert!(said.contains("token-ledger setup"), "{said}");
+}
+
+#[test]
+fn what_shall_be_logged_is_said_rightly() {
+    let place = Place::sqlite();
+    let said = ended(place.command(&["migrate"]).env("TOKEN_LEDGER_LOG", "a=b=c")).refused(2);
+    assert!(said.contains("TOKEN_LEDGER_LOG"), "{said}");
+    ended(place.command(&["migrate"]).env("TOKEN_LEDGER_LOG", "")).done();
+}
+
+#[test]
+fn a_scope_is_refused_in_words() {
+    let place = Place::sqlite();
+    for (scope, hint) in [("a b=c", "is not a scope"), ("a,b=c", "commas")] {
+        let listen = ["--listen", "192.0.2.1:1"];
+        let said = place.run(&[&["serve", "--scope", scope], &listen[..]].concat()).refused(2);
+        assert!(said.contains(hint) && !said.contains("src/"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn a_reset_of_the_demo_leaves_alone_what_is_not_the_demos() {
+    let place = Place::sqlite();
+    place.setup("Acme Hiring");
+    place.serve(&[]).stop();
+    // Nothing can listen there: a reset that goes too far ends, too.
+    let nowhere = ["--reset", "--insecure-http", "--listen", "192.0.2.1:1"];
+    let reset = [&["demo", "--dir", "."], &nowhere[..]].concat();
+    let before = std::fs::read(place.ledger()).unwrap();
+    let said = place.run(&reset).refused(1);
+    assert!(said.contains("is not the demo's") && !said.contains("--reset"), "{said}");
+    assert_eq!(std::fs::read(place.ledger()).unwrap(), before);
+    let seed = std::fs::read(place.evidence().join("seed")).unwrap();
+    place.run(&["verify"]).done();
+
+    // The folder of a ledger that is somewhere else.
+    std::fs::rename(place.ledger(), place.file("elsewhere.db")).unwrap();
+    let said = place.run(&reset).refused(1);
+    assert!(said.contains("nothing was removed"), "{said}");
+    Serving::start(place.command(&["demo", "--listen", "127.0.0.1:0"])).stop();
+    let demos = place.file("demo-ledger/ledger.db.evidence");
+    std::fs::remove_dir_all(&demos).unwrap();
+    std::fs::rename(place.evidence(), &demos).unwrap();
+    let said = place.run(&[&["demo"], &nowhere[..]].concat()).refused(1);
+    assert!(said.contains("nothing was removed"), "{said}");
+    assert_eq!(std::fs::read(demos.join("seed")).unwrap(), seed);
+
+    // What can't be read may be anybody's.
+    std::fs::write(place.ledger(), "no ledger").unwrap();
+    let said = place.run(&reset).refused(1);
+    assert!(said.contains("nothing was removed"), "{said}");
+    assert_eq!(std::fs::read(place.ledger()).unwrap(), b"no ledger");
 }

@@ -259,6 +259,22 @@ async fn of_two_who_register_a_name_at_once_one_gets_it() {
 }
 
 #[tokio::test]
+async fn companies_have_names_that_look_different() {
+    let app = TestApp::new().await;
+    let create = |name: &str| app.operator.post("/v1/companies").json(&json!({"name": name}));
+    create("Globex Größe").await.expect(201);
+    for same in ["globex größe", "GLOBEX GRÖSSE ", " Globex Gro\u{308}ße", "Glo\u{200B}bex Größe"]
+    {
+        create(same).await.problem(409, "already-exists");
+    }
+    for platforms in ["platform", "Platform", "PLATFORM\u{2060}"] {
+        create(platforms).await.problem(409, "already-exists");
+    }
+    create("Globex \u{202E}Größe").await.invalid(&["name"]);
+    create("Globex Grüße").await.expect(201);
+}
+
+#[tokio::test]
 async fn a_name_reserved_by_who_never_registered_it_can_be_taken() {
     let app = TestApp::new().await;
     let name = token_ledger_domain::Name::new("Globex").unwrap();

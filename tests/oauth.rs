@@ -258,6 +258,9 @@ async fn a_request_that_is_built_wrongly_is_told_so() {
         for method in [Method::GET, Method::PUT, Method::DELETE] {
             let answer = app.nobody.call(method, path).await.expect(405);
             assert_eq!(answer.header("allow"), "POST");
+            if path.starts_with("/oauth/") {
+                refused(&answer, 405, "invalid_request");
+            }
         }
     }
     assert_eq!(app.count_events("token.created").await, 1);
@@ -290,6 +293,51 @@ async fn the_companys_rules_hold_for_clients() {
     let form = format!("grant_type=client_credentials&scopes=positions&{}", program.params());
     let answer = app.nobody.post("/tokens").text(FORM, &form).await.expect(200);
     assert_eq!(answer.body["expires_in"], 3600);
+}
+
+#[tokio::test]
+async fn scopes_that_are_on_offer_no_more_are_no_change_and_no_riddle() {
+    use token_ledger_domain::company::{Company, CompanyCommand};
+    use token_ledger_domain::token::{Create, Token, TokenCommand};
+    use token_ledger_domain::{ClientId, Name, Power, Secret};
+    use token_ledger_event_store::{Context, Request};
+    let app = TestApp::new().await;
+    let (ledger, context) = (&app.app.ledger, Context::system());
+    let (name, scopes) = (Name::new("HR portal").unwrap(), "salaries".parse().unwrap());
+    let secret = Secret::from_random("tlc_", [1; 32]);
+    let client_id = ClientId(app.app.new_id());
+    let client = CompanyCommand::CreateClient {
+        client_id,
+        name: name.clone(),
+        scopes,
+        secret: secret.stored(),
+    };
+    let client = Request::new(app.company.0, client);
+    ledger.execute::<Company>(app.company, Power::Operator, &context, client).await.unwrap();
+    let basic = basic(&client_id.to_string(), secret.reveal());
+    let ask = app.nobody.post("/oauth/token").header("authorization", &basic);
+    let answer = ask.text(FORM, GRANT).await;
+    refused(&answer, 400, "invalid_scope");
+    assert!(answer.text.contains("on offer any more"), "{}", answer.text);
+
+    let id = app.app.new_id();
+    let token = TokenCommand::Create(Create {
+        name,
+        scopes: "positions salaries".parse().unwrap(),
+        secret: Secret::from_random("tlk_", [1; 32]).stored(),
+        validity_seconds: None,
+        client_id: None,
+    });
+    let token = Request::new(id, token);
+    ledger.execute::<Token>(app.company, Power::Operator, &context, token).await.unwrap();
+    let path = app.path(&format!("/tokens/{id}"));
+    let change = |scopes: Value| app.admin.patch(&path).json(&json!({"scopes": scopes}));
+    let same = change(json!(["salaries", "positions"])).await.expect(200);
+    assert_eq!(same.body["version"], 1);
+    for scopes in [json!(["salaries"]), json!(["salaries", "positions", "employees"])] {
+        change(scopes).await.invalid(&["scopes"]);
+    }
+    change(json!(["positions"])).await.expect(200);
 }
 
 /// One hour at most, positions only.

@@ -52,7 +52,11 @@ async fn a_service_that_stops_is_not_ready() {
     let app = TestApp::new().await;
     let (stop, stopping) = watch::channel(false);
     let router = router(service(&app.app, stopping));
-    let ask = || router.clone().oneshot(Request::get("/readyz").body(Body::empty()).unwrap());
+    let ask = || {
+        router
+            .clone()
+            .oneshot(Request::get("/readyz").header("host", "a").body(Body::empty()).unwrap())
+    };
     assert_eq!(ask().await.unwrap().status(), 200);
     stop.send(true).unwrap();
     let answer = ask().await.unwrap();
@@ -326,7 +330,9 @@ async fn one_rebuild_runs_at_a_time() {
         items.iter().find(|item| item["name"] == name).expect("it is listed")["state"].clone()
     };
     assert_eq!((state("tokens"), state("keys")), (json!("rebuilding"), json!("inline")));
-    app.operator.post("/v1/projections/all/rebuild").await.problem(409, "contended");
+    let second = app.operator.post("/v1/projections/all/rebuild").await.problem(409, "contended");
+    let detail = second.body["detail"].as_str().expect("a detail");
+    assert!(detail.contains("GET /v1/projections/tokens/rebuild"), "{detail}");
     app.storage.tamper("UPDATE operations SET state = 'failed', finished_at = started_at");
     assert_eq!(finished(&app.operator, "tokens").await["state"], "failed");
     app.operator.post("/v1/projections/audit/rebuild").await.expect(202);

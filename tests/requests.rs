@@ -37,6 +37,34 @@ async fn a_body_is_an_object() {
 }
 
 #[tokio::test]
+async fn a_deletion_says_in_the_query_why() {
+    let app = TestApp::new().await;
+    let token = app.token("a").await;
+    let path = app.token_path(&token);
+    let program = json!({"name": "Robot", "scopes": ["positions"]});
+    let client = app.admin.post(&app.path("/clients")).json(&program).await.expect(201);
+    let program = json!({"name": "Robot", "scopes": ["ledger.audit"]});
+    let key = app.admin.post(&app.path("/keys")).json(&program).await.expect(201);
+    let person = json!({"email": "tom@example.com", "role": "auditor"});
+    let member = app.admin.post(&app.path("/members")).json(&person).await.expect(201);
+    let things = [&client, &key, &member].map(|made| made.header("location").to_owned());
+    for path in [path.clone()].iter().chain(&things) {
+        for (content_type, body) in [
+            ("application/json", "{\"reason\":\"leaked\"}"),
+            ("application/json", "{}"),
+            ("text/plain", "not json"),
+        ] {
+            let answer = app.admin.delete(path).text(content_type, body).await.invalid(&["body"]);
+            assert!(answer.text.contains("in the query"), "{}", answer.text);
+        }
+    }
+    assert!(app.is_active(&token["token"]));
+    for path in [path].iter().chain(&things) {
+        app.admin.delete(&format!("{path}?reason=leaked")).await.expect(204);
+    }
+}
+
+#[tokio::test]
 async fn a_path_is_utf_8() {
     let app = TestApp::new().await;
     let log = app.path("/log/tile/entries/%ff");
@@ -64,7 +92,113 @@ async fn what_counts_once_is_sent_once() {
     let create = app.admin.post(&app.path("/tokens")).json(&body);
     let create = create.header("idempotency-key", "one").header("idempotency-key", "two");
     create.await.invalid(&["Idempotency-Key"]);
+    let typed = app.admin.post(&app.path("/tokens")).header("content-type", "text/plain");
+    typed.json(&body).await.problem(415, "unsupported-media-type");
+    let typed = app.admin.post(&app.path("/tokens")).header("content-type", "application/json");
+    typed.json(&body).await.problem(415, "unsupported-media-type");
     assert_eq!(app.count_events("token.created").await, 0);
+}
+
+#[tokio::test]
+async fn what_has_not_moved_on_is_not_read_again() {
+    let app = TestApp::new().await;
+    let token = app.token("a").await;
+    let path = app.token_path(&token);
+    let read = |name: &str, value: &str| app.auditor.get(&path).header(name, value);
+    for same in ["\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"] {
+        let answer = read("if-none-match", same).await.expect(304);
+        assert_eq!((answer.header("etag"), &*answer.text), ("\"1\"", ""), "{same}");
+        assert_eq!(answer.header("cache-control"), "no-store");
+        assert_eq!(answer.header("content-type"), "");
+    }
+    for other in ["\"2\"", "\"x\""] {
+        read("if-none-match", other).await.expect(200);
+        read("if-match", other).await.problem(412, "version-mismatch");
+    }
+    read("if-match", "\"1\"").await.expect(200);
+    read("if-match", "\"1\"").header("if-none-match", "\"1\"").await.expect(304);
+    read("if-none-match", "1").await.invalid(&["If-None-Match"]);
+    let head = app.auditor.call(Method::HEAD, &path).header("if-none-match", "\"1\"");
+    head.await.expect(304);
+    let missing = app.path(&format!("/tokens/{}", app.company));
+    app.auditor.get(&missing).header("if-none-match", "*").await.problem(404, "not-found");
+    for below in ["", "/policy"] {
+        let answer = app.auditor.get(&app.path(below)).await.expect(200);
+        let again = app.auditor.get(&app.path(below));
+        again.header("if-none-match", answer.header("etag")).await.expect(304);
+    }
+    app.auditor.get(&app.path("/tokens")).header("if-none-match", "*").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_change_may_name_the_versions_that_it_does_not_mean() {
+    let app = TestApp::new().await;
+    let token = app.token("a").await;
+    let path = app.token_path(&token);
+    let other = json!({"scopes": ["employees"]});
+    for same in ["*", "\"1\"", "W/\"1\""] {
+        let change = app.admin.patch(&path).header("if-none-match", same).json(&other);
+        change.await.problem(412, "version-mismatch");
+        let delete = app.admin.delete(&path).header("if-none-match", same);
+        delete.await.problem(412, "version-mismatch");
+        let policy = app.admin.put(&app.path("/policy")).header("if-none-match", "*");
+        policy.json(&json!({})).await.problem(412, "version-mismatch");
+    }
+    let change = app.admin.patch(&path).header("if-none-match", "\"2\"").json(&other);
+    assert_eq!(change.await.expect(200).header("etag"), "\"2\"");
+    let delete = app.admin.delete(&path).header("if-match", "\"2\", \"1\"");
+    delete.header("if-none-match", "\"1\"").await.expect(204);
+}
+
+#[test]
+fn a_request_names_one_host() {
+    let place = Place::new();
+    place.setup("Acme");
+    let serving = place.serve(&[]);
+    for (head, status) in [
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n", "200"),
+        ("GET /healthz HTTP/1.1\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "400"),
+        ("GET /healthz HTTP/1.0\r\n\r\n", "200"),
+    ] {
+        let mut connection = Connection::to(&serving.base);
+        connection.send(head.as_bytes());
+        let answer = connection.answer();
+        assert!(answer.split(' ').nth(1) == Some(status), "{head}{answer}");
+        assert!(answer.contains("x-request-id: "), "{answer}");
+    }
+    serving.stop();
+}
+
+#[test]
+fn the_log_counts_in_numbers() {
+    let place = Place::new();
+    place.setup("Acme");
+    let serving = place.serve(&["--log-format", "json"]);
+    let mut connection = Connection::to(&serving.base);
+    connection.send(b"GET /healthz HTTP/1.1\r\nHost: a\r\n\r\n");
+    connection.answer();
+    let line: serde_json::Value = serde_json::from_str(&serving.says("answered")).expect("JSON");
+    assert!(line["status"] == 200 && line["milliseconds"].is_u64(), "{line}");
+    serving.stop();
+}
+
+#[test]
+fn a_head_that_can_not_be_read_leaves_a_trace() {
+    let place = Place::new();
+    place.setup("Acme");
+    let serving = place.serve(&[]);
+    let mut connection = Connection::to(&serving.base);
+    let many = "X: x\r\n".repeat(101);
+    connection.send(format!("GET /healthz HTTP/1.1\r\nHost: a\r\n{many}\r\n").as_bytes());
+    assert!(connection.answer().starts_with("http/1.1 431"));
+    serving.says("the head of a request could not be read");
+    let mut connection = Connection::to(&serving.base);
+    connection.send(b"GET /metrics HTTP/1.0\r\n\r\n");
+    let mut told = String::new();
+    connection.0.read_to_string(&mut told).expect("an answer");
+    assert!(told.contains("\nrequest_heads_refused_total 1\n"), "{told}");
+    serving.stop();
 }
 
 #[tokio::test]

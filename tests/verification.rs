@@ -147,7 +147,10 @@ async fn needed_scopes_may_come_in_query_and_header() {
     }
     for empty in ["scope=", "scope", "scope=%20", "scope=positions&scope="] {
         let answer = proxy.get(&format!("/v1/verify?{empty}")).await;
-        answer.problem(403, "insufficient-scope");
+        let answer = answer.problem(403, "insufficient-scope");
+        let challenge = answer.header("www-authenticate");
+        assert_eq!(challenge.contains("scope=\"positions\""), empty.contains("positions"));
+        assert!(!challenge.contains("scope=\"\""), "{challenge}");
     }
     let odd =
         proxy.get("/v1/verify?scope=a%22b%0d%0aX-Evil:1").await.problem(403, "insufficient-scope");

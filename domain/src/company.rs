@@ -2,7 +2,7 @@
 
 use crate::id::{ClientId, MemberId, PersonId};
 use crate::name::Name;
-use crate::policy::{MIN_VALIDITY_SECONDS, Policy, VALIDITY_CEILING_SECONDS};
+use crate::policy::{MIN_VALIDITY_SECONDS, Policy, PolicyViolation, VALIDITY_CEILING_SECONDS};
 use crate::power::{Power, Role};
 use crate::scope::ScopeSet;
 use crate::secret::StoredSecret;
@@ -278,12 +278,9 @@ pub enum CompanyRefusal {
     /// A policy that allows nothing.
     #[error("allowed_scopes must name at least one scope, or be null for all")]
     NoScopesAllowed,
-    /// A grace period out of bounds.
-    #[error("the company's policy allows a grace period of 0 to {max} seconds (max_grace_seconds)")]
-    Grace {
-        /// The most, in seconds.
-        max: i64,
-    },
+    /// The company's policy is against it.
+    #[error(transparent)]
+    Policy(#[from] PolicyViolation),
 }
 
 impl Company {
@@ -383,11 +380,8 @@ pub fn decide(
         }
         CompanyCommand::RotateClient { client_id, secret, grace_seconds } => {
             company.client(*client_id)?;
-            let max = company.policy.max_grace_seconds;
-            if !(0..=max).contains(grace_seconds) {
-                return Err(CompanyRefusal::Grace { max });
-            }
-            let grace_end = (*grace_seconds > 0).then(|| now.plus_seconds(*grace_seconds));
+            let grace = company.policy.grace(*grace_seconds)?;
+            let grace_end = (grace > 0).then(|| now.plus_seconds(grace));
             Ok(vec![CompanyEvent::ClientRotated {
                 client_id: *client_id,
                 secret: secret.clone(),

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use unicode_normalization::UnicodeNormalization;
 
 /// A name: 1 to 100 characters without control characters, at least one of them visible.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -32,9 +33,13 @@ impl Name {
     /// A new name: the text exactly as it is.
     ///
     /// # Errors
-    /// When it is empty, too long, holds a control character or nothing that can be seen.
+    /// When it is empty, too long, holds a control character, one that breaks lines or turns the
+    /// direction of what stands beside it, or nothing that can be seen.
     pub fn new(text: impl Into<String>) -> Result<Self, InvalidName> {
         let name = Self::stored(text)?;
+        if let Some(control) = name.0.chars().find(|c| turns_or_breaks(*c)) {
+            return Err(InvalidName::Control(control.into()));
+        }
         if !can_be_seen(&name.0) {
             return Err(InvalidName::Invisible);
         }
@@ -61,6 +66,14 @@ impl Name {
         Ok(Self(text))
     }
 
+    /// What the name is told from others by: the text without what nobody sees, whichever way its
+    /// letters are typed, capitals or not.
+    pub fn compared(&self) -> String {
+        let seen: String = self.0.chars().filter(|c| !is_invisible(*c)).collect();
+        // By way of capitals: `ß` and `ss`, `ς` and `σ` have the same ones.
+        seen.trim().nfc().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
+    }
+
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
@@ -70,6 +83,11 @@ impl Name {
 /// Whether a text has at least one character that can be seen.
 pub fn can_be_seen(text: &str) -> bool {
     !text.chars().all(|c| c.is_whitespace() || is_invisible(c))
+}
+
+/// Whether a character breaks the line, or turns the direction of others.
+const fn turns_or_breaks(c: char) -> bool {
+    matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 
 /// Whether a character leaves nothing to see: those that Unicode calls default ignorable, and the
@@ -147,7 +165,6 @@ mod tests {
             "\u{2800}",
             "\u{E0041}",
             "\u{FE0F}",
-            "\u{202E}\u{202C}",
         ] {
             assert_eq!(Name::new(text), Err(InvalidName::Invisible), "{text:?}");
             let json = serde_json::to_string(text).unwrap();
@@ -156,6 +173,26 @@ mod tests {
         }
         for text in ["\u{200B}a", "👩\u{200D}💻", "می\u{200C}خواهم", "\u{301}"] {
             assert!(Name::new(text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn names_that_look_the_same_are_compared_as_the_same() {
+        let compared = |text: &str| Name::stored(text).unwrap().compared();
+        for same in ["Acme", "acme", "ACME ", " Acme", "Ac\u{200B}me", "\u{FEFF}acme"] {
+            assert_eq!(compared(same), "acme", "{same:?}");
+        }
+        assert_eq!(compared("Cafe\u{301} Groß"), compared("CAFÉ GROSS"));
+        assert_eq!(compared("Σας"), compared("ΣΑΣ"));
+        assert_ne!(compared("Acme 1"), compared("Acme 2"));
+        assert_ne!(compared("Acme"), compared("A cme"));
+    }
+
+    #[test]
+    fn what_turns_or_breaks_text_is_in_no_new_name() {
+        for text in ["a\u{202E}b", "\u{202E}\u{202C}", "a\u{2066}b", "a\u{2028}b", "a\u{2029}b"] {
+            assert!(matches!(Name::new(text), Err(InvalidName::Control(_))), "{text:?}");
+            assert!(Name::stored(text).is_ok(), "{text:?}");
         }
     }
 

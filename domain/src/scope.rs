@@ -86,6 +86,11 @@ impl ScopeSet {
         self.0.iter().any(|own| own.as_str() == scope)
     }
 
+    /// Whether it is these and no others, each named once.
+    pub fn are(&self, names: &[String]) -> bool {
+        names.len() == self.0.len() && self.0.iter().all(|own| names.contains(&own.0))
+    }
+
     /// Whether there is none.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
@@ -193,6 +198,17 @@ mod tests {
         let set = Catalogue::default().select(&["positions", "employees"]).unwrap();
         assert_eq!(set.to_string(), "employees positions");
         assert_eq!("positions  employees".parse(), Ok(set));
+    }
+
+    #[test]
+    fn a_set_is_what_it_is_whatever_the_order() {
+        let set: ScopeSet = "a b".parse().unwrap();
+        let are =
+            |names: &[&str]| set.are(&names.iter().map(|name| (*name).into()).collect::<Vec<_>>());
+        assert!(are(&["b", "a"]));
+        for other in [&["a"][..], &["a", "a"], &["a", "b", "b"], &["a", "c"]] {
+            assert!(!are(other), "{other:?}");
+        }
     }
 
     #[test]

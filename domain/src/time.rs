@@ -31,6 +31,17 @@ impl Timestamp {
         }
     }
 
+    /// The first instant of the ledger's that is not before this RFC 3339 time, which may be finer
+    /// than microseconds: what is before the one is before the other.
+    ///
+    /// # Errors
+    /// When the text is no RFC 3339 time.
+    pub fn not_before(text: &str) -> Result<Self, InvalidTimestamp> {
+        let time = DateTime::parse_from_rfc3339(text).map_err(|_| InvalidTimestamp)?;
+        let rest = i64::from(time.timestamp_subsec_nanos() % 1000 != 0);
+        Ok(Self::from_micros(time.timestamp_micros().saturating_add(rest)))
+    }
+
     /// Microseconds since 1970.
     pub const fn as_micros(self) -> i64 {
         self.0
@@ -110,6 +121,20 @@ mod tests {
     fn offsets_are_turned_into_utc() {
         let time: Timestamp = "2026-03-01T09:30:00+02:00".parse().unwrap();
         assert_eq!(time.to_string(), "2026-03-01T07:30:00.000000Z");
+    }
+
+    #[test]
+    fn a_bound_finer_than_a_microsecond_is_the_next_one() {
+        let bound = |text: &str| Timestamp::not_before(text).map(|time| time.to_string());
+        for (text, expected) in [
+            ("2026-03-01T09:30:00.000001Z", "2026-03-01T09:30:00.000001Z"),
+            ("2026-03-01T09:30:00.000001001Z", "2026-03-01T09:30:00.000002Z"),
+            ("2026-03-01T09:30:00.9999999+01:00", "2026-03-01T08:30:01.000000Z"),
+            ("1969-12-31T23:59:59.999999999Z", "1970-01-01T00:00:00.000000Z"),
+        ] {
+            assert_eq!(bound(text).as_deref(), Ok(expected));
+        }
+        assert_eq!(bound("yesterday"), Err(InvalidTimestamp));
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::collections::BTreeSet;
 use token_ledger_domain::company::{
     self, Company, CompanyCommand, CompanyDecision, CompanyEvent, CompanyRefusal,
 };
-use token_ledger_domain::policy::Policy;
+use token_ledger_domain::policy::{Policy, PolicyViolation};
 use token_ledger_domain::token::{Create, Refresh, TokenCommand};
 use token_ledger_domain::{ClientId, MemberId, PersonId, Power, Role, ScopeSet};
 use uuid::Uuid;
@@ -570,14 +570,14 @@ mod clients {
     #[test]
     fn have_a_grace_period_within_the_policy() {
         for asked in [-1, DAY + 1] {
-            given([registered(), client_created()])
-                .when(rotate(2, asked).asked())
-                .then_refused(CompanyRefusal::Grace { max: DAY });
+            given([registered(), client_created()]).when(rotate(2, asked).asked()).then_refused(
+                CompanyRefusal::Policy(PolicyViolation::MaxGrace { asked, max: DAY }),
+            );
         }
         let no_grace = Policy { max_grace_seconds: 0, ..Policy::default() };
         given([registered(), policy_changed(&no_grace), client_created()])
             .when(rotate(2, 1).asked())
-            .then_refused(CompanyRefusal::Grace { max: 0 });
+            .then_refused(CompanyRefusal::Policy(PolicyViolation::MaxGrace { asked: 1, max: 0 }));
     }
 
     #[test]

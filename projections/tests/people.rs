@@ -188,5 +188,8 @@ async fn a_name_is_reserved_once<F: Fixture>() {
     let winner = race.0.unwrap();
     assert_eq!(race.1.unwrap(), winner);
     assert_eq!(models.reserve_name(&acme, COMPANY).await.unwrap(), winner);
-    assert_eq!(models.reserve_name(&name("acme"), COMPANY).await.unwrap(), COMPANY);
+    for same in ["acme", "ACME ", "Ac\u{200B}me"] {
+        assert_eq!(models.reserve_name(&name(same), COMPANY).await.unwrap(), winner, "{same:?}");
+    }
+    assert_eq!(models.reserve_name(&name("Acme 2"), COMPANY).await.unwrap(), COMPANY);
 }

@@ -3,6 +3,7 @@
 use super::input::{self, Check};
 use super::outcome::{Changed, Listed};
 use super::past::Until;
+use super::setup::PLATFORM;
 use super::view::CompanyView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::company::{Company, CompanyCommand, CompanyRefusal};
@@ -58,7 +59,8 @@ impl App {
         name: &Name,
         asked: CompanyId,
     ) -> Result<CompanyId, AppError> {
-        if !self.read.companies_named(name.as_str()).await?.is_empty() {
+        let is_platforms = name.compared() == PLATFORM;
+        if is_platforms || !self.read.companies_named(name.as_str()).await?.is_empty() {
             return Err(AppError::NameTaken(name.to_string()));
         }
         Ok(self.people.reserve_name(name, asked).await?)

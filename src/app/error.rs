@@ -30,6 +30,12 @@ pub enum AppError {
     /// What was asked about does not exist, or not for the caller.
     #[error("there is no such {0}")]
     NotFound(&'static str),
+    /// What was asked about is no secret at all, so that no token can have it.
+    #[error(
+        "there is no such token: this is no secret as they are issued (its checksum is wrong); it \
+         may be mistyped or cut off"
+    )]
+    NoSecret,
     /// A token's rules say no.
     #[error(transparent)]
     Token(TokenRefusal),
@@ -42,8 +48,8 @@ pub enum AppError {
     /// The OAuth client is deleted.
     #[error("the client is deleted and can't be changed; create a new one")]
     ClientDeleted,
-    /// A company of this name exists.
-    #[error("a company named {0:?} exists already")]
+    /// A company of this name exists, or of one that looks the same.
+    #[error("a company named {0:?} exists already, or one whose name looks the same")]
     NameTaken(String),
     /// The person is in other companies too, which are not the caller's.
     #[error(
@@ -72,6 +78,12 @@ pub enum AppError {
     /// Others kept changing the same thing.
     #[error("others keep changing the same thing; try again")]
     Contended,
+    /// A rebuild is under way.
+    #[error(
+        "a rebuild of {0} is under way, and there is one at a time; \
+         GET /v1/projections/{0}/rebuild says how far it has come"
+    )]
+    Rebuilding(String),
     /// The idempotency key belongs to another request.
     #[error("the Idempotency-Key was used for another request; choose a new one")]
     KeyReused,

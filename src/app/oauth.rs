@@ -244,6 +244,10 @@ impl App {
             None => own.clone(),
             Some(asked) => asked.iter().map(String::as_str).collect(),
         };
+        if own.is_empty() {
+            let none = "none of the client's scopes is on offer any more; give it others";
+            return Err(GrantRefusal::Scope(none.to_owned()));
+        }
         // What was asked for is not repeated: it may be anything, a secret too.
         if chosen.is_empty() || !chosen.is_subset(&own) {
             let own = names(&own).join(" ");

@@ -15,6 +15,7 @@ use std::time::Duration;
 use token_ledger_domain::PersonId;
 use token_ledger_event_store::StoreError;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+use unicode_normalization::UnicodeNormalization;
 use zeroize::Zeroizing;
 
 /// The shortest password, in characters.
@@ -40,7 +41,7 @@ impl fmt::Debug for Password {
 }
 
 impl Password {
-    /// Takes the text exactly as it is.
+    /// Takes the text as it is, however its accents are typed.
     ///
     /// # Errors
     /// When it is too short, too long, one character over and over, or the person's own address.
@@ -170,18 +171,30 @@ fn argon2() -> Argon2<'static> {
     Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, Params::DEFAULT)
 }
 
+/// The text with its accents composed (RFC 8265 §4.2): keyboards differ in how they send them.
+fn composed(text: &str) -> Zeroizing<String> {
+    // Room for all of it, so that no piece is left behind in memory. Composed, no text is more
+    // than three times as long (UAX #15).
+    let mut composed = Zeroizing::new(String::with_capacity(3 * text.len()));
+    composed.extend(text.nfc());
+    composed
+}
+
 fn hash(password: &str, salt: &[u8]) -> password_hash::Result<String> {
     let salt = SaltString::encode_b64(salt)?;
-    Ok(argon2().hash_password(password.as_bytes(), &salt)?.to_string())
+    Ok(argon2().hash_password(composed(password).as_bytes(), &salt)?.to_string())
 }
 
 fn verify(text: &str, hash: Option<&str>) -> password_hash::Result<bool> {
     let parsed = PasswordHash::new(hash.unwrap_or(NOBODYS))?;
-    match argon2().verify_password(text.as_bytes(), &parsed) {
+    let matches = |text: &str| match argon2().verify_password(text.as_bytes(), &parsed) {
         Ok(()) => Ok(hash.is_some()),
         Err(password_hash::Error::Password) => Ok(false),
         Err(error) => Err(error),
-    }
+    };
+    let composed = composed(text);
+    // Hashes were of texts as they were typed once.
+    Ok(matches(&composed)? || (*composed != text && matches(text)?))
 }
 
 #[cfg(test)]
@@ -195,6 +208,20 @@ mod tests {
         assert!(!hashed.contains("horse"));
         assert_eq!(verify("correct horse battery", Some(&hashed)), Ok(true));
         assert_eq!(verify("correct horse", Some(&hashed)), Ok(false));
+    }
+
+    #[test]
+    fn a_password_is_the_same_however_its_accents_are_typed() {
+        let (composed, apart) = ("caf\u{e9} au lait, s.v.p.", "cafe\u{301} au lait, s.v.p.");
+        for typed in [composed, apart] {
+            let hashed = hash(typed, &[7; SALT_BYTES]).unwrap();
+            assert_eq!(verify(composed, Some(&hashed)), Ok(true));
+            assert_eq!(verify(apart, Some(&hashed)), Ok(true));
+            assert_eq!(verify("cafe au lait, s.v.p.", Some(&hashed)), Ok(false));
+        }
+        let salt = SaltString::encode_b64(&[7; SALT_BYTES]).unwrap();
+        let before = argon2().hash_password(apart.as_bytes(), &salt).unwrap().to_string();
+        assert_eq!(verify(apart, Some(&before)), Ok(true), "as it was hashed once");
     }
 
     #[test]

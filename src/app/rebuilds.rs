@@ -228,7 +228,7 @@ impl App {
     /// run, in whichever process.
     ///
     /// # Errors
-    /// [`AppError::NotFound`] for an unknown name, [`AppError::Contended`] while one runs.
+    /// [`AppError::NotFound`] for an unknown name, [`AppError::Rebuilding`] while one runs.
     pub async fn start_rebuild(
         self: &Arc<Self>,
         caller: &Caller,
@@ -246,8 +246,9 @@ impl App {
             return Ok(Changed::before(RebuildView::of(&operation, order)));
         }
         let is_under_way = begun.is_some_and(|id| self.may_be_under_way(id));
-        if is_under_way || !self.open_rebuilds().await?.is_empty() {
-            return Err(AppError::Contended);
+        let open = self.open_rebuilds().await?.into_iter().next().map(|order| order.rebuild);
+        if let Some(running) = open.or_else(|| is_under_way.then(|| name.to_owned())) {
+            return Err(AppError::Rebuilding(running));
         }
         let operation_id = begun.unwrap_or_else(|| self.new_id());
         if begun.is_none() {
@@ -330,7 +331,8 @@ impl App {
                 _ = ticks.tick() => None,
             };
             operation.done = events.load(Ordering::Relaxed);
-            operation.matched = total.load(Ordering::Relaxed);
+            // What was recorded since it began is read too.
+            operation.matched = total.load(Ordering::Relaxed).max(operation.done);
             if let Some(outcome) = ended {
                 return outcome;
             }

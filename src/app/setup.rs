@@ -13,7 +13,7 @@ use token_ledger_projections::people::Account;
 use zeroize::Zeroizing;
 
 /// The platform's name.
-const PLATFORM: &str = "platform";
+pub(super) const PLATFORM: &str = "platform";
 /// Random bytes of a generated password: 144 bits, 24 characters.
 const PASSWORD_BYTES: usize = 18;
 

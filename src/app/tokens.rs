@@ -6,6 +6,7 @@ use super::outcome::{Changed, Listed};
 use super::past::Until;
 use super::view::TokenView;
 use super::{App, AppError, Caller, Conditions};
+use token_ledger_domain::scope::InvalidScopes;
 use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
 use token_ledger_domain::{ClientId, Digest, Secret, Timestamp, TokenId};
@@ -112,7 +113,16 @@ impl App {
         conditions: Conditions,
     ) -> Result<Changed<TokenView>, AppError> {
         let mut check = Check::default();
-        let scopes = check.field("scopes", self.choices.catalogue.select(scopes));
+        let chosen = match self.choices.catalogue.select(scopes) {
+            // Those that it has, though some are on offer no more, are no change.
+            Err(unknown @ InvalidScopes::Unknown(_)) => {
+                let record = self.read.token(caller.company, id).await?;
+                let present = record.map(|record| record.row.scopes);
+                present.filter(|present| present.are(scopes)).ok_or(unknown)
+            }
+            chosen => chosen,
+        };
+        let scopes = check.field("scopes", chosen);
         let reason = check.field("reason", input::reason(reason));
         let (Some(scopes), Some(reason)) = (scopes, reason) else { return Err(check.refusal()) };
         let command = TokenCommand::ChangeScopes { scopes };
@@ -196,7 +206,8 @@ impl App {
         Ok((listed(records, filter, limit, sort), Some(few.len())))
     }
 
-    /// The token of the caller's company that a secret belongs or belonged to.
+    /// The token of the caller's company that a secret belongs or belonged to, whatever white space
+    /// was copied with it.
     ///
     /// # Errors
     /// When there is none.
@@ -210,8 +221,9 @@ impl App {
         if !repeated {
             self.begin(caller, caller.company, self.new_id(), idempotency).await?;
         }
+        let secret = secret.trim();
         if !is_well_formed(secret) {
-            return Err(AppError::NotFound("token"));
+            return Err(AppError::NoSecret);
         }
         let digest = Digest::of(secret);
         let id = self.read.token_of_secret(caller.company, digest).await?;

@@ -209,9 +209,8 @@ impl Client {
             request.extensions_mut().insert(ConnectInfo(peer));
             router.clone().oneshot(request)
         });
-        // Clients that go away or send nonsense are everyday life.
         if let Err(error) = watcher.watch(http(stream, service)).await {
-            tracing::debug!(%error, "a connection did not end well");
+            note_end(&error);
         }
     }
 
@@ -236,7 +235,7 @@ impl Client {
                     router.clone().oneshot(request)
                 });
                 if let Err(error) = watcher.watch(http(stream, service)).await {
-                    tracing::debug!(%error, "a connection did not end well");
+                    note_end(&error);
                 }
                 return;
             }
@@ -279,6 +278,17 @@ where
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
         .serve_connection(TokioIo::new(stream), service)
+}
+
+/// Notes how a connection ended. Clients that go away or send nonsense are everyday life; a head
+/// that can't be read is answered by hyper, without our headers, and leaves no other trace.
+fn note_end(error: &hyper::Error) {
+    if error.is_parse() {
+        metrics::counter!("request_heads_refused_total").increment(1);
+        tracing::info!(%error, "the head of a request could not be read");
+    } else {
+        tracing::debug!(%error, "a connection did not end well");
+    }
 }
 
 /// Sets the socket up: small answers go out at once, and a client that takes nothing in any more

@@ -1,10 +1,10 @@
 //! `token-ledger demo`
 
 use super::demo_history;
-use super::demo_script::{COMPANY, PEOPLE};
+use super::demo_script::{COMPANY, OPERATOR, PEOPLE};
 use super::serve::{addresses, check_exposure, limits, listen, tls};
 use super::server::Server;
-use super::{Failure, answer, answer_json, open};
+use super::{Failure, answer, answer_json, companies, open};
 use crate::app::jobs::Intervals;
 use crate::app::{App, AppError, Caller};
 use crate::config::{DatabaseUrl, Settings};
@@ -32,7 +32,7 @@ pub(super) struct Demo {
     /// The folder of the demo's ledger
     #[arg(long, value_name = "DIR", default_value = "demo-ledger")]
     dir: PathBuf,
-    /// Throw the demo's ledger away and start afresh
+    /// Throw the demo's ledger away and start afresh; what is not the demo's stays
     #[arg(long)]
     reset: bool,
     /// The address to listen on; 127.0.0.1:8080, or a free port where that is taken, unless given
@@ -62,6 +62,11 @@ impl Demo {
             database_url: DatabaseUrl::Sqlite(self.dir.join(LEDGER)),
             insecure_http: self.insecure_http,
             listen: self.listen.clone().unwrap_or_else(|| LISTEN.to_owned()),
+            // The demo signs for nobody but itself, and asks nobody to bear witness to it.
+            evidence_dir: None,
+            log_seed: None,
+            witnesses: Vec::new(),
+            witness_quorum: None,
             ..settings.clone()
         };
         let wanted = addresses(&settings.listen).await?;
@@ -116,31 +121,67 @@ impl Demo {
     }
 }
 
-/// Throws the demo's ledger away, unless a process is using it.
+/// Throws the demo's ledger away, unless a process is using it. What is not the demo's stays.
 async fn reset(settings: &Settings, ledger: &Path) -> Result<(), Failure> {
-    if ledger.exists()
-        && let Err(Failure::Failed(text)) = in_use(settings).await
-    {
-        return Err(Failure::Failed(text));
+    // What evidence keeps outside the database speaks of the ledger that goes.
+    let mut evidence = ledger.as_os_str().to_owned();
+    evidence.push(".evidence");
+    let evidence = PathBuf::from(evidence);
+    let companies = if ledger.exists() { demo_companies(settings, ledger).await? } else { vec![] };
+    if let Some(other) = not_about(&evidence, &companies)? {
+        return Err(Failure::Failed(format!(
+            "{} is not of the demo's ledger, so nothing was removed; name another folder with --dir",
+            other.display()
+        )));
     }
-    remove(ledger)?;
-    // What evidence keeps outside the database speaks of the ledger that is gone.
-    let mut folder = ledger.as_os_str().to_owned();
-    folder.push(".evidence");
-    match std::fs::remove_dir_all(&folder) {
-        Err(error) if error.kind() != ErrorKind::NotFound => Err(error.into()),
-        _ => Ok(()),
+    // In this order: as long as the ledger is there, it says whose the folder is.
+    match std::fs::remove_dir_all(&evidence) {
+        Err(error) if error.kind() != ErrorKind::NotFound => return Err(error.into()),
+        _ => {}
     }
+    Ok(remove(ledger)?)
 }
 
-async fn in_use(settings: &Settings) -> Result<(), Failure> {
+/// The companies of the ledger, which must be the demo's, and in use by nobody.
+async fn demo_companies(settings: &Settings, ledger: &Path) -> Result<Vec<CompanyId>, Failure> {
+    let (url, choices) = (&settings.database_url, settings.choices());
     let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let url = &settings.database_url;
-    match App::open(url, Access::WriteUnmigrated, clock, entropy, settings.choices()).await {
-        Err(error @ StoreError::InUse(_)) => Err(error.into()),
-        // Whatever else is wrong with it ends with the reset.
-        _ => Ok(()),
+    let app = match App::open(url, Access::WriteUnmigrated, clock, entropy, choices).await {
+        Ok(app) => app,
+        Err(error @ StoreError::InUse(_)) => return Err(error.into()),
+        Err(error) => {
+            return Err(Failure::Failed(format!(
+                "{error}; nothing was removed, since {} may be no demo's: remove it yourself, or \
+                 name another folder with --dir",
+                ledger.display()
+            )));
+        }
+    };
+    demo_company(&app, ledger).await?;
+    companies(&app, None).await
+}
+
+/// Something in an evidence folder that is not of these companies' logs.
+fn not_about(evidence: &Path, companies: &[CompanyId]) -> std::io::Result<Option<PathBuf>> {
+    let entries = |folder: &Path| match std::fs::read_dir(folder) {
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(Vec::new()),
+        read => read?.map(|entry| Ok(entry?.path())).collect::<std::io::Result<Vec<_>>>(),
+    };
+    let is_known = |note: &PathBuf| {
+        let name = note.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+        let company = name.split_once('.').and_then(|(company, _)| company.parse().ok());
+        company.is_some_and(|company| companies.contains(&company))
+    };
+    for path in entries(evidence)? {
+        if path.is_dir() {
+            if let Some(other) = entries(&path)?.into_iter().find(|note| !is_known(note)) {
+                return Ok(Some(other));
+            }
+        } else if companies.is_empty() {
+            return Ok(Some(path));
+        }
     }
+    Ok(None)
 }
 
 /// Removes an SQLite file with what belongs to it.
@@ -175,14 +216,22 @@ async fn make_ledger(dir: &Path, settings: &Settings, ledger: &Path) -> Result<(
     Ok(remove(&unfinished)?)
 }
 
+/// The demo's company, in a ledger that is the demo's: nobody else's has both the company and one
+/// of the demo's people, whose addresses are made up.
 async fn demo_company(app: &App, ledger: &Path) -> Result<CompanyId, Failure> {
-    let companies = app.read.companies_named(COMPANY).await?;
-    companies.first().map(|company| company.company_id).ok_or_else(|| {
-        Failure::Failed(format!(
-            "{} is not the demo's; name another folder with --dir, or start afresh with --reset",
+    let named = app.read.companies_named(COMPANY).await?;
+    let emails = PEOPLE.iter().map(|person| person.email).chain([OPERATOR.1]);
+    let mut is_demo = false;
+    for email in emails {
+        is_demo = is_demo || app.people.account(email).await?.is_some();
+    }
+    match named.first() {
+        Some(company) if is_demo => Ok(company.company_id),
+        _ => Err(Failure::Failed(format!(
+            "{} is not the demo's ledger; name another folder with --dir",
             ledger.display()
-        ))
-    })
+        ))),
+    }
 }
 
 /// The link by which the demo's first Super Admin signs in, unless that person was erased.

@@ -26,10 +26,10 @@ pub(super) struct Export {
     #[arg(long, value_name = "ID", value_parser = identifier::<TokenId>)]
     token: Option<TokenId>,
     /// Events recorded at this time or later, RFC 3339
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::not_before)]
     from: Option<Timestamp>,
     /// Events recorded before this time, RFC 3339
-    #[arg(long, value_name = "TIME")]
+    #[arg(long, value_name = "TIME", value_parser = Timestamp::not_before)]
     to: Option<Timestamp>,
 }
 

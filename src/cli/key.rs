@@ -2,7 +2,7 @@
 
 use super::{Failure, answer, company_id, open, setup};
 use crate::app::keys::NewKey;
-use crate::app::{Caller, Conditions};
+use crate::app::{AppError, Caller, Conditions};
 use crate::config::Settings;
 use clap::{Args, Subcommand};
 use token_ledger_domain::{CompanyId, KeyScope, Name};
@@ -42,7 +42,13 @@ impl Key {
             reason: None,
         };
         let caller = Caller::command_line(company);
-        let created = app.create_key(&caller, input, Conditions::default()).await?;
+        let created = match app.create_key(&caller, input, Conditions::default()).await {
+            Err(AppError::NotFound(_)) if company == CompanyId::PLATFORM => {
+                let missing = "the ledger has no companies yet; begin with `token-ledger setup`";
+                return Err(Failure::Failed(missing.to_owned()));
+            }
+            created => created?,
+        };
         match created.secret {
             Some(secret) => answer(secret.reveal()),
             None => Err(Failure::Failed("the key's secret was not made".to_owned())),

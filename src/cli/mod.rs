@@ -26,6 +26,7 @@ use crate::config::{DatabaseUrl, InvalidSettings, LogFormat, Settings};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -160,6 +161,9 @@ impl From<RebuildError> for Failure {
     fn from(error: RebuildError) -> Self {
         match error {
             RebuildError::Unknown(_) => Self::Usage(error.to_string()),
+            RebuildError::Output(error) if error.kind() == std::io::ErrorKind::BrokenPipe => {
+                error.into()
+            }
             other => Self::Failed(other.to_string()),
         }
     }
@@ -216,7 +220,7 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
         Command::CheckEvidence(check) => check.run(),
         other => {
             let settings = Settings::load(place.config.as_deref(), &place)?;
-            start_log(settings.log_format, "warn");
+            start_log(settings.log_format, "warn")?;
             match other {
                 Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
                     "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
@@ -238,18 +242,29 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
 }
 
 /// Starts the log, on stderr.
-fn start_log(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_from_env(LOG_FILTER).unwrap_or_else(|_| EnvFilter::new(level));
+fn start_log(format: LogFormat, level: &str) -> Result<(), Failure> {
+    let chosen = std::env::var(LOG_FILTER).ok().filter(|chosen| !chosen.is_empty());
+    let filter = EnvFilter::try_new(chosen.as_deref().unwrap_or(level))
+        .map_err(|error| Failure::Usage(format!("{LOG_FILTER}: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         // They would go to stderr, which is what failed, and end the request in a panic.
         .log_internal_errors(false)
-        .with_ansi(std::io::stderr().is_terminal());
+        .with_ansi(
+            std::io::stderr().is_terminal() && are_colours_welcome(|name| std::env::var_os(name)),
+        );
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+    Ok(())
+}
+
+/// Whether a terminal shows colours, and nobody has asked for none (no-color.org).
+fn are_colours_welcome(variable: impl Fn(&str) -> Option<OsString>) -> bool {
+    let is_refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !is_refused && variable("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// How long a command waits for a database server that isn't there.
@@ -321,5 +336,21 @@ async fn companies(app: &App, asked: Option<CompanyId>) -> Result<Vec<CompanyId>
         None => Ok(all.collect()),
         Some(company) if all.into_iter().any(|known| known == company) => Ok(vec![company]),
         Some(company) => Err(Failure::Failed(format!("there is no company {company}"))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn colours_are_left_out_where_nobody_wants_them() {
+        let with = |set: &[(&str, &str)]| {
+            are_colours_welcome(|name| {
+                set.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).into())
+            })
+        };
+        assert!(with(&[]) && with(&[("NO_COLOR", ""), ("TERM", "xterm")]));
+        assert!(!with(&[("NO_COLOR", "1")]) && !with(&[("TERM", "dumb")]));
     }
 }

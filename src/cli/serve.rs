@@ -13,6 +13,8 @@ use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use token_ledger_domain::Scope;
+use token_ledger_domain::scope::InvalidScopes;
 use token_ledger_event_store::sqlite::Access;
 use tokio::net::TcpListener;
 
@@ -150,7 +152,8 @@ struct Options<'a> {
 
 fn scope(text: &str) -> Result<ScopeOption, String> {
     let (name, description) = text.split_once('=').ok_or("write NAME=DESCRIPTION")?;
-    Ok(ScopeOption { name: name.to_owned(), description: description.to_owned() })
+    let name: Scope = name.parse().map_err(|error: InvalidScopes| error.to_string())?;
+    Ok(ScopeOption { name: name.to_string(), description: description.to_owned() })
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde wants")]
@@ -164,7 +167,7 @@ impl Serve {
         let settings = Settings::load(place.config.as_deref(), &options)?;
         let addresses = addresses(&settings.listen).await?;
         check_exposure(&settings, &addresses)?;
-        start_log(settings.log_format, "info");
+        start_log(settings.log_format, "info")?;
         let tls = tls(&settings)?;
         let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
         let app = open_within(&settings, access, !settings.no_migrate, None).await?;

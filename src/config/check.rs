@@ -7,7 +7,7 @@ use crate::evidence::note::WitnessKey;
 use figment::error::Kind;
 use figment::{Metadata, Source};
 use std::time::Duration;
-use token_ledger_domain::Scope;
+use token_ledger_domain::{Scope, SecretKind};
 
 /// The longest prefix of a secret, in characters.
 const MAX_PREFIX: usize = 20;
@@ -52,7 +52,7 @@ fn one_in_words(error: &figment::Error) -> String {
         Some(Metadata { source: Some(Source::File(file)), .. }) => {
             format!("{setting} in {}", file.display())
         }
-        _ => return without_source(error),
+        _ => setting,
     };
     match &error.kind {
         Kind::UnknownField(..) => format!("{place}: there is no such setting"),
@@ -73,18 +73,22 @@ impl Settings {
     /// Refuses settings that are not acceptable, alone or together.
     pub(super) fn check(&self) -> Result<(), InvalidSettings> {
         let prefixes = [
-            ("token_prefix", &self.token_prefix),
-            ("key_prefix", &self.key_prefix),
-            ("client_prefix", &self.client_prefix),
+            ("token_prefix", &self.token_prefix, SecretKind::Token),
+            ("key_prefix", &self.key_prefix, SecretKind::Key),
+            ("client_prefix", &self.client_prefix, SecretKind::Client),
         ];
-        for (index, (setting, prefix)) in prefixes.iter().enumerate() {
+        for (index, (setting, prefix, kind)) in prefixes.iter().enumerate() {
             let allowed = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
             if prefix.is_empty() || prefix.len() > MAX_PREFIX || !prefix.chars().all(allowed) {
                 let problem = "must have 1 to 20 ASCII letters, digits, _ and -";
                 return Err(InvalidSettings::of(setting, problem));
             }
-            if prefixes[..index].iter().any(|(_, other)| other == prefix) {
-                return Err(InvalidSettings::of(setting, "must differ from the other prefixes"));
+            if let Some((other, ..)) = prefixes[..index].iter().find(|(_, text, _)| text == prefix)
+            {
+                // Which of the two was set; one that is as ever was not.
+                let is_set = prefix.as_str() != kind.default_prefix();
+                let (set, other) = if is_set { (setting, other) } else { (other, setting) };
+                return Err(InvalidSettings::of(set, format!("must differ from {other}")));
             }
         }
         for (setting, seconds) in [
@@ -131,6 +135,10 @@ impl Settings {
         }
         if let Some(reserved) = names.iter().find(|name| name.as_str().starts_with(RESERVED)) {
             let problem = format!("{reserved} is reserved: names beginning with {RESERVED} are");
+            return Err(InvalidSettings::of("scopes", problem));
+        }
+        if let Some(split) = names.iter().find(|name| name.as_str().contains(',')) {
+            let problem = format!("{split}: commas stand between scopes, so no name may hold one");
             return Err(InvalidSettings::of("scopes", problem));
         }
         self.evidence()?;

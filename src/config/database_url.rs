@@ -62,8 +62,14 @@ impl FromStr for DatabaseUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once("://") {
-            Some(("sqlite", path)) if !path.is_empty() => Ok(Self::Sqlite(path.into())),
-            Some(("sqlite", _)) => Err("names no file; write sqlite://PATH".to_owned()),
+            Some(("sqlite", "")) => Err("names no file; write sqlite://PATH".to_owned()),
+            Some(("sqlite", path)) if path.contains(['?', '#']) => {
+                Err("names a file with ? or # in it; sqlite://PATH takes no parameters".to_owned())
+            }
+            Some(("sqlite", path)) if path.contains(":memory:") => {
+                Err("is kept in memory, where nothing lasts; name a file: sqlite://PATH".to_owned())
+            }
+            Some(("sqlite", path)) => Ok(Self::Sqlite(path.into())),
             Some(("postgres" | "postgresql", _)) => text.parse().map(Self::Postgres),
             _ => Err("is no database URL; write sqlite://PATH or postgres://USER@HOST/DATABASE"
                 .to_owned()),
@@ -249,6 +255,9 @@ mod tests {
             ("postgres://ledger@db.example", "names no database"),
             ("postgresql:///", "names no database"),
             ("sqlite://", "names no file"),
+            ("sqlite://ledger.db?mode=rwc", "takes no parameters"),
+            ("sqlite:///var/ledger.db#x", "takes no parameters"),
+            ("sqlite://:memory:", "in memory"),
             ("mysql://x/y", "no database URL"),
             ("ledger.db", "no database URL"),
         ] {

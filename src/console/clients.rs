@@ -217,7 +217,7 @@ pub async fn rotate(
     if let Some(way) = desk.unconfirmed(&service, &format!("{CLIENTS}/{id}/rotate")) {
         return Ok(way);
     }
-    let grace = sent.number("grace_period_seconds").unwrap_or_default();
+    let grace = sent.seconds("grace_period_seconds")?.unwrap_or_default();
     let conditions = sent.conditions(&desk.caller, &format!("rotate client {id}"));
     let rotated = service
         .app

@@ -166,7 +166,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     let input = NewKey {
         name: sent.text("name").trim().to_owned(),
         scopes: sent.all("scopes"),
-        expires_in_seconds: sent.number("expires_in_seconds"),
+        expires_in_seconds: sent.seconds("expires_in_seconds")?,
         reason: sent.reason(),
     };
     let conditions = sent.conditions(&desk.caller, "create key");
@@ -265,8 +265,8 @@ pub async fn refresh(
     }
     let app = &service.app;
     let input = Renewal {
-        grace_period_seconds: sent.number("grace_period_seconds").unwrap_or_default(),
-        expires_in_seconds: sent.number("expires_in_seconds"),
+        grace_period_seconds: sent.seconds("grace_period_seconds")?.unwrap_or_default(),
+        expires_in_seconds: sent.seconds("expires_in_seconds")?,
         reason: sent.reason(),
     };
     let conditions = sent.conditions(&desk.caller, &format!("refresh key {id}"));

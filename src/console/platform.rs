@@ -16,6 +16,7 @@ use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState, Rebuil
 use crate::app::view::CompanyView;
 use crate::app::{AppError, Caller};
 use crate::http::Service;
+use crate::http::problem::Kind;
 use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -331,6 +332,13 @@ pub async fn rebuild(
 ) -> Shown {
     match service.app.start_rebuild(&desk.caller, &name, None).await {
         Ok(_) => Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-begun"))),
+        Err(AppError::Rebuilding(running)) => {
+            let detail = format!(
+                "A rebuild of {running} is under way; the list of projections says how far it has \
+                 come."
+            );
+            Err(Trouble::new(Kind::Contended, detail))
+        }
         Err(error @ AppError::NotFound(_)) => Err(Trouble::from(error)),
         Err(error) => Err(error.into()),
     }

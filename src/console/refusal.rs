@@ -113,7 +113,7 @@ fn of_key(refusal: &KeyRefusal) -> Option<String> {
 fn of_company(refusal: &CompanyRefusal) -> Option<String> {
     match refusal {
         CompanyRefusal::PolicyBounds { min, max, .. } => Some(between(*min, *max)),
-        CompanyRefusal::Grace { max } => Some(at_most(*max)),
+        CompanyRefusal::Policy(violation) => Some(of_policy(violation)),
         CompanyRefusal::AboveOwnPower { role: own } => {
             Some(format!("{} is more than you may grant or take away.", role(own.as_str())))
         }

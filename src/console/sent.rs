@@ -92,6 +92,17 @@ impl Sent {
         self.get(name)?.trim().parse().ok()
     }
 
+    /// The seconds that a field holds, if it is there.
+    ///
+    /// # Errors
+    /// When it holds something else, which no form of ours sends.
+    pub fn seconds(&self, name: &str) -> Result<Option<i64>, Trouble> {
+        let seconds = self.get(name).map(|text| text.trim().parse()).transpose();
+        seconds.map_err(|_| {
+            Trouble::new(Kind::InvalidInput, format!("“{name}” has to be a number of seconds."))
+        })
+    }
+
     /// The instant that a field names.
     pub fn time(&self, name: &str) -> Option<Timestamp> {
         parse_field(self.get(name)?.trim())
@@ -180,6 +191,14 @@ mod tests {
         assert_eq!(fields.get("q"), None);
         assert_eq!(fields.all("status"), ["active", "expired"]);
         assert_eq!(fields.text("scope"), "a b");
+    }
+
+    #[test]
+    fn seconds_that_are_none_are_not_taken_for_none_at_all() {
+        let seconds = |text: &str| Sent::parse(text.as_bytes()).seconds("s").ok();
+        assert_eq!(seconds("s=3600"), Some(Some(3600)));
+        assert_eq!((seconds(""), seconds("s=")), (Some(None), Some(None)));
+        assert_eq!((seconds("s=abc"), seconds("s=1.5")), (None, None));
     }
 
     #[test]

@@ -40,6 +40,21 @@ pub enum Access {
 /// The challenge of the admin API (RFC 6750 §3).
 const CHALLENGE: &str = "Bearer realm=\"token-ledger\"";
 
+/// The challenge to a key that lacks the power: the least scope that gives it (RFC 6750 §3.1).
+const fn lacking(needed: Power) -> &'static str {
+    match needed {
+        Power::Auditor => {
+            "Bearer realm=\"token-ledger\", error=\"insufficient_scope\", scope=\"ledger.audit\""
+        }
+        Power::SuperAdmin => {
+            "Bearer realm=\"token-ledger\", error=\"insufficient_scope\", scope=\"ledger.admin\""
+        }
+        Power::Operator => {
+            "Bearer realm=\"token-ledger\", error=\"insufficient_scope\", scope=\"ledger.operator\""
+        }
+    }
+}
+
 /// A good API key and the power that it gives in the company asked about.
 #[derive(Clone, Debug)]
 pub struct Authenticated {
@@ -175,7 +190,7 @@ async fn admit(
                 Power::SuperAdmin => "This needs a key with ledger.admin or ledger.operator.",
                 Power::Operator => "This needs a key of the platform with ledger.operator.",
             };
-            return Err(Refused { problem: Problem::new(Kind::Forbidden, detail), denied });
+            return Err(Refused { problem: Problem::forbidden(lacking(needed), detail), denied });
         }
     }
     Ok(Some(Authenticated { key, shown, power, company: asked }))
@@ -232,7 +247,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             Authenticated::from_request_parts(parts, state).await?;
         let info = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
         let power = power.ok_or_else(|| {
-            Problem::new(Kind::Forbidden, "The API key gives no power over the ledger.")
+            let detail = "The API key gives no power over the ledger.";
+            Problem::forbidden(lacking(Power::Auditor), detail)
         })?;
         Ok(Self {
             company,

@@ -2,7 +2,7 @@
 
 use super::access::Authenticated;
 use super::denials::note_export;
-use super::extract::{Params, PathId, time};
+use super::extract::{Params, PathId, bound};
 use super::page::{Page, PageQuery};
 use super::problem::{Answer, Problem};
 use super::reply::{RefusedRead, Reply};
@@ -294,7 +294,7 @@ fn filter(
 ) -> Answer<AuditFilter> {
     let mut errors = Vec::new();
     let mut instant =
-        |field, text| time(field, text).map_err(|error| errors.push(error)).ok().flatten();
+        |field, text| bound(field, text).map_err(|error| errors.push(error)).ok().flatten();
     let (from, to) = (instant("from", from), instant("to", to));
     if !errors.is_empty() {
         return Err(errors.into());

@@ -10,7 +10,7 @@ use crate::app::AppError;
 use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::sse::{Event, KeepAlive, Sse};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -97,7 +97,8 @@ pub(super) async fn stream(
     let events = futures::stream::try_unfold(listener, Listener::next);
     let answer = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(([unbuffered], answer).into_response())
+    let kept_by_nobody = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    Ok(([unbuffered, kept_by_nobody], answer).into_response())
 }
 
 fn last_event_id(headers: &HeaderMap) -> Answer<Option<u64>> {

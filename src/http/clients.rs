@@ -1,7 +1,7 @@
 //! OAuth clients.
 
 use super::Service;
-use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params, PathId};
+use super::extract::{IdempotencyKey, IfMatch, JsonBody, NoBody, Params, PathId};
 use super::page::{self, NoParams, Page};
 use super::problem::{Answer, Problem};
 use super::reply::{RefusedChange, RefusedRead, Reply};
@@ -216,6 +216,7 @@ pub async fn delete(
     PathId(id): PathId,
     Params(query): Params<DeleteQuery>,
     if_match: IfMatch,
+    _: NoBody,
 ) -> Answer<StatusCode> {
     let delete = |conditions| {
         service.app.delete_client(&caller, ClientId(id), query.reason.clone(), conditions)

@@ -3,7 +3,7 @@
 use super::Service;
 use super::access::Authenticated;
 use super::envelope::RequestInfo;
-use super::extract::{Params, time};
+use super::extract::{Params, bound};
 use super::page::{Page, PageQuery};
 use super::problem::{Answer, Kind};
 use super::reply::{RefusedRead, Reply};
@@ -280,7 +280,7 @@ async fn page(
     let AttemptsQuery { from, to, limit, cursor } = query;
     let mut errors = Vec::new();
     let mut instant = |field, text: Option<&str>| {
-        time(field, text).map_err(|error| errors.push(error)).ok().flatten()
+        bound(field, text).map_err(|error| errors.push(error)).ok().flatten()
     };
     let (from, to) = (instant("from", from.as_deref()), instant("to", to.as_deref()));
     if !errors.is_empty() {

@@ -7,15 +7,20 @@ use token_ledger_domain::{Catalogue, KeyScope};
 
 /// `If-Match` as [`super::extract::IfMatch`] reads it.
 const ETAG: &str = r#"^(\*|"[0-9]{1,18}"(, ?"[0-9]{1,18}")*)$"#;
+/// `If-None-Match` as [`super::extract::IfMatch`] reads it.
+const WEAK_ETAG: &str = r#"^(\*|(W/)?"[0-9]{1,18}"(, ?(W/)?"[0-9]{1,18}")*)$"#;
+/// The operations that read a thing which has a version.
+const VERSIONED: [&str; 6] =
+    ["get_company", "get_policy", "get_member", "get_key", "get_client", "get_token"];
 /// `Idempotency-Key` as [`super::extract::IdempotencyKey`] reads it.
 const PRINTABLE: &str = "^[!-~]([ -~]*[!-~])?$";
 
 /// A scope (RFC 6749 §3.3).
 const SCOPE: &str = r"^[!#-\[\]-~]+$";
-/// No control character.
+/// No control character, and none that breaks lines or turns the direction of text.
 macro_rules! plain {
     () => {
-        r"[^\u0000-\u001f\u007f-\u009f]"
+        r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
     };
 }
 /// Something to see, as [`token_ledger_domain::name::can_be_seen`] has it up to U+FFFF: beyond,
@@ -24,7 +29,7 @@ macro_rules! seen {
     () => {
         concat!(
             r"[^\s\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f",
-            r"\u200b-\u200f\u202a-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0",
+            r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0",
             r"\ufff0-\ufff8]"
         )
     };
@@ -58,6 +63,7 @@ pub(super) fn complete(document: &mut Value, catalogue: &Catalogue) {
     let paths = document["paths"].as_object_mut();
     for (path, item) in paths.into_iter().flatten() {
         for (_, operation) in item.as_object_mut().into_iter().flatten() {
+            describe_conditions(operation);
             let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
                 describe_parameter(path, parameter);
@@ -97,6 +103,36 @@ fn vocabulary(catalogue: &Catalogue) -> Vec<(&'static str, Value)> {
     ]
 }
 
+/// What may be asked of the version of the thing that is changed or read (RFC 9110 §13).
+fn describe_conditions(operation: &mut Value) {
+    let id = operation["operationId"].as_str().unwrap_or_default();
+    let is_read = VERSIONED.contains(&id);
+    let Some(parameters) = operation["parameters"].as_array_mut() else { return };
+    let header = |name, description| {
+        let schema = json!({"type": "string"});
+        json!({"name": name, "in": "header", "required": false, "schema": schema,
+            "description": description})
+    };
+    if is_read {
+        parameters.push(header("If-Match", "The version that it must stand at"));
+    }
+    if !parameters.iter().any(|parameter| parameter["name"] == "If-Match") {
+        return;
+    }
+    parameters.push(header("If-None-Match", "The version that it must not stand at"));
+    if is_read {
+        let mismatch = operation["responses"]["400"]["content"].clone();
+        let responses = &mut operation["responses"];
+        responses["200"]["headers"] = json!({"ETag": {"description": "Its version, quoted",
+            "schema": {"type": "string"}}});
+        responses["304"] = json!({"description": "It is at a version in `If-None-Match` still. \
+            What has no part in the version may have changed: when it was last used, and what the \
+            clock alone changes"});
+        responses["412"] =
+            json!({"description": "It is not at a version in `If-Match`", "content": mismatch});
+    }
+}
+
 fn describe_parameter(path: &str, parameter: &mut Value) {
     let in_query = parameter["in"] == "query";
     let name = parameter["name"].as_str().unwrap_or_default().to_owned();
@@ -104,6 +140,7 @@ fn describe_parameter(path: &str, parameter: &mut Value) {
     without_null(schema);
     match name.as_str() {
         "If-Match" => schema["pattern"] = json!(ETAG),
+        "If-None-Match" => schema["pattern"] = json!(WEAK_ETAG),
         "Idempotency-Key" => {
             schema["pattern"] = json!(PRINTABLE);
             schema["minLength"] = json!(1);

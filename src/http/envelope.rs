@@ -4,7 +4,7 @@ use super::problem::{Kind, Problem};
 use super::rest::Rest;
 use super::{Service, denials};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, Version, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
@@ -58,6 +58,9 @@ pub(super) async fn envelope(
     let (request, rest) = Rest::of(request);
     let started = Instant::now();
     let mut response = async {
+        if !names_one_host(&request) {
+            return Problem::invalid("Host", "must be sent once").into_response();
+        }
         match tokio::time::timeout(DEADLINE, next.run(request)).await {
             Ok(response) => response,
             Err(_) => Problem::new(Kind::Unavailable, "The request took too long; try again.")
@@ -76,12 +79,22 @@ pub(super) async fn envelope(
     let status = response.status().as_u16();
     let labels = [("method", method.to_string()), ("route", route), ("status", status.to_string())];
     metrics::histogram!("http_request_duration_seconds", &labels).record(took.as_secs_f64());
-    span.in_scope(|| tracing::info!(status, milliseconds = took.as_millis(), "answered"));
+    // As a wider number it would be a text in the JSON log.
+    let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+    span.in_scope(|| tracing::info!(status, milliseconds, "answered"));
     finish(response.headers_mut(), &request_id);
     if let Some(rest) = rest {
         rest.read_out(&mut response).await;
     }
     response
+}
+
+/// Whether the request says whom it is for, as it must (RFC 9112 §3.2).
+fn names_one_host(request: &Request) -> bool {
+    match request.headers().get_all(header::HOST).iter().count() {
+        0 => request.version() < Version::HTTP_11,
+        count => count == 1,
+    }
 }
 
 /// Writes a problem's body.

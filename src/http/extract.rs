@@ -13,6 +13,7 @@ use sha2::{Digest, Sha256};
 use std::borrow::Cow;
 use token_ledger_domain::Timestamp;
 use token_ledger_domain::secret::without_secrets;
+use token_ledger_domain::time::InvalidTimestamp;
 use token_ledger_event_store::Idempotency;
 use uuid::Uuid;
 
@@ -78,15 +79,31 @@ impl From<Unread> for Problem {
     }
 }
 
+/// A request without a body: what one would say would not be heard.
+#[derive(Clone, Copy, Debug)]
+pub struct NoBody;
+
+impl<S: Send + Sync> FromRequest<S> for NoBody {
+    type Rejection = Problem;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
+        if body::read(request).await?.is_empty() {
+            return Ok(Self);
+        }
+        let detail =
+            "must be left out: nothing in it counts; send a reason as `reason` in the query";
+        Err(Problem::invalid("body", detail))
+    }
+}
+
 fn not_json(error: &serde_json::Error) -> Problem {
     Problem::new(Kind::MalformedBody, format!("The body is not JSON: {error}."))
 }
 
 fn is_json(headers: &HeaderMap) -> bool {
-    let Some(value) = headers.get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok())
-    else {
-        return false;
-    };
+    let mut values = headers.get_all(header::CONTENT_TYPE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return false };
+    let Ok(value) = value.to_str() else { return false };
     let essence = value.split(';').next().unwrap_or_default().trim().to_ascii_lowercase();
     essence == "application/json"
         || (essence.starts_with("application/") && essence.ends_with("+json"))
@@ -107,6 +124,7 @@ fn in_words(message: &str) -> String {
     let message = message.split(" at line ").next().unwrap_or(message);
     match message.rsplit_once("expected ") {
         Some((found, "i64")) => format!("{found}expected a whole number of at most 64 bits"),
+        _ if message.starts_with("UUID parsing failed") => "must be a UUID".to_owned(),
         _ => message.to_owned(),
     }
 }
@@ -233,7 +251,17 @@ impl IdempotencyKey {
 /// # Errors
 /// When it is no RFC 3339 time.
 pub fn time(field: &'static str, text: Option<&str>) -> Result<Option<Timestamp>, Invalid> {
-    text.map(str::parse).transpose().map_err(
-        |error: token_ledger_domain::time::InvalidTimestamp| Invalid::new(field, error.to_string()),
-    )
+    text.map(str::parse).transpose().map_err(|error| no_time(field, error))
+}
+
+/// A time from a parameter that what is looked for is before, or not before.
+///
+/// # Errors
+/// When it is no RFC 3339 time.
+pub fn bound(field: &'static str, text: Option<&str>) -> Result<Option<Timestamp>, Invalid> {
+    text.map(Timestamp::not_before).transpose().map_err(|error| no_time(field, error))
+}
+
+fn no_time(field: &'static str, error: InvalidTimestamp) -> Invalid {
+    Invalid::new(field, error.to_string())
 }

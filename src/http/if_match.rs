@@ -1,62 +1,123 @@
-//! `If-Match` (RFC 9110 §13.1.1): the versions that a thing may stand at to be changed.
+//! `If-Match` and `If-None-Match` (RFC 9110 §13): the versions that a thing may stand at to be
+//! changed or read.
 
 use super::problem::Problem;
 use crate::app::{AppError, Conditions};
-use axum::extract::FromRequestParts;
-use axum::http::header;
+use axum::body::Body;
+use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use token_ledger_event_store::Idempotency;
 
 /// A version that nothing stands at.
 const NEVER: u64 = 0;
+/// How often a change is tried again that others get ahead of, which the conditions don't mind.
+const MAX_ATTEMPTS: usize = 20;
 
-/// The versions of which the thing must stand at one; whatever it stands at, where none is named.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct IfMatch(Option<Vec<u64>>);
-
-impl<S: Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = Problem;
-
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
-        let lines = parts.headers.get_all(header::IF_MATCH).iter();
-        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
-        if lines.is_empty() {
-            return Ok(Self(None));
-        }
-        Self::parse(&lines.join(",")).ok_or_else(|| {
-            Problem::invalid("If-Match", "must be ETags of the thing, such as \"3\", or *")
-        })
-    }
+/// Versions of a thing.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Versions {
+    All,
+    Only(Vec<u64>),
 }
 
-impl IfMatch {
-    /// `*`, or a list of entity tags. Those that no version of ours has, weak ones too, never match.
-    fn parse(text: &str) -> Option<Self> {
+impl Versions {
+    const NONE: Self = Self::Only(Vec::new());
+
+    /// What a header names, if it is there. Weak tags count where the comparison is weak.
+    fn read(
+        headers: &HeaderMap,
+        name: &HeaderName,
+        is_weak: bool,
+    ) -> Result<Option<Self>, Problem> {
+        let lines = headers.get_all(name).iter();
+        let lines: Vec<_> = lines.map(|line| String::from_utf8_lossy(line.as_bytes())).collect();
+        if lines.is_empty() {
+            return Ok(None);
+        }
+        Self::parse(&lines.join(","), is_weak).map(Some).ok_or_else(|| {
+            let name = if name == header::IF_MATCH { "If-Match" } else { "If-None-Match" };
+            Problem::invalid(name, "must be ETags of the thing, such as \"3\", or *")
+        })
+    }
+
+    /// `*`, or a list of entity tags. Those that no version of ours has never match.
+    fn parse(text: &str, is_weak: bool) -> Option<Self> {
         if text.trim() == "*" {
-            return Some(Self(None));
+            return Some(Self::All);
         }
         let mut versions = Vec::new();
         let mut is_empty = true;
         let mut rest = text.trim_matches(is_space_or_comma);
         while !rest.is_empty() {
-            let strong = rest.strip_prefix("W/");
-            let (tag, behind) = strong.unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
+            let weak = rest.strip_prefix("W/");
+            let (tag, behind) = weak.unwrap_or(rest).strip_prefix('"')?.split_once('"')?;
             if !tag.chars().all(|c| c > ' ' && c != '\x7f') {
                 return None;
             }
             is_empty = false;
             let canonical = |version: &u64| *version != NEVER && version.to_string() == tag;
-            versions.extend(tag.parse().ok().filter(canonical).filter(|_| strong.is_none()));
+            let counts = weak.is_none() || is_weak;
+            versions.extend(tag.parse().ok().filter(canonical).filter(|_| counts));
             let next = behind.trim_start_matches([' ', '\t']);
             if !next.is_empty() && !next.starts_with(',') {
                 return None;
             }
             rest = next.trim_start_matches(is_space_or_comma);
         }
-        (!is_empty).then_some(Self(Some(versions)))
+        (!is_empty).then_some(Self::Only(versions))
     }
 
-    /// Makes a change on the condition that the thing stands at one of the versions.
+    fn contain(&self, version: u64) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(versions) => versions.contains(&version),
+        }
+    }
+}
+
+/// The versions of which the thing must stand at one, and those at which it must not stand.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct IfMatch {
+    wanted: Versions,
+    unwanted: Versions,
+}
+
+impl<S: Sync> FromRequestParts<S> for IfMatch {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
+        Self::of(&parts.headers)
+    }
+}
+
+impl IfMatch {
+    fn of(headers: &HeaderMap) -> Result<Self, Problem> {
+        let wanted = Versions::read(headers, &header::IF_MATCH, false)?;
+        let unwanted = Versions::read(headers, &header::IF_NONE_MATCH, true)?;
+        Ok(Self {
+            wanted: wanted.unwrap_or(Versions::All),
+            unwanted: unwanted.unwrap_or(Versions::NONE),
+        })
+    }
+
+    fn allows(&self, version: u64) -> bool {
+        self.wanted.contain(version) && !self.unwanted.contain(version)
+    }
+
+    /// The version to try first: nothing stands at it where only the thing itself can tell.
+    fn first(&self) -> u64 {
+        match &self.wanted {
+            Versions::All => NEVER,
+            Versions::Only(versions) => {
+                versions.iter().copied().rfind(|version| self.allows(*version)).unwrap_or(NEVER)
+            }
+        }
+    }
+
+    /// Makes a change on the condition that the thing stands at a version that is allowed.
     pub async fn hold<T, F>(
         self,
         idempotency: Option<Idempotency>,
@@ -66,18 +127,43 @@ impl IfMatch {
         F: Future<Output = Result<T, AppError>>,
     {
         let conditions = Conditions { expected_version: None, idempotency };
-        let Some(mut open) = self.0 else { return change(conditions).await };
-        let mut asked = open.pop().unwrap_or(NEVER);
-        loop {
+        if self == (Self { wanted: Versions::All, unwanted: Versions::NONE }) {
+            return change(conditions).await;
+        }
+        let mut asked = self.first();
+        for _ in 0..MAX_ATTEMPTS {
             let expected_version = Some(asked);
             match change(Conditions { expected_version, ..conditions.clone() }).await {
-                Err(AppError::VersionMismatch { actual }) if open.contains(&actual) => {
-                    open.retain(|version| *version != actual);
-                    asked = actual;
-                }
+                Err(AppError::VersionMismatch { actual }) if self.allows(actual) => asked = actual,
                 outcome => return outcome,
             }
         }
+        Err(AppError::Contended)
+    }
+}
+
+/// Holds what was read, where it names its version, against the conditions of the request.
+pub(super) async fn answer(request: Request, next: Next) -> Response {
+    let conditions = IfMatch::of(request.headers());
+    let mut response = next.run(request).await;
+    let tag = response.headers().get(header::ETAG).and_then(|tag| tag.to_str().ok());
+    let version = tag.and_then(|tag| tag.trim_matches('"').parse().ok());
+    let Some(actual) = version.filter(|_| response.status() == StatusCode::OK) else {
+        return response;
+    };
+    match conditions {
+        Err(problem) => problem.into_response(),
+        Ok(IfMatch { wanted, .. }) if !wanted.contain(actual) => {
+            Problem::from(AppError::VersionMismatch { actual }).into_response()
+        }
+        Ok(IfMatch { unwanted, .. }) if unwanted.contain(actual) => {
+            *response.status_mut() = StatusCode::NOT_MODIFIED;
+            *response.body_mut() = Body::empty();
+            response.headers_mut().remove(header::CONTENT_TYPE);
+            response.headers_mut().remove(header::CONTENT_LENGTH);
+            response
+        }
+        Ok(_) => response,
     }
 }
 
@@ -91,16 +177,18 @@ mod tests {
 
     #[test]
     fn tags_are_read_as_the_standard_has_them() {
-        let versions = |text| IfMatch::parse(text).map(|IfMatch(versions)| versions);
-        assert_eq!(versions("*"), Some(None));
-        assert_eq!(versions(" \"3\" "), Some(Some(vec![3])));
-        assert_eq!(versions("\"1\",, \"2\" ,"), Some(Some(vec![1, 2])));
+        let versions = |text| Versions::parse(text, false);
+        let only = |versions: &[u64]| Some(Versions::Only(versions.to_vec()));
+        assert_eq!(versions("*"), Some(Versions::All));
+        assert_eq!(versions(" \"3\" "), only(&[3]));
+        assert_eq!(versions("\"1\",, \"2\" ,"), only(&[1, 2]));
         for other in ["W/\"3\"", "\"03\"", "\"0\"", "\"abc\"", "\"\"", "\"99999999999999999999\""] {
-            assert_eq!(versions(other), Some(Some(vec![])), "{other}");
+            assert_eq!(versions(other), only(&[]), "{other}");
         }
         for broken in ["", ",", "3", "\"3", "3\"", "\"3\" \"4\"", "*, \"3\"", "\"3\", *", "\"a b\""]
         {
             assert_eq!(versions(broken), None, "{broken}");
         }
+        assert_eq!(Versions::parse("W/\"3\", \"4\"", true), only(&[3, 4]));
     }
 }

@@ -10,7 +10,8 @@ use crate::app::Caller;
 use crate::app::operations::{DeleteAll, OperationView};
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
+use serde::de::Error;
+use serde::{Deserialize, Deserializer};
 use std::sync::Arc;
 use token_ledger_domain::ClientId;
 use utoipa::ToSchema;
@@ -21,15 +22,30 @@ use uuid::Uuid;
 #[serde(deny_unknown_fields)]
 pub struct DeleteAllRequest {
     /// Those that this client got.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     client_id: Option<Uuid>,
     /// Those that have this scope.
-    #[schema(value_type = Option<AnyScope>)]
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false, value_type = Option<AnyScope>)]
     scope: Option<String>,
     /// Those that this actor created.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(nullable = false)]
     created_by: Option<Uuid>,
     /// Why, for the audit trail.
     #[schema(required = true, value_type = RequiredReason)]
     reason: Option<String>,
+}
+
+/// A filter that is named has a value: a null that stands for a variable without one would delete
+/// everything.
+fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    Option::deserialize(deserializer)?.map(Some).ok_or_else(|| {
+        D::Error::custom("must not be null; leave it out to delete regardless of it")
+    })
 }
 
 /// Begins to delete all tokens that match, of those that exist now.

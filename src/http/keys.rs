@@ -2,7 +2,7 @@
 
 use super::Service;
 use super::access::Authenticated;
-use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params, PathId};
+use super::extract::{IdempotencyKey, IfMatch, JsonBody, NoBody, Params, PathId};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
@@ -193,6 +193,7 @@ pub async fn delete(
     PathId(id): PathId,
     Params(query): Params<DeleteQuery>,
     if_match: IfMatch,
+    _: NoBody,
 ) -> Answer<StatusCode> {
     let delete =
         |conditions| service.app.delete_key(&caller, KeyId(id), query.reason.clone(), conditions);

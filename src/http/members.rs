@@ -1,7 +1,7 @@
 //! Members of companies.
 
 use super::Service;
-use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params, PathId};
+use super::extract::{IdempotencyKey, IfMatch, JsonBody, NoBody, Params, PathId};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
@@ -183,6 +183,7 @@ pub async fn remove(
     PathId(id): PathId,
     Params(query): Params<DeleteQuery>,
     if_match: IfMatch,
+    _: NoBody,
 ) -> Answer<StatusCode> {
     let remove = |conditions| {
         service.app.remove_member(&caller, MemberId(id), query.reason.clone(), conditions)

@@ -257,6 +257,10 @@ fn describe() {
         "connections_refused_total",
         "Connections closed because their address had too many"
     );
+    metrics::describe_counter!(
+        "request_heads_refused_total",
+        "Requests whose head could not be read"
+    );
     metrics::describe_counter!("tls_handshakes_failed_total", "TLS handshakes that failed");
     metrics::describe_counter!(
         "attempts_total",

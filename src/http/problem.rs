@@ -117,6 +117,12 @@ impl Problem {
         let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
         Self { header, ..Self::new(Kind::Unauthorized, detail) }
     }
+
+    /// A good credential without the power (RFC 6750 §3.1).
+    pub fn forbidden(challenge: &'static str, detail: &'static str) -> Self {
+        let header = Some((header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge)));
+        Self { header, ..Self::new(Kind::Forbidden, detail) }
+    }
 }
 
 impl From<Vec<Invalid>> for Problem {
@@ -134,14 +140,14 @@ impl From<AppError> for Problem {
             AppError::Invalid(errors) => return errors.into(),
             AppError::Failed(error) => return error.into(),
             AppError::Throttled(throttled) => return throttled.into(),
-            AppError::NotFound(_) | AppError::LinkSpent => Kind::NotFound,
+            AppError::NotFound(_) | AppError::NoSecret | AppError::LinkSpent => Kind::NotFound,
             AppError::Token(refusal) => return of_token(refusal, detail),
             AppError::Key(refusal) => return of_key(&refusal, detail),
             AppError::Company(refusal) => return of_company(&refusal, detail),
             AppError::ClientDeleted => Kind::ClientDeleted,
             AppError::NameTaken(_) => Kind::AlreadyExists,
             AppError::VersionMismatch { .. } => Kind::VersionMismatch,
-            AppError::Contended => Kind::Contended,
+            AppError::Contended | AppError::Rebuilding(_) => Kind::Contended,
             AppError::KeyReused => Kind::IdempotencyKeyReused,
             AppError::MemberElsewhere => Kind::AboveOwnPower,
             AppError::BadCredentials => Kind::Unauthorized,
@@ -189,11 +195,15 @@ fn of_token(refusal: TokenRefusal, detail: String) -> Problem {
         TokenRefusal::Deleted => Problem::new(Kind::TokenDeleted, detail),
         TokenRefusal::ClientDeleted => Problem::new(Kind::ClientDeleted, detail),
         TokenRefusal::OauthAppDisabled => Problem::new(Kind::OauthAppDisabled, detail),
-        TokenRefusal::Policy(violation) => Problem {
-            errors: vec![Invalid::new(violation.field(), detail.clone())],
-            rule: Some((&violation).into()),
-            ..Problem::new(Kind::PolicyViolation, detail)
-        },
+        TokenRefusal::Policy(violation) => of_policy(&violation, detail),
+    }
+}
+
+fn of_policy(violation: &PolicyViolation, detail: String) -> Problem {
+    Problem {
+        errors: vec![Invalid::new(violation.field(), detail.clone())],
+        rule: Some(violation.into()),
+        ..Problem::new(Kind::PolicyViolation, detail)
     }
 }
 
@@ -223,7 +233,7 @@ fn of_company(refusal: &CompanyRefusal, detail: String) -> Problem {
         CompanyRefusal::PlatformOnly => Problem::invalid("role", detail),
         CompanyRefusal::PolicyBounds { rule, .. } => Problem::invalid(*rule, detail),
         CompanyRefusal::NoScopesAllowed => Problem::invalid("allowed_scopes", detail),
-        CompanyRefusal::Grace { .. } => Problem::invalid("grace_period_seconds", detail),
+        CompanyRefusal::Policy(violation) => of_policy(violation, detail),
     }
 }
 

@@ -102,7 +102,7 @@ pub enum RefusedChange {
     /// changing it.
     #[response(status = 409, content_type = "application/problem+json")]
     Conflict(ProblemBody),
-    /// It is not at the version in `If-Match`.
+    /// It is not at a version in `If-Match`, or is at one in `If-None-Match`.
     #[response(status = 412, content_type = "application/problem+json")]
     VersionMismatch(ProblemBody),
     /// The body has more than 64 KiB.

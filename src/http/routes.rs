@@ -3,18 +3,20 @@
 use super::Service;
 use super::access::{Access, authorize};
 use super::envelope::envelope;
+use super::oauth::error::OauthError;
 use super::oauth::{metadata, published, revoke, token};
 use super::problem::{Kind, Problem};
 use super::{
-    audit, audit_stream, clients, companies, denials, docs_page, html, incidents, keys, log,
-    members, openapi, ops, people, policy, problems_page, projections, tokens, verify,
+    audit, audit_stream, clients, companies, denials, docs_page, html, if_match, incidents, keys,
+    log, members, openapi, ops, people, policy, problems_page, projections, tokens, verify,
 };
 use crate::console;
 use axum::Router;
 use axum::extract::DefaultBodyLimit;
 use axum::handler::Handler;
-use axum::http::Method;
-use axum::middleware::from_fn_with_state;
+use axum::http::{Method, Uri};
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodFilter, on};
 use std::sync::Arc;
 use token_ledger_domain::Power::{Auditor, Operator, SuperAdmin};
@@ -70,6 +72,7 @@ impl Routes {
         H: Handler<T, Arc<Service>>,
         T: 'static,
     {
+        let handler = handler.layer(from_fn(if_match::answer));
         self.add(Method::GET, MethodFilter::GET, path, access, handler)
     }
 
@@ -219,6 +222,15 @@ fn records(routes: Routes) -> Routes {
         .get("/v1/audit/events", Power(Operator), audit::events_everywhere)
 }
 
+/// Each protocol says it in its own words.
+async fn method_not_allowed(uri: Uri) -> Response {
+    const DETAIL: &str = "The path does not take this method.";
+    if uri.path().starts_with("/oauth/") {
+        return OauthError::method_not_allowed(DETAIL).into_response();
+    }
+    Problem::new(Kind::MethodNotAllowed, DETAIL).into_response()
+}
+
 /// The service's router.
 pub fn router(service: Arc<Service>) -> Router {
     ops::count();
@@ -229,13 +241,11 @@ pub fn router(service: Arc<Service>) -> Router {
         .router
         .merge(console)
         .fallback(|| async { Problem::new(Kind::NotFound, "There is nothing at this path.") })
-        .method_not_allowed_fallback(|| async {
-            Problem::new(Kind::MethodNotAllowed, "The path does not take this method.")
-        })
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .layer(CatchPanicLayer::custom(|_| {
             tracing::error!("a handler panicked");
-            axum::response::IntoResponse::into_response(Problem::new(
+            IntoResponse::into_response(Problem::new(
                 Kind::Internal,
                 "The service failed. Name the request_id to the operator.",
             ))

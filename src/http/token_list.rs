@@ -1,6 +1,6 @@
 //! What a list of tokens can be asked for.
 
-use super::extract::time;
+use super::extract::bound;
 use super::page;
 use super::problem::Problem;
 use super::vocabulary::{AnyScope, TokenOrder, TokenStatus};
@@ -104,7 +104,7 @@ impl TokenQuery {
         let scope: Option<Option<Scope>> =
             check.field("scope", self.scope.as_deref().map(str::parse).transpose());
         let created_by = check.taken(self.created_by());
-        let expires_before = check.taken(time("expires_before", self.expires_before.as_deref()));
+        let expires_before = check.taken(bound("expires_before", self.expires_before.as_deref()));
         let sort = check.taken(sort(self.sort.as_deref().unwrap_or(DEFAULT_SORT)));
         let limit = check.taken(page::limit(self.limit));
         let list = self.list(company);

@@ -1,7 +1,7 @@
 //! Tokens.
 
 use super::Service;
-use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params, PathId, time};
+use super::extract::{IdempotencyKey, IfMatch, JsonBody, NoBody, Params, PathId, time};
 use super::page::{NoParams, Page};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
@@ -334,6 +334,7 @@ pub async fn delete(
     PathId(id): PathId,
     Params(query): Params<DeleteQuery>,
     if_match: IfMatch,
+    _: NoBody,
 ) -> Answer<StatusCode> {
     let delete = |conditions| {
         service.app.delete_token(&caller, TokenId(id), query.reason.clone(), conditions)

@@ -33,6 +33,7 @@ const REQUIRED_COMPANY: HeaderName = HeaderName::from_static("x-required-company
 const NO_CREDENTIAL: &str = "Bearer realm=\"token-ledger\"";
 const INVALID_TOKEN: &str = "Bearer realm=\"token-ledger\", error=\"invalid_token\", \
     error_description=\"The access token is unknown, expired or deleted.\"";
+const INSUFFICIENT_SCOPE: &str = "Bearer realm=\"token-ledger\", error=\"insufficient_scope\"";
 /// The longest list of scopes that a challenge names, in bytes.
 const MAX_NAMED_SCOPES: usize = 1024;
 
@@ -338,13 +339,10 @@ impl Verification {
 
     fn forbidden(&self, needed: &[String]) -> Response {
         self.insufficient.increment(1);
-        let challenge = format!(
-            "Bearer realm=\"token-ledger\", error=\"insufficient_scope\", scope=\"{}\"",
-            nameable(needed)
-        );
-        let challenge = HeaderValue::try_from(challenge).unwrap_or(HeaderValue::from_static(
-            "Bearer realm=\"token-ledger\", error=\"insufficient_scope\"",
-        ));
+        let scopes = nameable(needed);
+        let challenge = format!("{INSUFFICIENT_SCOPE}, scope=\"{scopes}\"");
+        let named = HeaderValue::try_from(challenge).ok().filter(|_| !scopes.is_empty());
+        let challenge = named.unwrap_or(HeaderValue::from_static(INSUFFICIENT_SCOPE));
         self.refusal(StatusCode::FORBIDDEN, challenge, self.forbidden_body.clone())
     }
 

@@ -67,6 +67,7 @@ def ask_anew(headers):
     # A change may not hang on a version that nobody knows, and a key is for one request.
     if "If-Match" in headers:
         headers["If-Match"] = "*"
+    headers.pop("If-None-Match", None)
     if "Idempotency-Key" in headers:
         headers["Idempotency-Key"] = str(uuid.uuid4())
 

@@ -302,6 +302,7 @@ impl Client {
         let mut request = Request::builder()
             .method(method)
             .uri(path)
+            .header(header::HOST, "localhost:8080")
             .header(header::USER_AGENT, "tests/1")
             .extension(ConnectInfo(peer));
         if let Some(key) = &self.key {
@@ -319,6 +320,7 @@ impl Client {
 
     /// Sends a request as it is, with neither the key nor the address of this caller.
     pub async fn send(&self, request: axum::http::request::Builder) -> Answered {
+        let request = request.header(header::HOST, "localhost:8080");
         Call { router: self.router.clone(), request, body: Body::empty() }.await
     }
 }

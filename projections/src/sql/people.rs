@@ -287,7 +287,12 @@ impl<S: Sql> People for S {
     }
 
     async fn reserve_name(&self, name: &Name, company: CompanyId) -> Result<CompanyId, StoreError> {
-        let name = name.as_str().to_owned();
+        // Names were once reserved letter by letter.
+        let before = platform(NAMED).with(name.as_str().to_owned());
+        if let Some(named) = self.fetch_one::<Uuid>(before).await? {
+            return Ok(CompanyId(named));
+        }
+        let name = name.compared();
         self.execute(platform(RESERVE_NAME).with(name.clone()).with(company)).await?;
         let named: Option<Uuid> = self.fetch_one(platform(NAMED).with(name)).await?;
         named

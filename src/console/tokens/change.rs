@@ -110,8 +110,8 @@ pub async fn refresh(
 ) -> Shown {
     let app = &service.app;
     let input = Renewal {
-        grace_period_seconds: sent.number("grace_period_seconds").unwrap_or_default(),
-        expires_in_seconds: sent.number("expires_in_seconds"),
+        grace_period_seconds: sent.seconds("grace_period_seconds")?.unwrap_or_default(),
+        expires_in_seconds: sent.seconds("expires_in_seconds")?,
         reason: sent.reason(),
     };
     let conditions = sent.conditions(&desk.caller, &format!("refresh token {id}"));

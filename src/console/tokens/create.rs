@@ -51,7 +51,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     let input = NewToken {
         name: sent.text("name").trim().to_owned(),
         scopes: sent.all("scopes"),
-        expires_in_seconds: sent.number("expires_in_seconds"),
+        expires_in_seconds: sent.seconds("expires_in_seconds")?,
         reason: sent.reason(),
         client_id: None,
     };

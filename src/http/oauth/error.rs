@@ -85,6 +85,12 @@ impl OauthError {
         Self::new(Code::InvalidRequest, description)
     }
 
+    /// A request by a method that the endpoint does not take.
+    pub(in crate::http) fn method_not_allowed(description: &'static str) -> Self {
+        let (status, code) = (StatusCode::METHOD_NOT_ALLOWED, Code::InvalidRequest);
+        Self::Refused { status, code, description: description.into(), denied: None }
+    }
+
     /// A client that did not prove who it is, and named nobody.
     pub(in crate::http) fn invalid_client() -> Self {
         BadClient::default().into()

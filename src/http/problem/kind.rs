@@ -233,8 +233,8 @@ impl Kind {
             Self::LastSuperAdmin => "Name another Super Admin first.",
             Self::AlreadyExists => "Choose another name, or use what exists.",
             Self::VersionMismatch => {
-                "The version in `If-Match` is not the current one. Read the thing again and \
-                 decide anew."
+                "The thing stands at another version than those in `If-Match`, or at one of those \
+                 in `If-None-Match`. Read it again and decide anew."
             }
             Self::Contended => "Nothing was changed. Try again.",
             Self::IdempotencyKeyReused => {
