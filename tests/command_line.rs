@@ -401,6 +401,10 @@ fn wrong_usage_is_told_from_failure() {
         let said = place.run(args).refused(2);
         assert!(!said.trim().is_empty(), "{args:?}");
     }
+    let said = place.run(&["replay", "--projection", "nothing"]).refused(2);
+    for name in ["tokens", "audit", "all", "tree"] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
     for args in [&["verify"][..], &["replay"], &["replay", "--check"], &["export"]] {
         let said = place.run(args).refused(1);
         assert!(said.contains("there is no ledger at"), "{said}");
