@@ -110,6 +110,8 @@ fn a_variable_that_is_no_setting_is_named_in_the_log() {
     assert_eq!(told.code, Some(0));
     assert!(told.stderr.contains("TOKEN_LEDGER_LISTNE"), "{told:?}");
     assert_eq!(told.stderr.lines().count(), 1, "{told:?}");
+    let said = ended(command.env("TOKEN_LEDGER_LOG", "a=b=c")).refused(2);
+    assert!(said.starts_with("error: TOKEN_LEDGER_LOG: "), "{said}");
 }
 
 #[test]

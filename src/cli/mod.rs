@@ -251,7 +251,7 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
     }
     let settings = command.settings(&place)?;
     let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
-    start_log(settings.log_format, level);
+    start_log(settings.log_format, level)?;
     match command {
         Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
             "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
@@ -271,8 +271,10 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
 }
 
 /// Starts the log, on stderr.
-fn start_log(format: LogFormat, level: &str) {
-    let filter = EnvFilter::try_from_env(LOG_FILTER).unwrap_or_else(|_| EnvFilter::new(level));
+fn start_log(format: LogFormat, level: &str) -> Result<(), Failure> {
+    let filter = std::env::var(LOG_FILTER).ok().filter(|filter| !filter.is_empty());
+    let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(level))
+        .map_err(|error| Failure::Usage(format!("{LOG_FILTER}: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
@@ -286,6 +288,7 @@ fn start_log(format: LogFormat, level: &str) {
     for variable in Settings::unknown_variables() {
         tracing::warn!(variable, "the variable is no setting and means nothing");
     }
+    Ok(())
 }
 
 /// How long a command waits for a database server that isn't there.
