@@ -3,18 +3,22 @@
 
 mod check;
 mod database_url;
+mod lists;
+mod sources;
 
 pub use check::InvalidSettings;
 pub use database_url::{DatabaseUrl, PostgresUrl};
+pub use lists::{network, scope};
 
 use crate::app::throttle::BAD_CREDENTIALS_PER_NETWORK;
 use crate::app::{Choices, PostgresChoices};
 use crate::evidence::keys::LogName;
 use crate::http::{ForwardedHeader, Proxies};
 use figment::Figment;
-use figment::providers::{Env, Format, Serialized, Toml};
+use figment::providers::Serialized;
 use ipnet::IpNet;
-use serde::{Deserialize, Deserializer, Serialize};
+use serde::{Deserialize, Serialize};
+use sources::SettingsFile;
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -90,7 +94,7 @@ pub struct Settings {
     /// The certificate's private key, PEM.
     pub tls_key: Option<PathBuf>,
     /// Proxies whose forwarded addresses count.
-    #[serde(deserialize_with = "list_or_text")]
+    #[serde(deserialize_with = "lists::networks")]
     pub trusted_proxies: Vec<IpNet>,
     /// The header in which the trusted proxies forward addresses.
     pub forwarded_header: ForwardedHeader,
@@ -116,6 +120,7 @@ pub struct Settings {
     /// What OAuth clients' secrets begin with.
     pub client_prefix: String,
     /// The data accesses on offer; the default ones where none are given.
+    #[serde(deserialize_with = "lists::scopes")]
     pub scopes: Vec<ScopeSetting>,
     /// How often terms that have ended are looked for, in seconds.
     pub expiry_interval_seconds: u64,
@@ -176,39 +181,38 @@ impl Default for Settings {
     }
 }
 
-/// Whether the variable of this setting says something: one that is empty counts as left out.
-fn is_set(setting: &str) -> bool {
-    let name = format!("{ENVIRONMENT}{}", setting.to_uppercase());
-    std::env::var_os(name).is_none_or(|value| !value.is_empty())
-}
-
 impl Settings {
     /// The settings of the file, if one is named, the environment, and the command line.
     ///
     /// # Errors
     /// When a setting is unknown, can't be read or is not acceptable.
     pub fn load(file: Option<&Path>, options: &impl Serialize) -> Result<Self, InvalidSettings> {
-        let defaults = Serialized::defaults(Self::default());
-        let known: Vec<String> = Figment::from(&defaults)
-            .extract::<figment::value::Dict>()
-            .map_err(|error| InvalidSettings::Unreadable(Box::new(error)))?
-            .into_keys()
-            .collect();
-        let mut figment = Figment::from(defaults);
+        let mut figment = Figment::from(Serialized::defaults(Self::default()));
         if let Some(file) = file {
-            figment = figment.merge(Toml::file_exact(file));
+            figment = figment.merge(SettingsFile::read(file)?);
         }
-        // Platforms put variables of the same beginning there on their own, such as
-        // TOKEN_LEDGER_PORT: what is no setting is not for us.
-        let known: Vec<&str> = known.iter().map(String::as_str).collect();
         let settings: Self = figment
-            .merge(Env::prefixed(ENVIRONMENT).only(&known).filter(|name| is_set(name.as_str())))
+            .merge(sources::environment(&Self::names()?))
             .merge(Serialized::defaults(options))
             // In the environment, 1 means yes.
             .extract_lossy()
             .map_err(|error| InvalidSettings::Unreadable(Box::new(error)))?;
         settings.check()?;
         Ok(settings)
+    }
+
+    /// The variables in the environment that look like settings and are none. They mean nothing.
+    pub fn unknown_variables() -> Vec<String> {
+        let variables = std::env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
+        Self::names().map(|names| sources::unknown(variables, &names)).unwrap_or_default()
+    }
+
+    /// What everything that can be set is called.
+    fn names() -> Result<Vec<String>, InvalidSettings> {
+        Figment::from(Serialized::defaults(Self::default()))
+            .extract::<figment::value::Dict>()
+            .map(|settings| settings.into_keys().collect())
+            .map_err(|error| InvalidSettings::Unreadable(Box::new(error)))
     }
 
     /// The files of certificate and key, where TLS shall be spoken.
@@ -269,36 +273,6 @@ impl Settings {
     pub const fn use_flush_interval(&self) -> Duration {
         Duration::from_secs(self.use_flush_interval_seconds)
     }
-}
-
-/// Networks as a list, or as a text with commas or spaces between them, as the environment has it.
-fn list_or_text<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
-    #[derive(Deserialize)]
-    #[serde(untagged)]
-    enum ListOrText {
-        List(Vec<String>),
-        Text(String),
-    }
-    let texts: Vec<String> = match ListOrText::deserialize(deserializer)? {
-        ListOrText::List(list) => list,
-        ListOrText::Text(text) => text.split([',', ' ']).map(str::to_owned).collect(),
-    };
-    texts
-        .iter()
-        .map(|text| text.trim())
-        .filter(|text| !text.is_empty())
-        .map(|text| network(text).map_err(serde::de::Error::custom))
-        .collect()
-}
-
-/// A network, or a single address.
-///
-/// # Errors
-/// When the text is neither.
-pub fn network(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| format!("{text:?} is neither a network such as 10.0.0.0/8 nor an address"))
 }
 
 #[cfg(test)]

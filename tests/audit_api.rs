@@ -446,6 +446,22 @@ async fn a_failure_in_the_middle_cuts_the_export() {
     }
 }
 
+#[tokio::test]
+async fn an_export_is_cut_when_its_callers_power_ends() {
+    let app = TestApp::new().await;
+    fill(&app, 2500).await;
+    let body = json!({"name": "auditor", "scopes": ["ledger.audit"]});
+    let key = app.admin.post(&app.path("/keys")).json(&body).await.expect(201).body;
+    let client = app.nobody.with(key["key"].as_str().unwrap());
+    let router = router(app.service.clone());
+    let mut body = open(router, &client, &app.path("/audit/export")).await.into_body();
+    body.frame().await.expect("a page").expect("no failure");
+    let id = key["key_id"].as_str().unwrap();
+    app.admin.delete(&app.path(&format!("/keys/{id}"))).await.expect(204);
+    assert!(body.frame().await.expect("an end that is seen").is_err());
+    assert!(body.frame().await.is_none());
+}
+
 /// A reader of server-sent events.
 struct Reader {
     body: Body,

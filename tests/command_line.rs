@@ -407,6 +407,10 @@ fn wrong_usage_is_told_from_failure() {
         let said = place.run(args).refused(2);
         assert!(!said.trim().is_empty(), "{args:?}");
     }
+    let said = place.run(&["replay", "--projection", "nothing"]).refused(2);
+    for name in ["tokens", "audit", "all", "tree"] {
+        assert!(said.contains(name), "{name}: {said}");
+    }
     for args in [&["verify"][..], &["replay"], &["replay", "--check"], &["export"]] {
         let said = place.run(args).refused(1);
         assert!(said.contains("there is no ledger at"), "{said}");
@@ -467,34 +471,6 @@ fn every_command_explains_itself() {
     place.run(&["key", "create", "--help"]).done();
     let document: Value = serde_json::from_str(&place.run(&["openapi"]).done()).unwrap();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
-}
-
-#[test]
-fn settings_come_from_file_environment_and_command_line() {
-    let place = Place::new();
-    let file = place.file("settings.toml");
-    std::fs::write(&file, "listen = \"0.0.0.0:0\"\nkey_prefix = \"file_\"\n").unwrap();
-    // The file's address is refused, the environment's is not.
-    place.run(&["serve", "--config", "settings.toml"]).refused(2);
-    let mut command = place.command(&["serve", "--config", "settings.toml"]);
-    command.env("TOKEN_LEDGER_LISTEN", "127.0.0.1:0").env("TOKEN_LEDGER_PORT", "tcp://10.0.0.1:80");
-    Serving::start(command).stop();
-    let mut command = place.command(&["serve", "--listen", "localhost:0"]);
-    command.env("TOKEN_LEDGER_LISTEN", "0.0.0.0:0").env("TOKEN_LEDGER_CONFIG", "settings.toml");
-    Serving::start(command).stop();
-    let mut command = place.command(&["serve", "--config", "settings.toml"]);
-    command.env("TOKEN_LEDGER_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1");
-    Serving::start(command).stop();
-    let args = ["setup", "--company", "A", "--admin-email", "a@b.c", "--config", "settings.toml"];
-    assert!(place.run(&args).done().contains("file_"));
-    std::fs::write(&file, "listne = \"0.0.0.0:0\"\n").unwrap();
-    let said = place.run(&["serve", "--config", "settings.toml"]).refused(2);
-    assert_eq!(said, "error: listne in settings.toml: there is no such setting\n");
-    let mut command = place.command(&["verify"]);
-    command.env("TOKEN_LEDGER_INSECURE_HTTP", "1").env("TOKEN_LEDGER_PUBLIC_URL", "");
-    command.env("TOKEN_LEDGER_EXPIRY_INTERVAL_SECONDS", "soon");
-    let said = ended(&mut command).refused(2).to_lowercase();
-    assert!(said.contains("expiry_interval_seconds"), "{said}");
 }
 
 #[test]

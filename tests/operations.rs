@@ -101,6 +101,43 @@ async fn a_projection_that_stands_still_is_told() {
 }
 
 #[tokio::test]
+async fn every_metric_says_what_it_is() {
+    let app = TestApp::new().await;
+    app.token("reader").await;
+    app.nobody.with("bad").get("/v1/verify").await.expect(401);
+    app.nobody.with("bad").get(&app.path("/tokens")).await.expect(401);
+    app.auditor.post(&app.path("/tokens")).json(&json!({})).await.expect(403);
+    let sign_in = app.nobody.post("/console/sign-in").header("sec-fetch-site", "same-origin");
+    let typed = "email=ada%40example.com&password=wrong+horse+battery";
+    sign_in.text("application/x-www-form-urlencoded", typed).await.expect(401);
+    let text = app.nobody.get("/metrics").await.expect(200).text;
+    let about = |what: &str| -> BTreeSet<&str> {
+        let lines = text.lines().filter_map(|line| line.strip_prefix(what));
+        lines.filter_map(|line| line.split_once(' ').map(|(name, _)| name)).collect()
+    };
+    let (described, typed) = (about("# HELP "), about("# TYPE "));
+    let served = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut names = BTreeSet::new();
+    for line in served {
+        let name = line.split(['{', ' ']).next().expect("a name");
+        let parts = ["_bucket", "_sum", "_count"].map(|part| name.strip_suffix(part));
+        let whole = parts.into_iter().flatten().find(|whole| typed.contains(whole));
+        names.insert(whole.unwrap_or(name));
+    }
+    for name in [
+        "attempts_total",
+        "failed_attempts_total",
+        "http_request_duration_seconds",
+        "passwords_hashed_total",
+        "token_verifications_total",
+    ] {
+        assert!(names.contains(name), "{name}: {names:?}");
+    }
+    assert_eq!(names.difference(&described).next(), None);
+    assert_eq!(names.difference(&typed).next(), None);
+}
+
+#[tokio::test]
 async fn metrics_count_and_hold_no_secret() {
     let app = TestApp::new().await;
     let token = app.token("reader").await;

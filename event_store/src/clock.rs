@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use std::fmt::Debug;
 use std::sync::atomic::{AtomicI64, Ordering};
-use std::time::Instant;
+use std::time::Duration;
 use token_ledger_domain::Timestamp;
 use uuid::{Builder, Uuid};
 
@@ -34,12 +34,45 @@ impl Clock for SystemClock {
     }
 }
 
+/// A moment, by a clock that nobody sets. It goes on while the machine is suspended, where that can
+/// be told: what was known before is as old afterwards as it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Moment(Duration);
+
+impl Moment {
+    /// Now.
+    #[cfg(target_os = "linux")]
+    pub fn now() -> Self {
+        let time = rustix::time::clock_gettime(rustix::time::ClockId::Boottime);
+        // The time since the machine was started.
+        let seconds = u64::try_from(time.tv_sec).unwrap_or_default();
+        Self(Duration::new(seconds, u32::try_from(time.tv_nsec).unwrap_or_default()))
+    }
+
+    /// Now.
+    #[cfg(not(target_os = "linux"))]
+    pub fn now() -> Self {
+        static FIRST: std::sync::OnceLock<std::time::Instant> = std::sync::OnceLock::new();
+        Self(FIRST.get_or_init(std::time::Instant::now).elapsed())
+    }
+
+    /// How long after an earlier one it is; nothing after a later one.
+    pub const fn since(self, earlier: Self) -> Duration {
+        self.0.saturating_sub(earlier.0)
+    }
+
+    /// How long ago it is.
+    pub fn elapsed(self) -> Duration {
+        Self::now().since(self)
+    }
+}
+
 /// Another clock, a database's, as this process shows it: it goes on by the machine's steady clock
 /// from the moment at which it was last compared. That somebody sets the machine's clock makes no
 /// difference.
 #[derive(Debug)]
 pub struct CorrectedClock {
-    origin: Instant,
+    origin: Moment,
     /// What the other clock showed at the origin.
     at_origin: AtomicI64,
 }
@@ -48,7 +81,7 @@ impl Default for CorrectedClock {
     /// The machine's clock, until it is compared with another one.
     fn default() -> Self {
         let at_origin = AtomicI64::new(SystemClock.now().as_micros());
-        Self { origin: Instant::now(), at_origin }
+        Self { origin: Moment::now(), at_origin }
     }
 }
 
@@ -132,5 +165,22 @@ impl Entropy for SystemEntropy {
     #[allow(clippy::disallowed_methods)]
     fn fill(&self, buffer: &mut [u8]) {
         getrandom::fill(buffer).expect("the operating system gives randomness");
+    }
+}
+
+#[cfg(all(test, target_os = "linux"))]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_counts_the_time_that_the_machine_was_suspended() {
+        let uptime = std::fs::read_to_string("/proc/uptime").unwrap();
+        let uptime: f64 = uptime.split(' ').next().unwrap().parse().unwrap();
+        let apart = Moment::now().0.as_secs_f64() - uptime;
+        assert!((0.0..5.0).contains(&apart), "{apart}");
+        let moment = Moment::now();
+        let elapsed = moment.elapsed();
+        assert!(elapsed < Duration::from_secs(5));
+        assert_eq!(moment.since(Moment::now()), Duration::ZERO);
     }
 }

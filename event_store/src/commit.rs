@@ -4,6 +4,7 @@ use crate::clock::Entropy;
 use crate::entry;
 use crate::error::StoreError;
 use crate::record::{Metadata, PrivatePart, StreamId};
+use sha2::{Digest, Sha256};
 use token_ledger_domain::company::CompanyEvent;
 use token_ledger_domain::{Actor, CompanyId, LedgerEvent, Timestamp};
 use uuid::Uuid;
@@ -36,10 +37,25 @@ pub struct Idempotency {
     pub caller: String,
     /// Method and path.
     pub route: String,
-    /// The key that the caller chose.
+    /// What the key that the caller chose is recognised by.
     pub key: String,
-    /// SHA-256 of the request, so that another one with the same key is noticed.
+    /// What the request is recognised by, so that another one with the same key is noticed.
     pub request_hash: [u8; 32],
+}
+
+impl Idempotency {
+    /// By the key that the caller chose, and the SHA-256 of the request. The key is not recorded,
+    /// and without it nobody can try out which request it was: a request may be little more than
+    /// somebody's address.
+    pub fn of(caller: &str, route: String, key: &str, request: [u8; 32]) -> Self {
+        let hash = |parts: [&[u8]; 3]| Sha256::digest(parts.concat());
+        Self {
+            caller: caller.to_owned(),
+            route,
+            key: hex::encode(hash([b"key", b"", key.as_bytes()])),
+            request_hash: hash([b"request", &request, key.as_bytes()]).into(),
+        }
+    }
 }
 
 /// How long an idempotency key is remembered, in seconds: a day.
@@ -186,4 +202,25 @@ pub enum AppendError {
     /// A failure.
     #[error(transparent)]
     Failed(#[from] StoreError),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_recorded_of_a_request_cannot_be_guessed_without_its_key() {
+        let of = |key: &str, request: &[u8]| {
+            let request = Sha256::digest(request).into();
+            Idempotency::of("caller", "POST /".to_owned(), key, request)
+        };
+        let one = of("a key", b"ada@example.com");
+        assert_eq!(one, of("a key", b"ada@example.com"));
+        assert!(!one.key.contains("a key"));
+        assert_ne!(one.request_hash[..], Sha256::digest(b"ada@example.com")[..]);
+        let other = of("another", b"ada@example.com");
+        assert!(one.key != other.key && one.request_hash != other.request_hash);
+        let other = of("a key", b"bob@example.com");
+        assert!(one.key == other.key && one.request_hash != other.request_hash);
+    }
 }

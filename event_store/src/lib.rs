@@ -22,7 +22,7 @@ mod repository;
 pub mod sqlite;
 mod store;
 
-pub use clock::{Clock, Entropy, SystemClock, SystemEntropy};
+pub use clock::{Clock, Entropy, Moment, SystemClock, SystemEntropy};
 pub use commit::{AppendError, Commit, Context, Idempotency, MAX_CLOCK_LAG_SECONDS, Recorded};
 pub use decidable::Decidable;
 pub use error::StoreError;

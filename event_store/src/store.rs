@@ -30,7 +30,7 @@ pub struct LoadedStream {
 /// What was recorded with an idempotency key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Replay {
-    /// SHA-256 of the first request.
+    /// What the first request is recognised by.
     pub request_hash: [u8; 32],
     /// The stream that it changed.
     pub stream: StreamId,
@@ -176,6 +176,13 @@ pub trait Store: Send + Sync {
         key: &Idempotency,
         now: Timestamp,
     ) -> Result<Option<Replay>, StoreError>;
+
+    /// Removes idempotency keys that are no longer remembered, so many of them or a few more, and
+    /// answers how many. Appending does so only for a company that sends others.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn forget_keys(&self, now: Timestamp, limit: usize) -> Result<u64, StoreError>;
 
     /// Changes whenever something may have been appended. The heads are the truth.
     fn watch(&self) -> watch::Receiver<u64>;

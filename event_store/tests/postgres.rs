@@ -25,10 +25,11 @@ use token_ledger_event_store::postgres::{
     Access, Appended, Change, Config, Database, InlineProjections, Insertion, NoProjections,
     PgEventRepository, PgStore, RecordedTime,
 };
-use token_ledger_event_store::{AppendError, Clock, Context, Store, StoreError, SystemClock};
+use token_ledger_event_store::{
+    AppendError, Clock, Context, Moment, Store, StoreError, SystemClock,
+};
 use token_ledger_test_cluster::TestDatabase;
 use tokio::sync::broadcast::error::RecvError;
-use tokio::time::Instant;
 
 every_promise!(PgFixture);
 
@@ -490,7 +491,7 @@ async fn others_are_told_what_was_committed_in_order() {
     let fixture = PgFixture::fresh().await;
     let other = open(service(&fixture.place)).await;
     let mut changes = other.database().changes();
-    let began = Instant::now();
+    let began = Moment::now();
     // From the first nonce that was sent from now on, nothing is missed.
     in_time(async {
         while !matches!(changes.recv().await, Ok(Change::Current(sent)) if sent >= began) {}
@@ -500,7 +501,7 @@ async fn others_are_told_what_was_committed_in_order() {
     for _ in 0..20 {
         append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("x")])).await;
     }
-    let done = Instant::now();
+    let done = Moment::now();
     in_time(async {
         loop {
             match changes.recv().await.expect("changes") {
@@ -540,7 +541,7 @@ async fn a_listener_that_was_cut_off_says_so_when_it_is_back() {
                 Err(RecvError::Closed) => panic!("it is not over"),
             }
         }
-        let again = Instant::now();
+        let again = Moment::now();
         while !matches!(changes.recv().await, Ok(Change::Current(sent)) if sent > again) {}
     })
     .await;

@@ -5,7 +5,8 @@
 //! than the bound, it no longer says that anything is active before it has caught up.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use token_ledger_event_store::Moment;
 use tokio::sync::{Notify, watch};
 
 /// How old knowledge may be where nothing else is set.
@@ -21,7 +22,7 @@ pub struct Freshness {
     /// Nanoseconds after `origin` up to which knowledge may be used; [`ALWAYS`] without a limit.
     good_until: AtomicU64,
     bound: AtomicU64,
-    origin: Instant,
+    origin: Moment,
     moved: watch::Sender<u64>,
     wanted: Notify,
 }
@@ -32,7 +33,7 @@ impl Default for Freshness {
         Self {
             good_until: AtomicU64::new(ALWAYS),
             bound: AtomicU64::new(0),
-            origin: Instant::now(),
+            origin: Moment::now(),
             moved: watch::channel(0).0,
             wanted: Notify::new(),
         }
@@ -47,8 +48,8 @@ impl Freshness {
     }
 
     /// Everything that was committed before this moment is known.
-    pub fn known_until(&self, moment: Instant) {
-        let age = nanos(moment.saturating_duration_since(self.origin));
+    pub fn known_until(&self, moment: Moment) {
+        let age = nanos(moment.since(self.origin));
         let until = age.saturating_add(self.bound.load(Ordering::SeqCst)).min(ALWAYS - 1);
         // Where there is no limit, there is nothing to move.
         let moved = self.good_until.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| {

@@ -10,6 +10,7 @@ mod difference;
 pub use difference::{Difference, Held};
 
 use crate::tokens::TokenRow;
+use crate::tree::TREE_NAME;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
@@ -98,7 +99,9 @@ pub trait Rebuilder: Send + Sync {
 pub enum RebuildError {
     /// A projection of this name does not exist.
     #[error(
-        "there is no projection {0:?}; there are tokens, keys, companies, members, clients and audit"
+        "there is no projection {0:?}; there are {known}, all of these as `all`, and {tree}",
+        known = ALL.join(", "),
+        tree = TREE_NAME
     )]
     Unknown(String),
     /// The store failed.

@@ -1,5 +1,5 @@
-//! Work that nobody asks for: recording that terms have ended, writing down last uses, and taking
-//! over operations that were left.
+//! Work that nobody asks for: recording that terms have ended, writing down last uses, taking over
+//! operations that were left, and removing idempotency keys that are no longer remembered.
 
 use super::App;
 use super::operations::Seen;
@@ -15,11 +15,14 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// Terms that are ended in one go. Other writers get their turn in between.
+/// Terms that are ended, or keys that are removed, in one go. Other writers get their turn in between.
 const BATCH: usize = 500;
 
 /// How often operations are looked for whose process has ended.
 const LOOK: Duration = Duration::from_secs(5);
+
+/// How often idempotency keys are looked for that are no longer remembered.
+const FORGET: Duration = Duration::from_secs(900);
 
 /// How often the jobs run.
 #[derive(Clone, Copy, Debug)]
@@ -44,6 +47,7 @@ pub fn start(
         tokio::spawn(expire(Arc::clone(app), intervals.expiry, stop.clone())),
         tokio::spawn(flush(Arc::clone(app), intervals.use_flush, stop.clone())),
         tokio::spawn(take_over(Arc::clone(app), stop.clone())),
+        tokio::spawn(forget(Arc::clone(app), stop.clone())),
     ]
 }
 
@@ -65,6 +69,20 @@ async fn take_over(app: Arc<App>, mut stop: watch::Receiver<bool>) {
             tracing::warn!(%error, "can't look for operations that were left");
         }
         pause(LOOK, &mut stop).await;
+    }
+}
+
+/// Removes idempotency keys that are no longer remembered, batch by batch.
+async fn forget(app: Arc<App>, mut stop: watch::Receiver<bool>) {
+    while !*stop.borrow() {
+        match app.forget_keys().await {
+            Ok(0) => pause(FORGET, &mut stop).await,
+            Ok(_) => {}
+            Err(error) => {
+                tracing::warn!(%error, "can't remove old idempotency keys");
+                pause(FORGET, &mut stop).await;
+            }
+        }
     }
 }
 
@@ -94,6 +112,14 @@ impl App {
     pub async fn expire_due(&self) -> Result<(), StoreError> {
         let (_sender, never) = watch::channel(false);
         self.end_due_terms(&mut Unsettled::default(), &never).await
+    }
+
+    /// Removes a batch of the idempotency keys that are no longer remembered; answers how many.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_keys(&self) -> Result<u64, StoreError> {
+        self.store().forget_keys(self.now(), BATCH).await
     }
 
     /// Writes down when tokens were used.
@@ -274,9 +300,10 @@ mod tests {
     use std::collections::BTreeSet;
     use tempfile::TempDir;
     use token_ledger_domain::{Timestamp, TokenId};
-    use token_ledger_event_store::SystemEntropy;
     use token_ledger_event_store::clock::SetClock;
+    use token_ledger_event_store::commit::IDEMPOTENCY_SECONDS;
     use token_ledger_event_store::sqlite::Access;
+    use token_ledger_event_store::{Idempotency, SystemEntropy};
     use token_ledger_projections::tokens::Status;
 
     struct Stage {
@@ -382,5 +409,33 @@ mod tests {
         assert_eq!(stage.status(sound).await, Status::Expired);
         let left: BTreeSet<Uuid> = unsettled.into_keys().collect();
         assert_eq!(left, BTreeSet::from([broken.0, wrong.0]));
+    }
+    #[tokio::test]
+    async fn keys_that_are_no_longer_remembered_are_removed() {
+        let stage = Stage::new().await;
+        let key = Idempotency::of("caller", "POST /".to_owned(), "key", [1; 32]);
+        let input = NewToken {
+            name: "t".to_owned(),
+            scopes: vec!["positions".to_owned()],
+            expires_in_seconds: None,
+            client_id: None,
+            reason: None,
+        };
+        let conditions = Conditions { idempotency: Some(key.clone()), ..Conditions::default() };
+        stage.app.create_token(&stage.caller, input, conditions).await.unwrap();
+        let (store, then) = (stage.app.store(), stage.app.now());
+        let known =
+            async || store.replay(stage.caller.company, &key, then).await.unwrap().is_some();
+        let (stop, stopping) = watch::channel(false);
+        stage.later(IDEMPOTENCY_SECONDS);
+        stage.app.forget_keys().await.unwrap();
+        assert!(known().await, "it is a day old, and no older");
+        stage.later(1);
+        let job = tokio::spawn(forget(Arc::clone(&stage.app), stopping));
+        tokio::time::timeout(Duration::from_secs(30), async { while known().await {} })
+            .await
+            .expect("it is removed");
+        stop.send(true).unwrap();
+        job.await.unwrap();
     }
 }

@@ -3,9 +3,10 @@
 
 use crate::evidence::keys::{LogName, Seed};
 use std::fs::{DirBuilder, File, OpenOptions};
-use std::io::{ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{Entropy, StoreError};
 
@@ -13,6 +14,8 @@ use token_ledger_event_store::{Entropy, StoreError};
 const SEED: &str = "seed";
 /// Longer files are none of ours.
 const MAX_FILE: u64 = 64 * 1024;
+/// A file that nobody has finished for so long is one that nobody will.
+const LEFT: Duration = Duration::from_secs(3600);
 
 /// A folder with the seed and the last checkpoints.
 #[derive(Clone, Debug)]
@@ -61,17 +64,13 @@ impl Outside {
             return Ok(seed);
         }
         let seed = Seed::new(entropy.bits256());
-        make_folder(&self.folder)?;
         let path = self.folder.join(SEED);
         let mut text = seed.to_text();
         text.push('\n');
-        match write_new(&self.folder, &path, text.as_bytes())? {
-            Written::New => Ok(seed),
-            // Another process was faster.
-            Written::WasThere => self
-                .seed()?
-                .ok_or_else(|| StoreError::Unavailable(format!("{}: vanished", path.display()))),
-        }
+        write_new(&self.folder, &path, text.as_bytes()).map_err(|error| failed(&path, &error))?;
+        // The file's, not one's own: another process may have been faster, and what counts is what
+        // all of them will read.
+        self.seed()?.ok_or_else(|| StoreError::Unavailable(format!("{}: vanished", path.display())))
     }
 
     fn checkpoint_file(&self, name: &LogName, company: CompanyId) -> PathBuf {
@@ -103,61 +102,77 @@ impl Outside {
     ) -> Result<(), StoreError> {
         let path = self.checkpoint_file(name, company);
         let folder = path.parent().unwrap_or(&self.folder);
-        make_folder(folder)?;
-        let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
         let write = || {
-            let mut file = OpenOptions::new()
-                .create(true)
-                .write(true)
-                .truncate(true)
-                .mode(0o600)
-                .open(&unfinished)?;
-            file.write_all(note.as_bytes())?;
-            file.sync_all()?;
+            make_folder(folder)?;
+            let unfinished = write_unfinished(&path, note.as_bytes())?;
             std::fs::rename(&unfinished, &path)?;
-            File::open(folder)?.sync_all()
+            sync_folder(folder)
         };
         write().map_err(|error| failed(&path, &error))
     }
 }
 
-fn make_folder(folder: &Path) -> Result<(), StoreError> {
-    DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-        .map_err(|error| failed(folder, &error))
-}
-
-/// Whether a file was made.
-enum Written {
-    New,
-    WasThere,
-}
-
-/// Makes a file that only its owner can read, whole or not at all.
-fn write_new(folder: &Path, path: &Path, content: &[u8]) -> Result<Written, StoreError> {
-    let unfinished = path.with_extension(format!("{}.unfinished", std::process::id()));
-    let write = || -> std::io::Result<Written> {
-        let mut file = OpenOptions::new()
-            .create(true)
-            .write(true)
-            .truncate(true)
-            .mode(0o600)
-            .open(&unfinished)?;
-        file.write_all(content)?;
-        file.sync_all()?;
-        // Unlike a renaming, a link never replaces what is there.
-        let linked = match std::fs::hard_link(&unfinished, path) {
-            Ok(()) => Written::New,
-            Err(error) if error.kind() == ErrorKind::AlreadyExists => Written::WasThere,
-            Err(error) => return Err(error),
-        };
-        std::fs::remove_file(&unfinished)?;
-        File::open(folder)?.sync_all()?;
-        Ok(linked)
+/// Makes a folder, and those above it, that only their owner can enter. When this answers, those
+/// that were made are on disk.
+fn make_folder(folder: &Path) -> io::Result<()> {
+    if folder.is_dir() {
+        return Ok(());
+    }
+    let above = match folder.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => folder,
     };
-    write().map_err(|error| failed(path, &error))
+    make_folder(above)?;
+    match DirBuilder::new().mode(0o700).create(folder) {
+        Err(error) if !folder.is_dir() => return Err(error),
+        // Another process may have been faster, and not have come to the next step.
+        Ok(()) | Err(_) => {}
+    }
+    sync_folder(above)
+}
+
+/// When this answers, which files and folders are in the folder is on disk.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    File::open(folder)?.sync_all()
+}
+
+/// Makes a file that only its owner can read, whole or not at all, unless it is there.
+fn write_new(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
+    make_folder(folder)?;
+    let unfinished = write_unfinished(path, content)?;
+    // Unlike a renaming, a link never replaces what is there.
+    match std::fs::hard_link(&unfinished, path) {
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    std::fs::remove_file(&unfinished)?;
+    sync_folder(folder)
+}
+
+/// Writes what is to become the file at this path to a file beside it, which nobody else writes:
+/// processes that share the folder may be on different machines, with the same identifiers.
+fn write_unfinished(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
+    let place = |number: u32| path.with_extension(format!("{number}.unfinished"));
+    let mut number = 0;
+    let mut file = loop {
+        match OpenOptions::new().create_new(true).write(true).mode(0o600).open(place(number)) {
+            Ok(file) => break file,
+            Err(error) if error.kind() == ErrorKind::AlreadyExists => number += 1,
+            Err(error) => return Err(error),
+        }
+    };
+    file.write_all(content)?;
+    file.sync_all()?;
+    let written = file.metadata()?.modified()?;
+    for before in (0..number).map(place) {
+        let modified = std::fs::metadata(&before).and_then(|metadata| metadata.modified());
+        if modified.is_ok_and(|modified| modified + LEFT < written) {
+            // Another process may have been faster.
+            let _ = std::fs::remove_file(before);
+        }
+    }
+    Ok(place(number))
 }
 
 fn read(path: &Path) -> Result<Option<String>, StoreError> {
@@ -207,5 +222,51 @@ mod tests {
         outside.keep_checkpoint(&b, company, "other").unwrap();
         assert_eq!(outside.checkpoint(&a, company).unwrap().as_deref(), Some("two"));
         assert_eq!(outside.checkpoint(&b, company).unwrap().as_deref(), Some("other"));
+    }
+    #[test]
+    fn processes_that_write_at_once_keep_out_of_each_others_files() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("file");
+        let (one, other) =
+            (write_unfinished(&path, b"one").unwrap(), write_unfinished(&path, b"other").unwrap());
+        assert_eq!(std::fs::read(one).unwrap(), b"one");
+        assert_eq!(std::fs::read(other).unwrap(), b"other");
+    }
+
+    #[test]
+    fn the_seed_is_the_same_for_all_who_start_at_once() {
+        for _ in 0..20 {
+            let folder = tempfile::tempdir().unwrap();
+            let outside = Outside::new(folder.path().join("a"));
+            let seeds: Vec<String> = std::thread::scope(|scope| {
+                let start = || outside.seed_or_new(&SystemEntropy).unwrap().to_text().to_string();
+                let starting: Vec<_> = (0..8).map(|_| scope.spawn(start)).collect();
+                starting.into_iter().map(|starting| starting.join().unwrap()).collect()
+            });
+            let kept = outside.seed().unwrap().unwrap().to_text().to_string();
+            assert!(seeds.iter().all(|seed| *seed == kept));
+            assert_eq!(std::fs::read_dir(outside.folder()).unwrap().count(), 1);
+        }
+    }
+
+    #[test]
+    fn what_nobody_will_finish_is_cleared_away() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = Outside::new(folder.path().to_owned());
+        let name = LogName::default();
+        let keep = || outside.keep_checkpoint(&name, CompanyId::PLATFORM, "note").unwrap();
+        keep();
+        let path = outside.checkpoint_file(&name, CompanyId::PLATFORM);
+        let left: Vec<File> = (0..2)
+            .map(|number| File::create(path.with_extension(format!("{number}.unfinished"))))
+            .collect::<Result<_, _>>()
+            .unwrap();
+        let written = left[0].metadata().unwrap().modified().unwrap();
+        left[0].set_modified(written - LEFT - Duration::from_secs(60)).unwrap();
+        keep();
+        let files = std::fs::read_dir(path.parent().unwrap()).unwrap();
+        let mut names: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+        names.sort();
+        assert_eq!(names, [path.with_extension("1.unfinished"), path]);
     }
 }

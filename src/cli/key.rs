@@ -1,5 +1,6 @@
 //! `token-ledger key create`
 
+use super::options::KeyPrefix;
 use super::{Failure, answer, company_id, open, setup};
 use crate::app::keys::NewKey;
 use crate::app::{AppError, Caller, Conditions};
@@ -29,11 +30,18 @@ pub(super) struct Create {
     /// How long it is valid, in seconds; 90 days unless asked otherwise
     #[arg(long, value_name = "SECONDS", allow_negative_numbers = true)]
     expires_in: Option<i64>,
+    #[command(flatten)]
+    prefix: KeyPrefix,
 }
 
 impl Key {
+    pub(super) const fn key_prefix(&self) -> &KeyPrefix {
+        let Self::Create(Create { prefix, .. }) = self;
+        prefix
+    }
+
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let Self::Create(Create { company, name, scopes, expires_in }) = self;
+        let Self::Create(Create { company, name, scopes, expires_in, .. }) = self;
         let app = open(settings, Access::WriteUnmigrated, false).await?;
         let input = NewKey {
             name: name.to_string(),

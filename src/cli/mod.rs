@@ -13,6 +13,7 @@ mod export;
 mod key;
 mod migrate;
 mod openapi;
+mod options;
 mod progress;
 mod replay;
 mod serve;
@@ -25,6 +26,7 @@ use crate::app::{App, AppError};
 use crate::config::{DatabaseUrl, InvalidSettings, LogFormat, Settings};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
+use options::{Given, Nothing, Offer};
 use serde::Serialize;
 use std::ffi::OsString;
 use std::io::{IsTerminal, Write};
@@ -42,10 +44,15 @@ use tracing_subscriber::EnvFilter;
 
 /// The variable that says what is logged, such as `debug` or `token_ledger=debug`.
 const LOG_FILTER: &str = "TOKEN_LEDGER_LOG";
+/// The variable that names the file of settings.
+const CONFIG: &str = "TOKEN_LEDGER_CONFIG";
 
 const DATABASE_URL_HELP: &str = "Where the ledger is kept: sqlite://PATH or \
     postgres://USER@HOST/DATABASE; sqlite://token-ledger.db unless set otherwise \
     [env: TOKEN_LEDGER_DATABASE_URL]";
+
+const CONFIG_HELP: &str = "A file of settings, TOML. The environment wins over it, and options \
+    over both [env: TOKEN_LEDGER_CONFIG]";
 
 /// A ledger of API access tokens: every change is an event, and every answer comes from the
 /// events.
@@ -65,10 +72,20 @@ struct Place {
     #[arg(long, global = true, value_name = "URL", help = DATABASE_URL_HELP)]
     #[serde(skip_serializing_if = "Option::is_none")]
     database_url: Option<DatabaseUrl>,
-    /// A file of settings, TOML. The environment wins over it, and options over both
-    #[arg(long, global = true, value_name = "FILE", env = "TOKEN_LEDGER_CONFIG")]
+    /// A file of settings, TOML
+    #[arg(long, global = true, value_name = "FILE", help = CONFIG_HELP)]
     #[serde(skip)]
     config: Option<PathBuf>,
+}
+
+impl Place {
+    /// With the file of settings that the environment names, where the command line names none. A
+    /// variable that is empty counts as left out.
+    fn found(mut self) -> Self {
+        let named = || std::env::var_os(CONFIG).filter(|path| !path.is_empty());
+        self.config = self.config.or_else(|| named().map(PathBuf::from));
+        self
+    }
 }
 
 #[derive(Debug, Subcommand)]
@@ -95,7 +112,26 @@ enum Command {
     #[command(subcommand)]
     Key(key::Key),
     /// Print the OpenAPI document
-    Openapi,
+    Openapi(Offer),
+}
+
+impl Command {
+    /// The settings, those of this command's options among them.
+    fn settings(&self, place: &Place) -> Result<Settings, Failure> {
+        match self {
+            Self::Setup(setup) => Given { place, options: setup.key_prefix() }.settings(),
+            Self::Key(key) => Given { place, options: key.key_prefix() }.settings(),
+            Self::Verify(verify) => Given { place, options: verify.logs() }.settings(),
+            Self::Openapi(offer) => Given { place, options: offer }.settings(),
+            Self::Serve(serve) => Given { place, options: serve.as_ref() }.settings(),
+            Self::Demo(_)
+            | Self::Migrate
+            | Self::Replay(_)
+            | Self::CheckEvidence(_)
+            | Self::Erase(_)
+            | Self::Export(_) => Given { place, options: &Nothing {} }.settings(),
+        }
+    }
 }
 
 /// Why a command did not do what it was asked.
@@ -186,7 +222,7 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(run(place, command)));
+        .and_then(|runtime| runtime.block_on(run(place.found(), command)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
@@ -215,36 +251,34 @@ fn discreet(mut error: clap::Error) -> clap::Error {
 }
 
 async fn run(place: Place, command: Command) -> Result<(), Failure> {
+    if let Command::CheckEvidence(check) = command {
+        return check.run();
+    }
+    let settings = command.settings(&place)?;
+    let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
+    start_log(settings.log_format, level)?;
     match command {
-        Command::Serve(serve) => serve.run(&place).await,
+        Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
+            "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
+        )),
+        Command::Demo(demo) => demo.run(&settings).await,
+        Command::Serve(_) => serve::run(&settings).await,
         Command::CheckEvidence(check) => check.run(),
-        other => {
-            let settings = Settings::load(place.config.as_deref(), &place)?;
-            start_log(settings.log_format, "warn")?;
-            match other {
-                Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
-                    "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
-                )),
-                Command::Demo(demo) => demo.run(&settings).await,
-                Command::Serve(serve) => serve.run(&place).await,
-                Command::CheckEvidence(check) => check.run(),
-                Command::Erase(erase) => erase.run(&settings).await,
-                Command::Setup(setup) => setup.run(&settings).await,
-                Command::Migrate => migrate::run(&settings).await,
-                Command::Replay(replay) => replay.run(&settings).await,
-                Command::Verify(verify) => verify.run(&settings).await,
-                Command::Export(export) => export.run(&settings).await,
-                Command::Key(key) => key.run(&settings).await,
-                Command::Openapi => openapi::run(&settings),
-            }
-        }
+        Command::Erase(erase) => erase.run(&settings).await,
+        Command::Setup(setup) => setup.run(&settings).await,
+        Command::Migrate => migrate::run(&settings).await,
+        Command::Replay(replay) => replay.run(&settings).await,
+        Command::Verify(verify) => verify.run(&settings).await,
+        Command::Export(export) => export.run(&settings).await,
+        Command::Key(key) => key.run(&settings).await,
+        Command::Openapi(_) => openapi::run(&settings),
     }
 }
 
 /// Starts the log, on stderr.
 fn start_log(format: LogFormat, level: &str) -> Result<(), Failure> {
-    let chosen = std::env::var(LOG_FILTER).ok().filter(|chosen| !chosen.is_empty());
-    let filter = EnvFilter::try_new(chosen.as_deref().unwrap_or(level))
+    let filter = std::env::var(LOG_FILTER).ok().filter(|filter| !filter.is_empty());
+    let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(level))
         .map_err(|error| Failure::Usage(format!("{LOG_FILTER}: {error}")))?;
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
@@ -257,6 +291,9 @@ fn start_log(format: LogFormat, level: &str) -> Result<(), Failure> {
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+    for variable in Settings::unknown_variables() {
+        tracing::warn!(variable, "the variable is no setting and means nothing");
     }
     Ok(())
 }

@@ -1,9 +1,10 @@
 //! `token-ledger serve`
 
 use super::connections::Limits;
+use super::options::{KeyPrefix, Logs, Offer, is_false};
 use super::server::Server;
 use super::tls::{Tls, TlsFiles};
-use super::{Failure, Place, open_within, start_log};
+use super::{Failure, open_within};
 use crate::app::jobs::Intervals;
 use crate::config::{LogFormat, PostgresUrl, Settings, network};
 use crate::http::ForwardedHeader;
@@ -13,8 +14,6 @@ use serde::Serialize;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use token_ledger_domain::Scope;
-use token_ledger_domain::scope::InvalidScopes;
 use token_ledger_event_store::sqlite::Access;
 use tokio::net::TcpListener;
 
@@ -95,18 +94,16 @@ pub(super) struct Serve {
     #[arg(long, value_name = "PREFIX")]
     #[serde(skip_serializing_if = "Option::is_none")]
     token_prefix: Option<String>,
-    /// What API keys begin with
-    #[arg(long, value_name = "PREFIX")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    key_prefix: Option<String>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    key_prefix: KeyPrefix,
     /// What OAuth clients' secrets begin with
     #[arg(long, value_name = "PREFIX")]
     #[serde(skip_serializing_if = "Option::is_none")]
     client_prefix: Option<String>,
-    /// A data access on offer; those named replace the default ones
-    #[arg(long = "scope", value_name = "NAME=DESCRIPTION", value_parser = scope)]
-    #[serde(skip_serializing_if = "Vec::is_empty")]
-    scopes: Vec<ScopeOption>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    offer: Offer,
     /// How often terms that have ended are looked for, in seconds
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -115,16 +112,9 @@ pub(super) struct Serve {
     #[arg(long, value_name = "SECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     use_flush_interval_seconds: Option<u64>,
-    /// What the origins of the companies' logs begin with, such as `ledger.example/log`; another
-    /// name makes other logs, with other keys
-    #[arg(long, value_name = "NAME")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    log_name: Option<String>,
-    /// The folder of what evidence keeps outside the database: the seed of the logs' keys, unless
-    /// `TOKEN_LEDGER_LOG_SEED` is set, and the last checkpoints
-    #[arg(long, value_name = "FOLDER")]
-    #[serde(skip_serializing_if = "Option::is_none")]
-    evidence_dir: Option<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    logs: Logs,
     /// How long after an event a checkpoint is signed that covers it, at most, in milliseconds
     #[arg(long, value_name = "MS")]
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -135,65 +125,34 @@ pub(super) struct Serve {
     public_log: bool,
 }
 
-#[derive(Clone, Debug, Serialize)]
-struct ScopeOption {
-    name: String,
-    description: String,
-}
-
-/// What the command line says, all of it.
-#[derive(Serialize)]
-struct Options<'a> {
-    #[serde(flatten)]
-    place: &'a Place,
-    #[serde(flatten)]
-    serve: &'a Serve,
-}
-
-fn scope(text: &str) -> Result<ScopeOption, String> {
-    let (name, description) = text.split_once('=').ok_or("write NAME=DESCRIPTION")?;
-    let name: Scope = name.parse().map_err(|error: InvalidScopes| error.to_string())?;
-    Ok(ScopeOption { name: name.to_string(), description: description.to_owned() })
-}
-
-#[allow(clippy::trivially_copy_pass_by_ref, reason = "the form that serde wants")]
-const fn is_false(flag: &bool) -> bool {
-    !*flag
-}
-
-impl Serve {
-    pub(super) async fn run(self, place: &Place) -> Result<(), Failure> {
-        let options = Options { place, serve: &self };
-        let settings = Settings::load(place.config.as_deref(), &options)?;
-        let addresses = addresses(&settings.listen).await?;
-        check_exposure(&settings, &addresses)?;
-        start_log(settings.log_format, "info")?;
-        let tls = tls(&settings)?;
-        let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
-        let app = open_within(&settings, access, !settings.no_migrate, None).await?;
-        let server = Server {
-            app,
-            listener: listen(&addresses).await?,
-            tls,
-            proxies: settings.proxies(),
-            public_url: settings.checked_public_url()?,
-            limits: limits(&settings),
-            no_query_credentials: settings.no_query_credentials,
-            intervals: Intervals {
-                expiry: settings.expiry_interval(),
-                use_flush: settings.use_flush_interval(),
-            },
-        };
-        server
-            .run(|url| {
-                match settings.log_format {
-                    LogFormat::Text => eprintln!("listening on {url}"),
-                    LogFormat::Json => tracing::info!("listening on {url}"),
-                }
-                Ok(())
-            })
-            .await
-    }
+pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
+    let addresses = addresses(&settings.listen).await?;
+    check_exposure(settings, &addresses)?;
+    let tls = tls(settings)?;
+    let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
+    let app = open_within(settings, access, !settings.no_migrate, None).await?;
+    let server = Server {
+        app,
+        listener: listen(&addresses).await?,
+        tls,
+        proxies: settings.proxies(),
+        public_url: settings.checked_public_url()?,
+        limits: limits(settings),
+        no_query_credentials: settings.no_query_credentials,
+        intervals: Intervals {
+            expiry: settings.expiry_interval(),
+            use_flush: settings.use_flush_interval(),
+        },
+    };
+    server
+        .run(|url| {
+            match settings.log_format {
+                LogFormat::Text => eprintln!("listening on {url}"),
+                LogFormat::Json => tracing::info!("listening on {url}"),
+            }
+            Ok(())
+        })
+        .await
 }
 
 /// The certificate, where one is set.

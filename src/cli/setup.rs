@@ -1,5 +1,6 @@
 //! `token-ledger setup`
 
+use super::options::KeyPrefix;
 use super::{Failure, answer, answer_json, open};
 use crate::app::input;
 use crate::app::people::Email;
@@ -21,6 +22,8 @@ pub(super) struct Setup {
     /// Print one JSON object instead of text
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    prefix: KeyPrefix,
 }
 
 /// What `--json` prints.
@@ -46,6 +49,10 @@ pub(super) fn name(text: &str) -> Result<Name, String> {
 }
 
 impl Setup {
+    pub(super) const fn key_prefix(&self) -> &KeyPrefix {
+        &self.prefix
+    }
+
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
         let app = open(settings, Access::Write, true).await?;
         let made = app.set_up(&self.company, &self.admin_email).await?;

@@ -6,6 +6,7 @@ use crate::evidence::keys::{LogName, Seed};
 use crate::evidence::note::WitnessKey;
 use figment::error::Kind;
 use figment::{Metadata, Source};
+use std::path::PathBuf;
 use std::time::Duration;
 use token_ledger_domain::{Scope, SecretKind};
 
@@ -17,7 +18,15 @@ const RESERVED: &str = "ledger.";
 /// Why the settings can't be used.
 #[derive(Debug, thiserror::Error)]
 pub enum InvalidSettings {
-    /// A file, a variable or an option can't be read.
+    /// There is no file of settings, or it can't be read.
+    #[error("the file of settings, {}, can't be read: {error}", .path.display())]
+    NoFile {
+        /// The file.
+        path: PathBuf,
+        /// Why not.
+        error: std::io::Error,
+    },
+    /// What a file, a variable or an option says can't be understood.
     #[error("{}", in_words(.0))]
     Unreadable(Box<figment::Error>),
     /// A setting is not acceptable.
@@ -45,6 +54,9 @@ fn in_words(errors: &figment::Error) -> String {
 fn one_in_words(error: &figment::Error) -> String {
     let setting = error.path.join(".");
     let place = match &error.metadata {
+        Some(Metadata { source: Some(Source::File(file)), .. }) if setting.is_empty() => {
+            return format!("{}: {}", file.display(), without_source(&error.kind));
+        }
         _ if setting.is_empty() => return without_source(error),
         Some(metadata) if metadata.name.contains("environment") => {
             format!("{ENVIRONMENT}{}", setting.to_uppercase())
@@ -60,13 +72,14 @@ fn one_in_words(error: &figment::Error) -> String {
     }
 }
 
-/// The error without the lines that it shows of the file, which may hold a password.
-fn without_source(error: &figment::Error) -> String {
+/// The error in one line, without those that it shows of the file, which may hold a password.
+fn without_source(error: &impl ToString) -> String {
     let is_shown = |line: &&str| {
         line.trim_start_matches(|c: char| c == ' ' || c.is_ascii_digit()).starts_with('|')
     };
     let text = error.to_string();
-    text.lines().filter(|line| !is_shown(line)).collect::<Vec<_>>().join("\n")
+    let told = text.lines().map(str::trim).filter(|line| !line.is_empty() && !is_shown(line));
+    told.collect::<Vec<_>>().join(": ")
 }
 
 impl Settings {

@@ -149,11 +149,9 @@ impl Sent {
         let expected_version =
             self.number("version").and_then(|version| u64::try_from(version).ok());
         let nonce = self.get(NONCE).filter(|nonce| nonce.len() <= MAX_NONCE);
-        let idempotency = nonce.map(|nonce| Idempotency {
-            caller: caller.credential.clone(),
-            route: format!("console {route}"),
-            key: nonce.to_owned(),
-            request_hash: self.hash(),
+        let idempotency = nonce.map(|nonce| {
+            let route = format!("console {route}");
+            Idempotency::of(&caller.credential, route, nonce, self.hash())
         });
         Conditions { expected_version, idempotency }
     }

@@ -3,20 +3,20 @@
 use super::access::Authenticated;
 use super::denials::note_export;
 use super::extract::{Params, PathId, bound};
+use super::lasting::{KeyHolder, Recipient};
 use super::page::{Page, PageQuery};
 use super::problem::{Answer, Problem};
 use super::reply::{RefusedRead, Reply};
 use super::vocabulary::{self, EventType};
 use super::{RequestInfo, Service};
-use crate::app::AppError;
 use crate::app::audit::{AuditFilter, AuditPage, Export, ExportFormat};
 use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
-use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{MatchedPath, State};
-use axum::http::{HeaderValue, Method, header};
+use axum::http::{HeaderMap, HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
+use axum::{BoxError, Extension};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, TokenId};
@@ -224,6 +224,7 @@ pub(super) async fn export(
     Extension(info): Extension<RequestInfo>,
     method: Method,
     route: MatchedPath,
+    headers: HeaderMap,
     Params(query): Params<ExportQuery>,
 ) -> Answer<Response> {
     let company = caller.company;
@@ -244,13 +245,14 @@ pub(super) async fn export(
     if method == Method::GET {
         note_export(&service.app, &info, &caller, &method, route.as_str());
     }
-    Ok(download(export, place, company, format))
+    let holder = KeyHolder::of(&service, company, &headers);
+    Ok(download(export, (holder, place), company, format))
 }
 
-/// An export as a file.
-pub fn download(
+/// An export as a file, for as long as its recipient may read it.
+pub fn download<R: Recipient>(
     export: Export,
-    place: StreamPlace,
+    recipient: (R, StreamPlace),
     company: CompanyId,
     format: ExportFormat,
 ) -> Response {
@@ -264,24 +266,29 @@ pub fn download(
         (header::CONTENT_TYPE, HeaderValue::from_static(content_type)),
         (header::CONTENT_DISPOSITION, name),
     ];
-    let chunks = futures::stream::try_unfold((export, place), next_chunk);
+    let chunks = futures::stream::try_unfold((export, recipient), next_chunk);
     (headers, Body::from_stream(chunks)).into_response()
 }
 
 /// The next chunk that holds something. An error cuts the body, so that it is seen.
-async fn next_chunk(
-    (mut export, place): (Export, StreamPlace),
-) -> Result<Option<(Bytes, (Export, StreamPlace))>, AppError> {
+async fn next_chunk<R: Recipient>(
+    (mut export, recipient): (Export, (R, StreamPlace)),
+) -> Result<Option<(Bytes, (Export, (R, StreamPlace)))>, BoxError> {
     loop {
-        match export.next_chunk().await {
-            Ok(Some(chunk)) if chunk.is_empty() => {}
-            Ok(Some(chunk)) => return Ok(Some((chunk.into(), (export, place)))),
+        let chunk = match export.next_chunk().await {
+            Ok(Some(chunk)) if chunk.is_empty() => continue,
+            Ok(Some(chunk)) => chunk,
             Ok(None) => return Ok(None),
             Err(error) => {
                 tracing::error!(%error, "an export was cut");
-                return Err(error);
+                return Err(error.into());
             }
+        };
+        if !recipient.0.may_read().await? {
+            tracing::warn!("an export was cut: whoever asked for it may not read on");
+            return Err("whoever asked for the export may not read on".into());
         }
+        return Ok(Some((chunk.into(), (export, recipient))));
     }
 }
 

@@ -1,11 +1,11 @@
 //! The audit trail, live: server-sent events.
 
 use super::Service;
-use super::access::{Authenticated, power_of};
+use super::access::Authenticated;
 use super::extract::Params;
+use super::lasting::{KeyHolder, Recipient};
 use super::problem::{Answer, Problem};
 use super::reply::RefusedRead;
-use super::verify::credential;
 use crate::app::AppError;
 use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
@@ -17,7 +17,7 @@ use serde::Deserialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::{CompanyId, Digest, Power};
+use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 use tokio::sync::watch;
 use utoipa::{IntoParams, ToSchema};
@@ -86,7 +86,7 @@ pub(super) async fn stream(
     let position = last_seen.or(query.after).unwrap_or(head);
     let listener = Listener {
         _place: service.app.streams.begin(key.key_id.0)?,
-        credential: Digest::of(credential(&headers).unwrap_or_default()),
+        holder: KeyHolder::of(&service, company, &headers),
         appended: service.app.store().watch(),
         stopping: service.stopping.clone(),
         waiting: VecDeque::new(),
@@ -113,8 +113,7 @@ fn last_event_id(headers: &HeaderMap) -> Answer<Option<u64>> {
 struct Listener {
     service: Arc<Service>,
     company: CompanyId,
-    /// The SHA-256 of the caller's key.
-    credential: Digest,
+    holder: KeyHolder,
     /// The last position that was read.
     position: u64,
     /// Events that were read and not sent yet.
@@ -128,7 +127,7 @@ struct Listener {
 impl Listener {
     /// The next event; none when the stream is over.
     async fn next(mut self) -> Result<Option<(Event, Self)>, AppError> {
-        while self.may_listen() {
+        while self.may_listen().await? {
             if let Some(view) = self.waiting.pop_front() {
                 return Ok(Some((event(&view)?, self)));
             }
@@ -147,12 +146,9 @@ impl Listener {
         Ok(None)
     }
 
-    /// Whether the service goes on and the caller's key is good and gives the power.
-    fn may_listen(&self) -> bool {
-        let app = &self.service.app;
-        let power =
-            app.index.key(&self.credential, app.now()).and_then(|key| power_of(&key, self.company));
-        !*self.stopping.borrow() && power >= Some(Power::Auditor)
+    /// Whether the service goes on, and the caller's key is known to be good and to give the power.
+    async fn may_listen(&self) -> Result<bool, AppError> {
+        Ok(!*self.stopping.borrow() && self.holder.may_read().await?)
     }
 
     /// Waits until there is something to look at.

@@ -237,12 +237,7 @@ async fn route_of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String
 impl IdempotencyKey {
     /// The key for the ledger, for this credential and this body.
     pub fn of(self, credential: &str, request_hash: [u8; 32]) -> Option<Idempotency> {
-        self.0.map(|(key, route)| Idempotency {
-            caller: credential.to_owned(),
-            route,
-            key,
-            request_hash,
-        })
+        self.0.map(|(key, route)| Idempotency::of(credential, route, &key, request_hash))
     }
 }
 

@@ -20,6 +20,7 @@ mod if_match;
 pub mod incidents;
 pub mod introspect;
 pub mod keys;
+pub mod lasting;
 pub mod log;
 pub mod members;
 mod oauth;

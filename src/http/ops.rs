@@ -264,12 +264,13 @@ fn describe() {
     metrics::describe_counter!("tls_handshakes_failed_total", "TLS handshakes that failed");
     metrics::describe_counter!(
         "attempts_total",
-        "Refusals, sign-ins and exports that were noted, by kind"
+        "Refusals, sign-ins, exports and links to set passwords that were noted, by kind"
     );
     metrics::describe_counter!(
         "attempts_dropped_total",
         "Of these, those that were dropped before they were written, by kind"
     );
+    metrics::describe_counter!("passwords_hashed_total", "Passwords that were hashed or compared");
     metrics::describe_counter!("tls_reloads_total", "New certificates, taken or refused");
     metrics::describe_gauge!(
         "operations_stalled",

@@ -1,6 +1,8 @@
 //! A process that is cut off from the database knows that it doesn't know, and recovers by itself.
 
 use crate::stage::{BOUND, LOOK, Node, PATIENCE, Stage, until};
+use reqwest::Method;
+use serde_json::json;
 use std::time::{Duration, Instant};
 use token_ledger_test_cluster::Proxy;
 
@@ -121,7 +123,7 @@ async fn connections_that_fall_silent_for_good_are_given_up() {
     let began = Instant::now();
     let mut done = 0;
     while began.elapsed() < PATIENCE && done < 5 {
-        let listed = far.ask(reqwest::Method::GET, "/tokens?limit=1", None).await;
+        let listed = far.ask(Method::GET, "/tokens?limit=1", None).await;
         let created = far.create("after").await;
         let ready = far.readiness().await;
         done = if (listed.status, created.status, ready.status) == (200, 201, 200) {
@@ -145,4 +147,44 @@ async fn connections_that_fall_silent_for_good_are_given_up() {
     near.stop();
     far.stop();
     stage.check();
+}
+
+/// A process whose notifications stay away, though it reaches the database, goes on telling what
+/// happens only to those of whom it has made sure that they still may hear it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_ends_with_its_key_where_no_notification_arrives() {
+    let stage = Stage::new().await;
+    let proxy = Proxy::to(&stage.url()).await;
+    let listen_url = proxy.url(&stage.url());
+    let listening = [("TOKEN_LEDGER_DATABASE_LISTEN_URL", listen_url.as_str())];
+    let deaf = stage.serve_at(&stage.url(), &listening);
+    let near = stage.serve();
+    let body = json!({"name": "listener", "scopes": ["ledger.audit"]});
+    let key = near.ask(Method::POST, "/keys", Some(body)).await.expect(201);
+    let (id, secret) = (key.field("key_id"), key.field("key"));
+    let open = || deaf.request(Method::GET, &deaf.path("/audit/stream"), &secret).send();
+    let opened = |answer: &reqwest::Result<reqwest::Response>| {
+        answer.as_ref().is_ok_and(|answer| answer.status() == 200)
+    };
+    let mut doomed = until("the key is known", open, opened).await.expect("a stream");
+    let admin_key = &deaf.company.admin_key;
+    let other = deaf.request(Method::GET, &deaf.path("/audit/stream"), admin_key).send();
+    let mut other = other.await.expect("a stream");
+
+    proxy.cut();
+    near.ask(Method::DELETE, &format!("/keys/{id}"), None).await.expect(204);
+    let deleted = Instant::now();
+    while doomed.chunk().await.expect("an end without failure").is_some() {
+        assert!(deleted.elapsed() < PATIENCE, "the stream goes on");
+    }
+    // Whoever may still listen hears it all.
+    near.create("heard").await.expect(201);
+    let mut heard = String::new();
+    while !heard.contains("token.created") {
+        let chunk = other.chunk().await.expect("no failure").expect("no end");
+        heard.push_str(&String::from_utf8_lossy(&chunk));
+    }
+    assert!(heard.contains("key.deleted"), "{heard}");
+    near.stop();
+    deaf.stop();
 }

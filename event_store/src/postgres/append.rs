@@ -19,7 +19,7 @@ use uuid::Uuid;
 
 /// Idempotency keys that are forgotten with each new one, at most: more than come in, so that the
 /// old ones get fewer.
-const FORGOTTEN_AT_ONCE: i64 = 4;
+const FORGOTTEN_AT_ONCE: usize = 4;
 
 /// Held by the transaction itself, since a pooler between may not keep what a session was told: a
 /// peer that dies while it holds a head lets go of it within seconds.
@@ -66,7 +66,8 @@ const UPSERT_SNAPSHOTS: &str = "INSERT INTO snapshots AS s \
     payload = excluded.payload";
 const FORGET_KEYS: &str = "DELETE FROM idempotency_keys WHERE company_id = ANY($1) \
     AND (company_id, caller, route, key) IN (SELECT company_id, caller, route, key \
-    FROM idempotency_keys WHERE company_id = ANY($1) AND at < $2 LIMIT $3)";
+    FROM idempotency_keys WHERE company_id = ANY($1) AND at < $2 LIMIT $3 \
+    FOR UPDATE SKIP LOCKED)";
 const UPSERT_KEYS: &str = "INSERT INTO idempotency_keys \
     (company_id, caller, route, key, request_hash, result, at) \
     SELECT * FROM unnest($1::uuid[], $2::text[], $3::text[], $4::text[], $5::bytea[], $6::text[], \
@@ -366,13 +367,8 @@ async fn write_keys(connection: &mut PgConnection, placed: &Placed<'_>) -> Resul
     let keys = &placed.keys;
     let Some((.., newest)) = keys.last() else { return Ok(()) };
     let companies: Vec<Uuid> = keys.iter().map(|(commit, ..)| commit.company.0).collect();
-    sqlx::query(FORGET_KEYS)
-        .bind(&companies)
-        .bind(newest.plus_seconds(-IDEMPOTENCY_SECONDS).as_micros())
-        .bind(FORGOTTEN_AT_ONCE.saturating_mul(i64::try_from(keys.len()).unwrap_or(1)))
-        .execute(&mut *connection)
-        .await
-        .map_err(failed)?;
+    let limit = FORGOTTEN_AT_ONCE.saturating_mul(keys.len());
+    forget_keys(&mut *connection, &companies, *newest, limit).await?;
     let results: Vec<String> = keys
         .iter()
         .map(|(commit, _, sequence, _)| Replay::result_text(commit.stream, *sequence))
@@ -430,4 +426,25 @@ pub(super) async fn commit(
 pub(super) async fn roll_back(connection: &mut PgConnection) -> Result<(), StoreError> {
     connection.execute("ROLLBACK").await.map_err(failed)?;
     Ok(())
+}
+
+/// Removes idempotency keys of these companies that are no longer remembered, at most so many, and
+/// answers how many. Those that somebody else is about to remove are left to it.
+///
+/// # Errors
+/// When the statement fails.
+pub(super) async fn forget_keys(
+    connection: &mut PgConnection,
+    companies: &[Uuid],
+    now: Timestamp,
+    limit: usize,
+) -> Result<u64, StoreError> {
+    let forgotten = sqlx::query(FORGET_KEYS)
+        .bind(companies)
+        .bind(now.plus_seconds(-IDEMPOTENCY_SECONDS).as_micros())
+        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .execute(connection)
+        .await
+        .map_err(failed)?;
+    Ok(forgotten.rows_affected())
 }

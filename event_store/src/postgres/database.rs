@@ -4,7 +4,7 @@ use super::errors::{failed, failed_ref, is_not_let_in};
 use super::lent::{self, Lent};
 use super::listener::{self, Change, Told};
 use super::migrate::{self, MigrationStatus};
-use crate::clock::{Clock, CorrectedClock, Entropy, SystemEntropy};
+use crate::clock::{Clock, CorrectedClock, Entropy, Moment, SystemEntropy};
 use crate::error::StoreError;
 use crate::store::Access;
 use sqlx::postgres::PgConnectOptions;
@@ -166,7 +166,7 @@ impl Database {
 
     /// The moment until which everything that was committed has been told to those who asked for
     /// [`Self::changes`]; whether they have followed is theirs to say, by [`Change::Current`].
-    pub fn freshness(&self) -> watch::Receiver<Option<Instant>> {
+    pub fn freshness(&self) -> watch::Receiver<Option<Moment>> {
         self.told.freshness.subscribe()
     }
 

@@ -6,7 +6,7 @@
 
 use super::database::connect;
 use super::errors::failed;
-use crate::clock::CorrectedClock;
+use crate::clock::{CorrectedClock, Moment};
 use crate::error::StoreError;
 use parking_lot::Mutex;
 use sqlx::PgConnection;
@@ -114,7 +114,7 @@ pub enum Change {
         kinds: Kinds,
     },
     /// Everything that was committed before this moment has been told before this.
-    Current(Instant),
+    Current(Moment),
     /// Something may have been missed: compare all heads. So does a receiver that lagged.
     Resync,
 }
@@ -123,7 +123,7 @@ pub enum Change {
 #[derive(Debug)]
 pub(super) struct Told {
     pub changes: broadcast::Sender<Change>,
-    pub freshness: watch::Sender<Option<Instant>>,
+    pub freshness: watch::Sender<Option<Moment>>,
     pub news: watch::Sender<u64>,
     pub clock: Arc<CorrectedClock>,
 }
@@ -184,7 +184,7 @@ pub(super) fn tell(advanced: &[(CompanyId, u64, Kinds)]) -> String {
 /// A nonce that has not come back yet.
 struct Nonce {
     number: u64,
-    sent: Instant,
+    sent: Moment,
 }
 
 /// Listens for as long as the process lives, whatever happens to the connections.
@@ -308,7 +308,7 @@ async fn send_nonces(
     let mut measured = Measurements::default();
     for number in 0.. {
         ticks.tick().await;
-        let sent = Instant::now();
+        let sent = Moment::now();
         {
             let mut waiting = waiting.lock();
             if waiting.front().is_some_and(|oldest: &Nonce| oldest.sent.elapsed() > NONCE_TIMEOUT) {

@@ -5,7 +5,7 @@ use super::at_once::LeftHeads;
 use super::database::Database;
 use super::lent::in_time;
 use super::queue::{Queue, Waiting};
-use super::{InlineProjections, read};
+use super::{InlineProjections, append, read};
 use crate::commit::{AppendError, Commit, Idempotency, Recorded};
 use crate::error::StoreError;
 use crate::record::{Head, RecordedEvent, StreamId};
@@ -16,11 +16,15 @@ use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Timestamp};
 use tokio::sync::{oneshot, watch};
 use tokio::task::JoinHandle;
+use uuid::Uuid;
 
 /// Transactions that a process has in flight.
 const LANES: usize = 2;
 /// Transactions in flight where companies live on several servers: each holds one company only.
 const SHARDED_LANES: usize = 8;
+
+/// Companies whose idempotency keys one statement removes.
+const COMPANIES_AT_ONCE: usize = 500;
 
 /// The companies' ledgers in a PostgreSQL database.
 #[derive(Debug)]
@@ -187,6 +191,19 @@ impl Store for PgStore {
         let mut lent = self.database.lend().await?;
         let found = in_time(read::replay(&mut *lent, company, key, now)).await;
         lent.settle(found)
+    }
+
+    async fn forget_keys(&self, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        let heads = self.heads().await?;
+        let companies: Vec<Uuid> = heads.iter().map(|head| head.company.0).collect();
+        let at_once = if self.database.is_sharded() { 1 } else { COMPANIES_AT_ONCE };
+        let mut forgotten = 0;
+        for companies in companies.chunks(at_once) {
+            let mut lent = self.database.lend().await?;
+            let removed = in_time(append::forget_keys(&mut lent, companies, now, limit)).await;
+            forgotten += lent.settle(removed)?;
+        }
+        Ok(forgotten)
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

@@ -18,7 +18,7 @@ use uuid::Uuid;
 
 /// Idempotency keys that are forgotten with each new one, at most: more than come in, so that the
 /// old ones get fewer.
-const FORGOTTEN_AT_ONCE: u32 = 4;
+const FORGOTTEN_AT_ONCE: usize = 4;
 
 const INSERT_EVENT: &str = "INSERT INTO events (company_id, aggregate_type, aggregate_id, \
     sequence, event_type, event_version, payload, metadata, position, recorded_at, commit_id, \
@@ -318,12 +318,7 @@ fn insert_beside(
             .map_err(failed)?;
     }
     let Some(key) = &commit.idempotency else { return Ok(()) };
-    let oldest = recorded_at.plus_seconds(-IDEMPOTENCY_SECONDS).as_micros();
-    transaction
-        .prepare_cached(FORGET_KEYS)
-        .map_err(failed)?
-        .execute(params![oldest, FORGOTTEN_AT_ONCE])
-        .map_err(failed)?;
+    forget_keys(transaction, recorded_at, FORGOTTEN_AT_ONCE)?;
     transaction
         .prepare_cached(INSERT_KEY)
         .map_err(failed)?
@@ -338,4 +333,19 @@ fn insert_beside(
         ])
         .map_err(failed)?;
     Ok(())
+}
+
+/// Removes idempotency keys that are no longer remembered, at most so many, and answers how many.
+pub(super) fn forget_keys(
+    connection: &Connection,
+    now: Timestamp,
+    limit: usize,
+) -> Result<u64, StoreError> {
+    let oldest = now.plus_seconds(-IDEMPOTENCY_SECONDS).as_micros();
+    let forgotten = connection
+        .prepare_cached(FORGET_KEYS)
+        .map_err(failed)?
+        .execute(params![oldest, limit])
+        .map_err(failed)?;
+    Ok(forgotten as u64)
 }

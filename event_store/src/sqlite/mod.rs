@@ -177,6 +177,10 @@ impl Store for SqliteStore {
         self.database.read(move |connection| read::replay(connection, company, &key, now)).await
     }
 
+    async fn forget_keys(&self, now: Timestamp, limit: usize) -> Result<u64, StoreError> {
+        self.database.write(move |connection| append::forget_keys(connection, now, limit)).await
+    }
+
     fn watch(&self) -> watch::Receiver<u64> {
         self.database.watch()
     }

@@ -118,6 +118,31 @@ pub async fn a_key_is_forgotten_after_a_day<F: Fixture>(fixture: F) {
     assert_eq!(replay.recorded_at, at(DAY), "the new request took the place of the old one");
 }
 
+pub async fn an_old_key_is_removed_though_no_newer_one_comes<F: Fixture>(fixture: F) {
+    const DAY: i64 = 86_400;
+    let given = Given::a_company(fixture).await;
+    for (count, text) in ["a", "b", "c"].into_iter().enumerate() {
+        given.clock.set(at(60 * i64::try_from(count).expect("small")));
+        assert_done(ask_with(&given.ledger, &key(text, 1), new_token(), create(text)).await);
+    }
+    let store = given.store();
+    let known = async || {
+        let mut known = String::new();
+        for text in ["a", "b", "c"] {
+            // Asked as of then, a key that is there is recognised.
+            if store.replay(COMPANY, &key(text, 1), at(120)).await.expect("an answer").is_some() {
+                known.push_str(text);
+            }
+        }
+        known
+    };
+    let forget = async |now, limit| store.forget_keys(now, limit).await.expect("done");
+    assert_eq!((forget(at(DAY), 9).await, known().await), (0, "abc".to_owned()));
+    assert_eq!((forget(at(DAY + 90), 1).await, known().await.len()), (1, 2));
+    assert_eq!((forget(at(DAY + 90), 9).await, known().await), (1, "c".to_owned()));
+    assert_eq!((forget(at(DAY + 90), 9).await, known().await), (0, "c".to_owned()));
+}
+
 pub async fn a_refused_command_leaves_its_key_free<F: Fixture>(fixture: F) {
     let given = Given::a_company(fixture).await;
     set_module(&given.ledger, COMPANY, false).await;

@@ -89,6 +89,7 @@ macro_rules! every_promise {
                 a_repeat_is_answered_and_another_request_is_told_apart,
                 of_many_repeats_at_once_one_is_done,
                 a_key_is_forgotten_after_a_day,
+                an_old_key_is_removed_though_no_newer_one_comes,
                 a_refused_command_leaves_its_key_free,
                 a_command_that_changes_nothing_is_remembered_too,
                 a_key_for_something_that_is_not_in_the_ledger_changes_nothing_there,

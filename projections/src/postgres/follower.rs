@@ -19,8 +19,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::StoreError;
 use token_ledger_event_store::postgres::{Change, Database, Kinds, failed};
+use token_ledger_event_store::{Moment, StoreError};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
@@ -86,7 +86,7 @@ struct News {
     /// at again before anything counts as current.
     own: Advanced,
     /// Everything that was committed before this moment is among it.
-    current: Option<Instant>,
+    current: Option<Moment>,
     /// Something may have been missed.
     missed: bool,
 }
@@ -102,7 +102,7 @@ impl News {
                 }
             }
             Change::Current(moment) => {
-                self.current = Some(moment.into_std());
+                self.current = Some(moment);
                 for (company, (position, kinds)) in std::mem::take(&mut self.own) {
                     if index.cursor(company) < position {
                         advance(&mut self.advanced, company, position, kinds);
@@ -175,7 +175,7 @@ impl PutBack {
 impl Follower {
     async fn start(&mut self) -> Result<(), StoreError> {
         let round = self.index.begin_round();
-        let began = Instant::now();
+        let began = Moment::now();
         let mut connection = self.connection().await?;
         let heads = in_time(read_heads(&mut connection)).await?;
         fill(&mut connection, &self.index).await?;
@@ -242,7 +242,7 @@ impl Follower {
         let Some(news) = self.news.due() else { return Ok(()) };
         let round = self.index.begin_round();
         let (advanced, known_until) = if news.missed {
-            let began = Instant::now();
+            let began = Moment::now();
             let seen = self.index.cursors();
             let mut connection = self.connection().await?;
             let heads = in_time(read_heads(&mut connection)).await?;
@@ -399,7 +399,7 @@ mod tests {
         index.committing(COMPANY, 7);
         news.take(advanced(7, TOKENS), &index);
         assert!(news.due().is_none(), "it is about to be taken over");
-        news.take(Change::Current(tokio::time::Instant::now()), &index);
+        news.take(Change::Current(Moment::now()), &index);
         let due = news.due().expect("the transaction's end is not known");
         assert_eq!(due.advanced[&COMPANY], (7, TOKENS));
 
@@ -407,7 +407,7 @@ mod tests {
         index.committing(COMPANY, 8);
         news.take(advanced(8, TOKENS), &index);
         index.took_over(COMPANY, 8, 8);
-        news.take(Change::Current(tokio::time::Instant::now()), &index);
+        news.take(Change::Current(Moment::now()), &index);
         assert!(news.due().expect("a moment").advanced.is_empty(), "it was taken over");
     }
 

@@ -7,6 +7,7 @@ mod marks;
 mod snapshots;
 mod tree;
 
+use super::options::Logs;
 use super::{Failure, answer, companies, company_id, open};
 use crate::app::App;
 use crate::app::erasure::People;
@@ -45,10 +46,21 @@ pub(super) struct Verify {
     /// ledger is not what a checkpoint was signed for, they tell the exact position. Repeatable
     #[arg(long, value_name = "FILE")]
     entries: Vec<PathBuf>,
+    #[command(flatten)]
+    logs: Logs,
 }
 
 impl Verify {
+    pub(super) const fn logs(&self) -> &Logs {
+        &self.logs
+    }
+
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
+        if let Some(folder) = &self.logs.evidence_dir
+            && !folder.is_dir()
+        {
+            return Err(Failure::Usage(format!("there is no folder {}", folder.display())));
+        }
         let kept: Vec<Kept> =
             self.checkpoints.iter().cloned().map(Kept::read).collect::<Result<_, _>>()?;
         if let Some((company, other)) = self.company.and_then(|company| {

@@ -1,6 +1,6 @@
 //! The audit trail as a file, with the filters that are on.
 
-use super::asked;
+use super::{Onlooker, asked};
 use crate::app::audit::ExportFormat;
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
@@ -9,13 +9,19 @@ use crate::http::Service;
 use crate::http::audit::download;
 use crate::http::problem::Kind;
 use axum::extract::State;
+use axum::http::HeaderMap;
 use std::sync::Arc;
 
 /// The route, as records of exports name it.
 pub const ROUTE: &str = "/console/audit/export";
 
 /// `GET /console/audit/export`
-pub async fn export(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
+pub async fn export(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Query(sent): Query,
+    headers: HeaderMap,
+) -> Shown {
     let format: ExportFormat = sent
         .text("format")
         .parse()
@@ -30,5 +36,6 @@ pub async fn export(State(service): State<Arc<Service>>, desk: Desk, Query(sent)
     let place = service.app.streams.begin(session)?;
     export.begin().await?;
     desk.note_export(&service, ROUTE);
-    Ok(download(export, place, company, format))
+    let onlooker = Onlooker::of(&service, company, &headers);
+    Ok(download(export, (onlooker, place), company, format))
 }

@@ -1,15 +1,15 @@
 //! What is recorded while somebody looks, as server-sent events.
 
-use super::asked;
+use super::{Onlooker, asked};
 use crate::app::AppError;
 use crate::app::audit::AuditFilter;
 use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
-use crate::console::cookie;
 use crate::console::desk::Desk;
 use crate::console::error::Shown;
 use crate::console::sent::Query;
 use crate::http::Service;
+use crate::http::lasting::Recipient;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::IntoResponse;
@@ -17,7 +17,7 @@ use axum::response::sse::{Event, KeepAlive, Sse};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::{CompanyId, Power};
+use token_ledger_domain::CompanyId;
 use tokio::sync::watch;
 
 /// How often an idle stream looks whether its reader still may look.
@@ -45,7 +45,7 @@ pub async fn stream(
     let place = service.app.streams.begin(session)?;
     let listener = Listener {
         _place: place,
-        cookie: cookie::read(&service, &headers).unwrap_or_default().to_owned(),
+        onlooker: Onlooker::of(&service, desk.caller.company, &headers),
         company: desk.caller.company,
         position: resumed.or(after).unwrap_or(head).min(head),
         waiting: VecDeque::new(),
@@ -64,8 +64,7 @@ pub async fn stream(
 /// Somebody who looks at the audit trail.
 struct Listener {
     service: Arc<Service>,
-    /// What the session is known by.
-    cookie: String,
+    onlooker: Onlooker,
     company: CompanyId,
     filter: AuditFilter,
     /// The last position that was read.
@@ -82,7 +81,7 @@ struct Listener {
 impl Listener {
     async fn next(mut self) -> Result<Option<(Event, Self)>, AppError> {
         while !self.is_over && !*self.stopping.borrow() {
-            if !self.may_look().await? {
+            if !self.onlooker.may_read().await? {
                 self.is_over = true;
                 return Ok(Some((Event::default().event("over").data("signed out"), self)));
             }
@@ -104,15 +103,6 @@ impl Listener {
             }
         }
         Ok(None)
-    }
-
-    /// Whether the session lives and is still in this company.
-    async fn may_look(&self) -> Result<bool, AppError> {
-        let Some(visitor) = self.service.app.onlooker(&self.cookie).await? else {
-            return Ok(false);
-        };
-        let here = visitor.session.standing.map(|standing| standing.entered);
-        Ok(here == Some(self.company) && visitor.power >= Some(Power::Auditor))
     }
 
     async fn wait(&mut self) {

@@ -9,17 +9,23 @@ mod token;
 pub mod trail;
 
 use super::actors::{Picked, pick};
+use super::cookie;
 use super::desk::Desk;
 use super::error::Trouble;
 use super::paths::AUDIT;
 use super::render::forms::Refused;
 use super::sent::{Sent, address};
+use crate::app::AppError;
 use crate::app::audit::AuditFilter;
 use crate::app::error::Invalid;
 use crate::http::Service;
+use crate::http::lasting::Recipient;
 use crate::http::problem::Kind;
+use axum::http::HeaderMap;
 use axum::response::Response;
+use std::sync::Arc;
 use token::{PickedToken, pick_token};
+use token_ledger_domain::{CompanyId, Power};
 
 /// The parameters that say which events.
 const FILTERS: [&str; 5] = ["token", "type", "actor", "from", "to"];
@@ -95,4 +101,30 @@ fn unsuitable(sent: &Sent) -> Vec<Invalid> {
 /// A path with the filters that are on.
 fn with_filters<'a>(path: &str, sent: &'a Sent, more: &[(&'a str, &'a str)]) -> String {
     address(path, sent.only(&FILTERS).into_iter().chain(more.iter().copied()))
+}
+
+/// Somebody signed in who gets what goes on for long.
+struct Onlooker {
+    service: Arc<Service>,
+    /// What the session is known by.
+    cookie: String,
+    company: CompanyId,
+}
+
+impl Onlooker {
+    fn of(service: &Arc<Service>, company: CompanyId, headers: &HeaderMap) -> Self {
+        let cookie = cookie::read(service, headers).unwrap_or_default().to_owned();
+        Self { service: Arc::clone(service), cookie, company }
+    }
+}
+
+impl Recipient for Onlooker {
+    /// Whether the session lives and is still in this company.
+    async fn may_read(&self) -> Result<bool, AppError> {
+        let Some(visitor) = self.service.app.onlooker(&self.cookie).await? else {
+            return Ok(false);
+        };
+        let here = visitor.session.standing.map(|standing| standing.entered);
+        Ok(here == Some(self.company) && visitor.power >= Some(Power::Auditor))
+    }
 }

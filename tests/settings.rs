@@ -1,0 +1,141 @@
+//! Settings: from a file, the environment and the command line.
+
+mod process;
+
+use process::{Place, Serving, ended};
+
+#[test]
+fn settings_come_from_file_environment_and_command_line() {
+    let place = Place::new();
+    let file = place.file("settings.toml");
+    std::fs::write(&file, "listen = \"0.0.0.0:0\"\nkey_prefix = \"file_\"\n").unwrap();
+    // The file's address is refused, the environment's is not.
+    place.run(&["serve", "--config", "settings.toml"]).refused(2);
+    let mut command = place.command(&["serve", "--config", "settings.toml"]);
+    command.env("TOKEN_LEDGER_LISTEN", "127.0.0.1:0").env("TOKEN_LEDGER_PORT", "tcp://10.0.0.1:80");
+    Serving::start(command).stop();
+    let mut command = place.command(&["serve", "--listen", "localhost:0"]);
+    command.env("TOKEN_LEDGER_LISTEN", "0.0.0.0:0").env("TOKEN_LEDGER_CONFIG", "settings.toml");
+    Serving::start(command).stop();
+    let mut command = place.command(&["serve", "--config", "settings.toml"]);
+    command.env("TOKEN_LEDGER_TRUSTED_PROXIES", "10.0.0.0/8, 192.0.2.1");
+    Serving::start(command).stop();
+    let args = ["setup", "--company", "A", "--admin-email", "a@b.c", "--config", "settings.toml"];
+    assert!(place.run(&args).done().contains("file_"));
+    std::fs::write(&file, "listne = \"0.0.0.0:0\"\n").unwrap();
+    let said = place.run(&["serve", "--config", "settings.toml"]).refused(2);
+    assert_eq!(said, "error: listne in settings.toml: there is no such setting\n");
+    let mut command = place.command(&["verify"]);
+    command.env("TOKEN_LEDGER_INSECURE_HTTP", "1").env("TOKEN_LEDGER_PUBLIC_URL", "");
+    command.env("TOKEN_LEDGER_EXPIRY_INTERVAL_SECONDS", "soon");
+    let said = ended(&mut command).refused(2).to_lowercase();
+    assert!(said.contains("expiry_interval_seconds"), "{said}");
+}
+
+#[test]
+fn a_file_of_settings_that_cannot_be_used_is_named_and_so_is_why() {
+    let place = Place::sqlite();
+    std::fs::create_dir(place.file("folder")).unwrap();
+    for (name, content) in [
+        ("broken.toml", &b"listen = \"x"[..]),
+        ("binary.toml", b"\xff\xfe"),
+        ("unknown.toml", b"listne = 1"),
+        ("types.toml", b"database_connections = \"many\""),
+        ("scopes.toml", b"[[scopes]]\nname = \"rooms\"\ndescripton = \"\""),
+        ("empty.toml", b""),
+    ] {
+        std::fs::write(place.file(name), content).unwrap();
+    }
+    for (name, told) in [
+        ("missing.toml", "the file of settings, missing.toml, can't be read: No such file"),
+        ("folder", "the file of settings, folder, can't be read: Is a directory"),
+        ("binary.toml", "the file of settings, binary.toml, can't be read: stream did not"),
+        ("broken.toml", "broken.toml: TOML parse error at line 1, column 12: invalid basic string"),
+        ("unknown.toml", "listne in unknown.toml: there is no such setting"),
+        ("types.toml", "database_connections in types.toml: invalid type: found string"),
+        ("scopes.toml", "scopes.0.descripton in scopes.toml: there is no such setting"),
+    ] {
+        let said = place.run(&["verify", "--config", name]).refused(2);
+        assert!(said.starts_with(&format!("error: {told}")), "{said}");
+        assert_eq!(said.lines().count(), 1, "{said}");
+        let mut command = place.command(&["verify"]);
+        assert_eq!(ended(command.env("TOKEN_LEDGER_CONFIG", name)).refused(2), said);
+    }
+    // What is empty counts as left out.
+    for name in ["", "empty.toml"] {
+        let mut command = place.command(&["openapi"]);
+        ended(command.env("TOKEN_LEDGER_CONFIG", name)).done();
+    }
+}
+
+#[test]
+fn a_file_of_settings_may_be_a_pipe() {
+    use std::io::Write;
+    let place = Place::sqlite();
+    let mut command = place.command(&["openapi", "--config", "/dev/stdin"]);
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let settings = b"[[scopes]]\nname = \"rooms\"\ndescription = \"Rooms\"\n";
+    child.stdin.take().unwrap().write_all(settings).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success());
+    assert!(String::from_utf8(output.stdout).unwrap().contains("\"rooms\""));
+}
+
+#[test]
+fn the_data_accesses_on_offer_are_named_by_option_and_variable() {
+    let place = Place::sqlite();
+    let offer = "rooms=Rooms, and who booked them";
+    let by_option = place.run(&["openapi", "--scope", offer, "--scope", "desks=a = b"]).done();
+    assert!(by_option.contains("\"rooms\"") && !by_option.contains("\"positions\""));
+    for variable in ["TOKEN_LEDGER_SCOPE", "TOKEN_LEDGER_SCOPES"] {
+        let mut command = place.command(&["openapi"]);
+        command.env(variable, format!("{offer}\n desks=a = b\n"));
+        assert_eq!(ended(&mut command).done(), by_option, "{variable}");
+        let mut command = place.command(&["openapi"]);
+        let said = ended(command.env(variable, "rooms")).refused(2);
+        assert!(said.contains("\"rooms\" is not NAME=DESCRIPTION"), "{said}");
+    }
+    let said = place.run(&["openapi", "--scope", "a b=x"]).refused(2);
+    assert!(said.contains("--scope"), "{said}");
+}
+
+#[test]
+fn a_variable_that_is_no_setting_is_named_in_the_log() {
+    let place = Place::sqlite();
+    let mut command = place.command(&["openapi"]);
+    command.env("TOKEN_LEDGER_LISTNE", "127.0.0.1:1").env("TOKEN_LEDGER_LOG", "warn");
+    command.env("TOKEN_LEDGER_PORT", "tcp://10.0.0.1:80").env("TOKEN_LEDGER_LISTEN", "");
+    let told = ended(&mut command);
+    assert_eq!(told.code, Some(0));
+    assert!(told.stderr.contains("TOKEN_LEDGER_LISTNE"), "{told:?}");
+    assert_eq!(told.stderr.lines().count(), 1, "{told:?}");
+    let said = ended(command.env("TOKEN_LEDGER_LOG", "a=b=c")).refused(2);
+    assert!(said.starts_with("error: TOKEN_LEDGER_LOG: "), "{said}");
+}
+
+#[test]
+fn what_is_set_for_the_service_can_be_set_for_the_commands_that_need_it() {
+    let place = Place::new();
+    let args = ["setup", "--company", "A", "--admin-email", "a@b.c", "--key-prefix", "acme_"];
+    assert!(place.run(&args).done().contains("acme_"));
+    let key = ["key", "create", "--company", "platform", "--name", "k", "--scope", "ledger.audit"];
+    let key = place.run(&[&key[..], &["--key-prefix", "globex_"]].concat()).done();
+    assert!(key.contains("globex_"), "{key}");
+
+    let logs = ["--evidence-dir", "elsewhere", "--log-name", "ledger.example/log"];
+    let args = ["serve", "--listen", "127.0.0.1:0", "--checkpoint-delay-ms", "10"];
+    Serving::start(place.command(&[&args[..], &logs].concat())).stop();
+    place.run(&[&["verify"][..], &logs].concat()).done();
+    // It is held against what was kept there.
+    let kept = place.file("elsewhere/log ledger.example%2Flog");
+    let kept: Vec<_> = std::fs::read_dir(kept).unwrap().map(|file| file.unwrap().path()).collect();
+    assert!(!kept.is_empty());
+    for file in &kept {
+        std::fs::write(file, "no checkpoint").unwrap();
+    }
+    place.run(&["verify"]).done();
+    place.run(&[&["verify"][..], &logs].concat()).refused(1);
+    let said = place.run(&["verify", "--evidence-dir", "nowhere"]).refused(2);
+    assert!(said.contains("there is no folder nowhere"), "{said}");
+}
