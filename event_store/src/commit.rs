@@ -171,7 +171,7 @@ pub struct Recorded {
     pub recorded_at: Timestamp,
 }
 
-/// Why a commit was not appended. Nothing of it is in the ledger.
+/// Why a commit was not appended. Nothing of it is in the ledger, unless it failed in doubt.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// The stream has moved on since the decision.

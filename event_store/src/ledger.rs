@@ -59,7 +59,7 @@ pub enum Executed<A> {
     Repeated(Replay),
 }
 
-/// Why a command was not carried out. Nothing of it is in the ledger.
+/// Why a command was not carried out. Nothing of it is in the ledger, unless it failed in doubt.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError<R> {
     /// There is no such company.
@@ -140,7 +140,8 @@ impl Ledger {
     /// projection shows them.
     ///
     /// # Errors
-    /// When it is refused, a condition is not met, or the store fails; nothing has happened then.
+    /// When it is refused, a condition is not met, or the store fails; nothing has happened then,
+    /// but where the failure is [`StoreError::InDoubt`].
     pub async fn execute<A: Decidable>(
         &self,
         company: CompanyId,

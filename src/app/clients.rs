@@ -247,7 +247,17 @@ impl App {
         executed: Executed<Company>,
         secret: Secret,
     ) -> Result<Changed<ClientView>, AppError> {
-        let company = caller.company;
+        let changed = self.client_changed_by(caller.company, id, executed, secret).await;
+        changed.map_err(|error| error.after_change().into())
+    }
+
+    async fn client_changed_by(
+        &self,
+        company: CompanyId,
+        id: ClientId,
+        executed: Executed<Company>,
+        secret: Secret,
+    ) -> Result<Changed<ClientView>, StoreError> {
         let (row, at, repeated) = match executed {
             Executed::Done { sequence, recorded_at, .. } => {
                 let current = self.read.client(company, id).await?;

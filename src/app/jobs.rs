@@ -198,6 +198,7 @@ const fn is_general(error: &StoreError) -> bool {
             false
         }
         StoreError::Unavailable(_)
+        | StoreError::InDoubt(_)
         | StoreError::InUse(_)
         | StoreError::Incompatible(_)
         | StoreError::Closed => true,

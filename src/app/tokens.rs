@@ -8,7 +8,7 @@ use super::view::TokenView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
-use token_ledger_domain::{ClientId, Digest, Secret, Timestamp, TokenId};
+use token_ledger_domain::{ClientId, CompanyId, Digest, Secret, Timestamp, TokenId};
 use token_ledger_event_store::{Executed, Idempotency, Request, StoreError};
 use token_ledger_projections::read_models::{
     After, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
@@ -241,7 +241,17 @@ impl App {
         executed: Executed<Token>,
         secret: Option<Secret>,
     ) -> Result<Changed<TokenView>, AppError> {
-        let company = caller.company;
+        let changed = self.token_after(caller.company, id, executed, secret).await;
+        changed.map_err(|error| error.after_change().into())
+    }
+
+    async fn token_after(
+        &self,
+        company: CompanyId,
+        id: TokenId,
+        executed: Executed<Token>,
+        secret: Option<Secret>,
+    ) -> Result<Changed<TokenView>, StoreError> {
         let (record, at, repeated) = match executed {
             Executed::Done { sequence, recorded_at, .. } => {
                 let current = self.read.token(company, id).await?;

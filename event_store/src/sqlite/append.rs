@@ -50,11 +50,6 @@ pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, Stor
     connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)
 }
 
-/// Makes the transaction durable.
-pub(super) fn commit(transaction: Transaction<'_>) -> Result<(), StoreError> {
-    transaction.commit().map_err(failed)
-}
-
 /// Appends every commit whose conditions hold, and tells the others why not.
 ///
 /// # Errors
