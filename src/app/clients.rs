@@ -116,7 +116,12 @@ impl App {
         if let Err(error) =
             self.execute_client(caller, client_id, command, conditions, reason).await
         {
-            self.call_off(sweep).await;
+            if error.is_in_doubt() {
+                // It finds out whether the client is deleted.
+                self.carry_on(sweep);
+            } else {
+                self.call_off(sweep).await;
+            }
             return Err(error);
         }
         let sweep = self.carry_on(sweep);

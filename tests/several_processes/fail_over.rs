@@ -110,6 +110,36 @@ async fn what_may_have_been_done_is_not_said_to_be_undone() {
     stage.check();
 }
 
+/// As before, with the deletion of a client: its tokens are deleted all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tokens_of_a_client_that_may_be_deleted_are_deleted_if_it_is() {
+    let stage = Stage::new().await;
+    let proxy = Proxy::to(&stage.url()).await;
+    let node = stage.serve_at(&proxy.url(&stage.url()), &[]);
+    let body = json!({"name": "portal", "scopes": ["positions"]});
+    let client = node.ask(Method::POST, "/clients", Some(body)).await.expect(201);
+    let (id, secret) = (client.field("client_id"), client.field("client_secret"));
+    let address = format!("{}/oauth/token", node.serving.base);
+    let request = reqwest::Client::new().post(address).basic_auth(&id, Some(&secret));
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    Caller::send(request.body("grant_type=client_credentials")).await.expect(200);
+    proxy.lose_answer_for_good("UPDATE company_heads");
+    let below = format!("/clients/{id}");
+    let answer = node.ask(Method::DELETE, &below, None).await.expect(503);
+    assert!(answer.field("detail").contains("whether this is done"), "{answer:?}");
+    assert!(proxy.has_lost());
+    proxy.mend();
+    let repeat = || node.ask(Method::DELETE, &below, None);
+    until("the database is back", repeat, |answer| answer.status != 503).await.expect(409);
+    let list = || node.ask(Method::GET, "/tokens", None);
+    let is_empty = |answer: &Answer| answer.body["items"] == json!([]);
+    until("its tokens are deleted", list, is_empty).await.expect(200);
+    let events = node.events().await;
+    assert!(events.iter().any(|event| event["type"] == "token.deleted"), "{events:?}");
+    node.stop();
+    stage.check();
+}
+
 /// What somebody asked for and whether it was acknowledged.
 struct Asked {
     name: String,
