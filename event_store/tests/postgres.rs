@@ -26,7 +26,7 @@ use token_ledger_event_store::postgres::{
     PgEventRepository, PgStore, RecordedTime,
 };
 use token_ledger_event_store::{AppendError, Clock, Context, Store, StoreError, SystemClock};
-use token_ledger_test_cluster::TestDatabase;
+use token_ledger_test_cluster::{Proxy, TestDatabase};
 use tokio::sync::broadcast::error::RecvError;
 use tokio::time::Instant;
 
@@ -392,6 +392,48 @@ async fn an_answer_that_was_lost_is_recognised_though_others_went_on() {
     append(fixture.store.as_ref(), commit(COMPANY, token, 2, [changed()])).await;
     assert_eq!(append(fixture.store.as_ref(), lost).await, recorded);
     assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), 3);
+}
+
+/// Never comes to know what was found to have happened before.
+struct Behind;
+
+#[async_trait]
+impl InlineProjections for Behind {
+    async fn project(&mut self, _: &mut PgConnection, _: &[Appended]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        _: &[Appended],
+        _: &mut PgArguments,
+    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+        Ok(None)
+    }
+
+    fn committed(&mut self) {}
+
+    async fn recovered(&mut self, _: &[(CompanyId, u64)]) -> bool {
+        false
+    }
+
+    fn rolled_back(&mut self) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_found_to_be_done_and_not_in_force_here_is_not_acknowledged() {
+    let fixture = PgFixture::fresh().await;
+    let proxy = Proxy::to(&fixture.place.url()).await;
+    let url = proxy.url(&fixture.place.url_as(SERVICE));
+    let config = Config { url, ..service(&fixture.place) };
+    let database = Database::connect(config).await.expect("a ledger");
+    let store = PgStore::new(database, || Box::new(Behind));
+    proxy.lose_answer_to("UPDATE company_heads");
+    let outcome = append_one(&store, commit(COMPANY, new_token(), 0, [created("found")])).await;
+    assert!(proxy.has_lost());
+    assert!(matches!(outcome, Err(AppendError::Failed(StoreError::InDoubt(_)))), "{outcome:?}");
+    assert_eq!(sound_ledger(&store, COMPANY).await.len(), 1, "it was done");
+    store.close().await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]

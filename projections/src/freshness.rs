@@ -46,6 +46,12 @@ impl Freshness {
         self.good_until.store(0, Ordering::SeqCst);
     }
 
+    /// How old knowledge may be; none without a limit.
+    pub fn bound(&self) -> Option<Duration> {
+        let is_limited = self.good_until.load(Ordering::Acquire) != ALWAYS;
+        is_limited.then(|| Duration::from_nanos(self.bound.load(Ordering::SeqCst)))
+    }
+
     /// Everything that was committed before this moment is known.
     pub fn known_until(&self, moment: Instant) {
         let age = nanos(moment.saturating_duration_since(self.origin));

@@ -13,6 +13,8 @@ use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::TokenCommand;
 use token_ledger_event_store::clock::SetClock;
+use token_ledger_event_store::postgres::InlineProjections;
+use token_ledger_projections::postgres::Inline;
 use token_ledger_projections::runner;
 use token_ledger_projections::{ReadModels, VerificationIndex};
 use tokio::sync::watch;
@@ -110,6 +112,24 @@ async fn what_was_read_before_a_deletion_brings_nothing_back() {
         let round = index.begin_round();
         index.end_round(round);
         assert_eq!(index.tombstones(), 0);
+    })
+    .await;
+}
+
+/// What was found to have happened before counts as done where it is known, where nobody asks, and
+/// where what was known before no longer counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_known_here_is_not_in_force() {
+    in_time(async {
+        let index = Arc::new(VerificationIndex::new());
+        let mut inline = Inline::new(Arc::clone(&index));
+        assert!(inline.recovered(&[(COMPANY, 7)]).await, "nobody asks");
+        index.follow(BOUND);
+        assert!(inline.recovered(&[(COMPANY, 7)]).await, "it says nothing by now");
+        index.follow(10 * BOUND);
+        assert!(!inline.recovered(&[(COMPANY, 7)]).await, "it may say what was before");
+        index.reached(COMPANY, 7);
+        assert!(inline.recovered(&[(COMPANY, 7)]).await, "it knows");
     })
     .await;
 }

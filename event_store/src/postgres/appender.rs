@@ -208,16 +208,19 @@ impl Lane {
             self.connection = Some(connection);
             self.used = Instant::now();
         }
-        if let Ok(answers) = &outcome {
-            self.inline.committed();
-            if doubtful {
-                self.inline.recovered(&reached(commits, answers)).await;
-            }
-        } else {
+        let Ok(mut answers) = outcome else {
             self.inline.rolled_back();
             self.heads.lose(commits);
+            return outcome;
+        };
+        self.inline.committed();
+        if doubtful && !self.inline.recovered(&reached(commits, &answers)).await {
+            let text = "this process has not taken it over yet";
+            for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                *answer = Err(StoreError::InDoubt(text.to_owned()).into());
+            }
         }
-        outcome
+        Ok(answers)
     }
 
     /// Appends new tokens where the head was left; `None` when they have to be placed under its
