@@ -82,6 +82,8 @@ pub struct Commit {
     pub expected_sequence: u64,
     /// The sequence of the Company aggregate that the decision relied on, if it did.
     pub company_sequence: Option<u64>,
+    /// From this moment on the decision would be another; none where it doesn't depend on time.
+    pub holds_until: Option<Timestamp>,
     /// Recognises this commit when it is sent again after a lost answer.
     pub commit_id: Uuid,
     /// When the decision was made.
@@ -149,6 +151,7 @@ impl Commit {
             stream,
             expected_sequence,
             company_sequence: None,
+            holds_until: None,
             commit_id: entropy.uuid(decided_at),
             decided_at,
             metadata,
@@ -157,6 +160,19 @@ impl Commit {
             idempotency: None,
             snapshot: None,
         })
+    }
+}
+
+impl Commit {
+    /// Whether the decision holds at the time at which it would be recorded.
+    ///
+    /// # Errors
+    /// [`AppendError::Outdated`] where it doesn't.
+    pub(crate) fn holds_at(&self, at: Timestamp) -> Result<(), AppendError> {
+        match self.holds_until {
+            Some(end) if at >= end => Err(AppendError::Outdated { at }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -180,6 +196,12 @@ pub enum AppendError {
     /// The company has changed since the decision.
     #[error("the company has changed")]
     CompanyChanged,
+    /// It would be recorded at a time at which the decision no longer holds.
+    #[error("the decision no longer holds")]
+    Outdated {
+        /// The time.
+        at: Timestamp,
+    },
     /// The idempotency key was recorded before.
     #[error("the idempotency key was recorded before")]
     Repeated,

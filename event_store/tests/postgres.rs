@@ -605,6 +605,13 @@ async fn events_are_recorded_at_the_databases_time() {
     assert_eq!(append(&store, decided).await.recorded_at, now);
     let late = append(&store, commit(COMPANY, new_token(), 0, [created("late")])).await;
     assert!(before < late.recorded_at, "though the head is where it was left");
+    // Not where the decision no longer holds at the database's time.
+    let decided_at = clock.now().plus_seconds(-3);
+    let mut decided =
+        contract::given::commit_at(decided_at, COMPANY, new_token(), 0, [created("x")]);
+    decided.holds_until = Some(decided_at.plus_seconds(1));
+    let refused = append_one(&store, decided).await;
+    assert!(matches!(refused, Err(AppendError::Outdated { at }) if at > decided_at), "{refused:?}");
     let ahead = clock.now().plus_seconds(60);
     let decided = contract::given::commit_at(ahead, COMPANY, new_token(), 0, [created("z")]);
     assert!(append(&store, decided).await.recorded_at < clock.now().plus_seconds(1));

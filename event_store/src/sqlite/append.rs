@@ -133,6 +133,9 @@ fn append_one(
         return Ok(Err(StoreError::ClockBehind { seconds: lag }.into()));
     }
     let recorded_at = head.recorded_at.max(commit.decided_at);
+    if let Err(outdated) = commit.holds_at(recorded_at) {
+        return Ok(Err(outdated));
+    }
     let mut previous = last.map(|last| last.entry_hash);
     for (index, sealed) in commit.events.iter().enumerate() {
         let place = Place {
