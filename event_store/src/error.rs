@@ -52,6 +52,19 @@ impl StoreError {
         }
     }
 
+    /// Whether nothing else would fare better.
+    #[must_use]
+    pub const fn is_general(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Rejected(_) | Self::ClockBehind { .. } => false,
+            Self::Unavailable(_)
+            | Self::InDoubt(_)
+            | Self::InUse(_)
+            | Self::Incompatible(_)
+            | Self::Closed => true,
+        }
+    }
+
     /// An event that can't be decoded.
     pub fn undecodable(company: CompanyId, position: u64, source: &UndecodableEvent) -> Self {
         Self::Corrupt { company, position, problem: source.to_string() }

@@ -232,13 +232,18 @@ impl Ledger {
                 .iter()
                 .map(|index| StreamId { kind: A::KIND, id: requests[*index].id })
                 .collect();
-            let loaded = self.store.load(company, &streams).await?;
+            let loaded = self.load_each(company, &streams).await?;
             let mut commits = Vec::with_capacity(open.len());
             let mut owners = Vec::with_capacity(open.len());
             for (index, loaded) in open.into_iter().zip(loaded) {
                 let request = &requests[index];
-                let folded = fold_stream::<A>(loaded)?;
-                match self.decide(company, power, context, folded, request, not_before).await {
+                let decided = match loaded.and_then(fold_stream::<A>) {
+                    Ok(folded) => {
+                        self.decide(company, power, context, folded, request, not_before).await
+                    }
+                    Err(error) => Err(error.into()),
+                };
+                match decided {
                     Ok((commit, _)) if commit.events.is_empty() => answers[index] = Some(Ok(false)),
                     Ok((commit, _)) => {
                         commits.push(commit);
@@ -262,6 +267,28 @@ impl Ledger {
             .into_iter()
             .map(|answer| answer.unwrap_or(Err(ExecuteError::Contended)))
             .collect())
+    }
+
+    /// Streams of one company, loaded together, or each for itself where one of them can't be read.
+    async fn load_each(
+        &self,
+        company: CompanyId,
+        streams: &[StreamId],
+    ) -> Result<Vec<Result<LoadedStream, StoreError>>, StoreError> {
+        match self.store.load(company, streams).await {
+            Ok(loaded) => return Ok(loaded.into_iter().map(Ok).collect()),
+            Err(error) if error.is_general() => return Err(error),
+            Err(_) => {}
+        }
+        let mut each = Vec::with_capacity(streams.len());
+        for stream in streams {
+            match self.store.load(company, &[*stream]).await {
+                Ok(mut loaded) => each.push(Ok(loaded.pop().unwrap_or_default())),
+                Err(error) if error.is_general() => return Err(error),
+                Err(error) => each.push(Err(error)),
+            }
+        }
+        Ok(each)
     }
 
     /// The state of an aggregate and its sequence; 0 when nothing happened to it.
