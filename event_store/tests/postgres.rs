@@ -552,7 +552,7 @@ async fn others_are_told_what_was_committed_in_order() {
                     last = position;
                 }
                 Change::Current(sent) if sent > done => break,
-                Change::Current(_) => {}
+                Change::Current(_) | Change::PutRight(_) => {}
                 Change::Resync => panic!("nothing was lost"),
             }
         }

@@ -14,7 +14,9 @@ use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::TokenCommand;
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::postgres::InlineProjections;
+use token_ledger_event_store::{Entropy, SystemEntropy};
 use token_ledger_projections::postgres::Inline;
+use token_ledger_projections::rebuild::{ALL, Plan, Rebuilder};
 use token_ledger_projections::runner;
 use token_ledger_projections::{ReadModels, VerificationIndex};
 use tokio::sync::watch;
@@ -82,6 +84,44 @@ async fn each_learns_of_the_others_changes() {
             until("the cursors", || here.cursor(company) == head && there.cursor(company) == head)
                 .await;
         }
+    })
+    .await;
+}
+
+/// Other processes have taken over rows that no event made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_learns_what_a_rebuild_puts_right() {
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        let [deleted, lost] =
+            [one.token(COMPANY, create("deleted")).await, one.token(COMPANY, create("lost")).await];
+        one.tell_token(COMPANY, deleted, TokenCommand::Delete).await;
+        let key = one.key(COMPANY, "key").await;
+        one.tell_key(COMPANY, key, KeyCommand::Delete).await;
+        let wrong = "SET status = 'active', deleted_at = NULL, version = version + 5";
+        for sql in [
+            format!("UPDATE tokens {wrong} WHERE token_id = '{deleted}'"),
+            format!("UPDATE keys {wrong} WHERE key_id = '{key}'"),
+            format!("DELETE FROM tokens WHERE token_id = '{lost}'"),
+        ] {
+            assert_eq!(one.fixture.raw(sql).await, 1);
+        }
+        let other = another(&one).await;
+        let _following = [one.fixture.follow(BOUND).await, other.fixture.follow(BOUND).await];
+        for index in [one.fixture.index(), other.fixture.index()] {
+            assert!(is_good(index, "deleted") && index.key(&digest("key"), at(1)).is_some());
+        }
+        let plan = Plan { projections: ALL.to_vec(), company: None, merge: true };
+        let id = SystemEntropy.uuid(at(0));
+        let rebuilt = one.fixture.models().rebuild(&plan, id, &|_, _| {}).await.expect("rebuilt");
+        assert_eq!(rebuilt.differences, 3);
+        for index in [one.fixture.index(), other.fixture.index()] {
+            until("the deletion", || !is_good(index, "deleted")).await;
+            until("the key's deletion", || index.key(&digest("key"), at(1)).is_none()).await;
+            until("what was lost", || is_good(index, "lost")).await;
+        }
+        one.tell_token(COMPANY, lost, refresh("again", 0)).await;
+        until("what comes later", || is_good(other.fixture.index(), "again")).await;
     })
     .await;
 }

@@ -13,7 +13,7 @@ use crate::rebuild::{
     Difference, Keyed, OnProgress, Outcome, PAGE, Plan, RANGE, Readable, RebuildError, Rebuilder,
     cut, is_same, pair,
 };
-use crate::sql::{FromColumns, Table, checkpoints};
+use crate::sql::{FromColumns, Key, Table, Value, checkpoints};
 use crate::sqlite::SqliteTable;
 use crate::sqlite::scratch::Scratch;
 use crate::tokens::TokenRow;
@@ -21,10 +21,10 @@ use crate::touched::{Place, Touched};
 use crate::{AuditTrail, Clients, Companies, Keys, Members, Tokens};
 use async_trait::async_trait;
 use rusqlite::Connection;
-use sqlx::PgConnection;
+use sqlx::{Executor, PgConnection};
 use std::collections::BTreeSet;
 use token_ledger_domain::{CompanyId, Timestamp};
-use token_ledger_event_store::postgres::{failed, read_page};
+use token_ledger_event_store::postgres::{PutRight, failed, read_page, tell_put_right};
 use token_ledger_event_store::{Appended, RecordedEvent, StoreError};
 use uuid::Uuid;
 
@@ -56,6 +56,9 @@ trait Staged: Send + Sync {
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, StoreError>;
+
+    /// The statements that tell the other processes of the rows that were put right.
+    fn tell(&self, company: CompanyId) -> String;
 
     /// Tells the verification index of the rows that were put right.
     fn merged(&mut self, index: &VerificationIndex);
@@ -147,6 +150,15 @@ impl<P: PgTable> Staged for Stage<P> {
         }
         self.after = end.unwrap_or(P::FIRST);
         Ok(end.is_some())
+    }
+
+    fn tell(&self, company: CompanyId) -> String {
+        let key = |(key, _): &(P::Key, _)| match key.value() {
+            Value::Uuid(id) => id,
+            _ => None,
+        };
+        let keys = self.merged.iter().filter_map(key).collect();
+        tell_put_right(&PutRight { projection: P::NAME.to_owned(), company, keys })
     }
 
     fn merged(&mut self, index: &VerificationIndex) {
@@ -265,6 +277,10 @@ impl PgReadModels {
         let projection = &mut projections[which];
         let more =
             projection.compare(scratch, &mut live, company, position, merge, outcome).await?;
+        let telling = projection.tell(company);
+        if !telling.is_empty() {
+            live.execute(telling.as_str()).await.map_err(failed)?;
+        }
         // While the head is still held, so that no later change is taken back.
         projection.merged(self.index());
         live.commit().await.map_err(failed)?;
