@@ -14,9 +14,9 @@ use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::TokenCommand;
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::postgres::InlineProjections;
-use token_ledger_event_store::{Entropy, SystemEntropy};
+use token_ledger_event_store::{Entropy, StoreError, SystemEntropy};
 use token_ledger_projections::postgres::Inline;
-use token_ledger_projections::rebuild::{ALL, Plan, Rebuilder};
+use token_ledger_projections::rebuild::{ALL, Plan, RebuildError, Rebuilder};
 use token_ledger_projections::runner;
 use token_ledger_projections::{ReadModels, VerificationIndex};
 use tokio::sync::watch;
@@ -122,6 +122,22 @@ async fn each_learns_what_a_rebuild_puts_right() {
         }
         one.tell_token(COMPANY, lost, refresh("again", 0)).await;
         until("what comes later", || is_good(other.fixture.index(), "again")).await;
+    })
+    .await;
+}
+
+/// A rebuild doesn't wait for ever on a connection on which nothing arrives any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_is_cut_off_ends() {
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        one.token(COMPANY, create("token")).await;
+        let (other, network) = one.fixture.another_by_proxy().await;
+        let plan = Plan { projections: vec!["tokens"], company: Some(COMPANY), merge: true };
+        let cut = |_, _| network.cut();
+        let outcome = other.models().rebuild(&plan, SystemEntropy.uuid(at(0)), &cut).await;
+        let is_told = matches!(outcome, Err(RebuildError::Failed(StoreError::Unavailable(_))));
+        assert!(is_told, "{outcome:?}");
     })
     .await;
 }
