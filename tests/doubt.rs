@@ -18,9 +18,14 @@ async fn a_change_whose_answer_cannot_be_read_may_be_done() {
     let refresh = format!("{}/refresh", app.token_path(&token));
     let refresh = || app.admin.post(&refresh).header("Idempotency-Key", "refresh").json(&json!({}));
     app.storage.tamper("ALTER TABLE token_uses RENAME TO token_uses_away");
+    // A creation's answer, which alone has the secret, is not read.
+    let created = app.token("meanwhile").await;
     may_be_done(refresh().await);
     app.storage.tamper("ALTER TABLE token_uses_away RENAME TO token_uses");
     assert!(!app.is_active(&token["token"]), "it was done");
+    let mut read = app.admin.get(&app.token_path(&created)).await.expect(200).body;
+    read["token"] = created["token"].clone();
+    assert_eq!(read, created);
     let again = refresh().await.expect(200);
     assert_eq!(again.header("idempotent-replay"), "true");
     assert_eq!(again.body["version"], 2);
