@@ -98,6 +98,8 @@ pub struct Commit {
     pub expected_sequence: u64,
     /// The sequence of the Company aggregate that the decision relied on, if it did.
     pub company_sequence: Option<u64>,
+    /// From this moment on the decision would be another; none where it doesn't depend on time.
+    pub holds_until: Option<Timestamp>,
     /// Recognises this commit when it is sent again after a lost answer.
     pub commit_id: Uuid,
     /// When the decision was made.
@@ -165,6 +167,7 @@ impl Commit {
             stream,
             expected_sequence,
             company_sequence: None,
+            holds_until: None,
             commit_id: entropy.uuid(decided_at),
             decided_at,
             metadata,
@@ -173,6 +176,19 @@ impl Commit {
             idempotency: None,
             snapshot: None,
         })
+    }
+}
+
+impl Commit {
+    /// Whether the decision holds at the time at which it would be recorded.
+    ///
+    /// # Errors
+    /// [`AppendError::Outdated`] where it doesn't.
+    pub(crate) fn holds_at(&self, at: Timestamp) -> Result<(), AppendError> {
+        match self.holds_until {
+            Some(end) if at >= end => Err(AppendError::Outdated { at }),
+            _ => Ok(()),
+        }
     }
 }
 
@@ -187,7 +203,7 @@ pub struct Recorded {
     pub recorded_at: Timestamp,
 }
 
-/// Why a commit was not appended. Nothing of it is in the ledger.
+/// Why a commit was not appended. Nothing of it is in the ledger, unless it failed in doubt.
 #[derive(Debug, thiserror::Error)]
 pub enum AppendError {
     /// The stream has moved on since the decision.
@@ -196,6 +212,12 @@ pub enum AppendError {
     /// The company has changed since the decision.
     #[error("the company has changed")]
     CompanyChanged,
+    /// It would be recorded at a time at which the decision no longer holds.
+    #[error("the decision no longer holds")]
+    Outdated {
+        /// The time.
+        at: Timestamp,
+    },
     /// The idempotency key was recorded before.
     #[error("the idempotency key was recorded before")]
     Repeated,

@@ -29,6 +29,9 @@ pub trait Decidable: cqrs_es::Aggregate + Clone {
     /// Whether the command begins a new stream, so that there is nothing to load.
     fn begins_stream(command: &<Self as Decidable>::Command) -> bool;
 
+    /// When time alone makes another decision of it, whatever is asked: at the end of the term.
+    fn holds_until(&self) -> Option<Timestamp>;
+
     /// The events that the decision leads to.
     ///
     /// # Errors
@@ -71,6 +74,10 @@ impl Decidable for Token {
         matches!(command, TokenCommand::Create(_))
     }
 
+    fn holds_until(&self) -> Option<Timestamp> {
+        if let Self::Active(grant) = self { Some(grant.term.expires_at) } else { None }
+    }
+
     fn decide(&self, decision: &TokenDecision) -> Result<Vec<Self::Event>, TokenRefusal> {
         token::decide(self, decision)
     }
@@ -103,6 +110,10 @@ impl Decidable for Key {
 
     fn begins_stream(command: &KeyCommand) -> bool {
         matches!(command, KeyCommand::Create { .. })
+    }
+
+    fn holds_until(&self) -> Option<Timestamp> {
+        if let Self::Active(grant) = self { Some(grant.term.expires_at) } else { None }
     }
 
     fn decide(&self, decision: &KeyDecision) -> Result<Vec<Self::Event>, KeyRefusal> {
@@ -138,6 +149,10 @@ impl Decidable for Company {
 
     fn begins_stream(command: &CompanyCommand) -> bool {
         matches!(command, CompanyCommand::Register { .. } | CompanyCommand::Establish { .. })
+    }
+
+    fn holds_until(&self) -> Option<Timestamp> {
+        None
     }
 
     fn decide(&self, decision: &CompanyDecision) -> Result<Vec<Self::Event>, CompanyRefusal> {

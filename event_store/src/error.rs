@@ -9,6 +9,9 @@ pub enum StoreError {
     /// The database can't be used right now: locked, full, read-only, gone.
     #[error("the database can't be used: {0}")]
     Unavailable(String),
+    /// What was asked for may have been done: the database failed before it said so, or after it.
+    #[error("it may have been done, but {0}")]
+    InDoubt(String),
     /// Another process writes to this database.
     #[error("{0}")]
     InUse(String),
@@ -40,6 +43,28 @@ pub enum StoreError {
 }
 
 impl StoreError {
+    /// This failure of what comes after a change that stands, or may stand.
+    #[must_use]
+    pub fn after_change(self) -> Self {
+        match self {
+            Self::InDoubt(_) => self,
+            other => Self::InDoubt(other.to_string()),
+        }
+    }
+
+    /// Whether nothing else would fare better.
+    #[must_use]
+    pub const fn is_general(&self) -> bool {
+        match self {
+            Self::Corrupt { .. } | Self::Rejected(_) | Self::ClockBehind { .. } => false,
+            Self::Unavailable(_)
+            | Self::InDoubt(_)
+            | Self::InUse(_)
+            | Self::Incompatible(_)
+            | Self::Closed => true,
+        }
+    }
+
     /// An event that can't be decoded.
     pub fn undecodable(company: CompanyId, position: u64, source: &UndecodableEvent) -> Self {
         Self::Corrupt { company, position, problem: source.to_string() }

@@ -16,6 +16,8 @@ use token_ledger_domain::{CompanyId, Power, Timestamp};
 
 /// How often a command is decided anew before the caller is told that others were faster.
 const MAX_ATTEMPTS: usize = 20;
+/// Before every time.
+const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
 /// A stream's state is kept in a snapshot whenever it has grown by this many events.
 pub const SNAPSHOT_EVERY: u64 = 100;
 /// Streams that share a lock within this process; more locks, fewer waits for strangers.
@@ -59,7 +61,7 @@ pub enum Executed<A> {
     Repeated(Replay),
 }
 
-/// Why a command was not carried out. Nothing of it is in the ledger.
+/// Why a command was not carried out. Nothing of it is in the ledger, unless it failed in doubt.
 #[derive(Debug, thiserror::Error)]
 pub enum ExecuteError<R> {
     /// There is no such company.
@@ -140,7 +142,8 @@ impl Ledger {
     /// projection shows them.
     ///
     /// # Errors
-    /// When it is refused, a condition is not met, or the store fails; nothing has happened then.
+    /// When it is refused, a condition is not met, or the store fails; nothing has happened then,
+    /// but where the failure is [`StoreError::InDoubt`].
     pub async fn execute<A: Decidable>(
         &self,
         company: CompanyId,
@@ -152,6 +155,7 @@ impl Ledger {
         let lock = self.hasher.hash_one(stream);
         let lock = usize::try_from(lock % STREAM_LOCKS as u64).unwrap_or(0);
         let _turn = self.locks[lock].lock().await;
+        let mut not_before = EVER;
         // Kept over all attempts, so that one whose answer was lost recognises itself.
         let commit_id = self.entropy.uuid(self.clock.now());
         for attempt in 0..MAX_ATTEMPTS {
@@ -166,7 +170,7 @@ impl Ledger {
                 self.fold::<A>(company, stream).await?
             };
             let (mut commit, state) =
-                self.decide(company, power, context, stream, folded, &request).await?;
+                self.decide(company, power, context, folded, &request, not_before).await?;
             if commit.events.is_empty() && commit.idempotency.is_none() {
                 return Ok(Executed::Done {
                     state,
@@ -190,6 +194,7 @@ impl Ledger {
                     });
                 }
                 Err(AppendError::CompanyChanged) => self.forget_company(company),
+                Err(AppendError::Outdated { at }) => not_before = at,
                 Err(AppendError::Conflict | AppendError::Repeated) => {
                     if A::KIND == AggregateType::Company {
                         self.forget_company(company);
@@ -216,6 +221,7 @@ impl Ledger {
     ) -> Result<Vec<Result<bool, ExecuteError<A::Error>>>, StoreError> {
         let mut answers: Vec<Option<Result<bool, ExecuteError<A::Error>>>> =
             requests.iter().map(|_| None).collect();
+        let mut not_before = EVER;
         for _ in 0..MAX_ATTEMPTS {
             let open: Vec<usize> =
                 (0..requests.len()).filter(|index| answers[*index].is_none()).collect();
@@ -226,12 +232,18 @@ impl Ledger {
                 .iter()
                 .map(|index| StreamId { kind: A::KIND, id: requests[*index].id })
                 .collect();
-            let loaded = self.store.load(company, &streams).await?;
+            let loaded = self.load_each(company, &streams).await?;
             let mut commits = Vec::with_capacity(open.len());
             let mut owners = Vec::with_capacity(open.len());
-            for ((index, stream), loaded) in open.into_iter().zip(streams).zip(loaded) {
-                let folded = fold_stream::<A>(loaded)?;
-                match self.decide(company, power, context, stream, folded, &requests[index]).await {
+            for (index, loaded) in open.into_iter().zip(loaded) {
+                let request = &requests[index];
+                let decided = match loaded.and_then(fold_stream::<A>) {
+                    Ok(folded) => {
+                        self.decide(company, power, context, folded, request, not_before).await
+                    }
+                    Err(error) => Err(error.into()),
+                };
+                match decided {
                     Ok((commit, _)) if commit.events.is_empty() => answers[index] = Some(Ok(false)),
                     Ok((commit, _)) => {
                         commits.push(commit);
@@ -246,6 +258,7 @@ impl Ledger {
                     Ok(_) => answers[index] = Some(Ok(true)),
                     Err(AppendError::Failed(error)) => answers[index] = Some(Err(error.into())),
                     Err(AppendError::CompanyChanged) => self.forget_company(company),
+                    Err(AppendError::Outdated { at }) => not_before = not_before.max(at),
                     Err(AppendError::Conflict | AppendError::Repeated) => {}
                 }
             }
@@ -254,6 +267,28 @@ impl Ledger {
             .into_iter()
             .map(|answer| answer.unwrap_or(Err(ExecuteError::Contended)))
             .collect())
+    }
+
+    /// Streams of one company, loaded together, or each for itself where one of them can't be read.
+    async fn load_each(
+        &self,
+        company: CompanyId,
+        streams: &[StreamId],
+    ) -> Result<Vec<Result<LoadedStream, StoreError>>, StoreError> {
+        match self.store.load(company, streams).await {
+            Ok(loaded) => return Ok(loaded.into_iter().map(Ok).collect()),
+            Err(error) if error.is_general() => return Err(error),
+            Err(_) => {}
+        }
+        let mut each = Vec::with_capacity(streams.len());
+        for stream in streams {
+            match self.store.load(company, &[*stream]).await {
+                Ok(mut loaded) => each.push(Ok(loaded.pop().unwrap_or_default())),
+                Err(error) if error.is_general() => return Err(error),
+                Err(error) => each.push(Err(error)),
+            }
+        }
+        Ok(each)
     }
 
     /// The state of an aggregate and its sequence; 0 when nothing happened to it.
@@ -274,15 +309,15 @@ impl Ledger {
         company_id: CompanyId,
         power: Power,
         context: &Context,
-        stream: StreamId,
         folded: Folded<A>,
         request: &Request<<A as Decidable>::Command>,
+        not_before: Timestamp,
     ) -> Result<(Commit, A), ExecuteError<A::Error>> {
         let mut company = self.company(company_id).await?;
         if A::KIND != AggregateType::Company && !company.state.exists() {
             return Err(ExecuteError::NoCompany);
         }
-        let now = self.clock.now();
+        let now = self.clock.now().max(not_before);
         if let Some(expected) = request.expected_version
             && folded.sequence != expected
             && folded.sequence > 0
@@ -302,6 +337,7 @@ impl Ledger {
             company = newer;
         }
         let events = events.map_err(ExecuteError::Refused)?;
+        let holds_until = folded.state.holds_until().filter(|end| *end > now);
         let mut state = folded.state;
         for event in &events {
             state.apply(event.clone());
@@ -314,7 +350,7 @@ impl Ledger {
         let events = events.into_iter().map(A::wrap).collect();
         let mut commit = Commit::new(
             company_id,
-            stream,
+            StreamId { kind: A::KIND, id: request.id },
             folded.sequence,
             events,
             context,
@@ -323,6 +359,7 @@ impl Ledger {
         )?;
         commit.idempotency.clone_from(&request.idempotency);
         commit.snapshot = snapshot;
+        commit.holds_until = holds_until;
         if A::relies_on_company(&request.command) {
             commit.company_sequence = Some(company.sequence);
         }

@@ -224,7 +224,7 @@ fn serialized(event: &RecordedEvent) -> Result<SerializedEvent, PersistenceError
 
 fn persistence(error: StoreError) -> PersistenceError {
     match error {
-        StoreError::Unavailable(_) | StoreError::Closed => {
+        StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Closed => {
             PersistenceError::ConnectionError(Box::new(error))
         }
         StoreError::Corrupt { .. } => PersistenceError::DeserializationError(Box::new(error)),

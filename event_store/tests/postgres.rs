@@ -28,7 +28,7 @@ use token_ledger_event_store::postgres::{
 use token_ledger_event_store::{
     AppendError, Clock, Context, Moment, Store, StoreError, SystemClock,
 };
-use token_ledger_test_cluster::TestDatabase;
+use token_ledger_test_cluster::{Proxy, TestDatabase};
 use tokio::sync::broadcast::error::RecvError;
 
 every_promise!(PgFixture);
@@ -395,6 +395,48 @@ async fn an_answer_that_was_lost_is_recognised_though_others_went_on() {
     assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), 3);
 }
 
+/// Never comes to know what was found to have happened before.
+struct Behind;
+
+#[async_trait]
+impl InlineProjections for Behind {
+    async fn project(&mut self, _: &mut PgConnection, _: &[Appended]) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    fn insert(
+        &mut self,
+        _: &[Appended],
+        _: &mut PgArguments,
+    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+        Ok(None)
+    }
+
+    fn committed(&mut self) {}
+
+    async fn recovered(&mut self, _: &[(CompanyId, u64)]) -> bool {
+        false
+    }
+
+    fn rolled_back(&mut self) {}
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_found_to_be_done_and_not_in_force_here_is_not_acknowledged() {
+    let fixture = PgFixture::fresh().await;
+    let proxy = Proxy::to(&fixture.place.url()).await;
+    let url = proxy.url(&fixture.place.url_as(SERVICE));
+    let config = Config { url, ..service(&fixture.place) };
+    let database = Database::connect(config).await.expect("a ledger");
+    let store = PgStore::new(database, || Box::new(Behind));
+    proxy.lose_answer_to("UPDATE company_heads");
+    let outcome = append_one(&store, commit(COMPANY, new_token(), 0, [created("found")])).await;
+    assert!(proxy.has_lost());
+    assert!(matches!(outcome, Err(AppendError::Failed(StoreError::InDoubt(_)))), "{outcome:?}");
+    assert_eq!(sound_ledger(&store, COMPANY).await.len(), 1, "it was done");
+    store.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn processes_on_one_database_keep_one_order() {
     const ROUNDS: u64 = 40;
@@ -511,7 +553,7 @@ async fn others_are_told_what_was_committed_in_order() {
                     last = position;
                 }
                 Change::Current(sent) if sent > done => break,
-                Change::Current(_) => {}
+                Change::Current(_) | Change::PutRight(_) => {}
                 Change::Resync => panic!("nothing was lost"),
             }
         }
@@ -564,6 +606,13 @@ async fn events_are_recorded_at_the_databases_time() {
     assert_eq!(append(&store, decided).await.recorded_at, now);
     let late = append(&store, commit(COMPANY, new_token(), 0, [created("late")])).await;
     assert!(before < late.recorded_at, "though the head is where it was left");
+    // Not where the decision no longer holds at the database's time.
+    let decided_at = clock.now().plus_seconds(-3);
+    let mut decided =
+        contract::given::commit_at(decided_at, COMPANY, new_token(), 0, [created("x")]);
+    decided.holds_until = Some(decided_at.plus_seconds(1));
+    let refused = append_one(&store, decided).await;
+    assert!(matches!(refused, Err(AppendError::Outdated { at }) if at > decided_at), "{refused:?}");
     let ahead = clock.now().plus_seconds(60);
     let decided = contract::given::commit_at(ahead, COMPANY, new_token(), 0, [created("z")]);
     assert!(append(&store, decided).await.recorded_at < clock.now().plus_seconds(1));

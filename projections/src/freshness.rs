@@ -47,6 +47,12 @@ impl Freshness {
         self.good_until.store(0, Ordering::SeqCst);
     }
 
+    /// How old knowledge may be; none without a limit.
+    pub fn bound(&self) -> Option<Duration> {
+        let is_limited = self.good_until.load(Ordering::Acquire) != ALWAYS;
+        is_limited.then(|| Duration::from_nanos(self.bound.load(Ordering::SeqCst)))
+    }
+
     /// Everything that was committed before this moment is known.
     pub fn known_until(&self, moment: Moment) {
         let age = nanos(moment.since(self.origin));

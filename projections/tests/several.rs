@@ -13,6 +13,10 @@ use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::TokenCommand;
 use token_ledger_event_store::clock::SetClock;
+use token_ledger_event_store::postgres::InlineProjections;
+use token_ledger_event_store::{Entropy, StoreError, SystemEntropy};
+use token_ledger_projections::postgres::Inline;
+use token_ledger_projections::rebuild::{ALL, Plan, RebuildError, Rebuilder};
 use token_ledger_projections::runner;
 use token_ledger_projections::{ReadModels, VerificationIndex};
 use tokio::sync::watch;
@@ -84,6 +88,60 @@ async fn each_learns_of_the_others_changes() {
     .await;
 }
 
+/// Other processes have taken over rows that no event made.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn each_learns_what_a_rebuild_puts_right() {
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        let [deleted, lost] =
+            [one.token(COMPANY, create("deleted")).await, one.token(COMPANY, create("lost")).await];
+        one.tell_token(COMPANY, deleted, TokenCommand::Delete).await;
+        let key = one.key(COMPANY, "key").await;
+        one.tell_key(COMPANY, key, KeyCommand::Delete).await;
+        let wrong = "SET status = 'active', deleted_at = NULL, version = version + 5";
+        for sql in [
+            format!("UPDATE tokens {wrong} WHERE token_id = '{deleted}'"),
+            format!("UPDATE keys {wrong} WHERE key_id = '{key}'"),
+            format!("DELETE FROM tokens WHERE token_id = '{lost}'"),
+        ] {
+            assert_eq!(one.fixture.raw(sql).await, 1);
+        }
+        let other = another(&one).await;
+        let _following = [one.fixture.follow(BOUND).await, other.fixture.follow(BOUND).await];
+        for index in [one.fixture.index(), other.fixture.index()] {
+            assert!(is_good(index, "deleted") && index.key(&digest("key"), at(1)).is_some());
+        }
+        let plan = Plan { projections: ALL.to_vec(), company: None, merge: true };
+        let id = SystemEntropy.uuid(at(0));
+        let rebuilt = one.fixture.models().rebuild(&plan, id, &|_, _| {}).await.expect("rebuilt");
+        assert_eq!(rebuilt.differences, 3);
+        for index in [one.fixture.index(), other.fixture.index()] {
+            until("the deletion", || !is_good(index, "deleted")).await;
+            until("the key's deletion", || index.key(&digest("key"), at(1)).is_none()).await;
+            until("what was lost", || is_good(index, "lost")).await;
+        }
+        one.tell_token(COMPANY, lost, refresh("again", 0)).await;
+        until("what comes later", || is_good(other.fixture.index(), "again")).await;
+    })
+    .await;
+}
+
+/// A rebuild doesn't wait for ever on a connection on which nothing arrives any more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_that_is_cut_off_ends() {
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        one.token(COMPANY, create("token")).await;
+        let (other, network) = one.fixture.another_by_proxy().await;
+        let plan = Plan { projections: vec!["tokens"], company: Some(COMPANY), merge: true };
+        let cut = |_, _| network.cut();
+        let outcome = other.models().rebuild(&plan, SystemEntropy.uuid(at(0)), &cut).await;
+        let is_told = matches!(outcome, Err(RebuildError::Failed(StoreError::Unavailable(_))));
+        assert!(is_told, "{outcome:?}");
+    })
+    .await;
+}
+
 /// A page of rows that was read before a deletion is taken over after it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_read_before_a_deletion_brings_nothing_back() {
@@ -110,6 +168,24 @@ async fn what_was_read_before_a_deletion_brings_nothing_back() {
         let round = index.begin_round();
         index.end_round(round);
         assert_eq!(index.tombstones(), 0);
+    })
+    .await;
+}
+
+/// What was found to have happened before counts as done where it is known, where nobody asks, and
+/// where what was known before no longer counts.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_not_known_here_is_not_in_force() {
+    in_time(async {
+        let index = Arc::new(VerificationIndex::new());
+        let mut inline = Inline::new(Arc::clone(&index));
+        assert!(inline.recovered(&[(COMPANY, 7)]).await, "nobody asks");
+        index.follow(BOUND);
+        assert!(inline.recovered(&[(COMPANY, 7)]).await, "it says nothing by now");
+        index.follow(10 * BOUND);
+        assert!(!inline.recovered(&[(COMPANY, 7)]).await, "it may say what was before");
+        index.reached(COMPANY, 7);
+        assert!(inline.recovered(&[(COMPANY, 7)]).await, "it knows");
     })
     .await;
 }

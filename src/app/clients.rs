@@ -116,7 +116,12 @@ impl App {
         if let Err(error) =
             self.execute_client(caller, client_id, command, conditions, reason).await
         {
-            self.call_off(sweep).await;
+            if error.is_in_doubt() {
+                // It finds out whether the client is deleted.
+                self.carry_on(sweep);
+            } else {
+                self.call_off(sweep).await;
+            }
             return Err(error);
         }
         let sweep = self.carry_on(sweep);
@@ -247,7 +252,17 @@ impl App {
         executed: Executed<Company>,
         secret: Secret,
     ) -> Result<Changed<ClientView>, AppError> {
-        let company = caller.company;
+        let changed = self.client_changed_by(caller.company, id, executed, secret).await;
+        changed.map_err(|error| error.after_change().into())
+    }
+
+    async fn client_changed_by(
+        &self,
+        company: CompanyId,
+        id: ClientId,
+        executed: Executed<Company>,
+        secret: Secret,
+    ) -> Result<Changed<ClientView>, StoreError> {
         let (row, at, repeated) = match executed {
             Executed::Done { sequence, recorded_at, .. } => {
                 let current = self.read.client(company, id).await?;

@@ -46,7 +46,8 @@ impl App {
         let command = CompanyCommand::Register { name: name.clone() };
         let caller = Caller { company: id, ..caller.clone() };
         self.begin_company(&caller, command, &name, &caller.context(None)).await?;
-        Ok(Changed::done(self.existing_company(id).await?.into()))
+        let row = self.existing_company(id).await.map_err(AppError::after_change)?;
+        Ok(Changed::done(row.into()))
     }
 
     /// The identifier under which a company of this name can be registered: the one asked for, or
@@ -119,7 +120,7 @@ impl App {
         };
         let context = caller.context(None);
         self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
-        self.versioned_company(caller).await
+        self.versioned_company(caller).await.map_err(AppError::after_change)
     }
 
     /// All companies in the order of their identifiers.
@@ -163,7 +164,7 @@ impl App {
         let context = caller.context(input::checked_reason(reason)?);
         let command = CompanyCommand::SetOauthApp { enabled };
         self.execute_company(caller, command, &context).await?;
-        self.company(caller).await
+        self.company(caller).await.map_err(AppError::after_change)
     }
 
     /// The company, which must exist: operators may ask about any identifier.

@@ -141,6 +141,19 @@ impl App {
         request.idempotency = idempotency;
         let executed =
             self.ledger.execute::<Company>(company, caller.power, &context, request).await?;
+        let erased = self.erase_recorded(company, person, &operators, head, executed).await;
+        erased.map_err(|error| error.after_change().into())
+    }
+
+    /// Erases what there is up to the event that says so, and what stands beside the ledger.
+    async fn erase_recorded(
+        &self,
+        company: CompanyId,
+        person: PersonId,
+        operators: &People,
+        head: u64,
+        executed: Executed<Company>,
+    ) -> Result<Changed<Erased>, StoreError> {
         let (position, repeated) = match executed {
             // An erasure is always an event.
             Executed::Done { position, .. } => (position.unwrap_or(head), false),
@@ -151,7 +164,7 @@ impl App {
             }
         };
         // What was appended meanwhile counts as well.
-        let found = self.private_parts_of(company, person, &operators, position).await?;
+        let found = self.private_parts_of(company, person, operators, position).await?;
         let mut private_parts = 0;
         for positions in found.positions.chunks(PAGE) {
             private_parts += if repeated {

@@ -21,7 +21,7 @@ impl Invalid {
     }
 }
 
-/// Why a use case was not carried out. Nothing has happened then.
+/// Why a use case was not carried out. Nothing has happened then, unless it failed in doubt.
 #[derive(Debug, thiserror::Error)]
 pub enum AppError {
     /// The input is not acceptable.
@@ -99,6 +99,21 @@ pub enum AppError {
 }
 
 impl AppError {
+    /// This error of what comes after a change that stands.
+    #[must_use]
+    pub fn after_change(self) -> Self {
+        match self {
+            Self::Failed(error) => Self::Failed(error.after_change()),
+            other => other,
+        }
+    }
+
+    /// Whether what was asked for may have been done all the same.
+    #[must_use]
+    pub const fn is_in_doubt(&self) -> bool {
+        matches!(self, Self::Failed(StoreError::InDoubt(_)))
+    }
+
     /// One thing that is wrong with one field.
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         Self::Invalid(vec![Invalid::new(field, detail)])

@@ -9,7 +9,7 @@ use std::time::Duration;
 use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::token::{Token, TokenCommand};
 use token_ledger_domain::{CompanyId, Power};
-use token_ledger_event_store::{Context, Decidable, ExecuteError, Executed, Request, StoreError};
+use token_ledger_event_store::{Context, Decidable, ExecuteError, Request, StoreError};
 use token_ledger_projections::read_models::DueTerm;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -181,52 +181,17 @@ impl App {
         let context = Context::system();
         let requests: Vec<Request<<A as Decidable>::Command>> =
             terms.iter().map(|term| Request::new(term.id, A::expire(term.term))).collect();
-        let together =
-            self.ledger.execute_many::<A>(company, Power::Operator, &context, &requests).await;
-        match together {
-            Ok(outcomes) => {
-                for (term, outcome) in terms.iter().zip(outcomes) {
-                    match outcome {
-                        Ok(true) => {}
-                        Ok(false) => run.keep_unchanged(term),
-                        Err(ExecuteError::Failed(error)) if is_general(&error) => {
-                            return Err(error);
-                        }
-                        Err(error) => run.keep(term, &error.to_string()),
-                    }
-                }
-            }
-            Err(error) if is_general(&error) => return Err(error),
-            // One stream that can't be read stops them all when they are loaded together.
-            Err(_) => {
-                for (term, request) in terms.iter().zip(requests) {
-                    let alone =
-                        self.ledger.execute::<A>(company, Power::Operator, &context, request);
-                    match alone.await {
-                        Ok(Executed::Done { position: Some(_), .. }) => {}
-                        Ok(_) => run.keep_unchanged(term),
-                        Err(ExecuteError::Failed(error)) if is_general(&error) => {
-                            return Err(error);
-                        }
-                        Err(error) => run.keep(term, &error.to_string()),
-                    }
-                }
+        let outcomes =
+            self.ledger.execute_many::<A>(company, Power::Operator, &context, &requests).await?;
+        for (term, outcome) in terms.iter().zip(outcomes) {
+            match outcome {
+                Ok(true) => {}
+                Ok(false) => run.keep_unchanged(term),
+                Err(ExecuteError::Failed(error)) if error.is_general() => return Err(error),
+                Err(error) => run.keep(term, &error.to_string()),
             }
         }
         Ok(())
-    }
-}
-
-/// Whether nothing else would fare better.
-const fn is_general(error: &StoreError) -> bool {
-    match error {
-        StoreError::Corrupt { .. } | StoreError::Rejected(_) | StoreError::ClockBehind { .. } => {
-            false
-        }
-        StoreError::Unavailable(_)
-        | StoreError::InUse(_)
-        | StoreError::Incompatible(_)
-        | StoreError::Closed => true,
     }
 }
 

@@ -8,7 +8,7 @@ use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::power::KeyScopes;
 use token_ledger_domain::{CompanyId, Digest, KeyId, KeyScope, Secret};
-use token_ledger_event_store::{Executed, Request};
+use token_ledger_event_store::{Executed, Request, StoreError};
 
 /// What a new key shall be.
 #[derive(Clone, Debug, Default)]
@@ -152,7 +152,8 @@ impl App {
         };
         let record = self
             .key_then(caller.company, id, Until::Sequence(sequence))
-            .await?
+            .await
+            .map_err(StoreError::after_change)?
             .ok_or(AppError::NotFound("key"))?;
         let secret = secret.filter(|_| !repeated);
         Ok(Changed { view: KeyView::new(record, at), secret, repeated })

@@ -121,12 +121,17 @@ impl App {
         let executed =
             self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
         let (row, repeated) = match executed {
-            Executed::Done { .. } => (self.member_row(caller.company, member_id).await?, false),
+            Executed::Done { .. } => (self.member_row(caller.company, member_id).await, false),
             Executed::Repeated(replay) => {
-                (self.added_then(caller.company, replay.sequence).await?, true)
+                (self.added_then(caller.company, replay.sequence).await, true)
             }
         };
-        let secret = if repeated { None } else { self.link_for_new_member(&account).await? };
+        let row = row.map_err(AppError::after_change)?;
+        let secret = if repeated {
+            None
+        } else {
+            self.link_for_new_member(&account).await.map_err(AppError::after_change)?
+        };
         if secret.is_some() {
             self.note_password_link(caller, member_id);
         }
@@ -210,9 +215,10 @@ impl App {
         let command = CompanyCommand::ChangeRole { member_id: id, role, platform };
         self.change_member(caller, id, command, &caller.context(reason), conditions).await?;
         if role < before.role {
-            self.people.end_sessions_by(caller.company, id).await?;
+            let ended = self.people.end_sessions_by(caller.company, id).await;
+            ended.map_err(StoreError::after_change)?;
         }
-        self.member(caller, id).await
+        self.member(caller, id).await.map_err(AppError::after_change)
     }
 
     /// Removes a member. The sessions that are in the company by this membership end.
@@ -230,7 +236,8 @@ impl App {
         let context = caller.context(input::checked_reason(reason)?);
         let command = CompanyCommand::RemoveMember { member_id: id };
         self.change_member(caller, id, command, &context, conditions).await?;
-        Ok(self.people.end_sessions_by(caller.company, id).await?)
+        let ended = self.people.end_sessions_by(caller.company, id).await;
+        Ok(ended.map_err(StoreError::after_change)?)
     }
 
     /// A new link by which a member can set a password. It replaces an older one. A repeat of a

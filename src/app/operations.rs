@@ -69,6 +69,8 @@ pub struct OperationView {
     pub matched: u64,
     /// Tokens that it has deleted.
     pub deleted: u64,
+    /// Tokens that could not be deleted so far; the log says why. It goes on trying.
+    pub failed: u64,
     /// When it was accepted.
     #[schema(value_type = String, format = DateTime)]
     pub started_at: Timestamp,
@@ -80,6 +82,7 @@ pub struct OperationView {
 impl From<Operation> for OperationView {
     fn from(operation: Operation) -> Self {
         Self {
+            failed: Order::of(&operation).map_or(0, |order| order.failed),
             operation_id: operation.operation_id,
             company_id: operation.company_id.0,
             state: operation.state,
@@ -108,6 +111,18 @@ struct Order {
     /// Whether it follows from the deletion of the client, without which there is nothing to do.
     #[serde(default)]
     client_is_deleted: bool,
+    /// Tokens that could not be deleted when all were gone over last.
+    #[serde(default)]
+    failed: u64,
+}
+
+/// What is left of the tokens that match.
+#[derive(Default)]
+struct Left {
+    /// Whether there are any that the next time may delete.
+    is_any: bool,
+    /// Those that can't be deleted as they are, each with the reason.
+    failed: Vec<(Uuid, StoreError)>,
 }
 
 impl Order {
@@ -257,6 +272,7 @@ impl App {
             last_position: head.position,
             last_recorded_at: head.recorded_at,
             client_is_deleted: false,
+            failed: 0,
         })
     }
 
@@ -290,6 +306,7 @@ impl App {
             last_position: u64::MAX,
             last_recorded_at: Timestamp::from_micros(i64::MAX),
             client_is_deleted: true,
+            failed: 0,
         };
         let now = self.now();
         let operation = Operation {
@@ -329,7 +346,7 @@ impl App {
         if self.rebuild_to_the_end(&mut operation).await {
             return;
         }
-        let order: Order = match Order::of(&operation) {
+        let mut order: Order = match Order::of(&operation) {
             Ok(order) => order,
             // Trying again would change nothing.
             Err(error) => {
@@ -341,7 +358,7 @@ impl App {
         };
         let mut rest = RETRY;
         loop {
-            match self.carry_out(&mut operation, &order).await {
+            match self.carry_out(&mut operation, &mut order).await {
                 Ok(()) | Err(StoreError::Closed) => return,
                 Err(error) => {
                     let operation = operation.operation_id;
@@ -353,16 +370,49 @@ impl App {
         }
     }
 
-    async fn carry_out(&self, operation: &mut Operation, order: &Order) -> Result<(), StoreError> {
+    async fn carry_out(
+        &self,
+        operation: &mut Operation,
+        order: &mut Order,
+    ) -> Result<(), StoreError> {
         if order.client_is_deleted && !self.is_swept_for(operation, order).await? {
             return self.finish(operation).await;
         }
         self.count_done(operation, order).await?;
-        while self.delete_once_over(operation, order).await? {
-            tokio::time::sleep(RETRY).await;
+        loop {
+            let left = self.delete_once_over(operation, order).await?;
+            self.note_failed(operation, order, &left.failed).await?;
+            if left.is_any {
+                tokio::time::sleep(RETRY).await;
+            } else if left.failed.is_empty() {
+                break;
+            } else {
+                let count = left.failed.len();
+                return Err(StoreError::Rejected(format!("{count} tokens can't be deleted")));
+            }
         }
         self.count_done(operation, order).await?;
         self.finish(operation).await
+    }
+
+    /// Tells which tokens could not be deleted, and stores how many, where that has changed.
+    async fn note_failed(
+        &self,
+        operation: &mut Operation,
+        order: &mut Order,
+        failed: &[(Uuid, StoreError)],
+    ) -> Result<(), StoreError> {
+        let count = failed.len() as u64;
+        if order.failed == count {
+            return Ok(());
+        }
+        for (token, error) in failed {
+            let Operation { company_id, operation_id, .. } = operation;
+            tracing::error!(%company_id, %operation_id, %token, %error, "can't delete this token");
+        }
+        order.failed = count;
+        operation.request = order.text()?;
+        self.read.save_operation(operation).await
     }
 
     /// Another process may have deleted more than was noted here.
@@ -398,18 +448,18 @@ impl App {
         self.read.save_operation(operation).await
     }
 
-    /// Goes over all that match once; answers whether any could not be deleted and is left.
+    /// Goes over all that match once; answers what could not be deleted and is left.
     async fn delete_once_over(
         &self,
         operation: &mut Operation,
         order: &Order,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Left, StoreError> {
         let company = operation.company_id;
         let context = order.context();
         let filter = order.filter(self.now());
         let mut page =
             TokenPage { sort: TokenSort::CreatedAt, descending: false, after: None, limit: BATCH };
-        let mut is_any_left = false;
+        let mut left = Left::default();
         loop {
             let records = self.read.tokens(company, &filter, &page).await?;
             let Some(last) = records.last() else { break };
@@ -427,12 +477,15 @@ impl App {
                 .ledger
                 .execute_many::<Token>(company, Power::SuperAdmin, &context, &requests)
                 .await?;
-            for answer in answers {
+            for (request, answer) in requests.iter().zip(answers) {
                 match answer {
                     Ok(_) => operation.done += 1,
                     // Somebody else has deleted it meanwhile.
                     Err(ExecuteError::Refused(_)) => {}
-                    Err(_) => is_any_left = true,
+                    Err(ExecuteError::Failed(
+                        error @ (StoreError::Corrupt { .. } | StoreError::Rejected(_)),
+                    )) => left.failed.push((request.id, error)),
+                    Err(_) => left.is_any = true,
                 }
             }
             self.read.save_operation(operation).await?;
@@ -440,6 +493,6 @@ impl App {
                 break;
             }
         }
-        Ok(is_any_left)
+        Ok(left)
     }
 }

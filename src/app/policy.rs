@@ -90,6 +90,6 @@ impl App {
         };
         let context = caller.context(reason);
         self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
-        self.policy(caller).await
+        self.policy(caller).await.map_err(AppError::after_change)
     }
 }

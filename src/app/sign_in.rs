@@ -10,6 +10,7 @@ use super::sessions::{Origin, SessionCookie, Visitor};
 use super::throttle::{Failed, party};
 use super::{App, AppError};
 use token_ledger_domain::{Actor, ActorType};
+use token_ledger_event_store::StoreError;
 use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::people::{Account, Purpose, Standing};
 use zeroize::Zeroizing;
@@ -85,11 +86,13 @@ impl App {
         }
         self.proved(&attempt, &account);
         let standing = match link.opens {
-            Some(company) => self.standing_in(account.person_id, company).await?,
-            None => self.only_standing(account.person_id).await?,
+            Some(company) => self.standing_in(account.person_id, company).await,
+            None => self.only_standing(account.person_id).await,
         };
-        let session = self.begin_session(&account, standing, origin).await?;
-        let session = session.ok_or(AppError::LinkSpent)?;
+        // The link is used by now.
+        let standing = standing.map_err(StoreError::after_change)?;
+        let session = self.begin_session(&account, standing, origin).await;
+        let session = session.map_err(AppError::after_change)?.ok_or(AppError::LinkSpent)?;
         self.note_sign_in(&attempt, &session);
         Ok(session)
     }
@@ -173,7 +176,8 @@ impl App {
         }
         let account = Account { password_hash: Some(hash), ..account.clone() };
         let standing = visitor.session.standing;
-        self.begin_session(&account, standing, origin).await?.ok_or(AppError::BadCredentials)
+        let session = self.begin_session(&account, standing, origin).await;
+        session.map_err(AppError::after_change)?.ok_or(AppError::BadCredentials)
     }
 
     /// The account, if the password is its own. An account that doesn't exist takes as long.

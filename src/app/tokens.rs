@@ -8,12 +8,13 @@ use super::view::TokenView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::scope::InvalidScopes;
 use token_ledger_domain::secret::is_well_formed;
-use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand};
-use token_ledger_domain::{ClientId, Digest, Secret, Timestamp, TokenId};
-use token_ledger_event_store::{Executed, Idempotency, Request, StoreError};
+use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand, TokenEvent};
+use token_ledger_domain::{ClientId, CompanyId, Digest, LedgerEvent, Secret, Timestamp, TokenId};
+use token_ledger_event_store::{Appended, Executed, Idempotency, Request, StoreError};
 use token_ledger_projections::read_models::{
     After, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
 };
+use token_ledger_projections::{Projection, Tokens};
 
 /// What a new token shall be.
 #[derive(Clone, Debug, Default)]
@@ -58,6 +59,13 @@ impl App {
         });
         let id = TokenId(self.new_id());
         let executed = self.execute_token(caller, id, command, conditions, reason).await?;
+        // Nothing that could fail stands between the token and the answer that has its secret.
+        if let Executed::Done { state, position: Some(position), recorded_at, .. } = &executed
+            && let Some(record) = created(caller, id, state, *position, *recorded_at)
+        {
+            let view = TokenView::new(record, *recorded_at);
+            return Ok(Changed { view, secret: Some(secret), repeated: false });
+        }
         self.changed_token(caller, id, executed, Some(secret)).await
     }
 
@@ -253,7 +261,17 @@ impl App {
         executed: Executed<Token>,
         secret: Option<Secret>,
     ) -> Result<Changed<TokenView>, AppError> {
-        let company = caller.company;
+        let changed = self.token_after(caller.company, id, executed, secret).await;
+        changed.map_err(|error| error.after_change().into())
+    }
+
+    async fn token_after(
+        &self,
+        company: CompanyId,
+        id: TokenId,
+        executed: Executed<Token>,
+        secret: Option<Secret>,
+    ) -> Result<Changed<TokenView>, StoreError> {
         let (record, at, repeated) = match executed {
             Executed::Done { sequence, recorded_at, .. } => {
                 let current = self.read.token(company, id).await?;
@@ -277,6 +295,36 @@ impl App {
     fn token_secret(&self) -> Secret {
         Secret::from_random(&self.choices.token_prefix, self.ledger.entropy().bits256())
     }
+}
+
+/// A token as its creation left it.
+fn created(
+    caller: &Caller,
+    id: TokenId,
+    state: &Token,
+    position: u64,
+    recorded_at: Timestamp,
+) -> Option<TokenRecord> {
+    let grant = state.grant()?;
+    let event = TokenEvent::Created {
+        name: grant.name.clone(),
+        scopes: grant.scopes.clone(),
+        secret: grant.term.secret.clone(),
+        expires_at: grant.term.expires_at,
+        client_id: grant.client_id,
+    };
+    let appended = Appended {
+        company: caller.company,
+        position,
+        stream: id.into(),
+        sequence: 1,
+        recorded_at,
+        actor: caller.actor,
+        event: LedgerEvent::Token(event),
+    };
+    let row = Tokens::apply(None, &appended).ok().flatten()?;
+    let created_by_name = caller.name.clone();
+    Some(TokenRecord { row, created_by_name, last_used_at: None, last_used_from: None })
 }
 
 /// A page, of which one row more than it holds was read.

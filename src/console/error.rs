@@ -8,6 +8,10 @@ use crate::http::problem::{Kind, Problem};
 use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+/// What a person is told whose wish may have been carried out.
+const IN_DOUBT: &str = "The service failed before it was known whether this is done: it may be. Look \
+    before you do it again.";
+
 /// What a page's handler answers.
 pub type Shown = Result<Response, Trouble>;
 
@@ -55,8 +59,10 @@ impl Trouble {
 
 impl From<AppError> for Trouble {
     fn from(error: AppError) -> Self {
+        let is_in_doubt = error.is_in_doubt();
         let Problem { kind, detail, header, .. } = error.into();
-        Self { kind, detail: sentence(&detail), header }
+        let detail = if is_in_doubt { IN_DOUBT.to_owned() } else { sentence(&detail) };
+        Self { kind, detail, header }
     }
 }
 
@@ -82,5 +88,19 @@ impl IntoResponse for Trouble {
         let mut response = self.status().into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use token_ledger_event_store::StoreError;
+
+    #[test]
+    fn who_may_have_got_what_they_wanted_is_told_to_look() {
+        let failed = || StoreError::Unavailable("gone".to_owned());
+        let trouble = |error: StoreError| Trouble::from(AppError::Failed(error));
+        assert_eq!(trouble(failed().after_change()).detail, IN_DOUBT);
+        assert!(trouble(failed()).detail.contains("nothing was changed"));
     }
 }

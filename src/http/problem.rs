@@ -248,6 +248,11 @@ impl From<StoreError> for Problem {
                 Kind::Unavailable,
                 "The ledger can't be used right now; nothing was changed. Try again.",
             ),
+            StoreError::InDoubt(_) => Self::new(
+                Kind::Unavailable,
+                "The ledger failed before it was known whether this is done: it may be. Look, or \
+                 send the request again with its Idempotency-Key, which does nothing twice.",
+            ),
             StoreError::Incompatible(_) | StoreError::Corrupt { .. } | StoreError::Rejected(_) => {
                 Self::new(
                     Kind::Internal,

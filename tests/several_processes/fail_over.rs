@@ -78,6 +78,68 @@ async fn a_commit_whose_answer_was_lost_is_not_carried_out_again() {
     stage.check();
 }
 
+/// The connection ends after the commit was carried out, and the database stays away: nobody can say
+/// that nothing was changed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_may_have_been_done_is_not_said_to_be_undone() {
+    let stage = Stage::new().await;
+    let proxy = Proxy::to(&stage.url()).await;
+    let node = stage.serve_at(&proxy.url(&stage.url()), &[]);
+    let create = || {
+        let request = node.request(Method::POST, &node.path("/tokens"), &node.company.admin_key);
+        let body = json!({"name": "perhaps", "scopes": ["positions"]});
+        Caller::send(request.header("Idempotency-Key", "perhaps").json(&body))
+    };
+    proxy.lose_answer_for_good("UPDATE company_heads");
+    let answer = create().await.expect(503);
+    assert!(proxy.has_lost());
+    assert_eq!(answer.body["type"], "/problems/unavailable");
+    assert!(answer.field("detail").contains("whether this is done"), "{answer:?}");
+    // What never came as far as that has not happened, and is said not to have.
+    let answer = node.create("never").await.expect(503);
+    assert!(answer.field("detail").contains("nothing was changed"), "{answer:?}");
+    proxy.mend();
+    until("the database is back", || node.readiness(), |answer| answer.status == 200).await;
+    let again = create().await.expect(201);
+    assert_eq!(again.header("idempotent-replay"), "true");
+    let named = |name| move |event: &&serde_json::Value| event["data"]["name"] == name;
+    let events = node.events().await;
+    assert_eq!(events.iter().filter(named("perhaps")).count(), 1);
+    assert_eq!(events.iter().filter(named("never")).count(), 0);
+    node.stop();
+    stage.check();
+}
+
+/// As before, with the deletion of a client: its tokens are deleted all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_tokens_of_a_client_that_may_be_deleted_are_deleted_if_it_is() {
+    let stage = Stage::new().await;
+    let proxy = Proxy::to(&stage.url()).await;
+    let node = stage.serve_at(&proxy.url(&stage.url()), &[]);
+    let body = json!({"name": "portal", "scopes": ["positions"]});
+    let client = node.ask(Method::POST, "/clients", Some(body)).await.expect(201);
+    let (id, secret) = (client.field("client_id"), client.field("client_secret"));
+    let address = format!("{}/oauth/token", node.serving.base);
+    let request = reqwest::Client::new().post(address).basic_auth(&id, Some(&secret));
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    Caller::send(request.body("grant_type=client_credentials")).await.expect(200);
+    proxy.lose_answer_for_good("UPDATE company_heads");
+    let below = format!("/clients/{id}");
+    let answer = node.ask(Method::DELETE, &below, None).await.expect(503);
+    assert!(answer.field("detail").contains("whether this is done"), "{answer:?}");
+    assert!(proxy.has_lost());
+    proxy.mend();
+    let repeat = || node.ask(Method::DELETE, &below, None);
+    until("the database is back", repeat, |answer| answer.status != 503).await.expect(409);
+    let list = || node.ask(Method::GET, "/tokens", None);
+    let is_empty = |answer: &Answer| answer.body["items"] == json!([]);
+    until("its tokens are deleted", list, is_empty).await.expect(200);
+    let events = node.events().await;
+    assert!(events.iter().any(|event| event["type"] == "token.deleted"), "{events:?}");
+    node.stop();
+    stage.check();
+}
+
 /// What somebody asked for and whether it was acknowledged.
 struct Asked {
     name: String,

@@ -3,7 +3,7 @@
 //! On plain PostgreSQL a transaction may hold commits of many companies; every statement names
 //! them, so that with one company each goes to that company's shard.
 
-use super::errors::{failed, is_taken};
+use super::errors::{ending_failed, failed, is_taken};
 use super::listener;
 use super::placing::{Known, Last, Placed, PlacedEvent, begins, key_name};
 use super::read::{bytes, head_from_row, int, number, place_of};
@@ -391,7 +391,8 @@ async fn write_keys(connection: &mut PgConnection, placed: &Placed<'_>) -> Resul
 /// trip.
 ///
 /// # Errors
-/// When something of it fails; nobody knows then whether it was carried out.
+/// When something of it fails: [`StoreError::InDoubt`] where nobody knows whether it was carried
+/// out.
 pub(super) async fn commit(
     connection: &mut PgConnection,
     known: &Known<'_>,
@@ -415,7 +416,7 @@ pub(super) async fn commit(
     }
     sql.push_str(&listener::tell(&advanced));
     sql.push_str("COMMIT");
-    connection.execute(sql.as_str()).await.map_err(failed)?;
+    connection.execute(sql.as_str()).await.map_err(ending_failed)?;
     Ok(())
 }
 

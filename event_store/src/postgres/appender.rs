@@ -9,7 +9,7 @@ use super::append::{self, Setback};
 use super::at_once::{self, AtOnce, LeftHeads};
 use super::database::{Database, RecordedTime, connect};
 use super::errors::failed;
-use super::lent::{in_time, ping};
+use super::lent::{in_time, ping, silent};
 use super::placing::{Known, Placed};
 use super::queue::{Queue, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
@@ -62,6 +62,8 @@ pub(super) struct Lane {
     recorded_time: RecordedTime,
     one_company: bool,
     heads: Arc<LeftHeads>,
+    /// What makes the transaction at hand durable is on its way.
+    is_ending: bool,
 }
 
 /// How far these commits have brought their ledgers.
@@ -89,6 +91,7 @@ impl Lane {
             recorded_time: database.recorded_time(),
             one_company: database.is_sharded(),
             heads,
+            is_ending: false,
         }
     }
 
@@ -119,6 +122,9 @@ impl Lane {
             Err(StoreError::Unavailable(text)) => {
                 commits.iter().map(|_| Err(StoreError::Unavailable(text.clone()).into())).collect()
             }
+            Err(StoreError::InDoubt(text)) => {
+                commits.iter().map(|_| Err(StoreError::InDoubt(text.clone()).into())).collect()
+            }
             Err(error) if commits.len() == 1 => vec![Err(error.into())],
             // One commit can't be appended; alone, it fails alone.
             Err(_) => {
@@ -142,7 +148,7 @@ impl Lane {
         commits: &[&Commit],
         deadline: Instant,
     ) -> Result<Vec<Answer>, StoreError> {
-        let mut doubtful = false;
+        let (mut doubtful, mut in_doubt) = (false, false);
         let mut pause = FIRST_PAUSE;
         loop {
             let error = match self.attempt(commits, doubtful).await {
@@ -156,8 +162,11 @@ impl Lane {
                 }
                 Err(Setback::Failed(error)) => error,
             };
-            if !matches!(error, StoreError::Unavailable(_)) || Instant::now() + pause >= deadline {
-                return Err(error);
+            let may_pass = matches!(error, StoreError::Unavailable(_) | StoreError::InDoubt(_));
+            // What one attempt leaves open, a later one settles only by coming to its end.
+            in_doubt |= matches!(error, StoreError::InDoubt(_));
+            if !may_pass || Instant::now() + pause >= deadline {
+                return Err(if in_doubt { error.after_change() } else { error });
             }
             tracing::warn!(%error, "appending again");
             doubtful = true;
@@ -182,31 +191,36 @@ impl Lane {
         doubtful: bool,
     ) -> Result<Vec<Answer>, Setback> {
         let mut connection = self.connection().await?;
+        self.is_ending = false;
         let work = self.transact(&mut connection, commits, doubtful);
-        let outcome = tokio::time::timeout(TRANSACTION_TIMEOUT, work).await.unwrap_or_else(|_| {
-            let text = "it doesn't answer any more".to_owned();
-            Err(StoreError::Unavailable(text).into())
-        });
+        let outcome = match tokio::time::timeout(TRANSACTION_TIMEOUT, work).await {
+            Ok(outcome) => outcome,
+            Err(_) if self.is_ending => Err(silent().after_change().into()),
+            Err(_) => Err(silent().into()),
+        };
         let usable = match &outcome {
             Ok(_) => true,
             // Whatever state the connection is in, it is not worth finding out.
-            Err(Setback::Failed(StoreError::Unavailable(_))) => false,
+            Err(Setback::Failed(StoreError::Unavailable(_) | StoreError::InDoubt(_))) => false,
             Err(_) => in_time(append::roll_back(&mut connection)).await.is_ok(),
         };
         if usable {
             self.connection = Some(connection);
             self.used = Instant::now();
         }
-        if let Ok(answers) = &outcome {
-            self.inline.committed();
-            if doubtful {
-                self.inline.recovered(&reached(commits, answers)).await;
-            }
-        } else {
+        let Ok(mut answers) = outcome else {
             self.inline.rolled_back();
             self.heads.lose(commits);
+            return outcome;
+        };
+        self.inline.committed();
+        if doubtful && !self.inline.recovered(&reached(commits, &answers)).await {
+            let text = "this process has not taken it over yet";
+            for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
+                *answer = Err(StoreError::InDoubt(text.to_owned()).into());
+            }
         }
-        outcome
+        Ok(answers)
     }
 
     /// Appends new tokens where the head was left; `None` when they have to be placed under its
@@ -220,12 +234,14 @@ impl Lane {
             return Ok(None);
         };
         let mut arguments = plan.arguments()?;
-        if let Some(insertions) = self.inline.insert(plan.appended(), &mut arguments)?
-            && at_once::append(connection, arguments, &insertions).await?
-        {
-            let (head, answers) = plan.done();
-            self.heads.leave(head);
-            return Ok(Some(answers));
+        if let Some(insertions) = self.inline.insert(plan.appended(), &mut arguments)? {
+            self.is_ending = true;
+            if at_once::append(connection, arguments, &insertions).await? {
+                let (head, answers) = plan.done();
+                self.heads.leave(head);
+                return Ok(Some(answers));
+            }
+            self.is_ending = false;
         }
         self.inline.rolled_back();
         self.heads.lose(commits);
@@ -265,6 +281,7 @@ impl Lane {
             }
             append::write(connection, &placed).await?;
             self.inline.project(connection, &placed.appended).await?;
+            self.is_ending = true;
             append::commit(connection, &known, &placed).await?;
             for head in known.heads.into_values() {
                 self.heads.leave(head);

@@ -7,7 +7,7 @@
 
 use super::append::Setback;
 use super::database::RecordedTime;
-use super::errors::{failed, is_taken};
+use super::errors::{ending_failed, is_taken};
 use super::listener::{self, CHANNEL, Kinds};
 use super::placing::{Known, MAX_DECISION_AGE_SECONDS, Placed, PlacedEvent, begins};
 use super::read::int;
@@ -234,8 +234,8 @@ impl<'a> AtOnce<'a> {
 /// Carries out what was placed; `false` when the head is elsewhere, and nothing was changed.
 ///
 /// # Errors
-/// When a place is taken or the statement fails. Only where the connection failed with it may it
-/// have been carried out.
+/// When a place is taken or the statement fails: [`StoreError::InDoubt`] where nobody knows whether
+/// it was carried out.
 pub(super) async fn append(
     connection: &mut PgConnection,
     arguments: PgArguments,
@@ -252,6 +252,6 @@ pub(super) async fn append(
     match sqlx::query_with(&sql, arguments).fetch_optional(connection).await {
         Ok(told) => Ok(told.is_some()),
         Err(error) if is_taken(&error) => Err(Setback::Taken),
-        Err(error) => Err(failed(error).into()),
+        Err(error) => Err(ending_failed(error).into()),
     }
 }

@@ -2,14 +2,19 @@
 
 use crate::error::StoreError;
 use sqlx::Error;
+use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// A place in a table is taken.
 const UNIQUE_VIOLATION: &str = "23505";
 
+/// A connection was lost, also one of the server's own to another server.
+const CONNECTION_EXCEPTION: &str = "08";
+
 /// Classes and states of SQLSTATE that say something about the database rather than about the
 /// statement: connection, transaction, resources, operator's doing, system, roll-back, and what
 /// may not be written because the server is a standby.
-const UNAVAILABLE: [&str; 9] = ["08", "25", "40", "53", "57", "58", "XX", "55P03", "25006"];
+const UNAVAILABLE: [&str; 9] =
+    [CONNECTION_EXCEPTION, "25", "40", "53", "57", "58", "XX", "55P03", "25006"];
 /// The server knows no such database or user, or the password is wrong.
 const NOT_LET_IN: [&str; 2] = ["28", "3D"];
 /// The user lacks a right.
@@ -45,6 +50,25 @@ pub(super) fn failed_ref(error: &Error) -> StoreError {
         Error::PoolClosed => StoreError::Closed,
         _ => StoreError::Rejected(text),
     }
+}
+
+/// An error of what ends a transaction, in the store's words: it may have been carried out, unless
+/// the server says that it was not.
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+pub(super) fn ending_failed(error: Error) -> StoreError {
+    let error_of_ending = failed_ref(&error);
+    if is_refusal(&error) { error_of_ending } else { error_of_ending.after_change() }
+}
+
+/// Whether the server, which goes on, says that it did not do it. One that ends meanwhile may have,
+/// and so may one that lost the server on which the rows are.
+fn is_refusal(error: &Error) -> bool {
+    let Error::Database(refusal) = error else { return false };
+    let goes_on = refusal
+        .try_downcast_ref::<PgDatabaseError>()
+        .is_some_and(|refusal| refusal.severity() == PgSeverity::Error);
+    let is_lost = refusal.code().is_some_and(|state| state.starts_with(CONNECTION_EXCEPTION));
+    goes_on && !is_lost
 }
 
 /// Whether a row couldn't be inserted because there is one in its place.

@@ -3,7 +3,7 @@
 //! A server that vanishes without a word leaves connections on which nothing ever arrives. Whoever
 //! waits on one gives it up in time, and nobody else gets it.
 
-use super::errors::failed;
+use super::errors::{ending_failed, failed};
 use crate::error::StoreError;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
@@ -42,9 +42,25 @@ pub(super) async fn ping(connection: &mut PgConnection) -> Result<(), sqlx::Erro
 pub async fn in_time<T>(
     work: impl Future<Output = Result<T, StoreError>>,
 ) -> Result<T, StoreError> {
-    tokio::time::timeout(WORK_TIMEOUT, work)
-        .await
-        .unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer any more".to_owned())))
+    tokio::time::timeout(WORK_TIMEOUT, work).await.unwrap_or_else(|_| Err(silent()))
+}
+
+/// Nothing arrives on a connection any more.
+pub(super) fn silent() -> StoreError {
+    StoreError::Unavailable("it doesn't answer any more".to_owned())
+}
+
+/// Ends a transaction, in time.
+///
+/// # Errors
+/// [`StoreError::InDoubt`] unless the server says that nothing of it was carried out.
+pub async fn end_in_time<T>(
+    ending: impl Future<Output = Result<T, sqlx::Error>>,
+) -> Result<T, StoreError> {
+    match tokio::time::timeout(WORK_TIMEOUT, ending).await {
+        Ok(ended) => ended.map_err(ending_failed),
+        Err(_) => Err(silent().after_change()),
+    }
 }
 
 /// A connection of the pool. It is closed unless it is [settled](Self::settle): whoever waited for
@@ -66,7 +82,8 @@ impl Lent {
     /// # Errors
     /// Those of the work.
     pub fn settle<T>(mut self, outcome: Result<T, StoreError>) -> Result<T, StoreError> {
-        self.is_sound = !matches!(outcome, Err(StoreError::Unavailable(_)));
+        self.is_sound =
+            !matches!(outcome, Err(StoreError::Unavailable(_) | StoreError::InDoubt(_)));
         outcome
     }
 }

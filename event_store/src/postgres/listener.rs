@@ -26,6 +26,8 @@ use uuid::Uuid;
 pub(super) const CHANNEL: &str = "token_ledger";
 /// How long a payload may be, in bytes: PostgreSQL takes less than 8000.
 const MAX_PAYLOAD: usize = 7900;
+/// Keys that one payload names, of 37 bytes each.
+const KEYS_AT_ONCE: usize = 200;
 /// How often a nonce is sent.
 const NONCE_EVERY: Duration = Duration::from_millis(250);
 /// How long a nonce may be on its way before the connections are given up.
@@ -102,7 +104,7 @@ impl std::fmt::Display for Kinds {
 }
 
 /// What a follower of all ledgers has to know.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
     /// A company's ledger has come to this position, or further.
     Advanced {
@@ -115,8 +117,21 @@ pub enum Change {
     },
     /// Everything that was committed before this moment has been told before this.
     Current(Moment),
+    /// Rows of a projection were put right, which no event has changed.
+    PutRight(Arc<PutRight>),
     /// Something may have been missed: compare all heads. So does a receiver that lagged.
     Resync,
+}
+
+/// Which rows were put right.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PutRight {
+    /// The projection's name.
+    pub projection: String,
+    /// The company whose rows they are.
+    pub company: CompanyId,
+    /// Their keys.
+    pub keys: Vec<Uuid>,
 }
 
 /// What the listener shares with the database's users.
@@ -139,13 +154,18 @@ impl Told {
     }
 
     fn tell(&self, change: Change) {
+        let (current, is_news) = match &change {
+            Change::Current(sent) => (Some(*sent), false),
+            Change::Advanced { .. } | Change::Resync => (None, true),
+            Change::PutRight(_) => (None, false),
+        };
         // Nobody may be following.
         let _ = self.changes.send(change);
-        match change {
-            Change::Current(sent) => {
-                self.freshness.send_replace(Some(sent));
-            }
-            Change::Advanced { .. } | Change::Resync => self.news.send_modify(|count| *count += 1),
+        if current.is_some() {
+            self.freshness.send_replace(current);
+        }
+        if is_news {
+            self.news.send_modify(|count| *count += 1);
         }
     }
 }
@@ -178,6 +198,22 @@ pub(super) fn tell(advanced: &[(CompanyId, u64, Kinds)]) -> String {
         payload.push_str(&item);
     }
     send(&mut payload);
+    statements
+}
+
+/// The statements that tell all processes which rows were put right.
+pub fn tell_put_right(PutRight { projection, company, keys }: &PutRight) -> String {
+    let mut statements = String::new();
+    for keys in keys.chunks(KEYS_AT_ONCE) {
+        let keys: Vec<String> = keys.iter().map(Uuid::to_string).collect();
+        // Names and identifiers need no quoting, and writing to a String can't fail.
+        let _ = write!(
+            statements,
+            "SELECT pg_notify('{CHANNEL}', 'put-right {projection} {} {}'); ",
+            company.0,
+            keys.join(" ")
+        );
+    }
     statements
 }
 
@@ -262,6 +298,7 @@ async fn receive(
                 }
             }
             Some(Notice::Nonce(..)) => {}
+            Some(Notice::PutRight(rows)) => told.tell(Change::PutRight(Arc::new(rows))),
             // Of another release, perhaps: something has happened.
             None => told.tell(Change::Resync),
         }
@@ -272,6 +309,7 @@ async fn receive(
 enum Notice {
     Advanced(Vec<(CompanyId, u64, Kinds)>),
     Nonce(Uuid, u64),
+    PutRight(PutRight),
 }
 
 impl Notice {
@@ -290,6 +328,12 @@ impl Notice {
             "nonce" => {
                 let process = Uuid::from_str(words.next()?).ok()?;
                 Some(Self::Nonce(process, words.next()?.parse().ok()?))
+            }
+            "put-right" => {
+                let projection = words.next()?.to_owned();
+                let company = CompanyId(Uuid::from_str(words.next()?).ok()?);
+                let keys = words.map(|word| Uuid::from_str(word).ok()).collect::<Option<_>>()?;
+                Some(Self::PutRight(PutRight { projection, company, keys }))
             }
             _ => None,
         }
@@ -399,6 +443,22 @@ mod tests {
         let payload = statement.split('\'').nth(3).expect("a payload");
         let Some(Notice::Advanced(told)) = Notice::parse(payload) else { panic!("{payload}") };
         assert_eq!(told, ledgers);
+        let rows = |keys: std::ops::Range<u128>| PutRight {
+            projection: "tokens".to_owned(),
+            company: company(1),
+            keys: keys.map(Uuid::from_u128).collect(),
+        };
+        let statements = tell_put_right(&rows(0..300));
+        let payloads: Vec<&str> = statements.split('\'').skip(3).step_by(4).collect();
+        assert!(payloads.iter().all(|payload| payload.len() <= MAX_PAYLOAD));
+        let told: Vec<PutRight> = payloads
+            .iter()
+            .filter_map(|payload| match Notice::parse(payload) {
+                Some(Notice::PutRight(told)) => Some(told),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(told, [rows(0..200), rows(200..300)]);
         for other in ["at 1", "at 00000000-0000-0000-0000-000000000001:7", "else"] {
             assert!(Notice::parse(other).is_none(), "{other}");
         }

@@ -19,8 +19,8 @@ pub use crate::store::Access;
 pub use at_once::Insertion;
 pub use database::{Config, Database, RecordedTime};
 pub use errors::failed;
-pub use lent::{Lent, in_time};
-pub use listener::{Change, Kinds};
+pub use lent::{Lent, end_in_time, in_time};
+pub use listener::{Change, Kinds, PutRight, tell_put_right};
 pub use migrate::MigrationStatus;
 pub use read::{EVENT_COLUMNS, event_from_row, page as read_page};
 pub use repository::PgEventRepository;
@@ -62,8 +62,11 @@ pub trait InlineProjections: Send {
     fn committed(&mut self);
 
     /// These ledgers have come that far, with commits among them that were found to have happened
-    /// before; their callers are answered once this has returned.
-    async fn recovered(&mut self, _ledgers: &[(CompanyId, u64)]) {}
+    /// before. Whether what they changed is in force in this process, so that their callers may be
+    /// told that it is done.
+    async fn recovered(&mut self, _ledgers: &[(CompanyId, u64)]) -> bool {
+        true
+    }
 
     /// The transaction was rolled back, or nobody knows yet whether it was.
     fn rolled_back(&mut self);

@@ -138,6 +138,7 @@ impl<'a> Known<'a> {
             return Err(StoreError::ClockBehind { seconds: lag }.into());
         }
         let recorded_at = head.recorded_at.max(now);
+        commit.holds_at(recorded_at)?;
         let previous = last.map(|last| last.entry_hash);
         let hash = insert(commit, head.position, recorded_at, previous, placed);
         let count = commit.events.len() as u64;

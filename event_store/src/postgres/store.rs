@@ -85,10 +85,14 @@ impl Store for PgStore {
             })
             .unzip();
         // Those that are given back are dropped, and their answers with them.
-        let _ = self.queue.put(arrivals);
+        let is_taken_in = self.queue.put(arrivals).is_ok();
+        let unanswered = || {
+            let closed = StoreError::Closed;
+            Err(if is_taken_in { closed.after_change() } else { closed }.into())
+        };
         let mut outcomes = Vec::with_capacity(answers.len());
         for answer in answers {
-            outcomes.push(answer.await.unwrap_or(Err(StoreError::Closed.into())));
+            outcomes.push(answer.await.unwrap_or_else(|_| unanswered()));
         }
         outcomes
     }

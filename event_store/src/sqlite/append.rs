@@ -50,11 +50,6 @@ pub(super) fn begin(connection: &mut Connection) -> Result<Transaction<'_>, Stor
     connection.transaction_with_behavior(TransactionBehavior::Immediate).map_err(failed)
 }
 
-/// Makes the transaction durable.
-pub(super) fn commit(transaction: Transaction<'_>) -> Result<(), StoreError> {
-    transaction.commit().map_err(failed)
-}
-
 /// Appends every commit whose conditions hold, and tells the others why not.
 ///
 /// # Errors
@@ -138,6 +133,9 @@ fn append_one(
         return Ok(Err(StoreError::ClockBehind { seconds: lag }.into()));
     }
     let recorded_at = head.recorded_at.max(commit.decided_at);
+    if let Err(outdated) = commit.holds_at(recorded_at) {
+        return Ok(Err(outdated));
+    }
     let mut previous = last.map(|last| last.entry_hash);
     for (index, sealed) in commit.events.iter().enumerate() {
         let place = Place {

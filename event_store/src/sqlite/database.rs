@@ -7,7 +7,7 @@ use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use crate::store::Access;
 use parking_lot::Mutex;
-use rusqlite::{Connection, DatabaseName, ErrorCode, OpenFlags};
+use rusqlite::{Connection, DatabaseName, ErrorCode, OpenFlags, Transaction};
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -173,7 +173,8 @@ impl Database {
             let _ = answer.send(job(connection));
         }));
         self.jobs()?.send(job).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)?
+        // The writer ended in the middle of it.
+        answered.await.map_err(|_| StoreError::Closed.after_change())?
     }
 
     /// Appends; see [`crate::Store::append`].
@@ -185,12 +186,12 @@ impl Database {
         match self.try_append(commits).await {
             Ok(answers) => answers,
             Err(error) => {
-                let text = error.to_string();
-                let mut answers = vec![Err(AppendError::Failed(error))];
-                answers.resize_with(count, || {
-                    Err(AppendError::Failed(StoreError::Unavailable(text.clone())))
-                });
-                answers
+                let same = || match &error {
+                    StoreError::Closed => StoreError::Closed,
+                    StoreError::InDoubt(text) => StoreError::InDoubt(text.clone()),
+                    other => StoreError::Unavailable(other.to_string()),
+                };
+                (0..count).map(|_| Err(same().into())).collect()
             }
         }
     }
@@ -201,7 +202,7 @@ impl Database {
     ) -> Result<Vec<Result<Recorded, AppendError>>, StoreError> {
         let (answer, answered) = oneshot::channel();
         self.jobs()?.send(Job::Append { commits, answer }).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed)
+        answered.await.map_err(|_| StoreError::Closed.after_change())
     }
 
     fn jobs(&self) -> Result<&mpsc::Sender<Job>, StoreError> {
@@ -374,6 +375,24 @@ pub fn failed(error: rusqlite::Error) -> StoreError {
     failed_ref(&error)
 }
 
+/// Makes a transaction durable.
+///
+/// # Errors
+/// [`StoreError::InDoubt`] where it is in the file's log as a whole, though it was not shown to be
+/// safe there: whoever opens the file next may find it.
+pub fn commit(transaction: Transaction<'_>) -> Result<(), StoreError> {
+    transaction.commit().map_err(|error| commit_failed(&error))
+}
+
+fn commit_failed(error: &rusqlite::Error) -> StoreError {
+    let failure = failed_ref(error);
+    let is_written = error.sqlite_error().is_some_and(|error| {
+        matches!(error.code, ErrorCode::SystemIoFailure | ErrorCode::OutOfMemory)
+            && error.extended_code != rusqlite::ffi::SQLITE_IOERR_WRITE
+    });
+    if is_written { failure.after_change() } else { failure }
+}
+
 fn failed_ref(error: &rusqlite::Error) -> StoreError {
     let rusqlite::Error::SqliteFailure(code, _) = error else {
         return StoreError::Rejected(error.to_string());
@@ -388,5 +407,27 @@ fn failed_ref(error: &rusqlite::Error) -> StoreError {
             StoreError::Incompatible("the file is not an SQLite database; name another file".into())
         }
         _ => StoreError::Unavailable(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rusqlite::ffi;
+
+    fn failed_with(code: std::ffi::c_int) -> StoreError {
+        commit_failed(&rusqlite::Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+
+    #[test]
+    fn a_commit_that_is_in_the_log_as_a_whole_may_have_been_done() {
+        for code in [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_SHMMAP, ffi::SQLITE_NOMEM] {
+            let error = failed_with(code);
+            assert!(matches!(error, StoreError::InDoubt(_)), "{code}: {error:?}");
+        }
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_BUSY] {
+            let error = failed_with(code);
+            assert!(matches!(error, StoreError::Unavailable(_)), "{code}: {error:?}");
+        }
     }
 }

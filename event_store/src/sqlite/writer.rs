@@ -1,6 +1,7 @@
 //! The thread that owns the writing connection.
 
 use super::append;
+use super::database::commit;
 use super::{Appended, InlineProjections};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
@@ -154,6 +155,10 @@ fn append_batch(
             .iter()
             .map(|_| Err(AppendError::Failed(StoreError::Unavailable(text.clone()))))
             .collect(),
+        Err(StoreError::InDoubt(text)) => commits
+            .iter()
+            .map(|_| Err(AppendError::Failed(StoreError::InDoubt(text.clone()))))
+            .collect(),
         // One commit can't be appended; alone, it fails alone.
         Err(error) if commits.len() == 1 => vec![Err(AppendError::Failed(error))],
         Err(_) => commits.iter().map(|commit| append_alone(connection, commit, inline)).collect(),
@@ -179,7 +184,7 @@ fn append_alone(
 }
 
 /// Appends all commits that can be in one transaction, projections included. When this fails,
-/// nothing was appended.
+/// nothing was appended, unless the error says that it may have been.
 fn transact(
     connection: &mut Connection,
     commits: &[&Commit],
@@ -205,6 +210,6 @@ fn try_transact(
         return Ok(answers);
     }
     inline.project(&transaction, &appended)?;
-    append::commit(transaction)?;
+    commit(transaction)?;
     Ok(answers)
 }

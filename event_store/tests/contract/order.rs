@@ -2,14 +2,15 @@
 
 use super::Fixture;
 use super::given::{
-    COMPANY, Given, append, append_one, ask_token, assert_done, at, change_scopes, changed, commit,
-    commit_at, create, created, in_time, key, new_token, read_all, side_by_side, sound_ledger,
-    sound_ledgers, token,
+    COMPANY, Given, WEEK, append, append_one, ask_token, assert_done, at, change_scopes, changed,
+    commit, commit_at, create, created, in_time, key, new_token, read_all, refresh, side_by_side,
+    sound_ledger, sound_ledgers, token,
 };
 use std::sync::Arc;
-use token_ledger_domain::{CompanyId, TokenId};
+use token_ledger_domain::token::{Token, TokenCommand};
+use token_ledger_domain::{CompanyId, Power, TokenId};
 use token_ledger_event_store::{
-    AppendError, ExecuteError, RecordedEvent, Store, StoreError, StreamId,
+    AppendError, Context, ExecuteError, RecordedEvent, Request, Store, StoreError, StreamId,
 };
 use uuid::Uuid;
 
@@ -209,6 +210,27 @@ pub async fn recorded_time_never_goes_back<F: Fixture>(fixture: F) {
     let events = sound_ledger(given.store().as_ref(), COMPANY).await;
     let stored: Vec<_> = events[3..].iter().map(|event| event.recorded_at).collect();
     assert_eq!(stored, expected, "what was answered is what is stored");
+}
+
+/// The ledger has come past the end of a term that the clock has not come to yet.
+pub async fn a_term_that_is_over_when_a_change_is_recorded_ends_before_it<F: Fixture>(fixture: F) {
+    let given = Given::a_company(fixture).await;
+    let (one, many) = (token(&given.ledger).await, token(&given.ledger).await);
+    given.clock.set(at(WEEK + 10));
+    token(&given.ledger).await;
+    given.clock.set(at(WEEK - 1));
+    let done = assert_done(ask_token(&given.ledger, COMPANY, one, refresh("again")).await);
+    assert_eq!((done.sequence, done.recorded_at), (3, at(WEEK + 10)));
+    let requests = [Request::new(many.0, TokenCommand::Delete)];
+    let context = Context::system();
+    let outcomes =
+        given.ledger.execute_many::<Token>(COMPANY, Power::Operator, &context, &requests).await;
+    assert!(matches!(outcomes.expect("answers")[..], [Ok(true)]));
+    for (token, last) in [(one, "token.refreshed"), (many, "token.deleted")] {
+        let stream = given.store().history(COMPANY, token.into(), 0, 9).await.expect("a stream");
+        let types: Vec<_> = stream.iter().map(|event| event.event_type.as_str()).collect();
+        assert_eq!(types, ["token.created", "token.expired", last]);
+    }
 }
 
 pub async fn a_clock_that_is_far_behind_stops_writing<F: Fixture>(fixture: F) {

@@ -7,7 +7,7 @@
 
 use super::PgReadModels;
 use super::fill::fill;
-use super::rows::PgTable;
+use super::rows::{PgTable, by_key};
 use crate::index::VerificationIndex;
 use crate::projection::Projection;
 use crate::sql::live::{CHANGED_COLUMNS, changed};
@@ -19,7 +19,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::postgres::{Change, Database, Kinds, failed};
+use token_ledger_event_store::postgres::{Change, Database, Kinds, PutRight, failed};
 use token_ledger_event_store::{Moment, StoreError};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -27,6 +27,8 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+/// No commit of the company comes in between; other processes may hold it so too.
+const HOLD_HEAD: &str = "SELECT 1 FROM company_heads WHERE company_id = $1 FOR SHARE";
 const HEADS: &str = "SELECT company_id, last_position FROM company_heads";
 /// Companies whose rows one query reads.
 const COMPANIES_AT_ONCE: usize = 500;
@@ -62,6 +64,7 @@ impl PgReadModels {
             index,
             connection: None,
             news: News::default(),
+            put_right: Vec::new(),
             put_back: None,
         };
         follower.start().await?;
@@ -89,6 +92,8 @@ struct News {
     current: Option<Moment>,
     /// Something may have been missed.
     missed: bool,
+    /// Rows that were put right, not by events.
+    put_right: Vec<Arc<PutRight>>,
 }
 
 impl News {
@@ -109,6 +114,7 @@ impl News {
                     }
                 }
             }
+            Change::PutRight(rows) => self.put_right.push(rows),
             Change::Resync => self.missed = true,
         }
     }
@@ -116,7 +122,11 @@ impl News {
     /// What is to be followed now, if anything is. A ledger is followed up to a position only
     /// together with whatever this process itself has brought it to before.
     fn due(&mut self) -> Option<Self> {
-        if self.advanced.is_empty() && self.current.is_none() && !self.missed {
+        if self.advanced.is_empty()
+            && self.current.is_none()
+            && !self.missed
+            && self.put_right.is_empty()
+        {
             return None;
         }
         let mut own = std::mem::take(&mut self.own);
@@ -137,6 +147,8 @@ struct Follower {
     index: Arc<VerificationIndex>,
     connection: Option<PgConnection>,
     news: News,
+    /// Rows that were put right and have not been taken over yet.
+    put_right: Vec<Arc<PutRight>>,
     /// A ledger that is no longer the one that was followed.
     put_back: Option<PutBack>,
 }
@@ -239,7 +251,8 @@ impl Follower {
         if let Some(ledger) = self.put_back {
             return Err(ledger.error());
         }
-        let Some(news) = self.news.due() else { return Ok(()) };
+        let Some(mut news) = self.news.due() else { return Ok(()) };
+        self.put_right.append(&mut news.put_right);
         let round = self.index.begin_round();
         let (advanced, known_until) = if news.missed {
             let began = Moment::now();
@@ -269,6 +282,12 @@ impl Follower {
             for (company, (position, _)) in companies {
                 self.index.reached(*company, *position);
             }
+        }
+        while let Some(rows) = self.put_right.last().map(Arc::clone) {
+            let mut connection = self.connection().await?;
+            in_time(take_over_put_right(&mut connection, &self.index, &rows)).await?;
+            self.connection = Some(connection);
+            self.put_right.pop();
         }
         self.index.end_round(round);
         if let Some(moment) = known_until {
@@ -340,6 +359,38 @@ async fn read_behind(
         Ok((token.company_id, position))
     })
     .await
+}
+
+/// Takes over rows that were put right.
+async fn take_over_put_right(
+    connection: &mut PgConnection,
+    index: &VerificationIndex,
+    rows: &PutRight,
+) -> Result<(), StoreError> {
+    match rows.projection.as_str() {
+        Companies::NAME => refresh::<Companies>(connection, index, rows).await,
+        Keys::NAME => refresh::<Keys>(connection, index, rows).await,
+        Clients::NAME => refresh::<Clients>(connection, index, rows).await,
+        Tokens::NAME => refresh::<Tokens>(connection, index, rows).await,
+        // Nothing is verified by the others.
+        _ => Ok(()),
+    }
+}
+
+/// Takes over rows as they are, whatever was taken over before. The company's head is held, so that
+/// nothing later is taken back.
+async fn refresh<P: PgTable<Key = Uuid>>(
+    connection: &mut PgConnection,
+    index: &VerificationIndex,
+    PutRight { company, keys, .. }: &PutRight,
+) -> Result<(), StoreError> {
+    let mut held = connection.begin().await.map_err(failed)?;
+    sqlx::query(HOLD_HEAD).bind(company.0).execute(&mut *held).await.map_err(failed)?;
+    let rows = by_key::<P>(&mut held, *company, keys).await?;
+    for key in keys {
+        P::refresh(index, *key, rows.get(key));
+    }
+    held.rollback().await.map_err(failed)
 }
 
 /// Hands over the rows of a table that changed behind the cursors, in the order of their positions,

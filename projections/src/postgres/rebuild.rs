@@ -13,7 +13,7 @@ use crate::rebuild::{
     Difference, Keyed, OnProgress, Outcome, PAGE, Plan, RANGE, Readable, RebuildError, Rebuilder,
     cut, is_same, pair,
 };
-use crate::sql::{FromColumns, Table, checkpoints};
+use crate::sql::{FromColumns, Key, Table, Value, checkpoints};
 use crate::sqlite::SqliteTable;
 use crate::sqlite::scratch::Scratch;
 use crate::tokens::TokenRow;
@@ -21,10 +21,12 @@ use crate::touched::{Place, Touched};
 use crate::{AuditTrail, Clients, Companies, Keys, Members, Tokens};
 use async_trait::async_trait;
 use rusqlite::Connection;
-use sqlx::PgConnection;
+use sqlx::{Connection as _, Executor, PgConnection};
 use std::collections::BTreeSet;
 use token_ledger_domain::{CompanyId, Timestamp};
-use token_ledger_event_store::postgres::{failed, read_page};
+use token_ledger_event_store::postgres::{
+    PutRight, end_in_time, failed, in_time, read_page, tell_put_right,
+};
 use token_ledger_event_store::{Appended, RecordedEvent, StoreError};
 use uuid::Uuid;
 
@@ -56,6 +58,9 @@ trait Staged: Send + Sync {
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, StoreError>;
+
+    /// The statements that tell the other processes of the rows that were put right.
+    fn tell(&self, company: CompanyId) -> String;
 
     /// Tells the verification index of the rows that were put right.
     fn merged(&mut self, index: &VerificationIndex);
@@ -149,6 +154,15 @@ impl<P: PgTable> Staged for Stage<P> {
         Ok(end.is_some())
     }
 
+    fn tell(&self, company: CompanyId) -> String {
+        let key = |(key, _): &(P::Key, _)| match key.value() {
+            Value::Uuid(id) => id,
+            _ => None,
+        };
+        let keys = self.merged.iter().filter_map(key).collect();
+        tell_put_right(&PutRight { projection: P::NAME.to_owned(), company, keys })
+    }
+
     fn merged(&mut self, index: &VerificationIndex) {
         for (key, row) in self.merged.drain(..) {
             P::refresh(index, key, row.as_ref());
@@ -225,7 +239,7 @@ impl Staging {
         taken: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(Self, u64), StoreError> {
         loop {
-            let mut page = read_page(&mut *ledger, company, position, PAGE).await?;
+            let mut page = in_time(read_page(&mut *ledger, company, position, PAGE)).await?;
             page.retain(|event| until.is_none_or(|until| event.recorded_at <= until));
             let Some(last) = page.last().map(|event| event.position) else {
                 return Ok((self, position));
@@ -238,6 +252,27 @@ impl Staging {
 }
 
 impl PgReadModels {
+    /// The ledgers with their ends, and the companies that have rows of these projections.
+    async fn ledgers(
+        &self,
+        projections: &[Box<dyn Staged>],
+    ) -> Result<(Vec<(Uuid, i64)>, BTreeSet<CompanyId>), StoreError> {
+        let mut lent = self.database().lend().await?;
+        let read = async {
+            let heads = in_time(async {
+                sqlx::query_as(HEADS).fetch_all(&mut *lent).await.map_err(failed)
+            });
+            let heads = heads.await?;
+            let mut companies = BTreeSet::new();
+            for projection in projections {
+                companies.extend(in_time(projection.companies(&mut lent)).await?);
+            }
+            Ok((heads, companies))
+        };
+        let read = read.await;
+        lent.settle(read)
+    }
+
     /// Holds one range of one projection against the live rows, in one transaction.
     #[allow(clippy::too_many_arguments, reason = "the state of a rebuild, step by step")]
     async fn step(
@@ -249,26 +284,44 @@ impl PgReadModels {
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<(Staging, u64, bool), StoreError> {
-        let mut live = self.database().pool().begin().await.map_err(failed)?;
-        if merge {
-            let hold = sqlx::query(HOLD_HEAD).bind(company.0);
-            let ledger = hold.execute(&mut *live).await.map_err(failed)?;
-            if ledger.rows_affected() > 0 {
-                staging.projections[which].hold(&mut live, company).await?;
-            }
-        } else {
-            sqlx::query(SNAPSHOT).execute(&mut *live).await.map_err(failed)?;
-        }
-        let (mut staging, position) =
-            staging.catch_up(&mut live, company, position, None, &mut |_| {}).await?;
-        let Staging { scratch, projections } = &mut staging;
-        let projection = &mut projections[which];
-        let more =
-            projection.compare(scratch, &mut live, company, position, merge, outcome).await?;
-        // While the head is still held, so that no later change is taken back.
-        projection.merged(self.index());
-        live.commit().await.map_err(failed)?;
-        Ok((staging, position, more))
+        let mut lent = self.database().lend().await?;
+        let stepped = async {
+            let mut live = in_time(async {
+                let mut live = lent.begin().await.map_err(failed)?;
+                if merge {
+                    let hold = sqlx::query(HOLD_HEAD).bind(company.0);
+                    let ledger = hold.execute(&mut *live).await.map_err(failed)?;
+                    if ledger.rows_affected() > 0 {
+                        staging.projections[which].hold(&mut live, company).await?;
+                    }
+                } else {
+                    sqlx::query(SNAPSHOT).execute(&mut *live).await.map_err(failed)?;
+                }
+                Ok(live)
+            })
+            .await?;
+            let (mut staging, position) =
+                staging.catch_up(&mut live, company, position, None, &mut |_| {}).await?;
+            let Staging { scratch, projections } = &mut staging;
+            let projection = &mut projections[which];
+            let compared = in_time(async {
+                let more = projection
+                    .compare(scratch, &mut live, company, position, merge, outcome)
+                    .await?;
+                let telling = projection.tell(company);
+                if !telling.is_empty() {
+                    live.execute(telling.as_str()).await.map_err(failed)?;
+                }
+                Ok(more)
+            });
+            let more = compared.await?;
+            // While the head is still held, so that no later change is taken back.
+            projection.merged(self.index());
+            end_in_time(live.commit()).await?;
+            Ok((staging, position, more))
+        };
+        let stepped = stepped.await;
+        lent.settle(stepped)
     }
 }
 
@@ -281,9 +334,7 @@ impl Rebuilder for PgReadModels {
         progress: &OnProgress<'_>,
     ) -> Result<Outcome, RebuildError> {
         let mut staging = Staging::new(&plan.projections, id)?;
-        let mut connection = self.database().pool().acquire().await.map_err(failed)?;
-        let heads: Vec<(Uuid, i64)> =
-            sqlx::query_as(HEADS).fetch_all(&mut *connection).await.map_err(failed)?;
+        let (heads, others) = self.ledgers(&staging.projections).await?;
         let wanted = |company: &CompanyId| plan.company.is_none_or(|only| only == *company);
         let mut companies = BTreeSet::new();
         let mut total = 0;
@@ -294,9 +345,7 @@ impl Rebuilder for PgReadModels {
             }
         }
         // Rows of a company that has no ledger should not exist.
-        for projection in &staging.projections {
-            companies.extend(projection.companies(&mut connection).await?);
-        }
+        companies.extend(others);
         let mut outcome = Outcome::default();
         for company in companies.into_iter().filter(wanted) {
             let mut events = outcome.events;
@@ -304,9 +353,10 @@ impl Rebuilder for PgReadModels {
                 events += count;
                 progress(events, total);
             };
-            let caught_up = staging.catch_up(&mut connection, company, 0, None, &mut taken).await?;
+            let mut lent = self.database().lend().await?;
+            let caught_up = staging.catch_up(&mut lent, company, 0, None, &mut taken).await;
             let mut position;
-            (staging, position) = caught_up;
+            (staging, position) = lent.settle(caught_up)?;
             outcome.events = events;
             for which in 0..plan.projections.len() {
                 let mut more = true;
@@ -329,21 +379,23 @@ impl Rebuilder for PgReadModels {
         take: &mut (dyn FnMut(Vec<TokenRow>) -> std::io::Result<()> + Send),
     ) -> Result<(), RebuildError> {
         let staging = Staging::new(&["tokens"], id)?;
-        let mut connection = self.database().pool().acquire().await.map_err(failed)?;
-        let head: Option<i64> =
+        let mut lent = self.database().lend().await?;
+        let head: Option<i64> = in_time(async {
             sqlx::query_scalar("SELECT last_position FROM company_heads WHERE company_id = $1")
                 .bind(company.0)
-                .fetch_optional(&mut *connection)
+                .fetch_optional(&mut *lent)
                 .await
-                .map_err(failed)?;
+                .map_err(failed)
+        })
+        .await?;
         let total = head.and_then(|head| u64::try_from(head).ok()).unwrap_or(0);
         let mut read = 0;
         let mut taken = |count: u64| {
             read += count;
             progress(read, total);
         };
-        let (staging, _) =
-            staging.catch_up(&mut connection, company, 0, Some(until), &mut taken).await?;
+        let caught_up = staging.catch_up(&mut lent, company, 0, Some(until), &mut taken).await;
+        let (staging, _) = lent.settle(caught_up)?;
         let mut after = Tokens::FIRST;
         loop {
             let page = Tokens::range(staging.scratch.connection(), company, after, RANGE)?;

@@ -6,7 +6,7 @@ use crate::touched::{Place, Touched};
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, PgConnection};
 use std::borrow::Cow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::postgres::{Insertion, failed};
@@ -202,6 +202,28 @@ pub(super) async fn range<P: PgTable>(
     let arguments = arguments([company.into(), after.value(), limit.into()])?;
     let text = numbered(&P::statements().range);
     sqlx::query_with(&text, arguments).fetch_all(connection).await.map_err(failed)
+}
+
+/// Reads one company's rows of these keys, as far as there are any.
+///
+/// # Errors
+/// When the database fails or holds a row that can't be.
+pub(super) async fn by_key<P: PgTable<Key = Uuid>>(
+    connection: &mut PgConnection,
+    company: CompanyId,
+    keys: &[Uuid],
+) -> Result<BTreeMap<Uuid, P::Row>, StoreError> {
+    let wanted: Vec<Place<P>> = keys.iter().map(|key| (company, *key)).collect();
+    let rows = sqlx::query_with(&P::bulk().read, places::<P>(wanted.iter())?)
+        .fetch_all(connection)
+        .await
+        .map_err(failed)?;
+    rows.iter()
+        .map(|row| {
+            let row = P::Row::from_columns(row)?;
+            Ok((P::row_key(&row), row))
+        })
+        .collect()
 }
 
 /// Writes rows that are new.

@@ -5,7 +5,9 @@ use crate::sql::{Columns, Dialect, FromColumns, Sql, Statement, Unreadable, Valu
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Column, Connection, PgConnection, Row, ValueRef};
 use std::fmt::Display;
-use token_ledger_event_store::postgres::{EVENT_COLUMNS, event_from_row, failed, in_time};
+use token_ledger_event_store::postgres::{
+    EVENT_COLUMNS, end_in_time, event_from_row, failed, in_time,
+};
 use token_ledger_event_store::{RecordedEvent, StoreError};
 use uuid::Uuid;
 
@@ -97,16 +99,21 @@ async fn transact(
     connection: &mut PgConnection,
     statements: &[Statement],
 ) -> Result<bool, StoreError> {
-    let mut transaction = connection.begin().await.map_err(failed)?;
-    for statement in statements {
-        let changed = execute(&mut transaction, statement).await?;
-        if statement.required && changed == 0 {
-            transaction.rollback().await.map_err(failed)?;
-            return Ok(false);
+    let begun = in_time(async {
+        let mut transaction = connection.begin().await.map_err(failed)?;
+        for statement in statements {
+            let changed = execute(&mut transaction, statement).await?;
+            if statement.required && changed == 0 {
+                transaction.rollback().await.map_err(failed)?;
+                return Ok(None);
+            }
         }
+        Ok(Some(transaction))
+    });
+    match begun.await? {
+        Some(transaction) => end_in_time(transaction.commit()).await.map(|()| true),
+        None => Ok(false),
     }
-    transaction.commit().await.map_err(failed)?;
-    Ok(true)
 }
 
 impl Sql for PgReadModels {
@@ -130,7 +137,7 @@ impl Sql for PgReadModels {
             return Ok(true);
         }
         let mut lent = self.database().lend().await?;
-        let done = in_time(transact(&mut lent, &statements)).await;
+        let done = transact(&mut lent, &statements).await;
         lent.settle(done)
     }
 

@@ -4,7 +4,7 @@ use super::{SqliteReadModels, failed};
 use crate::sql::{Columns, Dialect, FromColumns, Sql, Unreadable, Value};
 use rusqlite::types::{FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, Statement, ToSql, TransactionBehavior};
-use token_ledger_event_store::sqlite::{EVENT_COLUMNS, event_from_row};
+use token_ledger_event_store::sqlite::{EVENT_COLUMNS, commit, event_from_row};
 use token_ledger_event_store::{RecordedEvent, StoreError};
 use uuid::Uuid;
 
@@ -138,7 +138,7 @@ impl Sql for SqliteReadModels {
                         return Ok(false);
                     }
                 }
-                transaction.commit().map_err(failed)?;
+                commit(transaction)?;
                 Ok(true)
             })
             .await

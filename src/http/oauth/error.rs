@@ -11,6 +11,7 @@ use axum::response::{IntoResponse, Response};
 use axum::{Extension, Json};
 use serde::Serialize;
 use std::borrow::Cow;
+use token_ledger_event_store::StoreError;
 use utoipa::{IntoResponses, ToSchema};
 
 /// How a client may prove who it is.
@@ -18,6 +19,11 @@ const BASIC_CHALLENGE: &str = "Basic realm=\"token-ledger\", charset=\"UTF-8\"";
 /// What a client is told that did not prove who it is.
 pub(super) const WHO_ARE_YOU: &str =
     "The client is unknown, its secret is wrong, or none was sent.";
+
+/// What a client is told that may have got what it asked for; it has no other way to find out.
+const IN_DOUBT: &str = "The ledger failed before it was known whether this is done: it may be. A \
+    token that was sent may be good no longer, and one that was made was shown to nobody: ask for \
+    a new one, or revoke again.";
 
 /// The codes that answers carry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -118,7 +124,15 @@ impl From<GrantRefusal> for OauthError {
                 Kind::Unavailable,
                 "Others keep changing the same thing; try again.",
             ))),
-            GrantRefusal::Failed(error) => Self::Failed(Box::new(error.into())),
+            GrantRefusal::Failed(error) => {
+                let in_doubt = matches!(error, StoreError::InDoubt(_));
+                let problem = Problem::from(error);
+                Self::Failed(Box::new(if in_doubt {
+                    Problem { detail: IN_DOUBT.into(), ..problem }
+                } else {
+                    problem
+                }))
+            }
         }
     }
 }
@@ -205,4 +219,23 @@ pub(in crate::http) enum RefusedClient {
     /// The service can't do it right now.
     #[response(status = 503, content_type = "application/problem+json")]
     Unavailable(crate::http::problem::ProblemBody),
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn detail(error: StoreError) -> Cow<'static, str> {
+        match OauthError::from(GrantRefusal::Failed(error)) {
+            OauthError::Failed(problem) => problem.detail,
+            refused => panic!("{refused:?}"),
+        }
+    }
+
+    #[test]
+    fn a_client_that_may_have_got_what_it_asked_for_is_told_so() {
+        let failed = || StoreError::Unavailable("gone".to_owned());
+        assert_eq!(detail(failed().after_change()), IN_DOUBT);
+        assert!(detail(failed()).contains("nothing was changed"));
+    }
 }

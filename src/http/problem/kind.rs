@@ -256,7 +256,8 @@ impl Kind {
             }
             Self::Unavailable => {
                 "The database can't be used, the service is starting or stopping, or the answer \
-                 would have been out of date. Try again; `/readyz` says more."
+                 would have been out of date. Try again; `/readyz` says more. Where `detail` says \
+                 that it may be done, look first, or repeat the request with its `Idempotency-Key`."
             }
         }
     }

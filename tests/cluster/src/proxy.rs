@@ -13,7 +13,30 @@ use tokio::sync::watch;
 pub struct Proxy {
     address: SocketAddr,
     line: watch::Sender<Line>,
-    lost: Arc<Mutex<Option<&'static str>>>,
+    loss: Arc<Loss>,
+}
+
+/// An answer that is to be lost.
+#[derive(Debug, Default)]
+struct Loss {
+    /// What its request holds; none when it is lost.
+    text: Mutex<Option<&'static str>>,
+    /// Whether no connection can be made from then on.
+    shuts: AtomicBool,
+    is_shut: AtomicBool,
+}
+
+impl Loss {
+    /// Whether this is the request whose answer is to be lost.
+    fn is_due(&self, request: &[u8]) -> bool {
+        let mut text = self.text.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_due = text.is_some_and(|text| holds(request, text.as_bytes()));
+        if is_due {
+            *text = None;
+            self.is_shut.store(self.shuts.load(Ordering::SeqCst), Ordering::SeqCst);
+        }
+        is_due
+    }
 }
 
 /// The state of the line.
@@ -42,8 +65,8 @@ impl Proxy {
         let server = server(url).to_owned();
         let first = Line { server, is_whole: true, is_open: true, closed: 0, silenced: 0 };
         let (line, state) = watch::channel(first);
-        let lost = Arc::new(Mutex::new(None));
-        let (mut end, losing) = (line.subscribe(), Arc::clone(&lost));
+        let loss = Arc::<Loss>::default();
+        let (mut end, losing) = (line.subscribe(), Arc::clone(&loss));
         tokio::spawn(async move {
             loop {
                 let arrived = tokio::select! {
@@ -54,7 +77,7 @@ impl Proxy {
                 tokio::spawn(connect(client, state.clone(), Arc::clone(&losing)));
             }
         });
-        Self { address, line, lost }
+        Self { address, line, loss }
     }
 
     /// This URL by way of the proxy.
@@ -72,6 +95,7 @@ impl Proxy {
 
     /// Everything arrives again, what was on its way too, and connections can be made again.
     pub fn mend(&self) {
+        self.loss.is_shut.store(false, Ordering::SeqCst);
         self.line.send_modify(|line| (line.is_whole, line.is_open) = (true, true));
     }
 
@@ -101,12 +125,23 @@ impl Proxy {
     /// Hands the next request that holds this text on, and closes its connection as soon as the
     /// server answers, so that the answer is lost.
     pub fn lose_answer_to(&self, text: &'static str) {
-        *self.lost.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
+        self.lose(text, false);
+    }
+
+    /// The same, and no connection can be made from then on, so that nobody can look what became of
+    /// the request.
+    pub fn lose_answer_for_good(&self, text: &'static str) {
+        self.lose(text, true);
+    }
+
+    fn lose(&self, text: &'static str, shuts: bool) {
+        self.loss.shuts.store(shuts, Ordering::SeqCst);
+        *self.loss.text.lock().unwrap_or_else(PoisonError::into_inner) = Some(text);
     }
 
     /// Whether the answer that was to be lost is.
     pub fn has_lost(&self) -> bool {
-        self.lost.lock().unwrap_or_else(PoisonError::into_inner).is_none()
+        self.loss.text.lock().unwrap_or_else(PoisonError::into_inner).is_none()
     }
 }
 
@@ -122,15 +157,11 @@ async fn ended(line: &mut watch::Receiver<Line>) {
     while line.changed().await.is_ok() {}
 }
 
-async fn connect(
-    client: TcpStream,
-    mut line: watch::Receiver<Line>,
-    lost: Arc<Mutex<Option<&'static str>>>,
-) {
+async fn connect(client: TcpStream, mut line: watch::Receiver<Line>, loss: Arc<Loss>) {
     let Ok(first) = line.wait_for(|line| line.is_whole).await.map(|line| line.clone()) else {
         return;
     };
-    if !first.is_open {
+    if !first.is_open || loss.is_shut.load(Ordering::SeqCst) {
         return;
     }
     let Ok(server) = TcpStream::connect(first.server).await else { return };
@@ -139,7 +170,7 @@ async fn connect(
     let is_lost = AtomicBool::new(false);
     let flow = Flow { line: line.clone(), silenced: first.silenced, is_lost: &is_lost };
     tokio::select! {
-        () = flow.clone().hand_on(from_client, to_server, Some(&lost)) => {}
+        () = flow.clone().hand_on(from_client, to_server, Some(&loss)) => {}
         () = flow.hand_on(from_server, to_client, None) => {}
         _ = line.wait_for(|line| line.closed != first.closed) => {}
     }
@@ -161,7 +192,7 @@ impl Flow<'_> {
         mut self,
         mut from: OwnedReadHalf,
         mut to: OwnedWriteHalf,
-        lost: Option<&Mutex<Option<&'static str>>>,
+        loss: Option<&Loss>,
     ) {
         let mut buffer = vec![0; 16 * 1024];
         loop {
@@ -169,16 +200,12 @@ impl Flow<'_> {
                 Ok(0) | Err(_) => return,
                 Ok(count) => count,
             };
-            let is_answer = lost.is_none();
+            let is_answer = loss.is_none();
             if is_answer && self.is_lost.load(Ordering::SeqCst) {
                 return;
             }
-            if let Some(lost) = lost {
-                let mut lost = lost.lock().unwrap_or_else(PoisonError::into_inner);
-                if lost.is_some_and(|text| holds(&buffer[..count], text.as_bytes())) {
-                    *lost = None;
-                    self.is_lost.store(true, Ordering::SeqCst);
-                }
+            if loss.is_some_and(|loss| loss.is_due(&buffer[..count])) {
+                self.is_lost.store(true, Ordering::SeqCst);
             }
             let silenced = self.silenced;
             if self.line.wait_for(|line| line.is_whole && line.silenced == silenced).await.is_err()
