@@ -104,14 +104,19 @@ impl App {
             platform: caller.company == CompanyId::PLATFORM,
         };
         let known = self.people.account(email.as_str()).await?;
-        // So that a refusal leaves no account behind.
         let stranger = known.as_ref().map_or(PersonId(member_id.0), |known| known.person_id);
-        if conditions.idempotency.is_none() {
-            self.foresee(caller, command(stranger)).await?;
+        // So that a refusal leaves no account behind.
+        if let Err(refusal) = self.foresee(caller, command(stranger)).await {
+            // The same request may just have been carried out.
+            return self.added_before(caller.company, key).await?.ok_or(refusal);
         }
         let account = self.account_for(&email, name.map(|name| name.to_string())).await?;
         let mut context = caller.context(reason);
         context.private.email = Some(email.as_str().to_owned());
+        let key = conditions.idempotency.as_ref();
+        if let Some(added) = self.added_before(caller.company, key).await? {
+            return Ok(added);
+        }
         let request = Request {
             id: caller.company.0,
             command: command(account.person_id),
@@ -120,17 +125,28 @@ impl App {
         };
         let executed =
             self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
-        let (row, repeated) = match executed {
-            Executed::Done { .. } => (self.member_row(caller.company, member_id).await?, false),
-            Executed::Repeated(replay) => {
-                (self.added_then(caller.company, replay.sequence).await?, true)
-            }
-        };
-        let secret = if repeated { None } else { self.link_for_new_member(&account).await? };
+        if let Executed::Repeated(replay) = executed {
+            return self.added_by(caller.company, replay.sequence).await;
+        }
+        let row = self.member_row(caller.company, member_id).await?;
+        let secret = self.link_for_new_member(&account).await?;
         if secret.is_some() {
             self.note_password_link(caller, member_id);
         }
-        Ok(Changed { view: MemberView::new(&row, Some(&account)), secret, repeated })
+        Ok(Changed { view: MemberView::new(&row, Some(&account)), secret, repeated: false })
+    }
+
+    /// What the first request with this key added, if there was one. The person may have been
+    /// erased since.
+    async fn added_before(
+        &self,
+        company: CompanyId,
+        key: Option<&Idempotency>,
+    ) -> Result<Option<Changed<MemberView>>, AppError> {
+        match self.recorded(company, key).await? {
+            Some(replay) => self.added_by(company, replay.sequence).await.map(Some),
+            None => Ok(None),
+        }
     }
 
     /// A link for a person who can't sign in yet and is in no other company. A link that another

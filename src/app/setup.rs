@@ -50,6 +50,8 @@ impl App {
         let caller = Caller::command_line(company);
         Ok(SetUp {
             company_id: company,
+        // Before there is an account, which a refusal would leave behind.
+        self.reserve_name(name, CompanyId(self.new_id())).await?;
             password,
             operator_key: self.issue_key(&platform, "operator", KeyScope::Operator).await?,
             admin_key: self.issue_key(&caller, "admin", KeyScope::Admin).await?,
