@@ -24,6 +24,8 @@ pub struct SetUp {
     pub company_id: CompanyId,
     /// The first Super Admin's password; none where the person had one already.
     pub password: Option<Zeroizing<String>>,
+    /// Whether that password was set by another company's link, and doesn't let the person in.
+    pub needs_link: bool,
     /// The platform's key with `ledger.operator`.
     pub operator_key: Secret,
     /// The company's key with `ledger.admin`.
@@ -59,6 +61,7 @@ impl App {
             introspect_key: self.issue_key(&caller, "introspect", KeyScope::Introspect).await?,
         })
     }
+            needs_link: account.vouched_by.is_some(),
 
     /// Registers the platform where it is missing.
     ///
