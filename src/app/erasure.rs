@@ -3,7 +3,7 @@
 use super::App;
 use serde::Serialize;
 use std::collections::HashMap;
-use token_ledger_domain::company::CompanyEvent;
+use token_ledger_domain::company::{Company, CompanyEvent};
 use token_ledger_domain::{Actor, ActorType, CompanyId, LedgerEvent, MemberId, PersonId};
 use token_ledger_event_store::{RecordedEvent, StoreError, StreamId};
 use utoipa::ToSchema;
@@ -75,7 +75,7 @@ pub struct Erased {
     /// Private parts of events that were still there and are erased.
     pub private_parts: u64,
     /// Whether the account was erased too. It is kept while the person is a member of another
-    /// company.
+    /// company and was not erased there.
     pub account: bool,
 }
 
@@ -220,7 +220,22 @@ impl App {
         people: &People,
     ) -> Result<bool, StoreError> {
         self.erasures.attempts(company, &people.identifiers(person)).await?;
-        self.erasures.account(company, person).await
+        let erased = self.erased_memberships(person).await?;
+        self.erasures.account(company, person, &erased).await
+    }
+
+    /// The person's memberships in companies that they were erased from: nothing there needs the
+    /// account any more.
+    async fn erased_memberships(&self, person: PersonId) -> Result<Vec<MemberId>, StoreError> {
+        let mut erased = Vec::new();
+        for row in self.people.memberships(person).await? {
+            let (company, _) =
+                self.ledger.state::<Company>(row.company_id, row.company_id.0).await?;
+            if company.members.get(&row.member_id).is_some_and(|member| member.is_erased) {
+                erased.push(row.member_id);
+            }
+        }
+        Ok(erased)
     }
 }
 
