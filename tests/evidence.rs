@@ -710,6 +710,8 @@ async fn an_erased_person_is_gone_and_what_they_did_is_proved_all_the_same() {
         let entry = bundle::entries(&entries).nth(usize::try_from(index).unwrap()).unwrap();
         check_record(&proof, tree.size, tree.root, index, record_hash(entry.unwrap())).unwrap();
     }
+    // Already while the service runs.
+    holds_nowhere(&place, "ada@example.com");
     serving.stop();
     holds_nowhere(&place, "ada@example.com");
     place.run(&["verify"]).done();

@@ -27,4 +27,7 @@ pub trait Erasures: Send + Sync {
         person: PersonId,
         erased: &[MemberId],
     ) -> Result<bool, StoreError>;
+
+    /// Overwrites what was erased, as far as the database allows.
+    async fn overwrite(&self) -> Result<(), StoreError>;
 }

@@ -212,7 +212,8 @@ impl App {
         Ok(Some(page))
     }
 
-    /// Erases what is kept of the person beside the ledger; answers whether the account is gone.
+    /// Erases what is kept of the person beside the ledger, and what erasing leaves in the
+    /// database's files; answers whether the account is gone.
     pub(super) async fn erase_beside(
         &self,
         company: CompanyId,
@@ -221,7 +222,9 @@ impl App {
     ) -> Result<bool, StoreError> {
         self.erasures.attempts(company, &people.identifiers(person)).await?;
         let erased = self.erased_memberships(person).await?;
-        self.erasures.account(company, person, &erased).await
+        let account = self.erasures.account(company, person, &erased).await?;
+        self.erasures.overwrite().await?;
+        Ok(account)
     }
 
     /// The person's memberships in companies that they were erased from: nothing there needs the

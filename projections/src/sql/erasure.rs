@@ -91,4 +91,8 @@ impl<S: Sql + 'static> Erasures for SqlErasures<S> {
         let left: Option<Count> = self.sql.fetch_one(account).await?;
         Ok(left.is_none_or(|count| count.0 == 0))
     }
+
+    async fn overwrite(&self) -> Result<(), StoreError> {
+        self.sql.overwrite().await
+    }
 }
