@@ -5,7 +5,10 @@ mod support;
 use serde_json::{Value, json};
 use std::future::IntoFuture;
 use support::{Client, TestApp, at, key};
-use token_ledger_domain::CompanyId;
+use token_ledger::app::AppError;
+use token_ledger::app::people::Email;
+use token_ledger_domain::{CompanyId, Digest, PersonId};
+use token_ledger_projections::people::{Link, Purpose};
 
 fn members(app: &TestApp) -> String {
     app.path("/members")
@@ -95,6 +98,62 @@ async fn one_address_is_one_account_over_all_companies() {
     app.admin.delete(&other).await.problem(404, "not-found");
     let theirs = format!("{path}/{}", there["member_id"].as_str().unwrap());
     app.admin.get(&theirs).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_link_that_comes_after_another_company_is_void() {
+    let app = TestApp::new().await;
+    let (globex, admin) = app.another_company("Globex").await;
+    let here = add(&app, "ada@example.com", "auditor").await;
+    let path = format!("/v1/companies/{globex}/members");
+    let body = json!({"email": "ada@example.com", "role": "super_admin"});
+    admin.post(&path).json(&body).await.expect(201);
+    // Acme was asked for a link before, and made it only now.
+    let secret = "tll_made_late";
+    let link = Link {
+        person_id: PersonId(here["person_id"].as_str().unwrap().parse().unwrap()),
+        purpose: Purpose::SetPassword,
+        digest: Digest::of(secret),
+        opens: None,
+        asked_by: Some(app.company),
+        created_at: at(0),
+        expires_at: at(60),
+    };
+    app.app.people.put_link(&link).await.unwrap();
+    app.nobody.get(&format!("/console/set-password/{secret}")).await.expect(404);
+    assert!(!app.app.people.redeem_link(&link, "hash").await.unwrap());
+    let account = app.app.people.account_of(link.person_id).await.unwrap().unwrap();
+    assert_eq!(account.password_hash, None);
+}
+
+#[tokio::test]
+async fn a_refusal_leaves_no_account_behind() {
+    let app = TestApp::new().await;
+    let body = json!({"email": "eve@example.com", "role": "operator"});
+    let call = app.admin.post(&members(&app)).header("idempotency-key", "1").json(&body);
+    call.await.invalid(&["role"]);
+    let name = token_ledger_domain::Name::new("Acme").unwrap();
+    let email = Email::new("eve@example.com").unwrap();
+    let refused = app.app.set_up(&name, &email).await;
+    assert!(matches!(refused, Err(AppError::NameTaken(_))), "{refused:?}");
+    assert_eq!(app.app.people.account("eve@example.com").await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_repeat_does_not_bring_an_erased_person_back() {
+    let app = TestApp::new().await;
+    let body = json!({"email": "eve@example.com", "role": "auditor"});
+    let call = || app.admin.post(&members(&app)).header("idempotency-key", "1").json(&body);
+    let eve = call().await.expect(201).body;
+    let erase = app.path(&format!("/people/{}/erase", eve["person_id"].as_str().unwrap()));
+    let reason = json!({"reason": "asked for"});
+    let erased = app.operator.post(&erase).json(&reason).await.expect(200).body;
+    assert_eq!(erased["account"], true);
+    let repeated = call().await.expect(201);
+    assert_eq!(repeated.header("idempotent-replay"), "true");
+    assert_eq!(repeated.body["member_id"], eve["member_id"]);
+    assert_eq!(repeated.body["email"], Value::Null);
+    assert_eq!(app.app.people.account("eve@example.com").await.unwrap(), None);
 }
 
 #[tokio::test]

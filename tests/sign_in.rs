@@ -446,13 +446,17 @@ async fn a_session_ends_with_the_membership_or_when_it_is_lowered() {
 #[tokio::test]
 async fn who_is_in_several_companies_chooses_one() {
     let app = TestApp::new().await;
-    person(&app, "ada@example.com", "auditor").await;
+    // Every company takes an operator's word for who she is.
+    let body = json!({"email": "ada@example.com", "role": "auditor"});
+    let ada = app.operator.post(&app.path("/members")).json(&body).await.expect(201).body;
+    Browser::new(&app).send(&link_path(&ada), &[("password", PASSWORD)]).await.expect(200);
     let (globex, admin) = app.another_company("Globex").await;
     let (initech, _) = app.another_company("Initech").await;
     let body = json!({"email": "ada@example.com", "role": "super_admin"});
     let path = format!("/v1/companies/{globex}/members");
     let there = admin.post(&path).json(&body).await.expect(201).body;
     assert_eq!(there["set_password_url"], Value::Null, "she has an account");
+    assert_eq!(there["may_enter"], true);
 
     let mut ada = signed_in(&app, "ada@example.com").await;
     assert_eq!(ada.get("/console").await.expect(303).header("location"), "/console/companies");
@@ -485,6 +489,93 @@ async fn who_is_in_several_companies_chooses_one() {
     let globex_member = format!("{path}/{}", there["member_id"].as_str().unwrap());
     admin.delete(&globex_member).await.expect(204);
     assert!(!ada.is_in().await);
+}
+
+#[tokio::test]
+async fn a_password_set_by_one_companys_link_opens_no_other() {
+    let app = TestApp::new().await;
+    let (globex, admin) = app.another_company("Globex").await;
+    let path = format!("/v1/companies/{globex}/members");
+    // Somebody at Acme takes the address of somebody at Globex, and the link with it.
+    let here = person(&app, "cfo@globex.example", "auditor").await;
+    let mut taker = signed_in(&app, "cfo@globex.example").await;
+    let body = json!({"email": "cfo@globex.example", "role": "super_admin"});
+    let there = admin.post(&path).json(&body).await.expect(201).body;
+    assert_eq!(there["set_password_url"], Value::Null);
+    assert_eq!((&there["password_set"], &there["may_enter"]), (&json!(true), &json!(false)));
+    let acme = app.admin.get(&member_path(&app, &here)).await.expect(200).body;
+    assert_eq!(acme["may_enter"], true);
+
+    let enter = [("company_id", &*globex.to_string())];
+    taker.post("/console/companies", &enter).await.expect(403);
+    let mut again = signed_in(&app, "cfo@globex.example").await;
+    let choice = again.get("/console/companies").await.expect(200);
+    assert!(choice.text.contains("doesn’t let you into"), "{}", choice.text);
+    assert!(!choice.text.contains(&globex.to_string()), "{}", choice.text);
+    again.post("/console/companies", &enter).await.expect(403);
+    // Neither company gets a link that would open the other.
+    let there = format!("{path}/{}", there["member_id"].as_str().unwrap());
+    let link = format!("{there}/password-link");
+    admin.post(&link).await.problem(403, "above-own-power");
+    let heres = format!("{}/password-link", member_path(&app, &here));
+    app.admin.post(&heres).await.problem(403, "above-own-power");
+    // An operator's link is for the person alone, and ends what the other password began.
+    let made = app.operator.post(&link).await.expect(201).body;
+    let other = "another horse entirely";
+    Browser::new(&app).send(&link_path(&made), &[("password", other)]).await.expect(200);
+    assert!(!taker.is_in().await && !again.is_in().await);
+    Browser::new(&app).sign_in("cfo@globex.example", PASSWORD).await.expect(401);
+    let mut cfo = Browser::new(&app);
+    cfo.sign_in("cfo@globex.example", other).await.expect(303);
+    cfo.post("/console/companies", &enter).await.expect(303);
+    assert!(cfo.home().await.text.contains("Globex"));
+    assert_eq!(admin.get(&there).await.expect(200).body["may_enter"], true);
+}
+
+#[tokio::test]
+async fn whoever_left_the_company_of_their_link_gets_one_of_the_next() {
+    let app = TestApp::new().await;
+    let (globex, admin) = app.another_company("Globex").await;
+    let here = person(&app, "ada@example.com", "auditor").await;
+    app.admin.delete(&member_path(&app, &here)).await.expect(204);
+    let body = json!({"email": "ada@example.com", "role": "auditor"});
+    let path = format!("/v1/companies/{globex}/members");
+    let there = admin.post(&path).json(&body).await.expect(201).body;
+    assert_eq!(there["may_enter"], false);
+    let mut ada = signed_in(&app, "ada@example.com").await;
+    ada.post("/console/companies", &[("company_id", &*globex.to_string())]).await.expect(403);
+    Browser::new(&app).send(&link_path(&there), &[("password", PASSWORD)]).await.expect(200);
+    assert!(signed_in(&app, "ada@example.com").await.home().await.text.contains("Globex"));
+}
+
+#[tokio::test]
+async fn an_operator_is_who_an_operator_vouches_for() {
+    let app = TestApp::new().await;
+    let platform = format!("/v1/companies/{}/members", CompanyId::PLATFORM);
+    let key = support::key(&app.app, CompanyId::PLATFORM, "ledger.admin").await;
+    let super_admin = app.nobody.with(key);
+    let body = json!({"email": "eve@example.com", "role": "auditor"});
+    let eve = super_admin.post(&platform).json(&body).await.expect(201).body;
+    Browser::new(&app).send(&link_path(&eve), &[("password", PASSWORD)]).await.expect(200);
+    let mut browser = signed_in(&app, "eve@example.com").await;
+    assert!(browser.home().await.text.contains("Auditor"));
+    // Who gave the link out must not become an operator by it.
+    let path = format!("{platform}/{}", eve["member_id"].as_str().unwrap());
+    let role = json!({"role": "operator"});
+    let promoted = app.operator.patch(&path).json(&role).await.expect(200).body;
+    assert_eq!(promoted["may_enter"], false);
+    assert!(!browser.is_in().await);
+    browser.sign_in("eve@example.com", PASSWORD).await.expect(303);
+    for company in [app.company, CompanyId::PLATFORM] {
+        let enter = [("company_id", &*company.to_string())];
+        let answer = browser.post("/console/companies", &enter).await;
+        assert!([403, 404].contains(&answer.status.as_u16()), "{}", answer.text);
+    }
+    let link = app.operator.post(&format!("{path}/password-link")).await.expect(201).body;
+    Browser::new(&app).send(&link_path(&link), &[("password", PASSWORD)]).await.expect(200);
+    let mut browser = signed_in(&app, "eve@example.com").await;
+    let enter = [("company_id", &*app.company.to_string())];
+    browser.post("/console/companies", &enter).await.expect(303);
 }
 
 #[tokio::test]

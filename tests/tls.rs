@@ -136,6 +136,7 @@ async fn clients_speak_tls_1_3_and_1_2_and_http_1_1_inside() {
         let answer = ask(stream, HEALTH).await;
         assert!(answer.starts_with("HTTP/1.1 200 OK\r\n"), "{answer}");
         assert!(answer.ends_with("ok"), "{answer}");
+        assert!(answer.contains("\r\nstrict-transport-security: max-age=31536000\r\n"), "{answer}");
     }
     let without = authority.connect(address, &BOTH, &[]).await.unwrap();
     assert!(ask(without, HEALTH).await.ends_with("ok"));

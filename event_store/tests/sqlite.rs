@@ -485,3 +485,44 @@ fn run_as_nobody(test: &str) {
         + &String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success() && said.contains("1 passed"), "{said}");
 }
+
+/// Writes something into a table of the test's own and deletes it again.
+async fn written_and_deleted(fixture: &SqliteFixture) {
+    let sql = "CREATE TABLE notes (text TEXT); INSERT INTO notes VALUES ('eve@example.com'); \
+        DELETE FROM notes;";
+    fixture.raw(sql).await.expect("it is written and deleted");
+}
+
+fn is_anywhere(fixture: &SqliteFixture, text: &str) -> bool {
+    [fixture.path(), log_of(&fixture.path())].iter().any(|file| {
+        let bytes = fs::read(file).unwrap_or_default();
+        bytes.windows(text.len()).any(|window| window == text.as_bytes())
+    })
+}
+
+#[tokio::test]
+async fn what_is_deleted_is_overwritten_on_demand() {
+    let fixture = SqliteFixture::open(directory());
+    written_and_deleted(&fixture).await;
+    assert!(is_anywhere(&fixture, "eve@example.com"), "the log still has it");
+    fixture.database().overwrite().await.expect("an answer");
+    assert!(!is_anywhere(&fixture, "eve@example.com"));
+}
+
+#[tokio::test]
+async fn what_a_reader_keeps_is_overwritten_when_it_lets_go() {
+    let fixture = SqliteFixture::open(directory());
+    let reader = Connection::open(fixture.path()).expect("a reader");
+    written_and_deleted(&fixture).await;
+    reader.execute_batch("BEGIN; SELECT count(*) FROM events;").expect("it reads");
+    fixture.raw("INSERT INTO notes VALUES ('later')").await.expect("it is written");
+    fixture.database().overwrite().await.expect("an answer");
+    assert!(is_anywhere(&fixture, "eve@example.com"), "the reader may need it");
+    reader.execute_batch("COMMIT").expect("it lets go");
+    in_time(async {
+        while is_anywhere(&fixture, "eve@example.com") {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    })
+    .await;
+}

@@ -1,7 +1,7 @@
 //! What is asked of a database when a person is erased.
 
 use async_trait::async_trait;
-use token_ledger_domain::{CompanyId, PersonId};
+use token_ledger_domain::{CompanyId, MemberId, PersonId};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
@@ -19,6 +19,15 @@ pub trait Erasures: Send + Sync {
     async fn attempts(&self, company: CompanyId, actors: &[Uuid]) -> Result<(), StoreError>;
 
     /// Removes the person's account with all that belongs to it, unless the person is a member of
-    /// another company than this; answers whether it is gone.
-    async fn account(&self, company: CompanyId, person: PersonId) -> Result<bool, StoreError>;
+    /// another company than this by a membership that is none of those that were erased; answers
+    /// whether it is gone.
+    async fn account(
+        &self,
+        company: CompanyId,
+        person: PersonId,
+        erased: &[MemberId],
+    ) -> Result<bool, StoreError>;
+
+    /// Overwrites what was erased, as far as the database allows.
+    async fn overwrite(&self) -> Result<(), StoreError>;
 }

@@ -7,7 +7,7 @@ use crate::members::MemberRow;
 use async_trait::async_trait;
 use std::fmt;
 use std::str::FromStr;
-use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Role, Timestamp};
+use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Power, Role, Timestamp};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
@@ -22,12 +22,24 @@ pub struct Account {
     pub name: Option<String>,
     /// The password's argon2id hash; none until one is set.
     pub password_hash: Option<String>,
+    /// The company whose people gave out the link by which the password was set; none where an
+    /// operator did.
+    pub vouched_by: Option<CompanyId>,
 }
 
 impl Account {
     /// What the person is called: the name, or else the address.
     pub fn called(&self) -> &str {
         self.name.as_deref().unwrap_or(&self.email)
+    }
+
+    /// Whether this membership may be entered by whoever knows the password. Whoever gave out the
+    /// link may be the one who used it, so a company's link counts in that company only, and for
+    /// no more than who gives it out may do there.
+    pub fn opens(&self, member: &MemberRow) -> bool {
+        self.vouched_by.is_none_or(|company| {
+            company == member.company_id && member.role.power() <= Power::SuperAdmin
+        })
     }
 }
 
@@ -67,6 +79,8 @@ pub struct Link {
     pub digest: Digest,
     /// The company that it leads into, if it leads into one.
     pub opens: Option<CompanyId>,
+    /// The company that asked for it; none where an operator did.
+    pub asked_by: Option<CompanyId>,
     /// When it was made.
     pub created_at: Timestamp,
     /// When it stops.
@@ -159,7 +173,9 @@ pub trait People: Send + Sync {
     /// Uses a link up; `false` where somebody else was faster.
     async fn use_link(&self, link: &Link) -> Result<bool, StoreError>;
 
-    /// Uses a link up to give its person another password, as [`Self::change_password`].
+    /// Uses a link up to give its person another password, as [`Self::change_password`], which the
+    /// company that asked for the link then vouches for. `false` also where the person is by now
+    /// in another company than that.
     async fn redeem_link(&self, link: &Link, hash: &str) -> Result<bool, StoreError>;
 
     /// Begins a session. `false`, and none begins, where the person's password is not the one of

@@ -14,6 +14,7 @@ on_every_database!(
     a_password_is_changed_from_the_one_before_only,
     a_link_is_good_once_and_until_it_is_replaced,
     a_password_set_by_link_ends_sessions_and_other_links,
+    a_companys_link_is_good_while_the_person_is_in_no_other,
     sessions_come_back_and_end,
     a_session_begins_with_the_password_of_now_only,
     a_name_is_reserved_once,
@@ -24,12 +25,26 @@ const BOB: PersonId = PersonId(Uuid::from_u128(2));
 const HASH: &str = "$argon2id$v=19$m=19456,t=2,p=1$c2FsdA$aGFzaA";
 
 fn account(person_id: PersonId, email: &str) -> Account {
-    Account { person_id, email: email.to_owned(), name: None, password_hash: None }
+    Account {
+        person_id,
+        email: email.to_owned(),
+        name: None,
+        password_hash: None,
+        vouched_by: None,
+    }
 }
 
 fn link(person_id: PersonId, purpose: Purpose, number: u8) -> Link {
     let digest = digest(&format!("link {number}"));
-    Link { person_id, purpose, digest, opens: Some(COMPANY), created_at: at(0), expires_at: at(60) }
+    Link {
+        person_id,
+        purpose,
+        digest,
+        opens: Some(COMPANY),
+        asked_by: None,
+        created_at: at(0),
+        expires_at: at(60),
+    }
 }
 
 fn session(person_id: PersonId, number: u128) -> Session {
@@ -122,6 +137,41 @@ async fn a_password_set_by_link_ends_sessions_and_other_links<F: Fixture>() {
     assert!(!models.redeem_link(&set, "other").await.unwrap(), "it is used up");
     let ada = models.account_of(ADA).await.unwrap().unwrap();
     assert_eq!(ada.password_hash.as_deref(), Some(HASH));
+}
+
+async fn a_companys_link_is_good_while_the_person_is_in_no_other<F: Fixture>() {
+    let given = Given::<F>::nothing().await;
+    let models = given.fixture.models();
+    models.make_account(&account(ADA, "ada@example.com"), at(0)).await.unwrap();
+    let asked = |number| Link {
+        asked_by: Some(COMPANY),
+        opens: None,
+        ..link(ADA, Purpose::SetPassword, number)
+    };
+    let joins = |company: CompanyId| {
+        let [company, ada] = [company.0, ADA.0].map(|id| F::blob(id.as_bytes()));
+        format!(
+            "INSERT INTO members (company_id, member_id, person_id, role, added_at, version, \
+             position) VALUES ({company}, {company}, {ada}, 'auditor', 0, 1, 1)"
+        )
+    };
+    let vouched_by = async || models.account_of(ADA).await.unwrap().unwrap().vouched_by;
+    given.fixture.raw(joins(COMPANY)).await;
+    models.put_link(&asked(1)).await.unwrap();
+    assert!(models.redeem_link(&asked(1), HASH).await.unwrap());
+    assert_eq!(vouched_by().await, Some(COMPANY));
+    assert!(models.change_password(ADA, Some(HASH), "other").await.unwrap());
+    assert_eq!(vouched_by().await, Some(COMPANY), "whoever knows the old one sets the new one");
+
+    models.put_link(&asked(2)).await.unwrap();
+    given.fixture.raw(joins(OTHERS[1])).await;
+    assert!(!models.redeem_link(&asked(2), HASH).await.unwrap());
+    let ada = models.account_of(ADA).await.unwrap().unwrap();
+    assert_eq!(ada.password_hash.as_deref(), Some("other"));
+    let operators = link(ADA, Purpose::SetPassword, 3);
+    models.put_link(&operators).await.unwrap();
+    assert!(models.redeem_link(&operators, HASH).await.unwrap());
+    assert_eq!(vouched_by().await, None);
 }
 
 async fn sessions_come_back_and_end<F: Fixture>() {

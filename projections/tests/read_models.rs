@@ -671,6 +671,7 @@ async fn what_is_required_to_change_something_and_doesn_t_undoes_all<F: Fixture>
         email: email.to_owned(),
         name: None,
         password_hash: None,
+        vouched_by: None,
     };
     for saved in [account(1, "ada@example.com"), account(2, "bob@example.com")] {
         models.make_account(&saved, at(0)).await.expect("it is saved");

@@ -1,13 +1,11 @@
 //! Erasing a person: what names or describes them goes, what they did stays.
 
-use super::input;
-use super::outcome::Changed;
-use super::{App, AppError, Caller};
+use super::App;
 use serde::Serialize;
 use std::collections::HashMap;
-use token_ledger_domain::company::{Company, CompanyCommand, CompanyEvent};
+use token_ledger_domain::company::{Company, CompanyEvent};
 use token_ledger_domain::{Actor, ActorType, CompanyId, LedgerEvent, MemberId, PersonId};
-use token_ledger_event_store::{Executed, Idempotency, Request, StoreError, StreamId};
+use token_ledger_event_store::{RecordedEvent, StoreError, StreamId};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -77,8 +75,19 @@ pub struct Erased {
     /// Private parts of events that were still there and are erased.
     pub private_parts: u64,
     /// Whether the account was erased too. It is kept while the person is a member of another
-    /// company.
+    /// company and was not erased there.
     pub account: bool,
+}
+
+/// What an erasure found on a page of a ledger.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Page {
+    /// The last position that was looked at.
+    pub end: u64,
+    /// Events with a private part that names the person.
+    pub named: u64,
+    /// Those whose private part was still there.
+    pub there: u64,
 }
 
 impl App {
@@ -87,20 +96,50 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn operators(&self) -> Result<People, StoreError> {
-        self.people_of(CompanyId::PLATFORM).await
+        let mut people = People::default();
+        self.changes(CompanyId::PLATFORM, |_, event| people.learn(event)).await?;
+        Ok(people)
     }
 
-    /// The people who are or were members of a company.
-    async fn people_of(&self, company: CompanyId) -> Result<People, StoreError> {
-        let mut people = People::default();
+    /// The operators, and the people who are or were members of a company.
+    pub(super) async fn people_in(&self, company: CompanyId) -> Result<People, StoreError> {
+        let mut people = self.operators().await?;
+        self.changes(company, |_, event| people.learn(event)).await?;
+        Ok(people)
+    }
+
+    /// The position of the first event behind `after` that says that a person was erased.
+    pub(super) async fn erasure_after(
+        &self,
+        company: CompanyId,
+        person: PersonId,
+        after: u64,
+    ) -> Result<Option<u64>, StoreError> {
+        let mut found = None;
+        let erased = LedgerEvent::Company(CompanyEvent::PersonErased { person_id: person });
+        self.changes(company, |position, event| {
+            if found.is_none() && position > after && *event == erased {
+                found = Some(position);
+            }
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Looks at everything that happened to a company itself.
+    async fn changes(
+        &self,
+        company: CompanyId,
+        mut look: impl FnMut(u64, &LedgerEvent),
+    ) -> Result<(), StoreError> {
         let stream = StreamId::from(company);
         let mut after = 0;
         loop {
             let page = self.store().history(company, stream, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(people) };
+            let Some(last) = page.last() else { return Ok(()) };
             after = last.sequence;
             for event in &page {
-                people.learn(&event.decode()?);
+                look(event.position, &event.decode()?);
             }
         }
     }
@@ -111,116 +150,100 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn may_hold(&self, company: CompanyId, person: PersonId) -> Result<bool, StoreError> {
-        Ok(self.people_of(company).await?.know(person) || self.operators().await?.know(person))
+        Ok(self.people_in(company).await?.know(person))
     }
 
-    /// Erases a person from the caller's company: an event says so, the private parts of all that
-    /// the person did or had done to them up to it go with their salts, and the account with its
-    /// e-mail address. When this fails half-way, it can be asked again.
-    ///
-    /// # Errors
-    /// [`AppError::NotFound`] when the company's ledger knows no such person.
-    pub async fn erase_person(
-        &self,
-        caller: &Caller,
-        person: PersonId,
-        reason: &str,
-        idempotency: Option<Idempotency>,
-    ) -> Result<Changed<Erased>, AppError> {
-        let company = caller.company;
-        let reason = input::required_reason(Some(reason.to_owned()))
-            .map_err(|problem| AppError::invalid("reason", problem))?;
-        let head = self.head(company).await?;
-        let operators = self.operators().await?;
-        if self.private_parts_of(company, person, &operators, head).await?.known.is_none() {
-            return Err(AppError::NotFound("person"));
-        }
-        let command = CompanyCommand::ErasePerson { person_id: person };
-        let context = caller.context(Some(reason));
-        let mut request = Request::new(company.0, command);
-        request.idempotency = idempotency;
-        let executed =
-            self.ledger.execute::<Company>(company, caller.power, &context, request).await?;
-        let erased = self.erase_recorded(company, person, &operators, head, executed).await;
-        erased.map_err(|error| error.after_change().into())
-    }
-
-    /// Erases what there is up to the event that says so, and what stands beside the ledger.
-    async fn erase_recorded(
+    /// Whether the company's ledger names the person.
+    pub(super) async fn holds(
         &self,
         company: CompanyId,
         person: PersonId,
-        operators: &People,
-        head: u64,
-        executed: Executed<Company>,
-    ) -> Result<Changed<Erased>, StoreError> {
-        let (position, repeated) = match executed {
-            // An erasure is always an event.
-            Executed::Done { position, .. } => (position.unwrap_or(head), false),
-            Executed::Repeated(replay) => {
-                let before = replay.sequence.saturating_sub(1);
-                let events = self.store().history(company, replay.stream, before, 1).await?;
-                (events.first().map_or(head, |event| event.position), true)
-            }
-        };
-        // What was appended meanwhile counts as well.
-        let found = self.private_parts_of(company, person, operators, position).await?;
-        let mut private_parts = 0;
-        for positions in found.positions.chunks(PAGE) {
-            private_parts += if repeated {
-                positions.len() as u64
-            } else {
-                let parts = self.store().private_parts(company, positions).await?;
-                parts.iter().flatten().count() as u64
-            };
-            self.erasures.private_parts(company, positions).await?;
+    ) -> Result<bool, StoreError> {
+        let mut members = People::default();
+        self.changes(company, |_, event| members.learn(event)).await?;
+        if members.know(person) {
+            return Ok(true);
         }
-        self.erasures.attempts(company, &found.identifiers).await?;
-        let account = self.erasures.account(company, person).await?;
-        let view =
-            Erased { company_id: company.0, person_id: person.0, position, private_parts, account };
-        Ok(Changed { view, secret: None, repeated })
-    }
-
-    /// Where in the ledger, up to a position, private parts name the person.
-    async fn private_parts_of(
-        &self,
-        company: CompanyId,
-        person: PersonId,
-        operators: &People,
-        last: u64,
-    ) -> Result<Found, StoreError> {
-        let mut people = operators.clone();
-        let mut found = Found::default();
+        let people = self.operators().await?;
+        if !people.know(person) {
+            return Ok(false);
+        }
+        // An operator need not have acted here.
         let mut after = 0;
-        while after < last {
+        loop {
             let page = self.store().read(company, after, PAGE).await?;
-            let Some(end) = page.last().map(|event| event.position) else { break };
-            after = end;
-            for event in page.iter().filter(|event| event.position <= last) {
-                let decoded = event.decode()?;
-                people.learn(&decoded);
-                let named = People::named(&event.metadata()?.actor, &decoded);
-                if named.iter().any(|id| people.person(*id) == person) {
-                    found.known.get_or_insert(event.position);
-                    if event.private_commitment.is_some() {
-                        found.positions.push(event.position);
-                    }
+            let Some(last) = page.last() else { return Ok(false) };
+            after = last.position;
+            for event in &page {
+                if names(&people, person, event)? {
+                    return Ok(true);
                 }
             }
         }
-        found.identifiers = people.identifiers(person);
-        Ok(found)
+    }
+
+    /// Erases the private parts that name the person on the page of the ledger behind `after`, up
+    /// to the position `last`; none at the end.
+    pub(super) async fn erase_page(
+        &self,
+        company: CompanyId,
+        person: PersonId,
+        people: &People,
+        after: u64,
+        last: u64,
+    ) -> Result<Option<Page>, StoreError> {
+        if after >= last {
+            return Ok(None);
+        }
+        let events = self.store().read(company, after, PAGE).await?;
+        let Some(end) = events.last().map(|event| event.position) else { return Ok(None) };
+        let mut positions = Vec::new();
+        for event in events.iter().filter(|event| event.position <= last) {
+            if event.private_commitment.is_some() && names(people, person, event)? {
+                positions.push(event.position);
+            }
+        }
+        let mut page = Page { end, named: positions.len() as u64, there: 0 };
+        if !positions.is_empty() {
+            let parts = self.store().private_parts(company, &positions).await?;
+            page.there = parts.iter().flatten().count() as u64;
+            self.erasures.private_parts(company, &positions).await?;
+        }
+        Ok(Some(page))
+    }
+
+    /// Erases what is kept of the person beside the ledger, and what erasing leaves in the
+    /// database's files; answers whether the account is gone.
+    pub(super) async fn erase_beside(
+        &self,
+        company: CompanyId,
+        person: PersonId,
+        people: &People,
+    ) -> Result<bool, StoreError> {
+        self.erasures.attempts(company, &people.identifiers(person)).await?;
+        let erased = self.erased_memberships(person).await?;
+        let account = self.erasures.account(company, person, &erased).await?;
+        self.erasures.overwrite().await?;
+        Ok(account)
+    }
+
+    /// The person's memberships in companies that they were erased from: nothing there needs the
+    /// account any more.
+    async fn erased_memberships(&self, person: PersonId) -> Result<Vec<MemberId>, StoreError> {
+        let mut erased = Vec::new();
+        for row in self.people.memberships(person).await? {
+            let (company, _) =
+                self.ledger.state::<Company>(row.company_id, row.company_id.0).await?;
+            if company.members.get(&row.member_id).is_some_and(|member| member.is_erased) {
+                erased.push(row.member_id);
+            }
+        }
+        Ok(erased)
     }
 }
 
-/// What a ledger holds of a person.
-#[derive(Debug, Default)]
-struct Found {
-    /// The first event that is about the person.
-    known: Option<u64>,
-    /// The events with a private part that names the person.
-    positions: Vec<u64>,
-    /// What stands for the person.
-    identifiers: Vec<Uuid>,
+/// Whether the private part of an event may name the person.
+fn names(people: &People, person: PersonId, event: &RecordedEvent) -> Result<bool, StoreError> {
+    let named = People::named(&event.metadata()?.actor, &event.decode()?);
+    Ok(named.iter().any(|id| people.person(*id) == person))
 }

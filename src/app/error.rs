@@ -57,6 +57,12 @@ pub enum AppError {
          the password"
     )]
     MemberElsewhere,
+    /// The person's password was set by a link that doesn't count here, such as another company's.
+    #[error(
+        "your password was set by a link that doesn't count here, such as another company's; ask \
+         an operator of the platform for a link to set a new one"
+    )]
+    NotVouchedFor,
     /// The address or the password is not right; which of them is not told.
     #[error("the e-mail address or the password is not right")]
     BadCredentials,

@@ -51,6 +51,9 @@ pub struct MemberView {
     pub role: &'static str,
     /// Whether the person has set a password, and so can sign in.
     pub password_set: bool,
+    /// Whether that password lets the person in here. One that was set by another company's link
+    /// doesn't, and an operator makes a link for a new one.
+    pub may_enter: bool,
     /// When the person became a member.
     #[schema(value_type = String, format = DateTime)]
     pub added_at: Timestamp,
@@ -68,10 +71,16 @@ impl MemberView {
             name: account.and_then(|account| account.name.clone()),
             role: row.role.as_str(),
             password_set: account.is_some_and(|account| account.password_hash.is_some()),
+            may_enter: account.is_some_and(|account| lets_in(account, row)),
             added_at: row.added_at,
             version: row.version,
         }
     }
+}
+
+/// Whether the person has a password that lets them in by this membership.
+fn lets_in(account: &Account, member: &MemberRow) -> bool {
+    account.password_hash.is_some() && account.opens(member)
 }
 
 impl App {
@@ -103,11 +112,16 @@ impl App {
             role,
             platform: caller.company == CompanyId::PLATFORM,
         };
+        let key = conditions.idempotency.as_ref();
+        if let Some(added) = self.added_before(caller.company, key).await? {
+            return Ok(added);
+        }
         let known = self.people.account(email.as_str()).await?;
-        // So that a refusal leaves no account behind.
         let stranger = known.as_ref().map_or(PersonId(member_id.0), |known| known.person_id);
-        if conditions.idempotency.is_none() {
-            self.foresee(caller, command(stranger)).await?;
+        // So that a refusal leaves no account behind.
+        if let Err(refusal) = self.foresee(caller, command(stranger)).await {
+            // The same request may just have been carried out.
+            return self.added_before(caller.company, key).await?.ok_or(refusal);
         }
         let account = self.account_for(&email, name.map(|name| name.to_string())).await?;
         let mut context = caller.context(reason);
@@ -120,34 +134,53 @@ impl App {
         };
         let executed =
             self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
-        let (row, repeated) = match executed {
-            Executed::Done { .. } => (self.member_row(caller.company, member_id).await, false),
-            Executed::Repeated(replay) => {
-                (self.added_then(caller.company, replay.sequence).await, true)
-            }
-        };
+        if let Executed::Repeated(replay) = executed {
+            return self.added_by(caller.company, replay.sequence).await;
+        }
+        let row = self.member_row(caller.company, member_id).await;
         let row = row.map_err(AppError::after_change)?;
-        let secret = if repeated {
-            None
-        } else {
-            self.link_for_new_member(&account).await.map_err(AppError::after_change)?
-        };
+        let secret = self.link_for_new_member(caller, &account, &row).await;
+        let secret = secret.map_err(AppError::after_change)?;
         if secret.is_some() {
             self.note_password_link(caller, member_id);
         }
-        Ok(Changed { view: MemberView::new(&row, Some(&account)), secret, repeated })
+        Ok(Changed { view: MemberView::new(&row, Some(&account)), secret, repeated: false })
     }
 
-    /// A link for a person who can't sign in yet and is in no other company. A link that another
-    /// company asked for is void: who holds it would get into this one with it.
-    async fn link_for_new_member(&self, account: &Account) -> Result<Option<Secret>, AppError> {
-        let person = account.person_id;
-        if account.password_hash.is_none() && self.people.memberships(person).await?.len() == 1 {
-            let link = self.password_link(person).await?;
-            // Another company may have added the person meanwhile.
-            if self.people.memberships(person).await?.len() == 1 {
-                return Ok(Some(link));
-            }
+    /// What the first request with this key added, if there was one. The person may have been
+    /// erased since.
+    async fn added_before(
+        &self,
+        company: CompanyId,
+        key: Option<&Idempotency>,
+    ) -> Result<Option<Changed<MemberView>>, AppError> {
+        match self.recorded(company, key).await? {
+            Some(replay) => self.added_by(company, replay.sequence).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn added_by(
+        &self,
+        company: CompanyId,
+        sequence: u64,
+    ) -> Result<Changed<MemberView>, AppError> {
+        let row = self.added_then(company, sequence).await?;
+        let account = self.people.account_of(row.person_id).await?;
+        Ok(Changed::before(MemberView::new(&row, account.as_ref())))
+    }
+
+    /// A link for a person who can't come in here yet and is in no other company. A link that
+    /// another company asked for is void.
+    async fn link_for_new_member(
+        &self,
+        caller: &Caller,
+        account: &Account,
+        member: &MemberRow,
+    ) -> Result<Option<Secret>, AppError> {
+        let (person, company) = (account.person_id, member.company_id);
+        if !lets_in(account, member) && !self.is_elsewhere(person, company).await? {
+            return Ok(Some(self.password_link(caller, person).await?));
         }
         self.people.void_links(person).await?;
         Ok(None)
@@ -257,9 +290,9 @@ impl App {
             let refusal = company::CompanyRefusal::AboveOwnPower { role: row.role };
             return Err(AppError::Company(refusal));
         }
-        let memberships = self.people.memberships(row.person_id).await?;
-        let elsewhere = memberships.iter().any(|member| member.company_id != caller.company);
-        if elsewhere && caller.power < Power::Operator {
+        if caller.power < Power::Operator
+            && self.is_elsewhere(row.person_id, caller.company).await?
+        {
             return Err(AppError::MemberElsewhere);
         }
         let account =
@@ -269,7 +302,7 @@ impl App {
             return Ok(Changed::before(view));
         }
         self.begin(caller, caller.company, id.0, idempotency).await?;
-        let secret = self.password_link(row.person_id).await?;
+        let secret = self.password_link(caller, row.person_id).await?;
         self.note_password_link(caller, id);
         Ok(Changed { view, secret: Some(secret), repeated: false })
     }

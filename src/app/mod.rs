@@ -5,6 +5,7 @@ pub mod attempts;
 pub mod audit;
 pub mod clients;
 pub mod companies;
+mod erasing;
 pub mod erasure;
 pub mod error;
 pub mod evidence;
@@ -183,6 +184,8 @@ pub struct App {
     turns: passwords::Turns,
     /// Held by whoever checks that an operation is new before beginning it.
     beginning: tokio::sync::Mutex<()>,
+    /// Held by whoever erases a person: asked again meanwhile, it is the same erasure.
+    erasing: tokio::sync::Mutex<()>,
     /// Operations that this process carries out.
     carried: RwLock<BTreeSet<uuid::Uuid>>,
     /// Operations that can't be carried out.
@@ -247,6 +250,7 @@ impl App {
             behind: RwLock::default(),
             projections,
             beginning: tokio::sync::Mutex::default(),
+            erasing: tokio::sync::Mutex::default(),
             carried: RwLock::default(),
             stalled: RwLock::default(),
             migrated,

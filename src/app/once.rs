@@ -8,7 +8,7 @@
 use super::{App, AppError, Caller};
 use token_ledger_domain::CompanyId;
 use token_ledger_domain::event::AggregateType;
-use token_ledger_event_store::{AppendError, Commit, Idempotency, StoreError, StreamId};
+use token_ledger_event_store::{AppendError, Commit, Idempotency, Replay, StoreError, StreamId};
 use uuid::Uuid;
 
 /// How long the request that recorded its key may take to store what it begins, in seconds.
@@ -28,9 +28,18 @@ impl App {
         ledger: CompanyId,
         key: Option<&Idempotency>,
     ) -> Result<Option<Uuid>, AppError> {
+        Ok(self.recorded(ledger, key).await?.map(|replay| replay.stream.id))
+    }
+
+    /// What was recorded with this key.
+    pub(super) async fn recorded(
+        &self,
+        ledger: CompanyId,
+        key: Option<&Idempotency>,
+    ) -> Result<Option<Replay>, AppError> {
         let Some(key) = key else { return Ok(None) };
         match self.store().replay(ledger, key, self.now()).await? {
-            Some(replay) if replay.request_hash == key.request_hash => Ok(Some(replay.stream.id)),
+            Some(replay) if replay.request_hash == key.request_hash => Ok(Some(replay)),
             Some(_) => Err(AppError::KeyReused),
             None => Ok(None),
         }

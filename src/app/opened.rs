@@ -1,5 +1,6 @@
 //! The parts of the application that depend on the database.
 
+use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,7 +19,7 @@ use token_ledger_projections::{AuditTrail, People, ReadModels, VerificationIndex
 use tokio::sync::watch;
 
 /// How a PostgreSQL database is used.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct PostgresChoices {
     /// Where notifications are listened to; where everything else goes if nothing is given.
     pub listen_url: Option<String>,
@@ -28,6 +29,17 @@ pub struct PostgresChoices {
     pub freshness_bound: Duration,
     /// How long a server that isn't there yet is waited for; for ever where nothing is given.
     pub patience: Option<Duration>,
+}
+
+impl fmt::Debug for PostgresChoices {
+    /// Without the URL, which may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresChoices")
+            .field("connections", &self.connections)
+            .field("freshness_bound", &self.freshness_bound)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Default for PostgresChoices {
@@ -155,4 +167,32 @@ pub(super) async fn postgres(
         trees,
         following: Some(Following { clock: corrected, _stop: stop }),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::setup::SetUp;
+    use token_ledger_domain::{CompanyId, Secret};
+
+    #[test]
+    fn what_is_debugged_tells_no_secret() {
+        let url = "postgres://ledger:hunter2@db/ledger";
+        let choices =
+            PostgresChoices { listen_url: Some(url.to_owned()), ..PostgresChoices::default() };
+        let key = || Secret::from_random("tla_", [7; 32]);
+        let made = SetUp {
+            company_id: CompanyId::PLATFORM,
+            password: Some("hunter2 hunter2".to_owned().into()),
+            needs_link: false,
+            operator_key: key(),
+            admin_key: key(),
+            audit_key: key(),
+            introspect_key: key(),
+        };
+        let config = postgres::Config::new(url);
+        for text in [format!("{choices:?}"), format!("{made:?}"), format!("{config:?}")] {
+            assert!(!text.contains("hunter2") && !text.contains("tla_"), "{text}");
+        }
+    }
 }

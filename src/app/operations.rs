@@ -1,11 +1,12 @@
-//! Work that goes on after its request was answered: deleting many tokens at once, and rebuilds.
+//! Work that goes on after its request was answered or given up: deleting many tokens at once,
+//! rebuilds, and erasures.
 //!
 //! An operation is stored before its request is answered and carried out in batches, so that a
 //! process that ends in the middle leaves it to the next one ([`App::resume_operations`]).
 
 use super::input::{self, Check};
 use super::outcome::Changed;
-use super::{App, AppError, Caller, rebuilds};
+use super::{App, AppError, Caller, erasing, rebuilds};
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -26,13 +27,13 @@ use uuid::Uuid;
 /// Tokens that are deleted at a time.
 const BATCH: usize = 500;
 /// How long an operation rests before it goes over what is left again.
-const RETRY: Duration = Duration::from_secs(1);
+pub(super) const RETRY: Duration = Duration::from_secs(1);
 /// The longest rest after failures, each of which doubles it.
 const LONGEST_RETRY: Duration = Duration::from_secs(60);
 
-/// A client that is not deleted this long after its deletion was about to begin won't be, in
-/// seconds.
-const ABANDONED_SECONDS: i64 = 60;
+/// A client that is not deleted this long after its deletion was about to begin won't be, nor will
+/// the erasure of a person be recorded; in seconds.
+pub(super) const ABANDONED_SECONDS: i64 = 60;
 
 /// How often an operation is found where it was before it counts as left.
 const LEFT_AFTER: u32 = 2;
@@ -125,6 +126,12 @@ struct Left {
     failed: Vec<(Uuid, StoreError)>,
 }
 
+/// What an operation is to do that is no rebuild.
+enum Work {
+    Delete(Order),
+    Erase(erasing::Order),
+}
+
 impl Order {
     fn filter(&self, now: Timestamp) -> TokenFilter {
         TokenFilter {
@@ -210,7 +217,10 @@ impl App {
     /// When there is none.
     pub async fn operation(&self, caller: &Caller, id: Uuid) -> Result<OperationView, AppError> {
         let operation = self.read.operation(caller.company, id).await?;
-        let operation = operation.filter(|operation| !rebuilds::is_one(operation));
+        let is_other = |operation: &Operation| {
+            rebuilds::is_one(operation) || erasing::Order::of(operation).is_some()
+        };
+        let operation = operation.filter(|operation| !is_other(operation));
         Ok(operation.ok_or(AppError::NotFound("operation"))?.into())
     }
 
@@ -346,8 +356,12 @@ impl App {
         if self.rebuild_to_the_end(&mut operation).await {
             return;
         }
-        let mut order: Order = match Order::of(&operation) {
-            Ok(order) => order,
+        let work = match erasing::Order::of(&operation) {
+            Some(order) => Ok(Work::Erase(order)),
+            None => Order::of(&operation).map(Work::Delete),
+        };
+        let mut work = match work {
+            Ok(work) => work,
             // Trying again would change nothing.
             Err(error) => {
                 let Operation { company_id, operation_id, .. } = operation;
@@ -358,7 +372,11 @@ impl App {
         };
         let mut rest = RETRY;
         loop {
-            match self.carry_out(&mut operation, &mut order).await {
+            let carried = match &mut work {
+                Work::Delete(order) => self.carry_out(&mut operation, order).await,
+                Work::Erase(order) => self.go_on_erasing(&mut operation, *order).await,
+            };
+            match carried {
                 Ok(()) | Err(StoreError::Closed) => return,
                 Err(error) => {
                     let operation = operation.operation_id;

@@ -1,7 +1,7 @@
 //! People: their addresses and accounts, and the links by which they come in.
 
-use super::{App, AppError};
-use token_ledger_domain::{CompanyId, Digest, PersonId, Secret};
+use super::{App, AppError, Caller};
+use token_ledger_domain::{CompanyId, Digest, PersonId, Power, Secret};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::people::{Account, Link, Purpose};
 use unicode_normalization::UnicodeNormalization;
@@ -74,16 +74,24 @@ impl App {
             email: email.as_str().to_owned(),
             name,
             password_hash: None,
+            vouched_by: None,
         };
         self.people.make_account(&account, self.now()).await
     }
 
-    /// A new link by which a person can set a password. It replaces an older one.
+    /// A new link by which a person can set a password, for the caller to hand over. It replaces
+    /// an older one.
     ///
     /// # Errors
     /// When the store fails.
-    pub(super) async fn password_link(&self, person_id: PersonId) -> Result<Secret, StoreError> {
-        self.new_link(person_id, Purpose::SetPassword, None, PASSWORD_LINK_SECONDS).await
+    pub(super) async fn password_link(
+        &self,
+        caller: &Caller,
+        person_id: PersonId,
+    ) -> Result<Secret, StoreError> {
+        let asked_by = (caller.power < Power::Operator).then_some(caller.company);
+        let purpose = Purpose::SetPassword;
+        self.new_link(person_id, purpose, None, asked_by, PASSWORD_LINK_SECONDS).await
     }
 
     /// A new link by which the person of this address can sign in and enter the company.
@@ -93,7 +101,7 @@ impl App {
     pub async fn sign_in_link(&self, email: &str, opens: CompanyId) -> Result<Secret, AppError> {
         let account = self.people.account(email).await?.ok_or(AppError::NotFound("person"))?;
         let (purpose, seconds) = (Purpose::SignIn, SIGN_IN_LINK_SECONDS);
-        Ok(self.new_link(account.person_id, purpose, Some(opens), seconds).await?)
+        Ok(self.new_link(account.person_id, purpose, Some(opens), None, seconds).await?)
     }
 
     async fn new_link(
@@ -101,6 +109,7 @@ impl App {
         person_id: PersonId,
         purpose: Purpose,
         opens: Option<CompanyId>,
+        asked_by: Option<CompanyId>,
         seconds: i64,
     ) -> Result<Secret, StoreError> {
         let secret = Secret::from_random(LINK_PREFIX, self.ledger.entropy().bits256());
@@ -110,11 +119,22 @@ impl App {
             purpose,
             digest: Digest::of(secret.reveal()),
             opens,
+            asked_by,
             created_at: now,
             expires_at: now.plus_seconds(seconds),
         };
         self.people.put_link(&link).await?;
         Ok(secret)
+    }
+
+    /// Whether the person is a member of another company than this.
+    pub(super) async fn is_elsewhere(
+        &self,
+        person: PersonId,
+        company: CompanyId,
+    ) -> Result<bool, StoreError> {
+        let memberships = self.people.memberships(person).await?;
+        Ok(memberships.iter().any(|member| member.company_id != company))
     }
 
     /// The link of this secret and the account that it is for, while it is good.
@@ -128,6 +148,11 @@ impl App {
     ) -> Result<(Link, Account), AppError> {
         let link = self.people.link(Digest::of(secret), purpose).await?;
         let link = link.filter(|link| link.expires_at > self.now()).ok_or(AppError::LinkSpent)?;
+        if let Some(company) = link.asked_by
+            && self.is_elsewhere(link.person_id, company).await?
+        {
+            return Err(AppError::LinkSpent);
+        }
         let account = self.people.account_of(link.person_id).await?;
         Ok((link, account.ok_or(AppError::LinkSpent)?))
     }

@@ -6,9 +6,7 @@
 use super::view::CompanyView;
 use super::{App, AppError, Caller};
 use std::net::IpAddr;
-use token_ledger_domain::{
-    Actor, ActorType, CompanyId, Digest, PersonId, Power, Role, Secret, Timestamp,
-};
+use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, Power, Role, Secret, Timestamp};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::people::{Account, Session, Standing};
@@ -79,6 +77,8 @@ pub struct Entrances {
     pub everywhere: bool,
     /// Whether there are more that match.
     pub more: bool,
+    /// The names of the person's companies that the password doesn't let them into.
+    pub shut: Vec<String>,
 }
 
 impl Visitor {
@@ -154,7 +154,7 @@ impl App {
         let power = match &session.standing {
             None => None,
             Some(standing) => {
-                let power = self.power_by(session.person_id, standing).await?;
+                let power = self.power_by(&account, standing).await?;
                 if power.is_none() {
                     self.people.end_session(session.person_id, session.session_id).await?;
                     return Ok(None);
@@ -165,15 +165,17 @@ impl App {
         Ok(Some(Visitor { session, account, power }))
     }
 
-    /// The power that a standing gives now; none where the membership is gone or was lowered.
+    /// The power that a standing gives now; none where the membership is gone or was lowered, or
+    /// is more than the password counts for.
     async fn power_by(
         &self,
-        person: PersonId,
+        account: &Account,
         standing: &Standing,
     ) -> Result<Option<Power>, StoreError> {
         let member = self.people.member(standing.member_company, standing.member_id).await?;
         let stands = |member: &MemberRow| {
-            member.person_id == person
+            member.person_id == account.person_id
+                && account.opens(member)
                 && member.role >= standing.role
                 && (standing.entered == standing.member_company || is_operator(member))
         };
@@ -209,28 +211,36 @@ impl App {
     /// Where a person stands who has nothing to choose: a member of one company, and no operator.
     pub(super) async fn only_standing(
         &self,
-        person: PersonId,
+        account: &Account,
     ) -> Result<Option<Standing>, StoreError> {
-        let memberships = self.people.memberships(person).await?;
+        let memberships = self.people.memberships(account.person_id).await?;
         Ok(match memberships.as_slice() {
-            [only] if !is_operator(only) => Some(standing_of(only)),
+            [only] if !is_operator(only) && account.opens(only) => Some(standing_of(only)),
             _ => None,
         })
     }
 
     /// Where a person stands in a company, if anywhere.
+    ///
+    /// # Errors
+    /// [`AppError::NotVouchedFor`] for a member whose password doesn't let them in.
     pub(super) async fn standing_in(
         &self,
-        person: PersonId,
+        account: &Account,
         company: CompanyId,
-    ) -> Result<Option<Standing>, StoreError> {
-        let memberships = self.people.memberships(person).await?;
+    ) -> Result<Option<Standing>, AppError> {
+        let memberships = self.people.memberships(account.person_id).await?;
+        let (open, shut): (Vec<_>, Vec<_>) =
+            memberships.iter().partition(|member| account.opens(member));
         // An operator's power is the same everywhere, and the greatest.
-        if let Some(operator) = memberships.iter().find(|member| is_operator(member)) {
+        if let Some(operator) = open.iter().find(|member| is_operator(member)) {
             let known = self.read.company(company).await?.is_some();
             return Ok(known.then(|| Standing { entered: company, ..standing_of(operator) }));
         }
-        Ok(memberships.iter().find(|member| member.company_id == company).map(standing_of))
+        if shut.iter().any(|member| member.company_id == company) {
+            return Err(AppError::NotVouchedFor);
+        }
+        Ok(open.iter().find(|member| member.company_id == company).map(|own| standing_of(own)))
     }
 
     /// Takes a session into a company; answers with the person's power there.
@@ -238,7 +248,7 @@ impl App {
     /// # Errors
     /// When there is no such company for this person.
     pub async fn enter(&self, visitor: &Visitor, company: CompanyId) -> Result<Power, AppError> {
-        let standing = self.standing_in(visitor.account.person_id, company).await?;
+        let standing = self.standing_in(&visitor.account, company).await?;
         let standing = standing.ok_or(AppError::NotFound("company"))?;
         self.people.place_session(&visitor.session, &standing).await?;
         Ok(standing.role.power())
@@ -248,9 +258,9 @@ impl App {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn entrances(&self, person: PersonId, q: &str) -> Result<Entrances, AppError> {
-        let memberships = self.people.memberships(person).await?;
-        if memberships.iter().any(is_operator) {
+    pub async fn entrances(&self, account: &Account, q: &str) -> Result<Entrances, AppError> {
+        let memberships = self.people.memberships(account.person_id).await?;
+        if memberships.iter().any(|member| is_operator(member) && account.opens(member)) {
             let found = self.find_companies(q, None, OFFERED).await?;
             let entrance = |company: CompanyView| Entrance {
                 company: CompanyId(company.company_id),
@@ -259,20 +269,24 @@ impl App {
             };
             let more = found.next.is_some();
             let offered = found.items.into_iter().map(entrance).collect();
-            return Ok(Entrances { offered, everywhere: true, more });
+            return Ok(Entrances { offered, everywhere: true, more, shut: Vec::new() });
         }
         let q = q.trim().to_lowercase();
         let mut entrances = Vec::with_capacity(memberships.len());
+        let mut shut = Vec::new();
         for member in memberships {
             if let Some(row) = self.read.company(member.company_id).await? {
                 let (company, role) = (member.company_id, member.role);
-                if row.name.as_str().to_lowercase().contains(&q) {
+                if !account.opens(&member) {
+                    shut.push(row.name.to_string());
+                } else if row.name.as_str().to_lowercase().contains(&q) {
                     entrances.push(Entrance { company, name: row.name.to_string(), role });
                 }
             }
         }
         entrances.sort_by(|one, other| one.name.cmp(&other.name));
-        Ok(Entrances { offered: entrances, everywhere: false, more: false })
+        shut.sort();
+        Ok(Entrances { offered: entrances, everywhere: false, more: false, shut })
     }
 
     /// The person's own sessions that live, the newest first.

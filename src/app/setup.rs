@@ -6,6 +6,7 @@ use super::people::Email;
 use super::{App, AppError, Caller, Conditions};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use std::fmt;
 use token_ledger_domain::company::{Company, CompanyCommand, CompanyRefusal};
 use token_ledger_domain::{CompanyId, KeyScope, MemberId, Name, Secret};
 use token_ledger_event_store::{Context, Request};
@@ -18,12 +19,13 @@ pub(super) const PLATFORM: &str = "platform";
 const PASSWORD_BYTES: usize = 18;
 
 /// A company that was just set up, with everything that is shown only once.
-#[derive(Debug)]
 pub struct SetUp {
     /// The company.
     pub company_id: CompanyId,
     /// The first Super Admin's password; none where the person had one already.
     pub password: Option<Zeroizing<String>>,
+    /// Whether that password was set by another company's link, and doesn't let the person in.
+    pub needs_link: bool,
     /// The platform's key with `ledger.operator`.
     pub operator_key: Secret,
     /// The company's key with `ledger.admin`.
@@ -34,6 +36,12 @@ pub struct SetUp {
     pub introspect_key: Secret,
 }
 
+impl fmt::Debug for SetUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SetUp").field("company_id", &self.company_id).finish_non_exhaustive()
+    }
+}
+
 impl App {
     /// Registers a company with its module on and its first Super Admin in one commit, then makes
     /// its keys, and the platform where it is missing.
@@ -42,6 +50,8 @@ impl App {
     /// When a company of this name exists, or the store fails.
     pub async fn set_up(&self, name: &Name, email: &Email) -> Result<SetUp, AppError> {
         self.ensure_platform().await?;
+        // Before there is an account, which a refusal would leave behind.
+        self.reserve_name(name, CompanyId(self.new_id())).await?;
         let account = self.account_for(email, None).await?;
         let platform = Caller::command_line(CompanyId::PLATFORM);
         let company = self.establish(name, &account).await?;
@@ -51,6 +61,7 @@ impl App {
         Ok(SetUp {
             company_id: company,
             password,
+            needs_link: account.vouched_by.is_some(),
             operator_key: self.issue_key(&platform, "operator", KeyScope::Operator).await?,
             admin_key: self.issue_key(&caller, "admin", KeyScope::Admin).await?,
             audit_key: self.issue_key(&caller, "audit", KeyScope::Audit).await?,

@@ -63,7 +63,7 @@ impl App {
         let email = Some(named.as_ref().map_or(email, Email::as_str));
         let attempt = Attempt { proof: Proof::SignIn, email, origin };
         let account = self.prove(&attempt, account, password).await?;
-        let standing = self.only_standing(account.person_id).await?;
+        let standing = self.only_standing(&account).await?;
         let session = self.begin_session(&account, standing, origin).await?;
         let session = session.ok_or(AppError::BadCredentials)?;
         self.note_sign_in(&attempt, &session);
@@ -86,8 +86,8 @@ impl App {
         }
         self.proved(&attempt, &account);
         let standing = match link.opens {
-            Some(company) => self.standing_in(account.person_id, company).await,
-            None => self.only_standing(account.person_id).await,
+            Some(company) => self.standing_in(&account, company).await,
+            None => self.only_standing(&account).await,
         };
         // The link is used by now.
         let standing = standing.map_err(StoreError::after_change)?;

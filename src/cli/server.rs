@@ -114,7 +114,7 @@ impl Server {
         stopping.send_replace(true);
         connections.drain().await;
         stop.send_replace(true);
-        finish(tasks).await;
+        finish(&app, tasks).await;
         // The last one to let go of it closes the database.
         drop(app);
         tracing::info!("stopped");
@@ -123,13 +123,14 @@ impl Server {
 }
 
 /// Waits for everything that was told to end, within the bound.
-async fn finish(mut tasks: Vec<JoinHandle<()>>) {
+async fn finish(app: &App, mut tasks: Vec<JoinHandle<()>>) {
     let ended = async {
         for task in &mut tasks {
             if let Err(error) = task.await {
                 tracing::error!(%error, "a job did not end well");
             }
         }
+        app.end_erasures().await;
     };
     if tokio::time::timeout(FINISH, ended).await.is_err() {
         tracing::warn!("jobs were cut off; the next start goes on where they were");

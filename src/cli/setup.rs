@@ -56,6 +56,13 @@ impl Setup {
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
         let app = open(settings, Access::Write, true).await?;
         let made = app.set_up(&self.company, &self.admin_email).await?;
+        if made.needs_link {
+            eprintln!(
+                "{} has a password that was set by another company's link, which doesn't count in \
+                 this one: make a link for a new one with the operator key",
+                self.admin_email.as_str()
+            );
+        }
         if self.json { answer_json(&self.as_json(&made)) } else { answer(&self.as_text(&made)) }
     }
 

@@ -39,16 +39,17 @@ pub(super) async fn list(
     let q = sent.text("q");
     let next = paths::local(sent.get("next"));
     let all = if next == HOME { COMPANIES.to_owned() } else { paths::with_next(COMPANIES, next) };
-    let Entrances { offered, everywhere, more } =
-        service.app.entrances(who.visitor.account.person_id, q).await?;
+    let Entrances { offered, everywhere, more, shut } =
+        service.app.entrances(&who.visitor.account, q).await?;
     let searches = everywhere || offered.len() >= MANY || !q.is_empty();
     let content = html! {
         @if searches { (search(COMPANIES, &all, q)) }
-        @if offered.is_empty() && q.is_empty() {
+        @if !shut.is_empty() { (shut_out(&shut)) }
+        @if offered.is_empty() && q.is_empty() && shut.is_empty() {
             div .empty {
                 p { "You are a member of no company. Ask a Super Admin of yours to add you." }
             }
-        } @else if offered.is_empty() {
+        } @else if offered.is_empty() && !q.is_empty() {
             div .empty {
                 p { "No company that you may enter has “" (q) "” in its name." }
                 a .button href=(all) { "Show all" }
@@ -64,6 +65,19 @@ pub(super) async fn list(
     let lead = "Everything else in the console is about the company that you are in.";
     let page = Page { title: "Choose a company", lead, ..Page::default() };
     Ok(page::of(StatusCode::OK, &who, &page, &content))
+}
+
+/// What helps who is a member but can't come in.
+fn shut_out(companies: &[String]) -> Markup {
+    html! {
+        div .notice .soon {
+            p {
+                "Your password was set by a link of another company, and doesn’t let you into "
+                strong { (companies.join(", ")) }
+                ". Ask an operator of the platform for a link to set a new one."
+            }
+        }
+    }
 }
 
 /// A search among companies by their names. What else the address of all of them carries stays.

@@ -119,7 +119,8 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
             }
             td .nowrap data-label="Role" { (role(member.role)) }
             td .nowrap data-label="Sign-in" {
-                @if member.password_set { "Password set" }
+                @if member.may_enter { "Password set" }
+                @else if member.password_set { "Needs an operator’s link" }
                 @else { span .quiet { "No password yet" } }
             }
             td data-label="Member since" { (time::ago(member.added_at, desk.now)) }
@@ -184,7 +185,8 @@ pub async fn add(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) ->
         Ok(added) if added.secret.is_some() || added.repeated => {
             Ok(link(&service, &desk, "Member added", &added.view, added.secret.as_ref()))
         }
-        Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=member-added"))),
+        Ok(added) if added.view.may_enter => Ok(go_on(&format!("{MEMBERS}?notice=member-added"))),
+        Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=member-outside"))),
         Err(error) => {
             let nonce = service.app.new_id().to_string();
             let content = new_form(&desk, &sent, &refusal(error, &sent, NEW_SHOWS)?, &nonce);

@@ -4,7 +4,7 @@ use super::sent::Sent;
 use maud::{Markup, html};
 
 /// What has been done, by the name that addresses carry.
-const NOTICES: [(&str, &str); 16] = [
+const NOTICES: [(&str, &str); 17] = [
     ("token-edited", "The data accesses were saved. They count at once."),
     ("token-deleted", "The token was deleted. Programs that used it have stopped working."),
     ("nothing-changed", "Nothing was changed: it is as it was before."),
@@ -13,6 +13,12 @@ const NOTICES: [(&str, &str); 16] = [
     ("key-deleted", "The API key was deleted."),
     ("client-deleted", "The client and its tokens were deleted."),
     ("member-added", "The member was added."),
+    (
+        "member-outside",
+        "The member was added, and can’t come in yet: the person is a member of another company, \
+         which gave out the link to set the password or may do so. Ask an operator of the platform \
+         to make a link for a new one.",
+    ),
     ("role-changed", "The role was changed."),
     ("member-removed", "The member was removed, and is signed out of this company."),
     (

@@ -1,6 +1,7 @@
 //! What every request gets around it: an identifier, a deadline, headers, a metric, a log line.
 
 use super::problem::{Kind, Problem};
+use super::proxies::OverTls;
 use super::rest::Rest;
 use super::{Service, denials};
 use axum::extract::{MatchedPath, Request, State};
@@ -17,6 +18,9 @@ use tracing::Instrument;
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Characters that are kept of what a program calls itself.
 const MAX_USER_AGENT: usize = 300;
+
+/// For how long a browser that was here by TLS comes by nothing else, in seconds: a year.
+const ONLY_TLS: &str = "max-age=31536000";
 
 /// The header that carries the request's identifier.
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -48,6 +52,7 @@ pub(super) async fn envelope(
         secure: origin.secure,
         user_agent: user_agent(request.headers()),
     };
+    let over_tls = request.extensions().get::<OverTls>().is_some();
     let method = method_name(request.method());
     let route = request
         .extensions()
@@ -83,6 +88,11 @@ pub(super) async fn envelope(
     let milliseconds = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
     span.in_scope(|| tracing::info!(status, milliseconds, "answered"));
     finish(response.headers_mut(), &request_id);
+    // A proxy that speaks TLS for us says so itself.
+    if over_tls {
+        let only_tls = HeaderValue::from_static(ONLY_TLS);
+        response.headers_mut().insert(header::STRICT_TRANSPORT_SECURITY, only_tls);
+    }
     if let Some(rest) = rest {
         rest.read_out(&mut response).await;
     }

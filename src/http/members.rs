@@ -55,8 +55,8 @@ pub struct RoleChange {
 pub struct MemberWithLink<'a> {
     #[serde(flatten)]
     view: &'a MemberView,
-    /// Where the person sets a password, within a day and once; null where the person had an
-    /// account already, or the request is a repeat.
+    /// Where the person sets a password, within a day and once; null where the person is a member
+    /// of another company or needs none, or the request is a repeat.
     set_password_url: Option<String>,
 }
 

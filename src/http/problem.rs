@@ -144,6 +144,7 @@ impl From<AppError> for Problem {
             AppError::Token(refusal) => return of_token(refusal, detail),
             AppError::Key(refusal) => return of_key(&refusal, detail),
             AppError::Company(refusal) => return of_company(&refusal, detail),
+            AppError::NotVouchedFor => Kind::Forbidden,
             AppError::ClientDeleted => Kind::ClientDeleted,
             AppError::NameTaken(_) => Kind::AlreadyExists,
             AppError::VersionMismatch { .. } => Kind::VersionMismatch,

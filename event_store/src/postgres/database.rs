@@ -9,6 +9,7 @@ use crate::error::StoreError;
 use crate::store::Access;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
+use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,7 +50,7 @@ pub enum RecordedTime {
 }
 
 /// How to reach a database and what for.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Config {
     /// Where everything goes, through a pooler if you like: `postgres://user@host/database`.
     pub url: String,
@@ -64,6 +65,18 @@ pub struct Config {
     pub recorded_time: RecordedTime,
     /// How long to wait for a server that isn't there yet; for ever where none is given.
     pub patience: Option<Duration>,
+}
+
+impl fmt::Debug for Config {
+    /// Without the URLs, which may hold passwords.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Config")
+            .field("connections", &self.connections)
+            .field("access", &self.access)
+            .field("recorded_time", &self.recorded_time)
+            .field("patience", &self.patience)
+            .finish_non_exhaustive()
+    }
 }
 
 impl Config {
@@ -81,7 +94,6 @@ impl Config {
 }
 
 /// A PostgreSQL database.
-#[derive(Debug)]
 pub struct Database {
     pool: PgPool,
     options: PgConnectOptions,
@@ -91,6 +103,16 @@ pub struct Database {
     migrated: usize,
     told: Arc<Told>,
     listener: Option<JoinHandle<()>>,
+}
+
+impl fmt::Debug for Database {
+    /// Without the password, which the options hold.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Database")
+            .field("host", &self.options.get_host())
+            .field("database", &self.options.get_database())
+            .finish_non_exhaustive()
+    }
 }
 
 impl Database {

@@ -16,7 +16,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// How long a statement waits for a lock that another process holds on the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Connections that read side by side.
 const READERS: usize = 4;
 /// Memory that a reading connection may keep pages in, in negative KiB as SQLite wants it: enough
@@ -175,6 +175,18 @@ impl Database {
         self.jobs()?.send(job).await.map_err(|_| StoreError::Closed)?;
         // The writer ended in the middle of it.
         answered.await.map_err(|_| StoreError::Closed.after_change())?
+    }
+
+    /// Moves the write-ahead log into the file and empties it, so that what was deleted is in
+    /// neither: it is overwritten in the file. Where a reader stands in the way, the writer tries
+    /// again whenever nothing is asked of it, until it is done.
+    ///
+    /// # Errors
+    /// When the file is open for reading only or closed.
+    pub async fn overwrite(&self) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.jobs()?.send(Job::Overwrite(answer)).await.map_err(|_| StoreError::Closed)?;
+        answered.await.map_err(|_| StoreError::Closed)
     }
 
     /// Appends; see [`crate::Store::append`].

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use rusqlite_migration::{M, MigrationDefinitionError, Migrations, SchemaVersion};
 
 /// The migrations, in order: the first has the number 1.
-const MIGRATIONS: [&str; 8] = [
+const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0001_ledger.sql"),
     include_str!("../../../migrations/sqlite/0002_projections.sql"),
     include_str!("../../../migrations/sqlite/0003_people.sql"),
@@ -15,6 +15,7 @@ const MIGRATIONS: [&str; 8] = [
     include_str!("../../../migrations/sqlite/0006_evidence.sql"),
     include_str!("../../../migrations/sqlite/0007_uses_by_time.sql"),
     include_str!("../../../migrations/sqlite/0008_uses_from.sql"),
+    include_str!("../../../migrations/sqlite/0009_vouched_passwords.sql"),
 ];
 
 /// What the first migration marks a ledger's file with.

@@ -1,7 +1,7 @@
 //! The thread that owns the writing connection.
 
 use super::append;
-use super::database::commit;
+use super::database::{BUSY_TIMEOUT, commit};
 use super::{Appended, InlineProjections};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
@@ -21,6 +21,8 @@ const FOLLOWS: Duration = Duration::from_micros(30);
 const IDLE: Duration = Duration::from_millis(250);
 /// Jobs after which that is worth the while.
 const IDLE_CHECKPOINT_JOBS: u32 = 256;
+/// How long readers are waited for that keep the log from being emptied. Writers wait meanwhile.
+const READERS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the writing connection is asked to do.
 pub(super) enum Job {
@@ -33,6 +35,8 @@ pub(super) enum Job {
     },
     /// Something else, in a transaction of its own.
     Write(Box<dyn FnOnce(&mut Connection) + Send>),
+    /// Move the log into the file and empty it, now or as soon as readers let it.
+    Overwrite(oneshot::Sender<()>),
 }
 
 /// What became of one commit.
@@ -52,7 +56,7 @@ pub(super) fn spawn(
     changes: watch::Sender<u64>,
 ) -> std::io::Result<JoinHandle<()>> {
     let timer = tokio::runtime::Builder::new_current_thread().enable_time().build()?;
-    let mut inbox = Inbox { jobs, timer, since_checkpoint: 0 };
+    let mut inbox = Inbox { jobs, timer, since_checkpoint: 0, to_empty: false };
     std::thread::Builder::new().name("ledger-writer".to_owned()).spawn(move || {
         let mut next = inbox.wait(&connection);
         let mut expected = 0;
@@ -60,6 +64,16 @@ pub(super) fn spawn(
             let other = match job {
                 Job::Write(write) => {
                     write(&mut connection);
+                    None
+                }
+                Job::Overwrite(answer) => {
+                    inbox.to_empty = !empty_log(&connection, READERS_PATIENCE);
+                    if inbox.to_empty {
+                        tracing::warn!(
+                            "a reader keeps what was erased in the write-ahead log for now"
+                        );
+                    }
+                    let _ = answer.send(());
                     None
                 }
                 Job::Append { commits, answer } => {
@@ -84,24 +98,30 @@ struct Inbox {
     jobs: mpsc::Receiver<Job>,
     timer: tokio::runtime::Runtime,
     since_checkpoint: u32,
+    /// Whether readers have kept the log from being emptied, which is to be done.
+    to_empty: bool,
 }
 
 impl Inbox {
     /// Waits for the next job. When none comes for a while, the log is moved into the file, so that
     /// no commit has to do it; who comes meanwhile waits for it.
     fn wait(&mut self, connection: &Connection) -> Option<Job> {
-        if self.since_checkpoint >= IDLE_CHECKPOINT_JOBS {
+        while self.to_empty || self.since_checkpoint >= IDLE_CHECKPOINT_JOBS {
             match self.jobs.try_recv() {
                 Ok(job) => return Some(job),
                 Err(TryRecvError::Disconnected) => return None,
                 Err(TryRecvError::Empty) => {}
             }
-            let Self { jobs, timer, .. } = self;
+            let Self { jobs, timer, to_empty, .. } = self;
             let waited = timer.block_on(async { tokio::time::timeout(IDLE, jobs.recv()).await });
             if let Ok(job) = waited {
                 return job;
             }
-            checkpoint(connection, "PASSIVE");
+            if *to_empty {
+                *to_empty = !empty_log(connection, Duration::ZERO);
+            } else {
+                checkpoint(connection, "PASSIVE");
+            }
             self.since_checkpoint = 0;
         }
         self.jobs.blocking_recv()
@@ -114,6 +134,19 @@ fn checkpoint(connection: &Connection, mode: &str) {
     if let Err(error) = moved {
         tracing::warn!(%error, "the write-ahead log stays beside the ledger");
     }
+}
+
+/// Moves the log into the file and empties it; answers whether readers let it. What fails otherwise
+/// is left to the end of the process, which tries once more.
+fn empty_log(connection: &Connection, patience: Duration) -> bool {
+    let emptied = connection.busy_timeout(patience).and_then(|()| {
+        connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0))
+    });
+    let restored = connection.busy_timeout(BUSY_TIMEOUT);
+    emptied.and_then(|is_busy| restored.map(|()| !is_busy)).unwrap_or_else(|error| {
+        tracing::warn!(%error, "what was erased stays in the write-ahead log until the stop");
+        true
+    })
 }
 
 /// Takes whatever waits, up to the bound. Callers who were just answered are about to ask again: as

@@ -141,6 +141,11 @@ impl Sql for PgReadModels {
         lent.settle(done)
     }
 
+    /// Vacuum and the archiving of the write-ahead log are the server's.
+    async fn overwrite(&self) -> Result<(), StoreError> {
+        Ok(())
+    }
+
     async fn try_writing(&self) -> Result<(), StoreError> {
         let mut lent = self.database().lend().await?;
         let asking = sqlx::query_as(

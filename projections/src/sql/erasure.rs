@@ -4,17 +4,13 @@ use super::{Columns, FromColumns, Sql, Statement, Unreadable};
 use crate::erasure::Erasures;
 use async_trait::async_trait;
 use std::sync::Arc;
-use token_ledger_domain::{CompanyId, PersonId};
+use token_ledger_domain::{CompanyId, MemberId, PersonId};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
-const ELSEWHERE: &str = "SELECT count(*) FROM members WHERE person_id = ?1 AND company_id <> ?2";
 /// What belongs to an account, the account last.
-const ACCOUNT: [&str; 3] = [
-    "DELETE FROM sessions WHERE company_id = ?1 AND person_id = ?2",
-    "DELETE FROM links WHERE company_id = ?1 AND person_id = ?2",
-    "DELETE FROM accounts WHERE company_id = ?1 AND person_id = ?2",
-];
+const ACCOUNT: [&str; 3] = ["sessions", "links", "accounts"];
+const HAS_ACCOUNT: &str = "SELECT count(*) FROM accounts WHERE company_id = ?1 AND person_id = ?2";
 
 /// Erasure in an SQL database.
 #[derive(Debug)]
@@ -68,16 +64,35 @@ impl<S: Sql + 'static> Erasures for SqlErasures<S> {
         self.sql.execute(Statement { text: text.into(), ..statement }).await
     }
 
-    async fn account(&self, company: CompanyId, person: PersonId) -> Result<bool, StoreError> {
-        let elsewhere = Statement::new(ELSEWHERE).with(person).with(company);
-        let elsewhere: Option<Count> = self.sql.fetch_one(elsewhere).await?;
-        if elsewhere.is_none_or(|count| count.0 > 0) {
-            return Ok(false);
-        }
-        let account = ACCOUNT
-            .map(|text| Statement::new(text).with(CompanyId::PLATFORM).with(person))
-            .to_vec();
-        self.sql.transact(account).await?;
-        Ok(true)
+    async fn account(
+        &self,
+        company: CompanyId,
+        person: PersonId,
+        erased: &[MemberId],
+    ) -> Result<bool, StoreError> {
+        let statements = ACCOUNT.map(|table| {
+            let mut statement =
+                Statement::new("").with(CompanyId::PLATFORM).with(person).with(company);
+            let places: Vec<String> =
+                erased.iter().map(|member| statement.place(*member)).collect();
+            let still = if places.is_empty() {
+                String::new()
+            } else {
+                format!(" AND member_id NOT IN ({})", places.join(", "))
+            };
+            let text = format!(
+                "DELETE FROM {table} WHERE company_id = ?1 AND person_id = ?2 AND NOT EXISTS \
+                 (SELECT 1 FROM members WHERE person_id = ?2 AND company_id <> ?3{still})"
+            );
+            Statement { text: text.into(), ..statement }
+        });
+        self.sql.transact(statements.into()).await?;
+        let account = Statement::new(HAS_ACCOUNT).with(CompanyId::PLATFORM).with(person);
+        let left: Option<Count> = self.sql.fetch_one(account).await?;
+        Ok(left.is_none_or(|count| count.0 == 0))
+    }
+
+    async fn overwrite(&self) -> Result<(), StoreError> {
+        self.sql.overwrite().await
     }
 }

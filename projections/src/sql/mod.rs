@@ -131,6 +131,13 @@ pub trait Sql: Send + Sync {
         async { self.transact(vec![statement]).await.map(drop) }
     }
 
+    /// Sees to it that what was deleted is overwritten where it stood, as far as the database is
+    /// able to. What readers keep from being overwritten yet is overwritten later.
+    ///
+    /// # Errors
+    /// When the database fails.
+    fn overwrite(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+
     /// Whether the database can be written.
     ///
     /// # Errors

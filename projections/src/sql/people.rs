@@ -9,26 +9,30 @@ use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Timestamp
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
-const ACCOUNT: &str = "SELECT person_id, email, name, password_hash FROM accounts \
+const ACCOUNT: &str = "SELECT person_id, email, name, password_hash, vouched_by FROM accounts \
     WHERE company_id = ?1 AND email = ?2";
-const ACCOUNT_OF: &str = "SELECT person_id, email, name, password_hash FROM accounts \
+const ACCOUNT_OF: &str = "SELECT person_id, email, name, password_hash, vouched_by FROM accounts \
     WHERE company_id = ?1 AND person_id = ?2";
 const MAKE_ACCOUNT: &str = "INSERT INTO accounts (company_id, person_id, email, name, \
-    password_hash, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO NOTHING";
+    password_hash, vouched_by, created_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+    ON CONFLICT DO NOTHING";
 const CHANGE_PASSWORD: &str = "UPDATE accounts SET password_hash = ?3 \
     WHERE company_id = ?1 AND person_id = ?2 AND password_hash IS NOT DISTINCT FROM ?4";
-const RESET_PASSWORD: &str =
-    "UPDATE accounts SET password_hash = ?3 WHERE company_id = ?1 AND person_id = ?2";
+const RESET_PASSWORD: &str = "UPDATE accounts SET password_hash = ?3, vouched_by = ?4 \
+    WHERE company_id = ?1 AND person_id = ?2";
 const VOID_LINKS: &str = "DELETE FROM links WHERE company_id = ?1 AND person_id = ?2";
 const END_SESSIONS: &str = "DELETE FROM sessions WHERE company_id = ?1 AND person_id = ?2";
 const PUT_LINK: &str = "INSERT INTO links (company_id, person_id, purpose, digest, opens, \
-    created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+    asked_by, created_at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
     ON CONFLICT (company_id, person_id, purpose) DO UPDATE SET digest = excluded.digest, \
-    opens = excluded.opens, created_at = excluded.created_at, expires_at = excluded.expires_at";
-const LINK: &str = "SELECT person_id, purpose, digest, opens, created_at, expires_at FROM links \
-    WHERE digest = ?2 AND company_id = ?1 AND purpose = ?3";
-const USE_LINK: &str =
-    "DELETE FROM links WHERE company_id = ?1 AND person_id = ?2 AND purpose = ?3 AND digest = ?4";
+    opens = excluded.opens, asked_by = excluded.asked_by, created_at = excluded.created_at, \
+    expires_at = excluded.expires_at";
+const LINK: &str = "SELECT person_id, purpose, digest, opens, asked_by, created_at, expires_at \
+    FROM links WHERE digest = ?2 AND company_id = ?1 AND purpose = ?3";
+/// No company is another than none, so a link that no company asked for is good for everybody.
+const USE_LINK: &str = "DELETE FROM links \
+    WHERE company_id = ?1 AND person_id = ?2 AND purpose = ?3 AND digest = ?4 \
+    AND NOT EXISTS (SELECT 1 FROM members WHERE person_id = ?2 AND company_id <> ?5)";
 const FORGET_SESSIONS: &str = "DELETE FROM sessions WHERE company_id = ?1 AND expires_at <= ?2";
 const BEGIN_SESSION: &str = "INSERT INTO sessions (company_id, digest, session_id, person_id, \
     created_at, signed_in_at, seen_at, expires_at, ip, user_agent, entered, member_company, \
@@ -74,7 +78,12 @@ fn placed(statement: Statement, standing: Option<&Standing>) -> Statement {
 }
 
 fn use_link(link: &Link) -> Statement {
-    platform(USE_LINK).with(link.person_id).with(link.purpose.as_str()).with(link.digest).required()
+    platform(USE_LINK)
+        .with(link.person_id)
+        .with(link.purpose.as_str())
+        .with(link.digest)
+        .with(link.asked_by.map(|company| company.0))
+        .required()
 }
 
 /// A new password ends whatever the old one, or a link to replace it, may have given away.
@@ -89,6 +98,7 @@ impl FromColumns for Account {
             email: row.text(1)?.to_owned(),
             name: row.optional_text(2)?.map(str::to_owned),
             password_hash: row.optional_text(3)?.map(str::to_owned),
+            vouched_by: row.optional_uuid(4)?.map(CompanyId),
         })
     }
 }
@@ -100,8 +110,9 @@ impl FromColumns for Link {
             purpose: row.parsed::<Purpose>(1)?,
             digest: row.digest(2)?,
             opens: row.optional_uuid(3)?.map(CompanyId),
-            created_at: row.time(4)?,
-            expires_at: row.time(5)?,
+            asked_by: row.optional_uuid(4)?.map(CompanyId),
+            created_at: row.time(5)?,
+            expires_at: row.time(6)?,
         })
     }
 }
@@ -148,7 +159,7 @@ impl<S: Sql> People for S {
         let mut statement = platform("");
         let places: Vec<String> = people.iter().map(|person| statement.place(*person)).collect();
         statement.text = format!(
-            "SELECT person_id, email, name, password_hash FROM accounts \
+            "SELECT person_id, email, name, password_hash, vouched_by FROM accounts \
              WHERE company_id = ?1 AND person_id IN ({})",
             places.join(", ")
         )
@@ -162,6 +173,7 @@ impl<S: Sql> People for S {
             .with(account.email.clone())
             .with(account.name.clone())
             .with(account.password_hash.clone())
+            .with(account.vouched_by.map(|company| company.0))
             .with(now);
         self.execute(statement).await?;
         People::account(self, &account.email)
@@ -205,6 +217,7 @@ impl<S: Sql> People for S {
             .with(link.purpose.as_str())
             .with(link.digest)
             .with(link.opens.map(|company| company.0))
+            .with(link.asked_by.map(|company| company.0))
             .with(link.created_at)
             .with(link.expires_at);
         self.execute(statement).await
@@ -223,7 +236,10 @@ impl<S: Sql> People for S {
     }
 
     async fn redeem_link(&self, link: &Link, hash: &str) -> Result<bool, StoreError> {
-        let password = platform(RESET_PASSWORD).with(link.person_id).with(hash.to_owned());
+        let password = platform(RESET_PASSWORD)
+            .with(link.person_id)
+            .with(hash.to_owned())
+            .with(link.asked_by.map(|company| company.0));
         let mut statements = vec![use_link(link)];
         statements.extend(with_new_password(password, link.person_id));
         self.transact(statements).await

@@ -144,6 +144,10 @@ impl Sql for SqliteReadModels {
             .await
     }
 
+    async fn overwrite(&self) -> Result<(), StoreError> {
+        self.database().overwrite().await
+    }
+
     async fn try_writing(&self) -> Result<(), StoreError> {
         self.database()
             .write(|connection| {

@@ -3,7 +3,8 @@
 use super::failed;
 use crate::rebuild::RebuildError;
 use rusqlite::Connection;
-use std::path::PathBuf;
+use std::fs::File;
+use std::path::{Path, PathBuf};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
@@ -35,6 +36,15 @@ impl Drop for Scratch {
     }
 }
 
+/// Makes the file, for its owner's eyes only: names are in it, and the folder is everybody's.
+fn make_private(path: &Path) -> std::io::Result<()> {
+    let mut options = File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path).map(drop)
+}
+
 impl Scratch {
     /// An empty one. `id` keeps those of one machine apart.
     ///
@@ -43,6 +53,7 @@ impl Scratch {
     pub fn new(id: Uuid) -> Result<Self, RebuildError> {
         let trouble = |error: rusqlite::Error| RebuildError::Staging(error.to_string());
         let path = std::env::temp_dir().join(format!("token-ledger-staging-{id}.db"));
+        make_private(&path).map_err(|error| RebuildError::Staging(error.to_string()))?;
         let connection = Connection::open(&path).map_err(trouble)?;
         let scratch = Self { connection, path };
         let connection = &scratch.connection;
@@ -75,5 +86,18 @@ impl Scratch {
         let transaction = self.connection.transaction().map_err(failed)?;
         work(&transaction)?;
         transaction.commit().map_err(failed)
+    }
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use super::*;
+    use std::os::unix::fs::PermissionsExt;
+
+    #[test]
+    fn nobody_else_reads_what_is_staged() {
+        let scratch = Scratch::new(Uuid::from_u128(0x5c7a_7c40)).unwrap();
+        let mode = std::fs::metadata(&scratch.path).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
 }

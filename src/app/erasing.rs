@@ -1,0 +1,294 @@
+//! Carrying an erasure out, whatever becomes of whoever asked for it.
+//!
+//! It takes a look at the whole ledger, which may be long. So it is stored among the company's
+//! operations before its event is recorded, and goes on in a task of its own: neither a deadline nor
+//! a caller that hangs up ends it, and one that ends with its process is gone on with by the next.
+
+use super::erasure::Erased;
+use super::operations::{ABANDONED_SECONDS, DONE, RETRY, RUNNING};
+use super::outcome::Changed;
+use super::{App, AppError, Caller, input};
+use serde::{Deserialize, Serialize};
+use std::sync::Arc;
+use token_ledger_domain::company::{Company, CompanyCommand};
+use token_ledger_domain::{CompanyId, PersonId};
+use token_ledger_event_store::{ExecuteError, Executed, Idempotency, Replay, Request, StoreError};
+use token_ledger_projections::read_models::Operation;
+use tracing::Instrument;
+use uuid::Uuid;
+
+/// Pages of the ledger after which it is stored how far an erasure has come, so that other
+/// processes see that it is carried out.
+const NOTED_AFTER: usize = 10;
+
+/// What is stored of an erasure.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub(super) struct Order {
+    /// The person.
+    erase: PersonId,
+    /// The ledger's last position at the acceptance: the erasure's event is behind it.
+    after: u64,
+    /// The position of that event, once it is known.
+    position: Option<u64>,
+    /// Whether the account is gone.
+    account: bool,
+}
+
+impl Order {
+    /// What the operation is to erase, if it is an erasure.
+    pub(super) fn of(operation: &Operation) -> Option<Self> {
+        serde_json::from_str(&operation.request).ok()
+    }
+
+    fn text(&self) -> Result<String, StoreError> {
+        serde_json::to_string(self).map_err(|error| StoreError::Rejected(error.to_string()))
+    }
+
+    /// What came of it; none where it was called off.
+    fn outcome(&self, operation: &Operation) -> Option<Erased> {
+        Some(Erased {
+            company_id: operation.company_id.0,
+            person_id: self.erase.0,
+            position: self.position?,
+            private_parts: operation.done,
+            account: self.account,
+        })
+    }
+}
+
+impl App {
+    /// Erases a person from the caller's company: an event says so, the private parts of all that
+    /// the person did or had done to them up to it go with their salts, and the account with its
+    /// e-mail address. It goes on when nobody waits for it any more. Asked again meanwhile, or
+    /// after it was cut off, it is the same erasure.
+    ///
+    /// # Errors
+    /// [`AppError::NotFound`] when the company's ledger knows no such person.
+    pub async fn erase_person(
+        self: &Arc<Self>,
+        caller: &Caller,
+        person: PersonId,
+        reason: &str,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Changed<Erased>, AppError> {
+        let reason = input::required_reason(Some(reason.to_owned()))
+            .map_err(|problem| AppError::invalid("reason", problem))?;
+        let (app, caller) = (Arc::clone(self), caller.clone());
+        let erasing = async move { app.erase(&caller, person, reason, idempotency).await };
+        tokio::spawn(erasing.in_current_span())
+            .await
+            .map_err(|error| StoreError::Rejected(error.to_string()))?
+    }
+
+    /// Waits for the erasures that are under way.
+    pub async fn end_erasures(&self) {
+        drop(self.erasing.lock().await);
+    }
+
+    async fn erase(
+        &self,
+        caller: &Caller,
+        person: PersonId,
+        reason: String,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Changed<Erased>, AppError> {
+        let company = caller.company;
+        let before = self.open_erasure(company, person).await?;
+        let _turn = self.erasing.lock().await;
+        if let Some(replay) = self.recorded(company, idempotency.as_ref()).await? {
+            let position = self.position_of(company, &replay).await?;
+            return Ok(Changed::before(self.erase_again(company, person, position).await?));
+        }
+        if let Some(operation) = before
+            && let Some(erased) = self.erase_with(company, operation).await?
+        {
+            return Ok(Changed::done(erased));
+        }
+        if !self.holds(company, person).await? {
+            return Err(AppError::NotFound("person"));
+        }
+        let after = self.head(company).await?;
+        let order = Order { erase: person, after, position: None, account: false };
+        let operation = Operation {
+            company_id: company,
+            operation_id: self.new_id(),
+            request: order.text()?,
+            state: RUNNING.to_owned(),
+            matched: 0,
+            done: 0,
+            started_at: self.now(),
+            finished_at: None,
+        };
+        let id = operation.operation_id;
+        self.carried.write().insert(id);
+        let erased = self.record_and_erase(caller, operation, order, reason, idempotency).await;
+        self.carried.write().remove(&id);
+        erased.map(Changed::done)
+    }
+
+    async fn record_and_erase(
+        &self,
+        caller: &Caller,
+        mut operation: Operation,
+        order: Order,
+        reason: String,
+        idempotency: Option<Idempotency>,
+    ) -> Result<Erased, AppError> {
+        let company = caller.company;
+        self.read.save_operation(&operation).await?;
+        let context = caller.context(Some(reason));
+        let command = CompanyCommand::ErasePerson { person_id: order.erase };
+        let mut request = Request::new(company.0, command);
+        request.idempotency = idempotency;
+        let executed =
+            self.ledger.execute::<Company>(company, caller.power, &context, request).await;
+        let position = match executed {
+            // An erasure is always an event.
+            Ok(Executed::Done { position, .. }) => position.unwrap_or(order.after),
+            Ok(Executed::Repeated(replay)) => self.position_of(company, &replay).await?,
+            // It may be recorded all the same: whoever goes on with the operation finds out.
+            Err(ExecuteError::Failed(error)) => return Err(error.into()),
+            Err(refusal) => {
+                self.end(&mut operation, order).await?;
+                return Err(refusal.into());
+            }
+        };
+        let erased = self.carry_erasure(&mut operation, order, position).await;
+        Ok(erased.map_err(StoreError::after_change)?)
+    }
+
+    /// The erasure of this person that is not finished, if there is one.
+    async fn open_erasure(
+        &self,
+        company: CompanyId,
+        person: PersonId,
+    ) -> Result<Option<Uuid>, StoreError> {
+        let open = self.read.open_operations().await?;
+        let is_it = |operation: &&Operation| {
+            operation.company_id == company
+                && Order::of(operation).is_some_and(|order| order.erase == person)
+        };
+        Ok(open.iter().find(is_it).map(|operation| operation.operation_id))
+    }
+
+    /// What came of an erasure that was open, finished here if it still is. None where nothing came
+    /// of it: its event was never recorded.
+    async fn erase_with(
+        &self,
+        company: CompanyId,
+        operation: Uuid,
+    ) -> Result<Option<Erased>, StoreError> {
+        let Some(mut operation) = self.read.operation(company, operation).await? else {
+            return Ok(None);
+        };
+        let Some(order) = Order::of(&operation) else { return Ok(None) };
+        if operation.finished_at.is_some() {
+            return Ok(order.outcome(&operation));
+        }
+        match self.recorded_at(company, &order).await? {
+            Some(position) => self.carry_erasure(&mut operation, order, position).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn recorded_at(
+        &self,
+        company: CompanyId,
+        order: &Order,
+    ) -> Result<Option<u64>, StoreError> {
+        match order.position {
+            Some(position) => Ok(Some(position)),
+            None => self.erasure_after(company, order.erase, order.after).await,
+        }
+    }
+
+    /// Goes on with an erasure that was left.
+    pub(super) async fn go_on_erasing(
+        &self,
+        operation: &mut Operation,
+        order: Order,
+    ) -> Result<(), StoreError> {
+        let company = operation.company_id;
+        let position = loop {
+            if let Some(position) = self.recorded_at(company, &order).await? {
+                break position;
+            }
+            // Another process may still be about to record it.
+            if self.now().as_seconds() - operation.started_at.as_seconds() >= ABANDONED_SECONDS {
+                return self.end(operation, order).await;
+            }
+            tokio::time::sleep(RETRY).await;
+        };
+        let _turn = self.erasing.lock().await;
+        match self.read.operation(company, operation.operation_id).await? {
+            Some(now) if now.finished_at.is_none() => *operation = now,
+            // Whoever asked again has finished it.
+            _ => return Ok(()),
+        }
+        self.carry_erasure(operation, order, position).await.map(drop)
+    }
+
+    /// Erases what the order says, from where the operation has come to. Everything in it can be
+    /// done again.
+    async fn carry_erasure(
+        &self,
+        operation: &mut Operation,
+        order: Order,
+        position: u64,
+    ) -> Result<Erased, StoreError> {
+        let (company, person) = (operation.company_id, order.erase);
+        let mut order = Order { position: Some(position), ..order };
+        operation.request = order.text()?;
+        self.read.save_operation(operation).await?;
+        let people = self.people_in(company).await?;
+        let mut pages = 0;
+        while let Some(page) =
+            self.erase_page(company, person, &people, operation.matched, position).await?
+        {
+            operation.matched = page.end.min(position);
+            operation.done += page.there;
+            pages += 1;
+            if pages % NOTED_AFTER == 0 {
+                self.read.save_operation(operation).await?;
+            }
+        }
+        order.account = self.erase_beside(company, person, &people).await?;
+        self.end(operation, order).await?;
+        order
+            .outcome(operation)
+            .ok_or_else(|| StoreError::Rejected("an erasure has no event".to_owned()))
+    }
+
+    async fn end(&self, operation: &mut Operation, order: Order) -> Result<(), StoreError> {
+        DONE.clone_into(&mut operation.state);
+        operation.request = order.text()?;
+        operation.finished_at = Some(self.now());
+        self.read.save_operation(operation).await
+    }
+
+    /// Erases what an earlier request recorded that it erased; counts what that was.
+    async fn erase_again(
+        &self,
+        company: CompanyId,
+        person: PersonId,
+        position: u64,
+    ) -> Result<Erased, StoreError> {
+        let people = self.people_in(company).await?;
+        let (mut after, mut private_parts) = (0, 0);
+        while let Some(page) = self.erase_page(company, person, &people, after, position).await? {
+            after = page.end;
+            private_parts += page.named;
+        }
+        let account = self.erase_beside(company, person, &people).await?;
+        Ok(Erased { company_id: company.0, person_id: person.0, position, private_parts, account })
+    }
+
+    /// The position of the event that a request recorded with its key.
+    async fn position_of(&self, company: CompanyId, replay: &Replay) -> Result<u64, StoreError> {
+        let before = replay.sequence.saturating_sub(1);
+        let events = self.store().history(company, replay.stream, before, 1).await?;
+        events.first().map(|event| event.position).ok_or_else(|| {
+            StoreError::Rejected("an idempotency key names an event that is not there".to_owned())
+        })
+    }
+}

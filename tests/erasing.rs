@@ -1,0 +1,127 @@
+//! Erasures whose callers or processes don't see them to their end.
+
+mod support;
+
+use futures::FutureExt;
+use serde_json::{Value, json};
+use std::future::IntoFuture;
+use std::time::Duration;
+use support::TestApp;
+use token_ledger::app::Caller;
+use token_ledger_domain::company::CompanyCommand;
+use token_ledger_domain::{CompanyId, PersonId};
+use token_ledger_projections::read_models::Operation;
+use uuid::Uuid;
+
+const EMAIL: &str = "eve@example.com";
+
+/// A member who is to be erased.
+async fn eve(app: &TestApp) -> PersonId {
+    let body = json!({"email": EMAIL, "role": "auditor", "reason": "hired by Eve's friend"});
+    let member = app.admin.post(&app.path("/members")).json(&body).await.expect(201).body;
+    PersonId(member["person_id"].as_str().unwrap().parse().unwrap())
+}
+
+fn erase(app: &TestApp, person: PersonId) -> support::Call {
+    let path = app.path(&format!("/people/{person}/erase"));
+    app.operator.post(&path).json(&json!({"reason": "asked for"}))
+}
+
+/// An erasure whose process ended after it had recorded the event.
+async fn cut_off(app: &TestApp, person: PersonId) -> Operation {
+    let after = app.app.head(app.company).await.unwrap();
+    let order = json!({"erase": person, "after": after, "position": null, "account": false});
+    let operation = Operation {
+        company_id: app.company,
+        operation_id: app.app.new_id(),
+        request: order.to_string(),
+        state: "running".to_owned(),
+        matched: 0,
+        done: 0,
+        started_at: app.app.now(),
+        finished_at: None,
+    };
+    app.app.read.save_operation(&operation).await.unwrap();
+    let caller = Caller::command_line(app.company);
+    let command = CompanyCommand::ErasePerson { person_id: person };
+    app.app.change_company(&caller, command).await.unwrap();
+    operation
+}
+
+/// Holds that the person is gone and that one event says so.
+async fn is_erased(app: &TestApp) {
+    assert_eq!(app.app.people.account(EMAIL).await.unwrap(), None);
+    let path = app.path("/audit/events?type=company.member_added");
+    let added = app.auditor.get(&path).await.expect(200).body;
+    assert_eq!(added["items"][0]["context"]["reason"], Value::Null, "{added}");
+    assert_eq!(app.count_events("company.person_erased").await, 1);
+    assert_eq!(app.app.read.open_operations().await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn it_goes_on_when_its_caller_hangs_up() {
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    let caller = Caller { company: app.company, ..Caller::command_line(CompanyId::PLATFORM) };
+    let mut asking = Box::pin(app.app.erase_person(&caller, person, "asked for", None));
+    assert!((&mut asking).now_or_never().is_none(), "it takes a while");
+    drop(asking);
+    let gone = async {
+        while app.app.people.account(EMAIL).await.unwrap().is_some() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(60), gone).await.expect("it goes on");
+    app.app.end_erasures().await;
+    is_erased(&app).await;
+}
+
+#[tokio::test]
+async fn one_that_was_cut_off_is_finished_at_the_next_start() {
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    let operation = cut_off(&app, person).await;
+    let path = app.path(&format!("/tokens/delete-all/{}", operation.operation_id));
+    app.admin.get(&path).await.problem(404, "not-found");
+    for task in app.app.resume_operations().await.unwrap() {
+        task.await.unwrap();
+    }
+    is_erased(&app).await;
+}
+
+#[tokio::test]
+async fn one_that_was_cut_off_is_finished_by_whoever_asks_again() {
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    cut_off(&app, person).await;
+    let erased = erase(&app, person).await.expect(200).body;
+    assert_eq!((&erased["private_parts"], &erased["account"]), (&json!(1), &json!(true)));
+    is_erased(&app).await;
+}
+
+#[tokio::test]
+async fn asked_again_meanwhile_it_is_the_same() {
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    cut_off(&app, person).await;
+    let calls = (0..3).map(|_| tokio::spawn(erase(&app, person).into_future()));
+    let answers = futures::future::join_all(calls.collect::<Vec<_>>()).await;
+    for answer in answers {
+        assert_eq!(answer.unwrap().expect(200).body["private_parts"], 1);
+    }
+    is_erased(&app).await;
+}
+
+#[tokio::test]
+async fn a_repeat_records_nothing_again_and_answers_as_the_first_did() {
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    let first = erase(&app, person).header("idempotency-key", "1").await.expect(200).body;
+    let second = erase(&app, person).header("idempotency-key", "1").await.expect(200);
+    assert_eq!(second.header("idempotent-replay"), "true");
+    assert_eq!(second.body, first);
+    is_erased(&app).await;
+    let stranger = PersonId(Uuid::from_u128(1));
+    erase(&app, stranger).await.problem(404, "not-found");
+    assert_eq!(app.app.read.open_operations().await.unwrap(), []);
+}
