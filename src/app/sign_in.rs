@@ -10,7 +10,6 @@ use super::sessions::{Origin, SessionCookie, Visitor};
 use super::throttle::{Failed, party};
 use super::{App, AppError};
 use token_ledger_domain::{Actor, ActorType};
-use token_ledger_event_store::StoreError;
 use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::people::{Account, Purpose, Standing};
 use zeroize::Zeroizing;
@@ -87,10 +86,10 @@ impl App {
         self.proved(&attempt, &account);
         let standing = match link.opens {
             Some(company) => self.standing_in(&account, company).await,
-            None => self.only_standing(&account).await,
+            None => self.only_standing(&account).await.map_err(AppError::from),
         };
         // The link is used by now.
-        let standing = standing.map_err(StoreError::after_change)?;
+        let standing = standing.map_err(AppError::after_change)?;
         let session = self.begin_session(&account, standing, origin).await;
         let session = session.map_err(AppError::after_change)?.ok_or(AppError::LinkSpent)?;
         self.note_sign_in(&attempt, &session);
