@@ -18,10 +18,6 @@ use token_ledger_projections::VerificationIndex;
 use token_ledger_projections::sqlite::{Inline, SqliteReadModels};
 use uuid::Uuid;
 
-/// The allocator of the `token-ledger` command.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 /// A ledger in a database, with everything that the service has around it.
 pub struct Bench<D = sqlite::Database, S = SqliteStore, R = SqliteReadModels> {
     pub database: Arc<D>,
