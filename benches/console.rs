@@ -188,7 +188,10 @@ async fn late(router: &Router, sort: &str, cookie: &str) -> String {
 
 /// A page.
 async fn rendered(router: &Router, page: &str, cookie: &str) -> String {
-    let request = HttpRequest::get(page).header(header::COOKIE, cookie).body(Body::empty());
+    let request = HttpRequest::get(page)
+        .header(header::HOST, "localhost")
+        .header(header::COOKIE, cookie)
+        .body(Body::empty());
     let answer = router.clone().oneshot(request.expect("a request")).await.expect("an answer");
     assert!(answer.status().is_success(), "{page}: {}", answer.status());
     let bytes = answer.into_body().collect().await.expect("a page").to_bytes();
