@@ -107,7 +107,9 @@ fn vocabulary(catalogue: &Catalogue) -> Vec<(&'static str, Value)> {
 fn describe_conditions(operation: &mut Value) {
     let id = operation["operationId"].as_str().unwrap_or_default();
     let is_read = VERSIONED.contains(&id);
-    let Some(parameters) = operation["parameters"].as_array_mut() else { return };
+    let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else {
+        return;
+    };
     let header = |name, description| {
         let schema = json!({"type": "string"});
         json!({"name": name, "in": "header", "required": false, "schema": schema,
