@@ -268,7 +268,20 @@ document.addEventListener("change", (event) => {
   }
 }, true);
 
-// Menus: arrows move, Esc closes, the focus returns.
+// Menus: arrows move, Esc closes, the focus returns. Opening moves the focus in the same step, so
+// that whoever types on at once is never fetched back.
+function enter(menu, at) {
+  document.querySelectorAll("details.menu[open]").forEach((other) => { other.open = other === menu; });
+  menu.open = true;
+  [...menu.querySelectorAll("a")].at(at).focus();
+}
+document.addEventListener("click", (event) => {
+  const menu = event.target.closest("details.menu > summary")?.parentElement;
+  if (!menu) return;
+  event.preventDefault();
+  if (menu.open) menu.open = false;
+  else enter(menu, 0);
+});
 document.addEventListener("keydown", (event) => {
   const menu = event.target.closest("details.menu");
   if (!menu) return;
@@ -279,21 +292,13 @@ document.addEventListener("keydown", (event) => {
     menu.open = false;
     menu.querySelector("summary").focus();
   } else if (event.key in steps) {
-    menu.open = true;
-    items.at(steps[event.key] % items.length).focus();
+    enter(menu, steps[event.key] % items.length);
   } else {
     if (event.key === "Tab") setTimeout(() => { menu.open &&= menu.contains(document.activeElement); });
     return;
   }
   event.preventDefault();
 });
-document.addEventListener("toggle", (event) => {
-  if (!event.target.matches("details.menu") || !event.target.open) return;
-  document.querySelectorAll("details.menu[open]").forEach((other) => {
-    if (other !== event.target) other.open = false;
-  });
-  if (!event.target.querySelector("ul").contains(document.activeElement)) event.target.querySelector("a").focus();
-}, true);
 document.addEventListener("pointerdown", (event) => {
   document.querySelectorAll("details.menu[open]").forEach((menu) => {
     if (!menu.contains(event.target)) menu.open = false;
