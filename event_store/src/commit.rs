@@ -5,6 +5,7 @@ use crate::entry;
 use crate::error::StoreError;
 use crate::record::{Metadata, PrivatePart, StreamId};
 use sha2::{Digest, Sha256};
+use std::sync::Arc;
 use token_ledger_domain::company::CompanyEvent;
 use token_ledger_domain::{Actor, CompanyId, LedgerEvent, Timestamp};
 use uuid::Uuid;
@@ -65,7 +66,7 @@ pub const IDEMPOTENCY_SECONDS: i64 = 86_400;
 #[derive(Clone, Debug)]
 pub struct SealedEvent {
     /// What happened.
-    pub event: LedgerEvent,
+    pub event: Arc<LedgerEvent>,
     /// Its exact text.
     pub payload: String,
     /// The salt of the commitment to payload and metadata.
@@ -160,7 +161,7 @@ impl Commit {
                 let commitment = entry::private_commitment(&salt, &data);
                 SealedPrivate { salt, data, commitment }
             });
-            sealed.push(SealedEvent { event, payload, salt, commitment, private });
+            sealed.push(SealedEvent { event: Arc::new(event), payload, salt, commitment, private });
         }
         Ok(Self {
             company,

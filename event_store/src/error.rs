@@ -4,7 +4,7 @@ use token_ledger_domain::CompanyId;
 use token_ledger_domain::event::UndecodableEvent;
 
 /// A failure of ours, as opposed to a refusal: the caller did nothing wrong.
-#[derive(Debug, thiserror::Error)]
+#[derive(Clone, Debug, thiserror::Error)]
 pub enum StoreError {
     /// The database can't be used right now: locked, full, read-only, gone.
     #[error("the database can't be used: {0}")]

@@ -4,6 +4,7 @@ use crate::error::StoreError;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{Actor, ActorType, CompanyId, KeyId, LedgerEvent, Timestamp, TokenId};
 use uuid::Uuid;
@@ -101,7 +102,7 @@ pub struct Appended {
     /// Who did it.
     pub actor: Actor,
     /// What happened.
-    pub event: LedgerEvent,
+    pub event: Arc<LedgerEvent>,
 }
 
 impl RecordedEvent {
@@ -181,8 +182,10 @@ impl Stored<'_> {
             actor: MetadataText::parse(self.metadata)
                 .and_then(|text| text.actor())
                 .map_err(|problem| unreadable_metadata(company, position, &problem))?,
-            event: LedgerEvent::decode(self.event_type, self.event_version, self.payload)
-                .map_err(|error| StoreError::undecodable(company, position, &error))?,
+            event: Arc::new(
+                LedgerEvent::decode(self.event_type, self.event_version, self.payload)
+                    .map_err(|error| StoreError::undecodable(company, position, &error))?,
+            ),
         })
     }
 }

@@ -173,7 +173,7 @@ impl InlineProjections for Refusing {
 
 fn refuse(events: &[Appended]) -> Result<(), StoreError> {
     let refused = events.iter().any(|appended| {
-        matches!(&appended.event, LedgerEvent::Token(TokenEvent::Created { name, .. })
+        matches!(&*appended.event, LedgerEvent::Token(TokenEvent::Created { name, .. })
             if name.as_str() == REFUSED_BY_PROJECTION)
     });
     if refused { Err(StoreError::Rejected("refused".to_owned())) } else { Ok(()) }

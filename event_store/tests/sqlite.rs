@@ -16,6 +16,7 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
 use token_ledger_domain::token::TokenEvent;
@@ -114,7 +115,7 @@ struct Refusing;
 impl InlineProjections for Refusing {
     fn project(&mut self, _: &Connection, events: &[Appended]) -> Result<(), StoreError> {
         let refused = events.iter().any(|appended| {
-            matches!(&appended.event, LedgerEvent::Token(TokenEvent::Created { name, .. })
+            matches!(&*appended.event, LedgerEvent::Token(TokenEvent::Created { name, .. })
                 if name.as_str() == REFUSED_BY_PROJECTION)
         });
         if refused { Err(StoreError::Rejected("refused".to_owned())) } else { Ok(()) }
@@ -525,4 +526,65 @@ async fn what_a_reader_keeps_is_overwritten_when_it_lets_go() {
         }
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_written_along_shares_the_transaction_and_holds_nobody_up() {
+    let fixture = SqliteFixture::fresh().await;
+    let (store, database) = (fixture.store(), Arc::clone(fixture.store.database()));
+    database
+        .write(|connection| {
+            connection.execute_batch("CREATE TABLE beside (text TEXT PRIMARY KEY)").map_err(failed)
+        })
+        .await
+        .expect("a table");
+    let beside = |connection: &Connection| {
+        let mut rows =
+            connection.prepare("SELECT text FROM beside ORDER BY text").map_err(failed)?;
+        let texts = rows.query_map([], |row| row.get::<_, String>(0)).map_err(failed)?;
+        texts.collect::<Result<Vec<_>, _>>().map_err(failed)
+    };
+    for (name, text, is_appended) in [
+        ("one", "with it", true),
+        (REFUSED_BY_PROJECTION, "without it", false),
+        (REFUSED_BY_STATEMENT, "without it either", false),
+        ("two", "with it", true),
+    ] {
+        // The writer is held until both wait for it.
+        let (held, holds) = tokio::sync::oneshot::channel();
+        let (let_go, goes_on) = std::sync::mpsc::channel::<()>();
+        let hold = {
+            let database = Arc::clone(&database);
+            tokio::spawn(async move {
+                database
+                    .write(move |_| {
+                        let _ = held.send(());
+                        goes_on.recv().map_err(|error| StoreError::Rejected(error.to_string()))
+                    })
+                    .await
+            })
+        };
+        in_time(holds).await.expect("the writer is held");
+        let times = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&times);
+        let mut along = Box::pin(database.write_along(move |transaction| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            transaction.execute("INSERT INTO beside VALUES (?1)", [text]).map_err(failed)
+        }));
+        assert!(futures::poll!(&mut along).is_pending());
+        let mut appended =
+            Box::pin(append_one(store.as_ref(), commit(COMPANY, new_token(), 0, [created(name)])));
+        assert!(futures::poll!(&mut appended).is_pending());
+        let_go.send(()).expect("the writer waits");
+        in_time(hold).await.expect("it ends").expect("it was held");
+        assert_eq!(in_time(appended).await.is_ok(), is_appended, "{name}");
+        let was_there = text == "with it" && name == "two";
+        assert_eq!(in_time(along).await.is_err(), was_there, "{name}");
+        // In one transaction with the commit; and where that failed, in one of its own.
+        let expected = if is_appended && !was_there { 1 } else { 2 };
+        assert_eq!(times.load(Ordering::SeqCst), expected, "{name}");
+    }
+    let texts = database.read(beside).await.expect("the table");
+    assert_eq!(texts, ["with it", "without it", "without it either"]);
+    assert_eq!(sound_ledger(store.as_ref(), COMPANY).await.len(), 2);
 }

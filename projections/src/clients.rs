@@ -46,7 +46,7 @@ impl Projection for Clients {
     const VERSION: u32 = 1;
 
     fn key(event: &Appended) -> Option<Uuid> {
-        let LedgerEvent::Company(change) = &event.event else { return None };
+        let LedgerEvent::Company(change) = &*event.event else { return None };
         match change {
             CompanyEvent::ClientCreated { client_id, .. }
             | CompanyEvent::ClientRotated { client_id, .. }
@@ -62,7 +62,7 @@ impl Projection for Clients {
 
     fn apply(row: Option<ClientRow>, event: &Appended) -> Result<Option<ClientRow>, Misfit> {
         let misfit = || Misfit::of::<Self>(event);
-        let LedgerEvent::Company(change) = &event.event else { return Err(misfit()) };
+        let LedgerEvent::Company(change) = &*event.event else { return Err(misfit()) };
         if let CompanyEvent::ClientCreated { client_id, name, scopes, secret } = change {
             if row.is_some_and(|row| row.deleted_at.is_none()) {
                 return Err(misfit());

@@ -36,7 +36,7 @@ impl Projection for Companies {
     const VERSION: u32 = 1;
 
     fn key(event: &Appended) -> Option<Uuid> {
-        matches!(event.event, LedgerEvent::Company(_)).then_some(event.company.0)
+        matches!(*event.event, LedgerEvent::Company(_)).then_some(event.company.0)
     }
 
     fn begins(event: &Appended) -> bool {
@@ -45,7 +45,7 @@ impl Projection for Companies {
 
     fn apply(row: Option<CompanyRow>, event: &Appended) -> Result<Option<CompanyRow>, Misfit> {
         let misfit = || Misfit::of::<Self>(event);
-        let LedgerEvent::Company(change) = &event.event else { return Err(misfit()) };
+        let LedgerEvent::Company(change) = &*event.event else { return Err(misfit()) };
         if let CompanyEvent::Registered { name } = change {
             if row.is_some() {
                 return Err(misfit());

@@ -68,7 +68,7 @@ impl Projection for Keys {
 
     fn apply(row: Option<KeyRow>, event: &Appended) -> Result<Option<KeyRow>, Misfit> {
         let misfit = || Misfit::of::<Self>(event);
-        let LedgerEvent::Key(change) = &event.event else { return Err(misfit()) };
+        let LedgerEvent::Key(change) = &*event.event else { return Err(misfit()) };
         if let KeyEvent::Created { name, scopes, secret, expires_at } = change {
             if row.is_some() {
                 return Err(misfit());

@@ -36,7 +36,7 @@ impl Projection for Members {
     const VERSION: u32 = 1;
 
     fn key(event: &Appended) -> Option<Uuid> {
-        let LedgerEvent::Company(change) = &event.event else { return None };
+        let LedgerEvent::Company(change) = &*event.event else { return None };
         match change {
             CompanyEvent::MemberAdded { member_id, .. }
             | CompanyEvent::MemberRoleChanged { member_id, .. }
@@ -46,12 +46,12 @@ impl Projection for Members {
     }
 
     fn begins(event: &Appended) -> bool {
-        matches!(event.event, LedgerEvent::Company(CompanyEvent::MemberAdded { .. }))
+        matches!(*event.event, LedgerEvent::Company(CompanyEvent::MemberAdded { .. }))
     }
 
     fn apply(row: Option<MemberRow>, event: &Appended) -> Result<Option<MemberRow>, Misfit> {
         let misfit = || Misfit::of::<Self>(event);
-        let LedgerEvent::Company(change) = &event.event else { return Err(misfit()) };
+        let LedgerEvent::Company(change) = &*event.event else { return Err(misfit()) };
         match (row, change) {
             (None, CompanyEvent::MemberAdded { member_id, person_id, role }) => {
                 Ok(Some(MemberRow {

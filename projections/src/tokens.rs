@@ -116,7 +116,7 @@ impl Projection for Tokens {
 
     fn apply(row: Option<TokenRow>, event: &Appended) -> Result<Option<TokenRow>, Misfit> {
         let misfit = || Misfit::of::<Self>(event);
-        let LedgerEvent::Token(change) = &event.event else { return Err(misfit()) };
+        let LedgerEvent::Token(change) = &*event.event else { return Err(misfit()) };
         if let TokenEvent::Created { name, scopes, secret, expires_at, client_id } = change {
             if row.is_some() {
                 return Err(misfit());

@@ -6,6 +6,7 @@ use super::outcome::{Changed, Listed};
 use super::past::Until;
 use super::view::TokenView;
 use super::{App, AppError, Caller, Conditions};
+use std::sync::Arc;
 use token_ledger_domain::scope::InvalidScopes;
 use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::token::{Create, Refresh, Token, TokenCommand, TokenEvent};
@@ -320,7 +321,7 @@ fn created(
         sequence: 1,
         recorded_at,
         actor: caller.actor,
-        event: LedgerEvent::Token(event),
+        event: Arc::new(LedgerEvent::Token(event)),
     };
     let row = Tokens::apply(None, &appended).ok().flatten()?;
     let created_by_name = caller.name.clone();

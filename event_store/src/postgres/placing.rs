@@ -8,6 +8,7 @@ use crate::entry::Entry;
 use crate::error::StoreError;
 use crate::record::{Appended, Head, StreamId};
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
 use uuid::Uuid;
@@ -211,7 +212,7 @@ fn insert<'a>(
             sequence,
             recorded_at,
             actor: commit.actor,
-            event: sealed.event.clone(),
+            event: Arc::clone(&sealed.event),
         });
     }
     previous

@@ -12,6 +12,7 @@ use rusqlite::{
     CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params,
 };
 use std::collections::HashMap;
+use std::sync::Arc;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
 use uuid::Uuid;
@@ -20,7 +21,9 @@ use uuid::Uuid;
 /// old ones get fewer.
 const FORGOTTEN_AT_ONCE: usize = 4;
 
-const INSERT_EVENT: &str = "INSERT INTO events (company_id, aggregate_type, aggregate_id, \
+/// FAIL, since the default ABORT keeps a journal for each insert into a table with triggers, and there
+/// is nothing to undo: a row is inserted or it isn't.
+const INSERT_EVENT: &str = "INSERT OR FAIL INTO events (company_id, aggregate_type, aggregate_id, \
     sequence, event_type, event_version, payload, metadata, position, recorded_at, commit_id, \
     salt, private_commitment, entry_hash) \
     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)";
@@ -154,7 +157,7 @@ fn append_one(
             sequence: place.sequence,
             recorded_at,
             actor: commit.actor,
-            event: sealed.event.clone(),
+            event: Arc::clone(&sealed.event),
         });
     }
     let count = commit.events.len() as u64;

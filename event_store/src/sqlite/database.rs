@@ -2,7 +2,7 @@
 
 use super::InlineProjections;
 use super::migrate::{self, MigrationStatus};
-use super::writer::{self, Job};
+use super::writer::{self, Alone, Along, Job, Shared, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use crate::store::Access;
@@ -168,12 +168,30 @@ impl Database {
         F: FnOnce(&mut Connection) -> Result<T, StoreError> + Send + 'static,
     {
         let (answer, answered) = oneshot::channel();
-        let job = Job::Write(Box::new(move |connection| {
+        let job = Alone::Write(Box::new(move |connection| {
             // A caller that went away no longer wants the answer.
             let _ = answer.send(job(connection));
         }));
-        self.jobs()?.send(job).await.map_err(|_| StoreError::Closed)?;
+        self.ask(Job::Alone(job)).await?;
         // The writer ended in the middle of it.
+        answered.await.map_err(|_| StoreError::Closed.after_change())?
+    }
+
+    /// Writes something that is of no haste in the transaction of the commits that wait, so that
+    /// it need not wait for the disk by itself. It is written before they are; where that fails,
+    /// it is tried once more in a transaction of its own.
+    ///
+    /// # Errors
+    /// What `write` answers, why the transaction failed, or when the file is open for reading only
+    /// or closed.
+    pub async fn write_along<T, F>(&self, write: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        let along = WriteAlong { write, written: None, answer };
+        self.ask(Job::Shared(Shared::Along(Box::new(along)))).await?;
         answered.await.map_err(|_| StoreError::Closed.after_change())?
     }
 
@@ -185,7 +203,7 @@ impl Database {
     /// When the file is open for reading only or closed.
     pub async fn overwrite(&self) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.jobs()?.send(Job::Overwrite(answer)).await.map_err(|_| StoreError::Closed)?;
+        self.ask(Job::Alone(Alone::Overwrite(answer))).await?;
         answered.await.map_err(|_| StoreError::Closed)
     }
 
@@ -197,14 +215,7 @@ impl Database {
         let count = commits.len();
         match self.try_append(commits).await {
             Ok(answers) => answers,
-            Err(error) => {
-                let same = || match &error {
-                    StoreError::Closed => StoreError::Closed,
-                    StoreError::InDoubt(text) => StoreError::InDoubt(text.clone()),
-                    other => StoreError::Unavailable(other.to_string()),
-                };
-                (0..count).map(|_| Err(same().into())).collect()
-            }
+            Err(error) => (0..count).map(|_| Err(error.clone().into())).collect(),
         }
     }
 
@@ -213,14 +224,41 @@ impl Database {
         commits: Vec<Commit>,
     ) -> Result<Vec<Result<Recorded, AppendError>>, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.jobs()?.send(Job::Append { commits, answer }).await.map_err(|_| StoreError::Closed)?;
-        answered.await.map_err(|_| StoreError::Closed.after_change())
+        self.ask(Job::Shared(Shared::Append(Waiting { commits, answer }))).await?;
+        let (answers, _) = answered.await.map_err(|_| StoreError::Closed.after_change())?;
+        Ok(answers)
     }
 
-    fn jobs(&self) -> Result<&mpsc::Sender<Job>, StoreError> {
-        self.jobs
+    async fn ask(&self, job: Job) -> Result<(), StoreError> {
+        let jobs = self
+            .jobs
             .as_ref()
-            .ok_or_else(|| StoreError::Unavailable("it is open for reading only".to_owned()))
+            .ok_or_else(|| StoreError::Unavailable("it is open for reading only".to_owned()))?;
+        jobs.send(job).await.map_err(|_| StoreError::Closed)
+    }
+}
+
+/// What is written along with commits, and whoever waits for it.
+struct WriteAlong<T, F> {
+    write: F,
+    written: Option<T>,
+    answer: oneshot::Sender<Result<T, StoreError>>,
+}
+
+impl<T, F> Along for WriteAlong<T, F>
+where
+    T: Send,
+    F: FnMut(&Connection) -> Result<T, StoreError> + Send,
+{
+    fn write(&mut self, transaction: &Connection) -> Result<(), StoreError> {
+        self.written = Some((self.write)(transaction)?);
+        Ok(())
+    }
+
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>) {
+        let Self { written, answer, .. } = *self;
+        // A caller that went away no longer wants the answer.
+        let _ = answer.send(outcome.and_then(|()| written.ok_or(StoreError::Closed)));
     }
 }
 

@@ -26,14 +26,23 @@ const READERS_PATIENCE: Duration = Duration::from_millis(200);
 
 /// What the writing connection is asked to do.
 pub(super) enum Job {
-    /// Append commits.
-    Append {
-        /// The commits.
-        commits: Vec<Commit>,
-        /// Where the answers go.
-        answer: oneshot::Sender<Vec<Answer>>,
-    },
-    /// Something else, in a transaction of its own.
+    /// Something that shares a transaction with whatever else waits.
+    Shared(Shared),
+    /// Something that doesn't.
+    Alone(Alone),
+}
+
+/// What shares a transaction.
+pub(super) enum Shared {
+    /// Commits to append.
+    Append(Waiting),
+    /// Something else to write.
+    Along(Box<dyn Along>),
+}
+
+/// What has the connection for itself.
+pub(super) enum Alone {
+    /// Something in transactions of its own.
     Write(Box<dyn FnOnce(&mut Connection) + Send>),
     /// Move the log into the file and empty it, now or as soon as readers let it.
     Overwrite(oneshot::Sender<()>),
@@ -42,10 +51,44 @@ pub(super) enum Job {
 /// What became of one commit.
 pub(super) type Answer = Result<Recorded, AppendError>;
 
-/// Callers with their commits, waiting for one transaction.
-struct Waiting {
-    commits: Vec<Commit>,
-    answer: oneshot::Sender<Vec<Answer>>,
+/// A caller's commits, waiting for a transaction.
+pub(super) struct Waiting {
+    /// The commits.
+    pub commits: Vec<Commit>,
+    /// Where the answers go, and the commits back with them: whoever made them also frees them.
+    pub answer: oneshot::Sender<(Vec<Answer>, Vec<Commit>)>,
+}
+
+/// Something that is written together with whatever commits wait.
+pub(super) trait Along: Send {
+    /// Writes it. Called again, in another transaction, where this one can't be had.
+    ///
+    /// # Errors
+    /// When it can't be written; the transaction must be rolled back then.
+    fn write(&mut self, transaction: &Connection) -> Result<(), StoreError>;
+
+    /// Answers whoever asked: the last transaction that it was written in ended so.
+    fn answer(self: Box<Self>, outcome: Result<(), StoreError>);
+}
+
+/// What waits for the next transaction.
+#[derive(Default)]
+struct Batch {
+    waiting: Vec<Waiting>,
+    commits: usize,
+    along: Vec<Box<dyn Along>>,
+}
+
+impl Batch {
+    fn take(&mut self, shared: Shared) {
+        match shared {
+            Shared::Append(waiting) => {
+                self.commits += waiting.commits.len();
+                self.waiting.push(waiting);
+            }
+            Shared::Along(along) => self.along.push(along),
+        }
+    }
 }
 
 /// Starts the thread. It ends when all senders are gone and everything that waited is done.
@@ -61,12 +104,22 @@ pub(super) fn spawn(
         let mut next = inbox.wait(&connection);
         let mut expected = 0;
         while let Some(job) = next {
-            let other = match job {
-                Job::Write(write) => {
-                    write(&mut connection);
-                    None
+            let alone = match job {
+                Job::Alone(alone) => Some(alone),
+                Job::Shared(first) => {
+                    let (batch, alone) = gather(first, &mut inbox.jobs, expected);
+                    let answered = batch.waiting.len();
+                    transact_batch(&mut connection, batch, inline.as_mut());
+                    if answered > 0 {
+                        expected = answered + inbox.jobs.len();
+                        changes.send_modify(|count| *count = count.wrapping_add(1));
+                    }
+                    alone
                 }
-                Job::Overwrite(answer) => {
+            };
+            match alone {
+                Some(Alone::Write(write)) => write(&mut connection),
+                Some(Alone::Overwrite(answer)) => {
                     inbox.to_empty = !empty_log(&connection, READERS_PATIENCE);
                     if inbox.to_empty {
                         tracing::warn!(
@@ -74,20 +127,11 @@ pub(super) fn spawn(
                         );
                     }
                     let _ = answer.send(());
-                    None
                 }
-                Job::Append { commits, answer } => {
-                    let first = Waiting { commits, answer };
-                    let (batch, other) = gather(first, &mut inbox.jobs, expected);
-                    let answered = batch.len();
-                    append_batch(&mut connection, batch, inline.as_mut());
-                    expected = answered + inbox.jobs.len();
-                    changes.send_modify(|count| *count = count.wrapping_add(1));
-                    other
-                }
-            };
+                None => {}
+            }
             inbox.since_checkpoint += 1;
-            next = other.or_else(|| inbox.wait(&connection));
+            next = inbox.wait(&connection);
         }
         checkpoint(&connection, "TRUNCATE");
     })
@@ -153,53 +197,58 @@ fn empty_log(connection: &Connection, patience: Duration) -> bool {
 /// long as some of them may come and one follows the other closely, the thread stands back for
 /// them. Hands back the job that doesn't belong to the batch, if one was taken.
 fn gather(
-    first: Waiting,
+    first: Shared,
     jobs: &mut mpsc::Receiver<Job>,
     expected: usize,
-) -> (Vec<Waiting>, Option<Job>) {
-    let mut count = first.commits.len();
-    let mut batch = vec![first];
+) -> (Batch, Option<Alone>) {
+    let mut batch = Batch::default();
+    batch.take(first);
     let mut last = Instant::now();
-    while count < MAX_BATCH {
+    while batch.commits < MAX_BATCH {
         match jobs.try_recv() {
-            Ok(Job::Append { commits, answer }) => {
-                count += commits.len();
-                batch.push(Waiting { commits, answer });
+            Ok(Job::Shared(shared)) => {
+                batch.take(shared);
                 last = Instant::now();
             }
-            Ok(other) => return (batch, Some(other)),
-            Err(_) if batch.len() >= expected || last.elapsed() > FOLLOWS => break,
+            Ok(Job::Alone(alone)) => return (batch, Some(alone)),
+            Err(_) if batch.waiting.len() >= expected || last.elapsed() > FOLLOWS => break,
             Err(_) => std::thread::yield_now(),
         }
     }
     (batch, None)
 }
 
-fn append_batch(
-    connection: &mut Connection,
-    batch: Vec<Waiting>,
-    inline: &mut dyn InlineProjections,
-) {
-    let commits: Vec<&Commit> = batch.iter().flat_map(|waiting| &waiting.commits).collect();
-    let answers = match transact(connection, &commits, inline) {
+fn transact_batch(connection: &mut Connection, batch: Batch, inline: &mut dyn InlineProjections) {
+    let Batch { waiting, mut along, .. } = batch;
+    let commits: Vec<&Commit> = waiting.iter().flat_map(|waiting| &waiting.commits).collect();
+    let mut outcome = transact(connection, &commits, &mut along, inline);
+    match &outcome {
+        // Something can't be written; what goes along must not hold up the commits.
+        Err(error) if !error.is_general() && !along.is_empty() => {
+            for mut one in along {
+                let alone = transact(connection, &[], std::slice::from_mut(&mut one), inline);
+                one.answer(alone.map(drop));
+            }
+            outcome = transact(connection, &commits, &mut [], inline);
+        }
+        outcome => {
+            let ended = outcome.as_ref().map(drop);
+            along.into_iter().for_each(|one| one.answer(ended.map_err(Clone::clone)));
+        }
+    }
+    let answers = match outcome {
         Ok(answers) => answers,
         // The database itself is in trouble: nobody's commit would fare better alone.
-        Err(StoreError::Unavailable(text)) => commits
-            .iter()
-            .map(|_| Err(AppendError::Failed(StoreError::Unavailable(text.clone()))))
-            .collect(),
-        Err(StoreError::InDoubt(text)) => commits
-            .iter()
-            .map(|_| Err(AppendError::Failed(StoreError::InDoubt(text.clone()))))
-            .collect(),
+        Err(error) if error.is_general() || commits.len() == 1 => {
+            commits.iter().map(|_| Err(error.clone().into())).collect()
+        }
         // One commit can't be appended; alone, it fails alone.
-        Err(error) if commits.len() == 1 => vec![Err(AppendError::Failed(error))],
         Err(_) => commits.iter().map(|commit| append_alone(connection, commit, inline)).collect(),
     };
     let mut answers = answers.into_iter();
-    for Waiting { commits, answer } in batch {
+    for Waiting { commits, answer } in waiting {
         // A caller that went away no longer wants the answer; the commit stands all the same.
-        let _ = answer.send(answers.by_ref().take(commits.len()).collect());
+        let _ = answer.send((answers.by_ref().take(commits.len()).collect(), commits));
     }
 }
 
@@ -208,22 +257,19 @@ fn append_alone(
     commit: &Commit,
     inline: &mut dyn InlineProjections,
 ) -> Answer {
-    match transact(connection, &[commit], inline) {
-        Ok(answers) => {
-            answers.into_iter().next().unwrap_or(Err(AppendError::Failed(StoreError::Closed)))
-        }
-        Err(error) => Err(AppendError::Failed(error)),
-    }
+    let answers = transact(connection, &[commit], &mut [], inline)?;
+    answers.into_iter().next().unwrap_or(Err(AppendError::Failed(StoreError::Closed)))
 }
 
-/// Appends all commits that can be in one transaction, projections included. When this fails,
-/// nothing was appended, unless the error says that it may have been.
+/// Appends all commits that can be in one transaction, projections included, and writes what goes
+/// along. When this fails, nothing was written, unless the error says that it may have been.
 fn transact(
     connection: &mut Connection,
     commits: &[&Commit],
+    along: &mut [Box<dyn Along>],
     inline: &mut dyn InlineProjections,
 ) -> Result<Vec<Answer>, StoreError> {
-    let outcome = try_transact(connection, commits, inline);
+    let outcome = try_transact(connection, commits, along, inline);
     match &outcome {
         Ok(_) => inline.committed(),
         Err(_) => inline.rolled_back(),
@@ -234,12 +280,16 @@ fn transact(
 fn try_transact(
     connection: &mut Connection,
     commits: &[&Commit],
+    along: &mut [Box<dyn Along>],
     inline: &mut dyn InlineProjections,
 ) -> Result<Vec<Answer>, StoreError> {
     let transaction = append::begin(connection)?;
+    for one in along.iter_mut() {
+        one.write(&transaction)?;
+    }
     let mut appended: Vec<Appended> = Vec::with_capacity(commits.len());
     let answers = append::append(&transaction, commits, &mut appended)?;
-    if appended.is_empty() && answers.iter().all(Result::is_err) {
+    if along.is_empty() && appended.is_empty() && answers.iter().all(Result::is_err) {
         return Ok(answers);
     }
     inline.project(&transaction, &appended)?;

@@ -5,7 +5,7 @@ use super::tables::SqliteTable;
 use crate::runner::{BATCH, Behind};
 use crate::sql::checkpoints;
 use crate::touched::Touched;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
+use rusqlite::{Connection, OptionalExtension, params};
 use std::marker::PhantomData;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
@@ -81,12 +81,9 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
             return Ok(Some(position));
         };
         self.database
-            .write(move |connection| {
-                let transaction = connection
-                    .transaction_with_behavior(TransactionBehavior::Immediate)
-                    .map_err(failed)?;
+            .write_along(move |transaction| {
                 // A rebuild may have moved it meanwhile.
-                let current = checkpoint::<P>(&transaction, company)?;
+                let current = checkpoint::<P>(transaction, company)?;
                 if current != position {
                     return Ok(Some(current));
                 }
@@ -101,11 +98,10 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
                 }
                 let mut touched = Touched::<P>::default();
                 for event in &events {
-                    touched.apply(&transaction, event)?;
+                    touched.apply(transaction, event)?;
                 }
-                touched.write(&transaction)?;
-                set_checkpoint::<P>(&transaction, company, last)?;
-                transaction.commit().map_err(failed)?;
+                touched.write(transaction)?;
+                set_checkpoint::<P>(transaction, company, last)?;
                 Ok(Some(last))
             })
             .await

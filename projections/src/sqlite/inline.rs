@@ -34,9 +34,16 @@ impl<P: SqliteTable> Touched<P> {
         // In the order of the keys, neighbours share pages.
         let mut rows: Vec<_> = self.iter().collect();
         rows.sort_unstable_by_key(|(place, _)| **place);
+        let mut insertion = None;
         for ((company, key), touched) in rows {
             match touched {
-                TouchedRow { row: Some(row), is_new: true } => P::insert(connection, row)?,
+                TouchedRow { row: Some(row), is_new: true } => {
+                    let insertion = match &mut insertion {
+                        Some(prepared) => prepared,
+                        none => none.insert(P::insertion(connection)?),
+                    };
+                    P::insert(insertion, row)?;
+                }
                 TouchedRow { row: Some(row), is_new: false } => P::put(connection, row)?,
                 TouchedRow { row: None, .. } => P::remove(connection, *company, *key)?,
             }

@@ -5,7 +5,7 @@ use super::run::{bind, collect, read_one};
 use crate::projection::Projection;
 use crate::rebuild::{Keyed, Readable};
 use crate::sql::{FromColumns, Key, Table};
-use rusqlite::{Connection, Statement};
+use rusqlite::{CachedStatement, Connection, Statement};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
@@ -73,14 +73,21 @@ pub trait SqliteTable: Table {
         collect(&mut statement, |row| Ok(CompanyId(Uuid::from_columns(row)?)))
     }
 
-    /// Writes a row that is new: cheaper than [`Self::put`].
+    /// The statement that inserts a row that is new: cheaper than [`Self::put`], which looks
+    /// first.
+    ///
+    /// # Errors
+    /// When the database fails.
+    fn insertion(connection: &Connection) -> Result<CachedStatement<'_>, StoreError> {
+        connection.prepare_cached(&Self::statements().insert).map_err(failed)
+    }
+
+    /// Inserts a row by that statement.
     ///
     /// # Errors
     /// When the database fails, or holds a row of this key that should not be there.
-    fn insert(connection: &Connection, row: &Self::Row) -> Result<(), StoreError> {
-        let mut statement =
-            connection.prepare_cached(&Self::statements().insert).map_err(failed)?;
-        write::<Self>(&mut statement, row)
+    fn insert(insertion: &mut Statement<'_>, row: &Self::Row) -> Result<(), StoreError> {
+        write::<Self>(insertion, row)
     }
 
     /// Writes a row, in place of whatever is there.

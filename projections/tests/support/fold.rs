@@ -66,7 +66,7 @@ impl Folded {
             actor: event.actor,
             recorded_at: event.recorded_at,
         });
-        match &event.event {
+        match &*event.event {
             LedgerEvent::Token(change) => self.take_token(event, change),
             LedgerEvent::Key(change) => self.take_key(event, change),
             LedgerEvent::Company(change) => self.take_company(event, change),
