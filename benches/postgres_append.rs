@@ -1,7 +1,8 @@
 //! Appending to PostgreSQL through the whole path, beside stock cqrs-es and postgres-es, and beside
 //! a raw loop that inserts the same events.
 //!
-//! All three write to databases of their own in one cluster with PostgreSQL's default durability.
+//! All three write to databases of their own in one cluster with PostgreSQL's default durability,
+//! whose log is in files that were used before, as in any server that has run for a while.
 //! The stock framework has one event table and no view; the raw loop inserts rows that are ready,
 //! 256 to a statement, into `events` alone. The whole path keeps heads, private parts and inline
 //! projections besides.
@@ -15,7 +16,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use support::postgres::{PgBench, cluster};
+use support::postgres::{PgBench, cluster, use_log};
 use support::{creations, median, new_id, percentile, rate, side_by_side};
 use token_ledger_domain::company::Company;
 use token_ledger_domain::token::{Token, TokenCommand, TokenDecision};
@@ -25,7 +26,7 @@ use token_ledger_test_cluster::TestDatabase;
 use uuid::Uuid;
 
 /// Callers, and how many creations each of them asks for in a round.
-const LOADS: [(usize, usize); 4] = [(1, 400), (16, 200), (64, 100), (256, 50)];
+const LOADS: [(usize, usize); 4] = [(1, 1000), (16, 400), (64, 300), (256, 100)];
 const ROUNDS: usize = 5;
 const ROWS: usize = 256;
 
@@ -56,6 +57,7 @@ fn main() {
 }
 
 async fn run([ours, stock, raw]: [String; 3]) {
+    use_log(&ours).await;
     let bench = PgBench::connect(&ours).await;
     let company = bench.company().await;
     let (rules, _) = bench.ledger.state::<Company>(company, company.0).await.expect("a company");

@@ -1,6 +1,7 @@
 //! Ledgers in PostgreSQL.
 
 use super::Bench;
+use sqlx::{Connection, Executor, PgConnection};
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_event_store::postgres::{Config, Database, InlineProjections, PgStore};
@@ -21,6 +22,25 @@ pub fn cluster() -> Cluster {
         "max_wal_size=1GB",
         "autovacuum_naptime=1min",
     ])
+}
+
+/// Segments of the log that [`use_log`] has the server write.
+const SEGMENTS: usize = 60;
+
+/// Has the server write a gigabyte of its log and reuse the files, as one that has run for a while
+/// does. A server that was just made writes each of them full of zeros first, which holds up every
+/// commit behind it for 10 ms and longer.
+///
+/// # Panics
+/// When the server can't be reached.
+pub async fn use_log(url: &str) {
+    let mut connection = PgConnection::connect(url).await.expect("the server is there");
+    for _ in 0..SEGMENTS {
+        for step in ["SELECT pg_logical_emit_message(false, '', '')", "SELECT pg_switch_wal()"] {
+            connection.execute(step).await.expect("a segment is written");
+        }
+    }
+    connection.execute("CHECKPOINT").await.expect("the files are there to be used again");
 }
 
 impl PgBench {

@@ -13,7 +13,6 @@ use contract::{Fixture, REFUSED_BY_PROJECTION, REFUSED_BY_STATEMENT};
 use cqrs_es::EventStore;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore};
 use futures::TryStreamExt;
-use sqlx::postgres::PgArguments;
 use sqlx::{Connection, Executor, PgConnection};
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -22,8 +21,8 @@ use std::time::Duration;
 use token_ledger_domain::token::{Token, TokenEvent};
 use token_ledger_domain::{CompanyId, LedgerEvent};
 use token_ledger_event_store::postgres::{
-    Access, Appended, Change, Config, Database, InlineProjections, Insertion, NoProjections,
-    PgEventRepository, PgStore, RecordedTime,
+    Access, Appended, Change, Config, Database, InlineProjections, NoProjections,
+    PgEventRepository, PgStore, RecordedTime, Rows,
 };
 use token_ledger_event_store::{
     AppendError, Clock, Context, Moment, Store, StoreError, SystemClock,
@@ -158,11 +157,7 @@ impl InlineProjections for Refusing {
         refuse(events)
     }
 
-    fn insert(
-        &mut self,
-        events: &[Appended],
-        _: &mut PgArguments,
-    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+    fn insert(&mut self, events: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
         refuse(events).map(|()| Some(Vec::new()))
     }
 
@@ -190,11 +185,7 @@ impl InlineProjections for Counting {
         Ok(())
     }
 
-    fn insert(
-        &mut self,
-        _: &[Appended],
-        _: &mut PgArguments,
-    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+    fn insert(&mut self, _: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
         Ok(Some(Vec::new()))
     }
 
@@ -404,11 +395,7 @@ impl InlineProjections for Behind {
         Ok(())
     }
 
-    fn insert(
-        &mut self,
-        _: &[Appended],
-        _: &mut PgArguments,
-    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+    fn insert(&mut self, _: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
         Ok(None)
     }
 

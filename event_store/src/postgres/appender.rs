@@ -233,10 +233,9 @@ impl Lane {
         let Some(plan) = AtOnce::place(&self.heads, commits, self.recorded_time) else {
             return Ok(None);
         };
-        let mut arguments = plan.arguments()?;
-        if let Some(insertions) = self.inline.insert(plan.appended(), &mut arguments)? {
+        if let Some(rows) = self.inline.insert(plan.appended())? {
             self.is_ending = true;
-            if at_once::append(connection, arguments, &insertions).await? {
+            if at_once::append(connection, &plan, rows).await? {
                 let (head, answers) = plan.done();
                 self.heads.leave(head);
                 return Ok(Some(answers));

@@ -11,6 +11,7 @@ use super::errors::{ending_failed, is_taken};
 use super::listener::{self, CHANNEL, Kinds};
 use super::placing::{Known, MAX_DECISION_AGE_SECONDS, Placed, PlacedEvent, begins};
 use super::read::int;
+use super::rows::{Row, Rows};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use crate::record::{Appended, Head};
@@ -24,61 +25,23 @@ use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_domain::event::AggregateType;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How long a head is asked for once another process was found to move it.
 const SHARED_FOR: Duration = Duration::from_millis(200);
 /// Heads that are remembered, at most.
 const MAX_HEADS: usize = 10_000;
 
-/// Moves the head, inserts the events with their private parts and tells the other processes. The
-/// rows of inline projections come between.
-const MOVE_AND_INSERT: &str = "WITH head AS (UPDATE company_heads \
+/// Moves the head; the statements that insert rows where it was moved come behind.
+const MOVE: &str = "WITH head AS (UPDATE company_heads \
     SET last_position = $5, last_recorded_at = $6 WHERE company_id = $1 AND last_position = $2 \
     AND last_recorded_at = $3 AND company_sequence = $4 \
     AND (extract(epoch FROM clock_timestamp()) * 1000000)::bigint BETWEEN $7 AND $8 \
-    RETURNING company_id), \
-    placed AS (INSERT INTO events (company_id, aggregate_type, aggregate_id, sequence, event_type, \
-    event_version, payload, metadata, position, recorded_at, commit_id, salt, private_commitment, \
-    entry_hash) SELECT $1, $9, id, sequence, event_type, event_version, payload::json, \
-    metadata::json, position, recorded_at, commit_id, salt, private_commitment, entry_hash \
-    FROM head, unnest($10::text[], $11::bigint[], $12::text[], $13::text[], $14::text[], \
-    $15::text[], $16::bigint[], $17::bigint[], $18::uuid[], $19::bytea[], $20::bytea[], \
-    $21::bytea[]) AS n (id, sequence, event_type, event_version, payload, metadata, position, \
-    recorded_at, commit_id, salt, private_commitment, entry_hash)), \
-    hidden AS (INSERT INTO event_private (company_id, position, salt, data) \
-    SELECT $1, n.* FROM head, unnest($22::bigint[], $23::bytea[], $24::text[]) AS n)";
-const TELL: &str = " SELECT pg_notify($25, $26) FROM head";
-/// The parameters of these.
-const PARAMETERS: usize = 26;
-
-/// How the new rows of a table are inserted: from one array for each column.
-#[derive(Debug)]
-pub struct Insertion {
-    into: String,
-    types: Vec<&'static str>,
-}
-
-impl Insertion {
-    /// Into the table's columns, of arrays of these types.
-    pub fn new(table: &str, columns: &[&str], types: Vec<&'static str>) -> Self {
-        Self { into: format!("{table} ({})", columns.join(", ")), types }
-    }
-
-    /// The statement whose parameters are the arrays.
-    pub fn statement(&self) -> String {
-        format!("INSERT INTO {} SELECT * FROM {}", self.into, self.arrays(1))
-    }
-
-    fn if_moved(&self, first: usize) -> String {
-        format!("INSERT INTO {} SELECT n.* FROM head, {} AS n", self.into, self.arrays(first))
-    }
-
-    fn arrays(&self, first: usize) -> String {
-        let place = |(index, kind)| format!("${}::{kind}", first + index);
-        let places: Vec<String> = self.types.iter().enumerate().map(place).collect();
-        format!("unnest({})", places.join(", "))
-    }
-}
+    RETURNING company_id)";
+/// Tells the other processes of it.
+const TELL: &str = " SELECT pg_notify($9, $10) FROM head";
+/// The parameters of these. The tables' rows follow.
+const PARAMETERS: usize = 10;
 
 /// The heads where this process left them.
 #[derive(Debug, Default)]
@@ -184,19 +147,8 @@ impl<'a> AtOnce<'a> {
         (self.after, self.answers)
     }
 
-    /// The statement's own parameters; those of the inline projections follow them.
-    ///
-    /// # Errors
-    /// When one can't be sent.
-    pub fn arguments(&self) -> Result<PgArguments, StoreError> {
-        let mut arguments = PgArguments::default();
-        self.add_to(&mut arguments)
-            .map(|()| arguments)
-            .map_err(|error| StoreError::Rejected(error.to_string()))
-    }
-
     fn add_to(&self, to: &mut PgArguments) -> Result<(), BoxDynError> {
-        let (before, after, events) = (&self.before, &self.after, &self.placed.events);
+        let (before, after) = (&self.before, &self.after);
         to.add(before.company.0)?;
         to.add(int(before.position))?;
         to.add(before.recorded_at.as_micros())?;
@@ -205,48 +157,74 @@ impl<'a> AtOnce<'a> {
         to.add(after.recorded_at.as_micros())?;
         to.add(self.between.0)?;
         to.add(self.between.1)?;
-        let kind = AggregateType::Token;
-        to.add(kind.as_str())?;
-        to.add(events.iter().map(|event| event.commit.stream.id.to_string()).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| int(event.sequence)).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| event.event_type).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| event.event_version.as_str()).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| event.sealed().payload.as_str()).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| event.commit.metadata.as_str()).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| int(event.position)).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| event.recorded_at.as_micros()).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| event.commit.commit_id).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| &event.sealed().salt[..]).collect::<Vec<_>>())?;
-        to.add(events.iter().map(PlacedEvent::private_commitment).collect::<Vec<_>>())?;
-        to.add(events.iter().map(|event| &event.entry_hash[..]).collect::<Vec<_>>())?;
-        let parts =
-            || events.iter().filter_map(|event| Some((event, event.sealed().private.as_ref()?)));
-        to.add(parts().map(|(event, _)| int(event.position)).collect::<Vec<_>>())?;
-        to.add(parts().map(|(_, part)| &part.salt[..]).collect::<Vec<_>>())?;
-        to.add(parts().map(|(_, part)| part.data.as_str()).collect::<Vec<_>>())?;
         to.add(CHANNEL)?;
         let mut kinds = Kinds::default();
-        kinds.add(kind);
+        kinds.add(AggregateType::Token);
         to.add(listener::advanced(before.company, after.position, kinds))
+    }
+
+    /// The rows of the events and of their private parts.
+    fn rows(&self) -> [Rows; 2] {
+        let events = &self.placed.events;
+        let parts = events
+            .iter()
+            .filter_map(|event| Some((event, event.sealed().private.as_ref()?)))
+            .map(|(event, part)| {
+                let mut row = Row::of("event_private");
+                row.uuid(Some(event.commit.company.0)).int(Some(int(event.position)));
+                row.bytes(Some(&part.salt)).text(Some(&part.data));
+                row
+            });
+        [
+            Rows::new("events", events.iter().map(PlacedEvent::row).collect()),
+            Rows::new("event_private", parts.collect()),
+        ]
     }
 }
 
-/// Carries out what was placed; `false` when the head is elsewhere, and nothing was changed.
+impl PlacedEvent<'_> {
+    fn row(&self) -> Row {
+        let Commit { company, stream, metadata, commit_id, .. } = self.commit;
+        let id = &mut Uuid::encode_buffer();
+        let mut row = Row::of("events");
+        row.uuid(Some(company.0))
+            .text(Some(stream.kind.as_str()))
+            .text(Some(stream.id.hyphenated().encode_lower(id)))
+            .int(Some(int(self.sequence)))
+            .text(Some(self.event_type))
+            .text(Some(&self.event_version))
+            .json(&self.sealed().payload)
+            .json(metadata)
+            .int(Some(int(self.position)))
+            .int(Some(self.recorded_at.as_micros()))
+            .uuid(Some(*commit_id))
+            .bytes(Some(&self.sealed().salt))
+            .bytes(self.private_commitment())
+            .bytes(Some(&self.entry_hash));
+        row
+    }
+}
+
+/// Carries out what was placed, with the rows that it leads to; `false` when the head is elsewhere,
+/// and nothing was changed.
 ///
 /// # Errors
 /// When a place is taken or the statement fails: [`StoreError::InDoubt`] where nobody knows whether
 /// it was carried out.
 pub(super) async fn append(
     connection: &mut PgConnection,
-    arguments: PgArguments,
-    insertions: &[&Insertion],
+    plan: &AtOnce<'_>,
+    inline: Vec<Rows>,
 ) -> Result<bool, Setback> {
-    let mut sql = MOVE_AND_INSERT.to_owned();
-    let mut first = PARAMETERS + 1;
-    for (number, insertion) in insertions.iter().enumerate() {
+    let unsendable = |error: BoxDynError| StoreError::Rejected(error.to_string());
+    let mut arguments = PgArguments::default();
+    plan.add_to(&mut arguments).map_err(unsendable)?;
+    let mut sql = MOVE.to_owned();
+    for (number, rows) in plan.rows().into_iter().chain(inline).enumerate() {
+        let insertion = rows.insertion(PARAMETERS + 1 + number);
         // Writing to a String can't fail.
-        let _ = write!(sql, ", rows{number} AS ({})", insertion.if_moved(first));
-        first += insertion.types.len();
+        let _ = write!(sql, ", rows{number} AS ({insertion})");
+        arguments.add(rows).map_err(unsendable)?;
     }
     sql.push_str(TELL);
     match sqlx::query_with(&sql, arguments).fetch_optional(connection).await {

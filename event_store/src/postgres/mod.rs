@@ -12,11 +12,11 @@ mod placing;
 mod queue;
 mod read;
 mod repository;
+mod rows;
 mod store;
 
 pub use crate::record::Appended;
 pub use crate::store::Access;
-pub use at_once::Insertion;
 pub use database::{Config, Database, RecordedTime};
 pub use errors::failed;
 pub use lent::{Lent, end_in_time, in_time};
@@ -24,12 +24,12 @@ pub use listener::{Change, Kinds, PutRight, tell_put_right};
 pub use migrate::MigrationStatus;
 pub use read::{EVENT_COLUMNS, event_from_row, page as read_page};
 pub use repository::PgEventRepository;
+pub use rows::{Row, Rows};
 pub use store::PgStore;
 
 use crate::error::StoreError;
 use async_trait::async_trait;
 use sqlx::PgConnection;
-use sqlx::postgres::PgArguments;
 use token_ledger_domain::CompanyId;
 
 /// Read models that are written in the append transaction.
@@ -46,17 +46,12 @@ pub trait InlineProjections: Send {
         events: &[Appended],
     ) -> Result<(), StoreError>;
 
-    /// How the rows are inserted that these events lead to, where all are new ones: the columns are
-    /// added to the parameters of the statement that inserts the events, too. `None` where a row
-    /// has to be read or changed.
+    /// The rows that these events lead to, where all are new ones: they are inserted by the
+    /// statement that inserts the events. `None` where a row has to be read or changed.
     ///
     /// # Errors
-    /// When a row can't be sent or an event doesn't fit its row; the commit fails then.
-    fn insert(
-        &mut self,
-        events: &[Appended],
-        arguments: &mut PgArguments,
-    ) -> Result<Option<Vec<&'static Insertion>>, StoreError>;
+    /// When an event doesn't fit its row; the commit fails then.
+    fn insert(&mut self, events: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError>;
 
     /// The transaction is durable; its callers have not been answered yet.
     fn committed(&mut self);
@@ -82,11 +77,7 @@ impl InlineProjections for NoProjections {
         Ok(())
     }
 
-    fn insert(
-        &mut self,
-        _: &[Appended],
-        _: &mut PgArguments,
-    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+    fn insert(&mut self, _: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
         Ok(Some(Vec::new()))
     }
 

@@ -233,7 +233,9 @@ fn transact_batch(connection: &mut Connection, batch: Batch, inline: &mut dyn In
         }
         outcome => {
             let ended = outcome.as_ref().map(drop);
-            along.into_iter().for_each(|one| one.answer(ended.map_err(Clone::clone)));
+            for one in along {
+                one.answer(ended.map_err(Clone::clone));
+            }
         }
     }
     let answers = match outcome {

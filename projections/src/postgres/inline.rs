@@ -9,13 +9,12 @@ use crate::tokens::Tokens;
 use crate::touched::Touched;
 use async_trait::async_trait;
 use sqlx::PgConnection;
-use sqlx::postgres::PgArguments;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_domain::event::AggregateType;
-use token_ledger_event_store::postgres::{InlineProjections, Insertion};
+use token_ledger_event_store::postgres::{InlineProjections, Rows};
 use token_ledger_event_store::{Appended, StoreError};
 
 /// How long the follower may take for what had been committed before it was known to be.
@@ -89,17 +88,12 @@ impl InlineProjections for Inline {
         Ok(())
     }
 
-    fn insert(
-        &mut self,
-        events: &[Appended],
-        arguments: &mut PgArguments,
-    ) -> Result<Option<Vec<&'static Insertion>>, StoreError> {
+    fn insert(&mut self, events: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
         if events.iter().any(|event| event.stream.kind != AggregateType::Token) {
             return Ok(None);
         }
         self.note(events);
-        let insertion = self.tokens.insert_all(events, arguments)?;
-        Ok(insertion.map(|insertion| vec![insertion]))
+        Ok(self.tokens.insert_all(events)?.map(|rows| vec![rows]))
     }
 
     fn committed(&mut self) {

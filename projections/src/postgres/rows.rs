@@ -9,7 +9,7 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::LazyLock;
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::postgres::{Insertion, failed};
+use token_ledger_event_store::postgres::{Row, Rows, failed};
 use token_ledger_event_store::{Appended, StoreError};
 use uuid::Uuid;
 
@@ -19,9 +19,7 @@ use uuid::Uuid;
 pub struct BulkStatements {
     /// Reads rows by company and key.
     pub read: String,
-    /// How rows are inserted where there are none.
-    pub insertion: Insertion,
-    /// The statement that does it.
+    /// Inserts rows where there are none, from an array for each column.
     pub insert: String,
     /// Puts rows in place of whatever is there.
     pub put: String,
@@ -35,9 +33,13 @@ impl BulkStatements {
         let list = P::COLUMNS.join(", ");
         let key_kind = P::COLUMNS.iter().zip(P::KINDS).find(|(column, _)| **column == key);
         let key_type = array(key_kind.map_or(Kind::Uuid, |(_, kind)| *kind));
-        let types = P::KINDS.iter().map(|kind| array(*kind)).collect();
-        let insertion = Insertion::new(table, P::COLUMNS, types);
-        let insert = insertion.statement();
+        let arrays: Vec<String> = P::KINDS
+            .iter()
+            .enumerate()
+            .map(|(index, kind)| format!("${}::{}", index + 1, array(*kind)))
+            .collect();
+        let insert =
+            format!("INSERT INTO {table} ({list}) SELECT * FROM unnest({})", arrays.join(", "));
         Self {
             // Row by row, however little the planner knows of the tables.
             read: format!(
@@ -46,7 +48,6 @@ impl BulkStatements {
                  AND company_id = wanted.company AND {key} = wanted.key LIMIT 1) AS found"
             ),
             put: format!("{insert} {}", Statements::on_conflict(key, P::COLUMNS)),
-            insertion,
             insert,
             remove: format!(
                 "DELETE FROM {table} WHERE company_id = ANY($1) AND (company_id, {key}) IN \
@@ -110,11 +111,10 @@ impl<'r> Values<'r> {
     }
 }
 
-/// Adds the columns of these rows to the parameters.
-fn add_columns<'r, P: Table>(
+/// The columns of these rows, as parameters.
+fn columns<'r, P: Table>(
     rows: impl Iterator<Item = &'r P::Row>,
-    arguments: &mut PgArguments,
-) -> Result<(), StoreError> {
+) -> Result<PgArguments, StoreError> {
     let mut columns: Vec<Values<'r>> = P::KINDS.iter().map(|kind| Values::new(*kind)).collect();
     let mut fits = true;
     for row in rows {
@@ -127,16 +127,23 @@ fn add_columns<'r, P: Table>(
     if !fits {
         return Err(StoreError::Rejected(format!("{}: a value is not of its column", P::TABLE)));
     }
-    columns.into_iter().try_for_each(|column| column.add_to(arguments))
+    let mut arguments = PgArguments::default();
+    columns.into_iter().try_for_each(|column| column.add_to(&mut arguments))?;
+    Ok(arguments)
 }
 
-/// The columns of these rows, as parameters.
-fn columns<'r, P: Table>(
-    rows: impl Iterator<Item = &'r P::Row>,
-) -> Result<PgArguments, StoreError> {
-    let mut arguments = PgArguments::default();
-    add_columns::<P>(rows, &mut arguments)?;
-    Ok(arguments)
+/// A row as one value of the table's row type.
+fn whole<P: Table>(row: &P::Row) -> Row {
+    let mut whole = Row::of(P::TABLE);
+    P::values(row, &mut |value| {
+        match value {
+            Value::Uuid(id) => whole.uuid(id),
+            Value::Int(number) => whole.int(number),
+            Value::Text(text) => whole.text(text.as_deref()),
+            Value::Bytes(bytes) => whole.bytes(bytes.as_deref()),
+        };
+    });
+    whole
 }
 
 /// The companies and the keys of these places, as parameters.
@@ -297,24 +304,19 @@ impl<P: PgTable> Touched<P> {
         Ok(())
     }
 
-    /// Applies events that begin rows, and adds the columns of these to the parameters of a
-    /// statement; `None` where a row would have to be read.
+    /// Applies events that begin rows, and answers these rows; `None` where one would have to be
+    /// read.
     ///
     /// # Errors
     /// When an event doesn't fit its row.
-    pub(super) fn insert_all(
-        &mut self,
-        events: &[Appended],
-        arguments: &mut PgArguments,
-    ) -> Result<Option<&'static Insertion>, StoreError> {
+    pub(super) fn insert_all(&mut self, events: &[Appended]) -> Result<Option<Rows>, StoreError> {
         if !self.wanted(events).is_empty() {
             return Ok(None);
         }
         for event in events {
             self.take(event, |_, _| Ok(None))?;
         }
-        add_columns::<P>(self.rows(), arguments)?;
-        Ok(Some(&P::bulk().insertion))
+        Ok(Some(Rows::new(P::TABLE, self.rows().map(whole::<P>).collect())))
     }
 
     /// Writes all rows: with one statement for the new ones, one for the others and one for those
