@@ -551,9 +551,9 @@ async fn what_is_written_along_shares_the_transaction_and_holds_nobody_up() {
         ("two", "with it", true),
     ] {
         // The writer is held until both wait for it.
-        let (held, holds) = tokio::sync::oneshot::channel();
+        let (held, is_held) = tokio::sync::oneshot::channel();
         let (let_go, goes_on) = std::sync::mpsc::channel::<()>();
-        let hold = {
+        let holding = {
             let database = Arc::clone(&database);
             tokio::spawn(async move {
                 database
@@ -564,7 +564,7 @@ async fn what_is_written_along_shares_the_transaction_and_holds_nobody_up() {
                     .await
             })
         };
-        in_time(holds).await.expect("the writer is held");
+        in_time(is_held).await.expect("the writer is held");
         let times = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&times);
         let mut along = Box::pin(database.write_along(move |transaction| {
@@ -576,7 +576,7 @@ async fn what_is_written_along_shares_the_transaction_and_holds_nobody_up() {
             Box::pin(append_one(store.as_ref(), commit(COMPANY, new_token(), 0, [created(name)])));
         assert!(futures::poll!(&mut appended).is_pending());
         let_go.send(()).expect("the writer waits");
-        in_time(hold).await.expect("it ends").expect("it was held");
+        in_time(holding).await.expect("it ends").expect("it was held");
         assert_eq!(in_time(appended).await.is_ok(), is_appended, "{name}");
         let was_there = text == "with it" && name == "two";
         assert_eq!(in_time(along).await.is_err(), was_there, "{name}");
