@@ -1,5 +1,5 @@
 //! One process's commands on PostgreSQL, alone and while two other processes write to companies of
-//! their own in the same database.
+//! their own in the same database, whose server has files of its log to use again.
 
 mod support;
 
@@ -8,7 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
-use support::postgres::{PgBench, cluster};
+use support::postgres::{PgBench, cluster, use_log};
 use support::{creations, median, percentile, rate};
 use token_ledger_domain::CompanyId;
 use token_ledger_test_cluster::TestDatabase;
@@ -36,6 +36,7 @@ fn main() {
 }
 
 async fn compare(url: &str) {
+    use_log(url).await;
     let bench = PgBench::connect(url).await;
     let company = bench.company().await;
     measure(&bench, company).await;
