@@ -125,3 +125,31 @@ async fn a_repeat_records_nothing_again_and_answers_as_the_first_did() {
     erase(&app, stranger).await.problem(404, "not-found");
     assert_eq!(app.app.read.open_operations().await.unwrap(), []);
 }
+
+#[tokio::test]
+async fn a_repeat_takes_nothing_from_who_was_added_again() {
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    let members = app.path("/members");
+    let first = app.admin.get(&members).await.expect(200).body["items"].clone();
+    let is_eve = |member: &&Value| member["person_id"] == person.to_string();
+    let first = first.as_array().unwrap().iter().find(is_eve).unwrap()["member_id"].clone();
+    let (other, admin) = app.another_company("Umbra").await;
+    let body = json!({"email": EMAIL, "role": "auditor"});
+    let theirs = format!("/v1/companies/{other}/members");
+    let there = admin.post(&theirs).json(&body).await.expect(201).body;
+    assert_eq!(there["person_id"], person.to_string());
+
+    // The other company still needs the account.
+    let erased = erase(&app, person).header("idempotency-key", "1").await.expect(200).body;
+    assert_eq!(erased["account"], false);
+    let path = |member: &Value| format!("/{}", member.as_str().unwrap());
+    app.admin.delete(&(members.clone() + &path(&first))).await.expect(204);
+    let again = app.admin.post(&members).json(&body).await.expect(201).body;
+    assert_eq!(again["person_id"], person.to_string());
+    admin.delete(&(theirs + &path(&there["member_id"]))).await.expect(204);
+
+    erase(&app, person).header("idempotency-key", "1").await.expect(200);
+    let account = app.app.people.account(EMAIL).await.unwrap();
+    assert_eq!(account.map(|account| account.person_id), Some(person));
+}

@@ -584,7 +584,21 @@ async fn what_is_written_along_shares_the_transaction_and_holds_nobody_up() {
         let expected = if is_appended && !was_there { 1 } else { 2 };
         assert_eq!(times.load(Ordering::SeqCst), expected, "{name}");
     }
+    // Trouble with what goes along is none of the commits', whatever it looks like.
+    let (let_go, goes_on) = std::sync::mpsc::channel::<()>();
+    let held = database
+        .write(move |_| goes_on.recv().map_err(|error| StoreError::Rejected(error.to_string())));
+    let along = database.write_along(|transaction| {
+        transaction.execute("INSERT INTO nowhere VALUES (1)", []).map_err(failed)
+    });
+    let three = append_one(store.as_ref(), commit(COMPANY, new_token(), 0, [created("three")]));
+    let mut all = Box::pin(async { tokio::join!(held, along, three) });
+    assert!(futures::poll!(&mut all).is_pending());
+    let_go.send(()).expect("the writer waits");
+    let (_, along, three) = in_time(all).await;
+    assert_unavailable(along, "nowhere");
+    three.expect("it is appended");
     let texts = database.read(beside).await.expect("the table");
     assert_eq!(texts, ["with it", "without it", "without it either"]);
-    assert_eq!(sound_ledger(store.as_ref(), COMPANY).await.len(), 2);
+    assert_eq!(sound_ledger(store.as_ref(), COMPANY).await.len(), 3);
 }

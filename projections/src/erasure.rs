@@ -19,14 +19,9 @@ pub trait Erasures: Send + Sync {
     async fn attempts(&self, company: CompanyId, actors: &[Uuid]) -> Result<(), StoreError>;
 
     /// Removes the person's account with all that belongs to it, unless the person is a member of
-    /// another company than this by a membership that is none of those that were erased; answers
-    /// whether it is gone.
-    async fn account(
-        &self,
-        company: CompanyId,
-        person: PersonId,
-        erased: &[MemberId],
-    ) -> Result<bool, StoreError>;
+    /// some company by a membership that is none of those that were erased; answers whether it is
+    /// gone.
+    async fn account(&self, person: PersonId, erased: &[MemberId]) -> Result<bool, StoreError>;
 
     /// Overwrites what was erased, as far as the database allows.
     async fn overwrite(&self) -> Result<(), StoreError>;

@@ -220,9 +220,13 @@ impl App {
         person: PersonId,
         people: &People,
     ) -> Result<bool, StoreError> {
+        // Else what was noted just before would be written behind it.
+        self.flush_attempts().await.map_err(|_| {
+            StoreError::Unavailable("it is still writing what was noted before".to_owned())
+        })?;
         self.erasures.attempts(company, &people.identifiers(person)).await?;
         let erased = self.erased_memberships(person).await?;
-        let account = self.erasures.account(company, person, &erased).await?;
+        let account = self.erasures.account(person, &erased).await?;
         self.erasures.overwrite().await?;
         Ok(account)
     }

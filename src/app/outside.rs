@@ -105,7 +105,10 @@ impl Outside {
         let write = || {
             make_folder(folder)?;
             let unfinished = write_unfinished(&path, note.as_bytes())?;
-            std::fs::rename(&unfinished, &path)?;
+            if let Err(error) = std::fs::rename(&unfinished, &path) {
+                let _ = std::fs::remove_file(&unfinished);
+                return Err(error);
+            }
             sync_folder(folder)
         };
         write().map_err(|error| failed(&path, &error))
@@ -143,7 +146,10 @@ fn write_new(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     let unfinished = write_unfinished(path, content)?;
     // Unlike a renaming, a link never replaces what is there.
     match std::fs::hard_link(&unfinished, path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => return Err(error),
+        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
+            let _ = std::fs::remove_file(&unfinished);
+            return Err(error);
+        }
         Ok(()) | Err(_) => {}
     }
     std::fs::remove_file(&unfinished)?;
@@ -162,9 +168,18 @@ fn write_unfinished(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     };
-    file.write_all(content)?;
-    file.sync_all()?;
-    let written = file.metadata()?.modified()?;
+    let written = file
+        .write_all(content)
+        .and_then(|()| file.sync_all())
+        .and_then(|()| file.metadata()?.modified());
+    let written = match written {
+        Ok(written) => written,
+        Err(error) => {
+            // Else each attempt on a full disk would leave one more.
+            let _ = std::fs::remove_file(place(number));
+            return Err(error);
+        }
+    };
     for before in (0..number).map(place) {
         let modified = std::fs::metadata(&before).and_then(|metadata| metadata.modified());
         if modified.is_ok_and(|modified| modified + LEFT < written) {

@@ -224,21 +224,21 @@ fn transact_batch(connection: &mut Connection, batch: Batch, inline: &mut dyn In
     let mut outcome = transact(connection, &commits, &mut along, inline);
     match &outcome {
         // Something can't be written; what goes along must not hold up the commits.
-        Err(error) if !error.is_general() && !along.is_empty() => {
+        Err(failure) if failure.may_pass_apart() && !along.is_empty() => {
             for mut one in along {
                 let alone = transact(connection, &[], std::slice::from_mut(&mut one), inline);
-                one.answer(alone.map(drop));
+                one.answer(alone.map(drop).map_err(Failure::into_error));
             }
             outcome = transact(connection, &commits, &mut [], inline);
         }
         outcome => {
-            let ended = outcome.as_ref().map(drop);
+            let ended = outcome.as_ref().map(drop).map_err(Failure::error);
             for one in along {
                 one.answer(ended.map_err(Clone::clone));
             }
         }
     }
-    let answers = match outcome {
+    let answers = match outcome.map_err(Failure::into_error) {
         Ok(answers) => answers,
         // The database itself is in trouble: nobody's commit would fare better alone.
         Err(error) if error.is_general() || commits.len() == 1 => {
@@ -259,8 +259,39 @@ fn append_alone(
     commit: &Commit,
     inline: &mut dyn InlineProjections,
 ) -> Answer {
-    let answers = transact(connection, &[commit], &mut [], inline)?;
+    let answers = transact(connection, &[commit], &mut [], inline).map_err(Failure::into_error)?;
     answers.into_iter().next().unwrap_or(Err(AppendError::Failed(StoreError::Closed)))
+}
+
+/// Why a transaction failed.
+enum Failure {
+    /// By what was to go along.
+    Along(StoreError),
+    /// By a commit, or as a whole.
+    Whole(StoreError),
+}
+
+impl Failure {
+    const fn error(&self) -> &StoreError {
+        match self {
+            Self::Along(error) | Self::Whole(error) => error,
+        }
+    }
+
+    fn into_error(self) -> StoreError {
+        match self {
+            Self::Along(error) | Self::Whole(error) => error,
+        }
+    }
+
+    /// Whether the commits may be written without what went along, or that without them. A page of
+    /// its tables that can't be read, say, is no trouble of theirs.
+    const fn may_pass_apart(&self) -> bool {
+        match self {
+            Self::Along(_) => true,
+            Self::Whole(error) => !error.is_general(),
+        }
+    }
 }
 
 /// Appends all commits that can be in one transaction, projections included, and writes what goes
@@ -270,7 +301,7 @@ fn transact(
     commits: &[&Commit],
     along: &mut [Box<dyn Along>],
     inline: &mut dyn InlineProjections,
-) -> Result<Vec<Answer>, StoreError> {
+) -> Result<Vec<Answer>, Failure> {
     let outcome = try_transact(connection, commits, along, inline);
     match &outcome {
         Ok(_) => inline.committed(),
@@ -284,17 +315,17 @@ fn try_transact(
     commits: &[&Commit],
     along: &mut [Box<dyn Along>],
     inline: &mut dyn InlineProjections,
-) -> Result<Vec<Answer>, StoreError> {
-    let transaction = append::begin(connection)?;
+) -> Result<Vec<Answer>, Failure> {
+    let transaction = append::begin(connection).map_err(Failure::Whole)?;
     for one in along.iter_mut() {
-        one.write(&transaction)?;
+        one.write(&transaction).map_err(Failure::Along)?;
     }
     let mut appended: Vec<Appended> = Vec::with_capacity(commits.len());
-    let answers = append::append(&transaction, commits, &mut appended)?;
+    let answers = append::append(&transaction, commits, &mut appended).map_err(Failure::Whole)?;
     if along.is_empty() && appended.is_empty() && answers.iter().all(Result::is_err) {
         return Ok(answers);
     }
-    inline.project(&transaction, &appended)?;
-    commit(transaction)?;
+    inline.project(&transaction, &appended).map_err(Failure::Whole)?;
+    commit(transaction).map_err(Failure::Whole)?;
     Ok(answers)
 }

@@ -15,7 +15,7 @@ use crate::sql::{Columns, FromColumns, Table};
 use crate::{Clients, Companies, Keys, Tokens};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, PgConnection};
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
@@ -32,6 +32,8 @@ const HOLD_HEAD: &str = "SELECT 1 FROM company_heads WHERE company_id = $1 FOR S
 const HEADS: &str = "SELECT company_id, last_position FROM company_heads";
 /// Companies whose rows one query reads.
 const COMPANIES_AT_ONCE: usize = 500;
+/// Rows put right that are taken over together, of one projection and company.
+const PUT_RIGHT_AT_ONCE: usize = 5_000;
 /// Rows of a company that one query reads.
 const PAGE: i64 = 5_000;
 /// How long one query, or connecting, may take before the connection is given up.
@@ -283,15 +285,17 @@ impl Follower {
                 self.index.reached(*company, *position);
             }
         }
+        self.index.end_round(round);
+        if let Some(moment) = known_until {
+            self.index.freshness().known_until(moment);
+        }
+        // Behind what was committed, since whoever puts rows right holds the head for that long.
+        self.put_right = together(std::mem::take(&mut self.put_right));
         while let Some(rows) = self.put_right.last().map(Arc::clone) {
             let mut connection = self.connection().await?;
             in_time(take_over_put_right(&mut connection, &self.index, &rows)).await?;
             self.connection = Some(connection);
             self.put_right.pop();
-        }
-        self.index.end_round(round);
-        if let Some(moment) = known_until {
-            self.index.freshness().known_until(moment);
         }
         Ok(())
     }
@@ -375,6 +379,24 @@ async fn take_over_put_right(
         // Nothing is verified by the others.
         _ => Ok(()),
     }
+}
+
+/// The same rows in as few pieces as there are projections and companies, up to a bound: for each
+/// piece the head is waited for.
+fn together(pieces: Vec<Arc<PutRight>>) -> Vec<Arc<PutRight>> {
+    let mut rows: BTreeMap<(String, CompanyId), BTreeSet<Uuid>> = BTreeMap::new();
+    for piece in pieces {
+        rows.entry((piece.projection.clone(), piece.company)).or_default().extend(&piece.keys);
+    }
+    let mut together = Vec::new();
+    for ((projection, company), keys) in rows {
+        let keys: Vec<Uuid> = keys.into_iter().collect();
+        for keys in keys.chunks(PUT_RIGHT_AT_ONCE) {
+            let projection = projection.clone();
+            together.push(Arc::new(PutRight { projection, company, keys: keys.to_vec() }));
+        }
+    }
+    together
 }
 
 /// Takes over rows as they are, whatever was taken over before. The company's head is held, so that

@@ -64,15 +64,9 @@ impl<S: Sql + 'static> Erasures for SqlErasures<S> {
         self.sql.execute(Statement { text: text.into(), ..statement }).await
     }
 
-    async fn account(
-        &self,
-        company: CompanyId,
-        person: PersonId,
-        erased: &[MemberId],
-    ) -> Result<bool, StoreError> {
+    async fn account(&self, person: PersonId, erased: &[MemberId]) -> Result<bool, StoreError> {
         let statements = ACCOUNT.map(|table| {
-            let mut statement =
-                Statement::new("").with(CompanyId::PLATFORM).with(person).with(company);
+            let mut statement = Statement::new("").with(CompanyId::PLATFORM).with(person);
             let places: Vec<String> =
                 erased.iter().map(|member| statement.place(*member)).collect();
             let still = if places.is_empty() {
@@ -82,7 +76,7 @@ impl<S: Sql + 'static> Erasures for SqlErasures<S> {
             };
             let text = format!(
                 "DELETE FROM {table} WHERE company_id = ?1 AND person_id = ?2 AND NOT EXISTS \
-                 (SELECT 1 FROM members WHERE person_id = ?2 AND company_id <> ?3{still})"
+                 (SELECT 1 FROM members WHERE person_id = ?2{still})"
             );
             Statement { text: text.into(), ..statement }
         });
