@@ -4,7 +4,7 @@ mod support;
 
 use rusqlite::{Connection, params_from_iter, types::Value};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use support::{Bench, folder, median, timed};
 use token_ledger_domain::TokenId;
 use token_ledger_projections::AuditTrail;
@@ -19,21 +19,23 @@ const PAGE: usize = 50;
 const ROUNDS: usize = 201;
 
 fn main() {
-    let runtime =
-        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("a runtime");
+    let runtime = tokio::runtime::Runtime::new().expect("a runtime");
+    // On one of its threads, as a request is.
+    runtime.block_on(runtime.spawn(run())).expect("it ends well");
+}
+
+async fn run() {
     let folder = folder("audit");
     let path = folder.join("ledger.db");
     let bench = Bench::open(&path);
     eprintln!("filling a ledger with {EVENTS} events");
-    let (company, token, head) = runtime.block_on(async {
-        let company = bench.company().await;
-        bench.mixed(company, EVENTS).await;
-        let id = bench.long_lived(company, TOKEN_EVENTS).await;
-        let head = bench.head(company).await;
-        let behind = SqliteBehind::<AuditTrail>::new(Arc::clone(&bench.database));
-        while behind.advance(company).await.expect("the audit trail moves") < Some(head) {}
-        (company, TokenId(id), head)
-    });
+    let company = bench.company().await;
+    bench.mixed(company, EVENTS).await;
+    let id = bench.long_lived(company, TOKEN_EVENTS).await;
+    let head = bench.head(company).await;
+    let behind = SqliteBehind::<AuditTrail>::new(Arc::clone(&bench.database));
+    while behind.advance(company).await.expect("the audit trail moves") < Some(head) {}
+    let token = TokenId(id);
     let reader = Connection::open(&path).expect("the ledger opens");
     let blob = |id: uuid::Uuid| Value::Blob(id.as_bytes().to_vec());
     let none = AuditFilter { descending: true, ..AuditFilter::default() };
@@ -65,10 +67,10 @@ fn main() {
         ("by time", of_time, format!("AND a.position > {}", head / 3), vec![]),
     ];
     for (name, filter, condition, more) in cases {
-        let ours = |filter: &AuditFilter| {
-            let (page, took) = timed(|| {
-                runtime.block_on(bench.read.audit(company, filter, PAGE)).expect("a page")
-            });
+        let ours = async |filter: &AuditFilter| {
+            let started = Instant::now();
+            let page = bench.read.audit(company, filter, PAGE).await.expect("a page");
+            let took = started.elapsed();
             (page.iter().map(|record| record.event.position).collect::<Vec<_>>(), took)
         };
         let mut first = Vec::new();
@@ -79,15 +81,15 @@ fn main() {
         // Walk to the hundredth page, or to the last one.
         let mut far = filter.clone();
         for _ in 0..99 {
-            let (page, _) = ours(&far);
+            let (page, _) = ours(&far).await;
             let Some(last) = page.last().filter(|_| page.len() == PAGE) else { break };
             far.before_position = *last;
         }
         for _ in 0..ROUNDS {
-            let (page, took) = ours(&filter);
+            let (page, took) = ours(&filter).await;
             first.push(millis(took));
             positions = page;
-            hundredth.push(millis(ours(&far).1));
+            hundredth.push(millis(ours(&far).await.1));
             let bare_page = |before| raw(&reader, company, before, &condition, &more);
             let (found, took) = bare_page(filter.before_position);
             assert_eq!(found, positions, "{name}");

@@ -490,6 +490,17 @@ mod tokens {
         assert_eq!(again.header("idempotent-replay"), "true");
         assert_eq!(again.body["token_id"], token["token_id"]);
         once(&refreshed.body["token"]).await.problem(422, "idempotency-key-reused");
+
+        // A repeat answers as the first did, whatever happened since.
+        let other = app.token("b").await;
+        let body = json!({"token": other["token"]});
+        let once = || app.admin.post(&find).header("idempotency-key", "other").json(&body);
+        let first = once().await.expect(200);
+        app.after(1);
+        app.admin.delete(&app.token_path(&other)).await.expect(204);
+        let again = once().await.expect(200);
+        assert_eq!((version(&again), &again.body), (version(&first), &first.body));
+        assert_eq!(again.body["status"], "active");
     }
 
     #[tokio::test]
@@ -1009,7 +1020,8 @@ mod keys {
         let app = TestApp::new().await;
         let keys = app.path("/keys");
         let ask = |scope: &str| json!({"name": "k", "scopes": [scope]});
-        app.admin.post(&keys).json(&ask("ledger.operator")).await.invalid(&["scopes"]);
+        let answer = app.admin.post(&keys).json(&ask("ledger.operator")).await;
+        answer.problem(403, "above-own-power");
         app.operator.post(&keys).json(&ask("ledger.operator")).await.invalid(&["scopes"]);
         let platform = format!("/v1/companies/{}/keys", CompanyId::PLATFORM);
         let made = app.operator.post(&platform).json(&ask("ledger.admin")).await.expect(201);

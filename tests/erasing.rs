@@ -153,3 +153,14 @@ async fn a_repeat_takes_nothing_from_who_was_added_again() {
     let account = app.app.people.account(EMAIL).await.unwrap();
     assert_eq!(account.map(|account| account.person_id), Some(person));
 }
+
+#[tokio::test]
+async fn a_parameter_that_means_nothing_erases_nobody() {
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    let path = app.path(&format!("/people/{person}/erase?dry_run=true"));
+    let asked = app.operator.post(&path).json(&json!({"reason": "asked for"}));
+    asked.await.problem(400, "invalid-input");
+    assert_eq!(app.count_events("company.person_erased").await, 0);
+    assert!(app.app.people.account(EMAIL).await.unwrap().is_some());
+}

@@ -583,7 +583,8 @@ async fn an_operator_enters_every_company_and_acts_as_operator() {
     let app = TestApp::new().await;
     let body = json!({"email": "op@example.com", "role": "operator"});
     let platform = format!("/v1/companies/{}/members", CompanyId::PLATFORM);
-    app.admin.post(&app.path("/members")).json(&body).await.invalid(&["role"]);
+    let asked = app.admin.post(&app.path("/members")).json(&body).await;
+    asked.problem(403, "above-own-power");
     let member = app.operator.post(&platform).json(&body).await.expect(201).body;
     let mut browser = Browser::new(&app);
     browser.send(&link_path(&member), &[("password", PASSWORD)]).await.expect(200);

@@ -433,10 +433,11 @@ fn decide_policy(company: &Company, policy: &Policy) -> Result<Vec<CompanyEvent>
 }
 
 fn grantable(role: Role, power: Power, platform: bool) -> Result<(), CompanyRefusal> {
+    within_own_power(role, power)?;
     if role == Role::Operator && !platform {
         return Err(CompanyRefusal::PlatformOnly);
     }
-    within_own_power(role, power)
+    Ok(())
 }
 
 fn within_own_power(role: Role, power: Power) -> Result<(), CompanyRefusal> {

@@ -250,10 +250,11 @@ fn grantable(scopes: &KeyScopes, power: Power, platform: bool) -> Result<(), Key
     if scopes.is_empty() {
         return Err(KeyRefusal::NoScopes);
     }
+    above_own_power(scopes, power)?;
     if scopes.contains(&KeyScope::Operator) && !platform {
         return Err(KeyRefusal::PlatformOnly);
     }
-    above_own_power(scopes, power)
+    Ok(())
 }
 
 fn above_own_power(scopes: &KeyScopes, power: Power) -> Result<(), KeyRefusal> {

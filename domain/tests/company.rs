@@ -378,6 +378,9 @@ mod add_member {
         given([registered()])
             .when(add(1, Role::Operator).by(Power::Operator))
             .then_refused(CompanyRefusal::PlatformOnly);
+        given([registered()])
+            .when(add(1, Role::Operator).by(Power::SuperAdmin))
+            .then_refused(CompanyRefusal::AboveOwnPower { role: Role::Operator });
     }
 }
 

@@ -178,6 +178,9 @@ mod create {
         given([])
             .when(create(&[KeyScope::Operator]).by(Power::Operator, 0))
             .then_refused(KeyRefusal::PlatformOnly);
+        given([])
+            .when(create(&[KeyScope::Operator]).by(Power::SuperAdmin, 0))
+            .then_refused(KeyRefusal::AboveOwnPower { scope: KeyScope::Operator });
     }
 }
 

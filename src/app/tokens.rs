@@ -226,8 +226,8 @@ impl App {
         secret: &str,
         idempotency: Option<Idempotency>,
     ) -> Result<(TokenView, bool), AppError> {
-        let repeated = self.begun(caller.company, idempotency.as_ref()).await?.is_some();
-        if !repeated {
+        let replay = self.recorded(caller.company, idempotency.as_ref()).await?;
+        if replay.is_none() {
             self.begin(caller, caller.company, self.new_id(), idempotency).await?;
         }
         let secret = secret.trim();
@@ -237,7 +237,9 @@ impl App {
         let digest = Digest::of(secret);
         let id = self.read.token_of_secret(caller.company, digest).await?;
         let id = id.ok_or(AppError::NotFound("token"))?;
-        Ok((self.token(caller, id, None).await?, repeated))
+        // A repeat answers as the first did, whatever happened since.
+        let then = replay.as_ref().map(|replay| replay.recorded_at);
+        Ok((self.token(caller, id, then).await?, replay.is_some()))
     }
 
     async fn execute_token(

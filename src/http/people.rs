@@ -1,7 +1,8 @@
 //! What a company's ledger holds of people.
 
 use super::Service;
-use super::extract::{IdempotencyKey, JsonBody, PathId};
+use super::extract::{IdempotencyKey, JsonBody, Params, PathId};
+use super::page::NoParams;
 use super::problem::Answer;
 use super::reply::{RefusedChange, Reply};
 use super::vocabulary::RequiredReason;
@@ -41,6 +42,7 @@ pub(super) async fn erase(
     State(service): State<Arc<Service>>,
     caller: Caller,
     PathId(person): PathId,
+    _: Params<NoParams>,
     key: IdempotencyKey,
     JsonBody { value: order, hash }: JsonBody<ErasureOrder>,
 ) -> Answer<Reply> {

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 use std::time::Duration;
+use tokio::runtime::{Handle, RuntimeFlavor};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// How long a statement waits for a lock that another process holds on the file.
@@ -135,8 +136,10 @@ impl Database {
         self.changes.subscribe()
     }
 
-    /// Runs a query on a reading connection, off the async threads. It sees everything that was
-    /// committed before. Keep it short: a long reader keeps the write-ahead log from being reset.
+    /// Runs a query on a reading connection. Where there are several async threads, it runs at once
+    /// on the caller's, whose other tasks go on elsewhere: the way to another thread and back takes
+    /// as long as a page of rows. It sees everything that was committed before. Keep it short: a
+    /// long reader keeps the write-ahead log from being reset.
     ///
     /// # Errors
     /// What the query answers, or when the store is closed.
@@ -150,12 +153,16 @@ impl Database {
         let connection = self.readers.lock().pop().ok_or(StoreError::Closed)?;
         let reader =
             Reader { connection: Some(connection), home: Arc::clone(&self.readers), _turn: turn };
-        tokio::task::spawn_blocking(move || match &reader.connection {
+        let run = move || match &reader.connection {
             Some(connection) => query(connection),
             None => Err(StoreError::Closed),
-        })
-        .await
-        .map_err(|error| StoreError::Rejected(error.to_string()))?
+        };
+        if Handle::current().runtime_flavor() == RuntimeFlavor::MultiThread {
+            return tokio::task::block_in_place(run);
+        }
+        tokio::task::spawn_blocking(run)
+            .await
+            .map_err(|error| StoreError::Rejected(error.to_string()))?
     }
 
     /// Runs something on the writing connection, between appends.
