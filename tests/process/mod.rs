@@ -199,11 +199,15 @@ impl Place {
     /// Changes the ledger behind the program's back, triggers or not.
     pub fn tamper(&self, sql: &str) {
         if self.is_postgres() {
-            // Written for SQLite, where bytes look different and JSON is any text.
+            // Written for SQLite, where bytes look different and JSON is any text. What is none
+            // afterwards stays a text.
             let sql = sql.replace(" x'", " '\\x");
             return self.alter(&format!(
                 "ALTER TABLE events DISABLE TRIGGER ALL, ALTER payload TYPE text, \
-                 ALTER metadata TYPE text; {sql}"
+                 ALTER metadata TYPE text; {sql}; \
+                 DO $$ BEGIN ALTER TABLE events ALTER payload TYPE json USING payload::json, \
+                 ALTER metadata TYPE json USING metadata::json; \
+                 EXCEPTION WHEN invalid_text_representation THEN NULL; END $$"
             ));
         }
         self.alter(&format!(
