@@ -18,7 +18,7 @@ use figment::Figment;
 use figment::providers::Serialized;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
-use sources::SettingsFile;
+use sources::{Environment, SettingsFile};
 use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -192,7 +192,7 @@ impl Settings {
             figment = figment.merge(SettingsFile::read(file)?);
         }
         let settings: Self = figment
-            .merge(sources::environment(&Self::names()?))
+            .merge(Environment::of(&Self::names()?))
             .merge(Serialized::defaults(options))
             // In the environment, 1 means yes.
             .extract_lossy()

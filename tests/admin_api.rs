@@ -797,6 +797,27 @@ mod lists {
         assert!(!text(&scopes.body["items"][0]["description"]).is_empty());
         app.resource_server.get("/v1/scopes?x=1").await.invalid(&["x"]);
     }
+
+    #[tokio::test]
+    async fn short_lists_are_paged_as_well() {
+        let app = TestApp::new().await;
+        for list in ["/v1/scopes", "/v1/projections"] {
+            let whole = app.operator.get(list).await.expect(200).body["items"].clone();
+            let (mut paged, mut cursor) = (Vec::new(), String::new());
+            loop {
+                let page = app.operator.get(&format!("{list}?limit=3{cursor}")).await.expect(200);
+                let items = page.body["items"].as_array().expect("a list");
+                assert!((1..=3).contains(&items.len()), "{list}");
+                paged.extend(items.iter().map(|item| item["name"].clone()));
+                let Some(next) = page.body["next_cursor"].as_str() else { break };
+                cursor = format!("&cursor={next}");
+            }
+            let names = whole.as_array().expect("a list").iter().map(|item| item["name"].clone());
+            assert_eq!(paged, names.collect::<Vec<_>>(), "{list}");
+            app.operator.get(&format!("{list}?limit=0")).await.invalid(&["limit"]);
+            app.operator.get(&format!("{list}?cursor=x")).await.invalid(&["cursor"]);
+        }
+    }
 }
 
 mod access {

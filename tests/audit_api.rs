@@ -232,6 +232,12 @@ async fn operators_see_all_companies_newest_first() {
     assert!(times.is_sorted_by(|one, two| one >= two));
     let created = app.operator.get("/v1/audit/events?type=token.created&limit=1000").await;
     assert_eq!(types(&created.expect(200)), ["token.created"; 10]);
+    let token = app.token("one of many").await;
+    app.admin.delete(&app.token_path(&token)).await.expect(204);
+    let of_one = format!("/v1/audit/events?token_id={}", token["token_id"].as_str().unwrap());
+    let found = app.operator.get(&format!("{of_one}&order=desc")).await.expect(200);
+    assert_eq!(types(&found), ["token.deleted", "token.created"]);
+    app.operator.get(&format!("{of_one}&order=asc")).await.invalid(&["order"]);
 }
 
 #[tokio::test]

@@ -469,6 +469,11 @@ fn every_command_explains_itself() {
         assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
     }
     place.run(&["key", "create", "--help"]).done();
+    for said in ["--help", "--version"] {
+        let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+        let ended = place.command(&[said]).stdout(full).status().unwrap();
+        assert_eq!(ended.code(), Some(1), "nobody was told: {said}");
+    }
     let document: Value = serde_json::from_str(&place.run(&["openapi"]).done()).unwrap();
     assert!(document["openapi"].as_str().unwrap().starts_with("3.1"));
 }

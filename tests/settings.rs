@@ -27,6 +27,9 @@ fn settings_come_from_file_environment_and_command_line() {
     assert_eq!(said, "error: listne in settings.toml: there is no such setting\n");
     let mut command = place.command(&["verify"]);
     command.env("TOKEN_LEDGER_INSECURE_HTTP", "1").env("TOKEN_LEDGER_PUBLIC_URL", "");
+    // What looks like a number is one only where a number is asked for.
+    command.env("TOKEN_LEDGER_TOKEN_PREFIX", "007_").env("TOKEN_LEDGER_KEY_PREFIX", "42");
+    command.env("TOKEN_LEDGER_CHECKPOINT_DELAY_MS", "2000");
     command.env("TOKEN_LEDGER_EXPIRY_INTERVAL_SECONDS", "soon");
     let said = ended(&mut command).refused(2).to_lowercase();
     assert!(said.contains("expiry_interval_seconds"), "{said}");

@@ -3,13 +3,12 @@
 use super::attempts::Seen;
 use super::input::{self, Check};
 use super::outcome::{Changed, Listed};
+use super::past::Until;
 use super::people::Email;
 use super::{App, AppError, Caller, Conditions};
 use serde::Serialize;
-use token_ledger_domain::company::{self, Company, CompanyCommand, CompanyDecision, CompanyEvent};
-use token_ledger_domain::{
-    CompanyId, LedgerEvent, MemberId, PersonId, Power, Role, Secret, Timestamp,
-};
+use token_ledger_domain::company::{self, Company, CompanyCommand, CompanyDecision};
+use token_ledger_domain::{CompanyId, MemberId, PersonId, Power, Role, Secret, Timestamp};
 use token_ledger_event_store::{Context, Executed, Idempotency, Request, StoreError};
 use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::members::MemberRow;
@@ -165,7 +164,8 @@ impl App {
         company: CompanyId,
         sequence: u64,
     ) -> Result<Changed<MemberView>, AppError> {
-        let row = self.added_then(company, sequence).await?;
+        let row = self.member_after(company, sequence).await?;
+        let row = row.ok_or(AppError::NotFound("member"))?;
         let account = self.people.account_of(row.person_id).await?;
         Ok(Changed::before(MemberView::new(&row, account.as_ref())))
     }
@@ -285,6 +285,13 @@ impl App {
         id: MemberId,
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<MemberView>, AppError> {
+        if let Some(replay) = self.recorded(caller.company, idempotency.as_ref()).await? {
+            let then = Until::Time(replay.recorded_at);
+            let row = self.member_then(caller.company, id, then).await?;
+            let row = row.ok_or(AppError::NotFound("member"))?;
+            let account = self.people.account_of(row.person_id).await?;
+            return Ok(Changed::before(MemberView::new(&row, account.as_ref())));
+        }
         let row = self.member_row(caller.company, id).await?;
         if row.role.power() > caller.power {
             let refusal = company::CompanyRefusal::AboveOwnPower { role: row.role };
@@ -298,9 +305,6 @@ impl App {
         let account =
             self.people.account_of(row.person_id).await?.ok_or(AppError::NotFound("person"))?;
         let view = MemberView::new(&row, Some(&account));
-        if self.begun(caller.company, idempotency.as_ref()).await?.is_some() {
-            return Ok(Changed::before(view));
-        }
         self.begin(caller, caller.company, id.0, idempotency).await?;
         let secret = self.password_link(caller, row.person_id).await?;
         self.note_password_link(caller, id);
@@ -373,31 +377,5 @@ impl App {
 
     async fn member_row(&self, company: CompanyId, id: MemberId) -> Result<MemberRow, AppError> {
         self.people.member(company, id).await?.ok_or(AppError::NotFound("member"))
-    }
-
-    /// The membership that the company's event of this sequence began, as it was then.
-    async fn added_then(&self, company: CompanyId, sequence: u64) -> Result<MemberRow, AppError> {
-        let stream = company.into();
-        let events = self.store().history(company, stream, sequence.saturating_sub(1), 1).await?;
-        let event = events.first().ok_or(AppError::NotFound("member"))?;
-        match event.decode()? {
-            LedgerEvent::Company(CompanyEvent::MemberAdded { member_id, person_id, role }) => {
-                Ok(MemberRow {
-                    company_id: company,
-                    member_id,
-                    person_id,
-                    role,
-                    added_at: event.recorded_at,
-                    version: event.sequence,
-                    position: event.position,
-                })
-            }
-            _ => Err(StoreError::Corrupt {
-                company,
-                position: event.position,
-                problem: "an idempotency key of a new member names another event".to_owned(),
-            }
-            .into()),
-        }
     }
 }

@@ -1,12 +1,14 @@
 //! Things as they were: what their events up to some point make of them.
 
 use super::App;
-use token_ledger_domain::{ClientId, CompanyId, KeyId, Timestamp, TokenId};
+use token_ledger_domain::{CompanyId, KeyId, MemberId, Timestamp, TokenId};
 use token_ledger_event_store::{Appended, RecordedEvent, StoreError, StreamId};
 use token_ledger_projections::clients::ClientRow;
 use token_ledger_projections::companies::CompanyRow;
+use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::read_models::{KeyRecord, TokenRecord};
-use token_ledger_projections::{Clients, Companies, Keys, Projection, Tokens};
+use token_ledger_projections::{Clients, Companies, Keys, Members, Projection, Tokens};
+use uuid::Uuid;
 
 /// Events that are read at a time.
 const PAGE: usize = 500;
@@ -74,22 +76,51 @@ impl App {
         company: CompanyId,
         sequence: u64,
     ) -> Result<Option<ClientRow>, StoreError> {
+        self.part_after::<Clients>(company, sequence).await
+    }
+
+    /// The member that the event at this sequence of its company's stream is about, as it was right
+    /// after it; `None` where the event is about no member.
+    pub(super) async fn member_after(
+        &self,
+        company: CompanyId,
+        sequence: u64,
+    ) -> Result<Option<MemberRow>, StoreError> {
+        self.part_after::<Members>(company, sequence).await
+    }
+
+    /// A member as it was; `None` when it was none.
+    pub(super) async fn member_then(
+        &self,
+        company: CompanyId,
+        id: MemberId,
+        until: Until,
+    ) -> Result<Option<MemberRow>, StoreError> {
+        self.part_then::<Members>(company, id.0, until).await
+    }
+
+    /// The part of a company that the event at this sequence is about, right after it.
+    async fn part_after<P: Projection<Key = Uuid>>(
+        &self,
+        company: CompanyId,
+        sequence: u64,
+    ) -> Result<Option<P::Row>, StoreError> {
         let before = sequence.saturating_sub(1);
         let mut events = self.store().history(company, company.into(), before, 1).await?;
         let Some(event) = events.pop() else { return Ok(None) };
-        let Some(id) = Clients::key(&event.appended()?) else { return Ok(None) };
-        self.client_then(company, ClientId(id), Until::Sequence(sequence)).await
+        let Some(id) = P::key(&event.appended()?) else { return Ok(None) };
+        self.part_then::<P>(company, id, Until::Sequence(sequence)).await
     }
 
-    /// A client as it was; `None` before it existed.
-    async fn client_then(
+    /// A part of a company, whose events are the company's, as it was.
+    async fn part_then<P: Projection<Key = Uuid>>(
         &self,
         company: CompanyId,
-        id: ClientId,
+        id: Uuid,
         until: Until,
-    ) -> Result<Option<ClientRow>, StoreError> {
-        let about = |event: &Appended| Clients::key(event) == Some(id.0);
-        self.fold_those::<Clients>(company, company.into(), until, about).await
+    ) -> Result<Option<P::Row>, StoreError> {
+        let about = |event: &Appended| P::key(event) == Some(id);
+        self.fold_those::<P>(company, company.into(), until, about).await
     }
 
     async fn fold<P: Projection>(

@@ -217,7 +217,10 @@ impl From<std::io::Error> for Failure {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let Cli { place, command } = Cli::try_parse().unwrap_or_else(|error| discreet(error).exit());
+    let Cli { place, command } = match Cli::try_parse() {
+        Ok(parsed) => parsed,
+        Err(error) => return told(&discreet(error)),
+    };
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
@@ -225,15 +228,27 @@ pub fn main() -> ExitCode {
         .and_then(|runtime| runtime.block_on(run(place.found(), command)));
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
-        Err(failure) => {
-            let text = failure.to_string();
-            if !text.is_empty() {
-                // Nobody may be listening any more.
-                let _ = writeln!(std::io::stderr(), "error: {text}");
-            }
-            ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
-        }
+        Err(failure) => failed(&failure),
     }
+}
+
+/// Prints what clap has to say: help and version are answers, all else is wrong usage.
+fn told(said: &clap::Error) -> ExitCode {
+    match said.print() {
+        Err(error) if !said.use_stderr() => failed(&error.into()),
+        _ if said.use_stderr() => ExitCode::from(2),
+        _ => ExitCode::SUCCESS,
+    }
+}
+
+/// Says why the command ended.
+fn failed(failure: &Failure) -> ExitCode {
+    let text = failure.to_string();
+    if !text.is_empty() {
+        // Nobody may be listening any more.
+        let _ = writeln!(std::io::stderr(), "error: {text}");
+    }
+    ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
 }
 
 /// The error without what a URL may hold besides the place: user, password and parameters.

@@ -2,7 +2,7 @@
 
 use super::{ENVIRONMENT, InvalidSettings};
 use figment::providers::{Env, Format, Toml};
-use figment::value::{Dict, Map};
+use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
 use std::fs::File;
 use std::io::Read;
@@ -44,12 +44,37 @@ impl Provider for SettingsFile {
 }
 
 /// The variables that are settings. One that is empty counts as left out.
-pub(super) fn environment(settings: &[String]) -> Env {
-    let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
-    Env::prefixed(ENVIRONMENT)
-        .filter(|name| is_set(name.as_str()))
-        .map(|name| if name == SCOPE.0 { SCOPE.1.into() } else { name.into() })
-        .only(&settings)
+pub(super) struct Environment(Env);
+
+impl Environment {
+    pub(super) fn of(settings: &[String]) -> Self {
+        let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        let variables = Env::prefixed(ENVIRONMENT)
+            .filter(|name| is_set(name.as_str()))
+            .map(|name| if name == SCOPE.0 { SCOPE.1.into() } else { name.into() })
+            .only(&settings);
+        Self(variables)
+    }
+}
+
+impl Provider for Environment {
+    fn metadata(&self) -> Metadata {
+        self.0.metadata()
+    }
+
+    fn data(&self) -> Result<Map<Profile, Dict>, figment::Error> {
+        let settings = self.0.iter().map(|(name, text)| (name.to_string(), value(text)));
+        Ok(self.0.profile.collect(settings.collect()))
+    }
+}
+
+/// A variable's value. Lists and quoted texts are read as they are in a file; all else is text,
+/// and becomes a number only where the setting is one.
+fn value(text: String) -> Value {
+    if text.trim_start().starts_with(['[', '{', '"', '\'']) {
+        return text.parse().unwrap_or_else(|never| match never {});
+    }
+    text.into()
 }
 
 fn is_set(setting: &str) -> bool {
@@ -82,6 +107,14 @@ fn is_of_a_platform(name: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_variable_is_a_text_unless_it_is_quoted_or_a_list() {
+        assert_eq!(value("007".to_owned()), Value::from("007"));
+        assert_eq!(value("true".to_owned()), Value::from("true"));
+        assert_eq!(value("\"1\"".to_owned()), Value::from("1"));
+        assert_eq!(value("[\"a\"]".to_owned()), Value::from(vec!["a"]));
+    }
 
     #[test]
     fn variables_that_look_like_settings_and_are_none_are_found() {

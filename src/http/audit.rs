@@ -34,6 +34,15 @@ enum Order {
     Desc,
 }
 
+/// The order of the list of all companies' events.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum NewestFirst {
+    /// Newest first.
+    #[default]
+    Desc,
+}
+
 /// Which events of a company.
 #[derive(Debug, Deserialize, IntoParams)]
 #[serde(deny_unknown_fields)]
@@ -69,6 +78,8 @@ pub(super) struct EventsQuery {
 #[serde(deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 pub(super) struct EverywhereQuery {
+    /// About this token.
+    token_id: Option<Uuid>,
     /// Of this type; repeatable.
     #[serde(default, rename = "type")]
     #[param(rename = "type", value_type = Vec<EventType>)]
@@ -81,6 +92,10 @@ pub(super) struct EverywhereQuery {
     /// Recorded before this time.
     #[param(format = DateTime)]
     to: Option<String>,
+    /// `desc`: the newest come first. Another order is had of one company only.
+    #[serde(default, rename = "order")]
+    #[param(inline, required = false)]
+    _order: NewestFirst,
     /// The most events to answer with; 50 unless given.
     #[param(minimum = 1, maximum = 1000)]
     limit: Option<i64>,
@@ -163,8 +178,13 @@ pub(super) async fn events_everywhere(
     State(service): State<Arc<Service>>,
     Params(query): Params<EverywhereQuery>,
 ) -> Answer<Reply> {
-    let filter =
-        filter(None, query.types, query.actor_id, query.from.as_deref(), query.to.as_deref())?;
+    let filter = filter(
+        query.token_id,
+        query.types,
+        query.actor_id,
+        query.from.as_deref(),
+        query.to.as_deref(),
+    )?;
     let list = format!("events of all companies, {filter:?}");
     let (limit, after) = PageQuery { limit: query.limit, cursor: query.cursor }.read(&list)?;
     let listed = service.app.audit_everywhere(&filter, after, limit).await?;

@@ -173,13 +173,17 @@ fn is_resource_server(key: &ActiveKey) -> bool {
 
 /// Lists the data accesses on offer.
 #[utoipa::path(
-    get, path = "/v1/scopes", operation_id = "list_scopes", tag = "tokens",
+    get, path = "/v1/scopes", operation_id = "list_scopes", tag = "tokens", params(PageQuery),
     responses((status = 200, description = "The scopes", body = Page<ScopeView>), RefusedRead),
 )]
-pub async fn scopes(State(service): State<Arc<Service>>, _: Params<NoParams>) -> Answer<Reply> {
+pub async fn scopes(
+    State(service): State<Arc<Service>>,
+    Params(query): Params<PageQuery>,
+) -> Answer<Reply> {
     let view = |(name, description): (&token_ledger_domain::Scope, &str)| ScopeView {
         name: name.to_string(),
         description: description.to_owned(),
     };
-    Ok(Reply::ok(Page::whole(service.app.choices.catalogue.iter().map(view).collect())))
+    let scopes = service.app.choices.catalogue.iter().map(view).collect();
+    Ok(Reply::ok(Page::out_of("scopes", scopes, &query)?))
 }

@@ -45,9 +45,19 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
-    /// A whole list.
-    pub const fn whole(items: Vec<T>) -> Self {
-        Self { items, next_cursor: None }
+    /// The page that was asked for, of a list so short that it is read whole.
+    ///
+    /// # Errors
+    /// When the limit or the cursor is not acceptable.
+    pub fn out_of(of: &str, whole: Vec<T>, query: &PageQuery) -> Result<Self, Problem>
+    where
+        T: Serialize,
+    {
+        let (limit, after) = query.read::<usize>(of)?;
+        let after = after.unwrap_or(0);
+        let rest = whole.into_iter().skip(after).take(limit + 1).collect();
+        let end = after.saturating_add(limit);
+        Ok(Self::of(of, Listed::cut(rest, limit, |_| end, |item| item), |end| end))
     }
 
     /// A page of the list that `of` describes.

@@ -2,7 +2,7 @@
 
 use super::Service;
 use super::extract::{IdempotencyKey, JsonBody, Params};
-use super::page::{NoParams, Page};
+use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use crate::app::Caller;
@@ -24,14 +24,18 @@ pub(super) struct Nothing {}
     path = "/v1/projections",
     operation_id = "list_projections",
     tag = "operations",
+    params(PageQuery),
     security(("key" = [])),
     responses(
         (status = 200, description = "The projections", body = Page<ProjectionView>),
         RefusedRead,
     )
 )]
-pub async fn list(State(service): State<Arc<Service>>, _: Params<NoParams>) -> Answer<Reply> {
-    Ok(Reply::ok(Page::whole(service.app.projections().await?)))
+pub async fn list(
+    State(service): State<Arc<Service>>,
+    Params(query): Params<PageQuery>,
+) -> Answer<Reply> {
+    Ok(Reply::ok(Page::out_of("projections", service.app.projections().await?, &query)?))
 }
 
 /// Rebuilds a projection from the events, beside the live rows, and puts those right that differ.
