@@ -98,7 +98,6 @@ async fn prepare() -> Prepared {
         scopes: BTreeSet::from([KeyScope::Introspect]),
         secret: key.stored(),
         validity_seconds: None,
-        platform: false,
     };
     app.ledger
         .execute::<Key>(

@@ -102,32 +102,41 @@ async fn what_counts_once_is_sent_once() {
 #[tokio::test]
 async fn what_has_not_moved_on_is_not_read_again() {
     let app = TestApp::new().await;
-    let token = app.token("a").await;
-    let path = app.token_path(&token);
-    let read = |name: &str, value: &str| app.auditor.get(&path).header(name, value);
-    for same in ["\"1\"", "W/\"1\"", "\"7\", \"1\"", "*"] {
-        let answer = read("if-none-match", same).await.expect(304);
-        assert_eq!((answer.header("etag"), &*answer.text), ("\"1\"", ""), "{same}");
-        assert_eq!(answer.header("cache-control"), "no-store");
-        assert_eq!(answer.header("content-type"), "");
+    for below in ["", "/policy"] {
+        let path = app.path(below);
+        let tag = app.auditor.get(&path).await.expect(200).header("etag").to_owned();
+        let read = |name: &str, value: &str| app.auditor.get(&path).header(name, value);
+        for same in [&*tag, &format!("W/{tag}"), &format!("\"77\", {tag}"), "*"] {
+            let answer = read("if-none-match", same).await.expect(304);
+            assert_eq!((answer.header("etag"), &*answer.text), (&*tag, ""), "{same}");
+            assert_eq!(answer.header("cache-control"), "no-store");
+            assert_eq!(answer.header("content-type"), "");
+        }
+        for other in ["\"77\"", "\"x\""] {
+            read("if-none-match", other).await.expect(200);
+            read("if-match", other).await.problem(412, "version-mismatch");
+        }
+        read("if-match", &tag).await.expect(200);
+        read("if-match", &tag).header("if-none-match", &tag).await.expect(304);
+        read("if-none-match", "1").await.invalid(&["If-None-Match"]);
+        app.auditor.call(Method::HEAD, &path).header("if-none-match", &tag).await.expect(304);
     }
-    for other in ["\"2\"", "\"x\""] {
-        read("if-none-match", other).await.expect(200);
-        read("if-match", other).await.problem(412, "version-mismatch");
-    }
-    read("if-match", "\"1\"").await.expect(200);
-    read("if-match", "\"1\"").header("if-none-match", "\"1\"").await.expect(304);
-    read("if-none-match", "1").await.invalid(&["If-None-Match"]);
-    let head = app.auditor.call(Method::HEAD, &path).header("if-none-match", "\"1\"");
-    head.await.expect(304);
     let missing = app.path(&format!("/tokens/{}", app.company));
     app.auditor.get(&missing).header("if-none-match", "*").await.problem(404, "not-found");
-    for below in ["", "/policy"] {
-        let answer = app.auditor.get(&app.path(below)).await.expect(200);
-        let again = app.auditor.get(&app.path(below));
-        again.header("if-none-match", answer.header("etag")).await.expect(304);
-    }
     app.auditor.get(&app.path("/tokens")).header("if-none-match", "*").await.expect(200);
+}
+
+#[tokio::test]
+async fn what_the_clock_and_use_change_is_read_again() {
+    let app = TestApp::new().await;
+    let token = app.token("a").await;
+    let path = app.token_path(&token);
+    let again = || app.auditor.get(&path).header("if-none-match", "\"1\"");
+    assert_eq!(again().await.expect(200).body["status"], "active");
+    app.after(604_800);
+    let ended = again().await.expect(200);
+    assert_eq!((&ended.body["status"], ended.header("etag")), (&json!("expired"), "\"1\""));
+    app.auditor.get(&path).header("if-match", "\"2\"").await.problem(412, "version-mismatch");
 }
 
 #[tokio::test]

@@ -53,8 +53,6 @@ pub enum KeyCommand {
         secret: StoredSecret,
         /// Length of the first term in seconds; `None` for 90 days.
         validity_seconds: Option<i64>,
-        /// Whether the key belongs to the platform.
-        platform: bool,
     },
     /// Begin a new term with a new secret.
     Refresh {
@@ -83,6 +81,8 @@ pub struct KeyDecision {
     pub command: KeyCommand,
     /// The power of who asks.
     pub power: Power,
+    /// Whether the key belongs to the platform.
+    pub platform: bool,
     /// Now.
     pub now: Timestamp,
 }
@@ -207,9 +207,9 @@ pub fn decide(key: &Key, decision: &KeyDecision) -> Result<Vec<KeyEvent>, KeyRef
 }
 
 fn decide_in_time(key: &Key, decision: &KeyDecision) -> Result<Vec<KeyEvent>, KeyRefusal> {
-    let KeyDecision { command, power, now } = decision;
+    let KeyDecision { command, power, platform, now } = decision;
     match command {
-        KeyCommand::Create { name, scopes, secret, validity_seconds, platform } => {
+        KeyCommand::Create { name, scopes, secret, validity_seconds } => {
             if *key != Key::Absent {
                 return Err(KeyRefusal::Exists);
             }
@@ -226,7 +226,7 @@ fn decide_in_time(key: &Key, decision: &KeyDecision) -> Result<Vec<KeyEvent>, Ke
             if shown.is_some_and(|shown| shown != grant.term.secret.digest) {
                 return Err(KeyRefusal::OldSecret);
             }
-            above_own_power(&grant.scopes, *power)?;
+            above_own_power(&grant.scopes, *power, *platform)?;
             if !(0..=DEFAULT_MAX_GRACE_SECONDS).contains(grace_seconds) {
                 return Err(KeyRefusal::Grace { asked: *grace_seconds });
             }
@@ -239,7 +239,7 @@ fn decide_in_time(key: &Key, decision: &KeyDecision) -> Result<Vec<KeyEvent>, Ke
             }])
         }
         KeyCommand::Delete => {
-            above_own_power(&key.changeable()?.scopes, *power)?;
+            above_own_power(&key.changeable()?.scopes, *power, *platform)?;
             Ok(vec![KeyEvent::Deleted {}])
         }
         KeyCommand::Expire { .. } => Ok(Vec::new()),
@@ -250,15 +250,15 @@ fn grantable(scopes: &KeyScopes, power: Power, platform: bool) -> Result<(), Key
     if scopes.is_empty() {
         return Err(KeyRefusal::NoScopes);
     }
-    above_own_power(scopes, power)?;
+    above_own_power(scopes, power, platform)?;
     if scopes.contains(&KeyScope::Operator) && !platform {
         return Err(KeyRefusal::PlatformOnly);
     }
     Ok(())
 }
 
-fn above_own_power(scopes: &KeyScopes, power: Power) -> Result<(), KeyRefusal> {
-    match scopes.iter().find(|scope| scope.granted_by() > power) {
+fn above_own_power(scopes: &KeyScopes, power: Power, platform: bool) -> Result<(), KeyRefusal> {
+    match scopes.iter().find(|scope| scope.granted_by(platform) > power) {
         Some(scope) => Err(KeyRefusal::AboveOwnPower { scope: *scope }),
         None => Ok(()),
     }

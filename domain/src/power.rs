@@ -57,10 +57,12 @@ impl KeyScope {
         }
     }
 
-    /// The least power that may grant this scope.
-    pub const fn granted_by(self) -> Power {
+    /// The least power that may grant this scope to a key of the platform, or to one of any other
+    /// company. The platform's keys introspect every company's tokens.
+    pub const fn granted_by(self, platform: bool) -> Power {
         match self {
             Self::Operator => Power::Operator,
+            Self::Introspect if platform => Power::Operator,
             Self::Admin | Self::Introspect => Power::SuperAdmin,
             Self::Audit => Power::Auditor,
         }

@@ -21,6 +21,11 @@ fn given(events: impl IntoIterator<Item = KeyEvent>) -> Given<Key> {
 trait Asked: Sized {
     fn by(self, power: Power, seconds: i64) -> KeyDecision;
 
+    /// Of a key of the platform.
+    fn on_platform_by(self, power: Power, seconds: i64) -> KeyDecision {
+        KeyDecision { platform: true, ..self.by(power, seconds) }
+    }
+
     fn at(self, seconds: i64) -> KeyDecision {
         self.by(Power::SuperAdmin, seconds)
     }
@@ -28,7 +33,7 @@ trait Asked: Sized {
 
 impl Asked for KeyCommand {
     fn by(self, power: Power, seconds: i64) -> KeyDecision {
-        KeyDecision { command: self, power, now: at(seconds) }
+        KeyDecision { command: self, power, platform: false, now: at(seconds) }
     }
 }
 
@@ -42,17 +47,6 @@ fn create_for(scopes: &[KeyScope], validity_seconds: Option<i64>) -> KeyCommand 
         scopes: scopes.iter().copied().collect(),
         secret: secret(1),
         validity_seconds,
-        platform: false,
-    }
-}
-
-fn create_on_platform(scopes: &[KeyScope]) -> KeyCommand {
-    KeyCommand::Create {
-        name: name("Deployments"),
-        scopes: scopes.iter().copied().collect(),
-        secret: secret(1),
-        validity_seconds: None,
-        platform: true,
     }
 }
 
@@ -143,26 +137,41 @@ mod create {
     fn nobody_grants_above_their_own_power() {
         use KeyScope::{Admin, Audit, Introspect, Operator};
         use Power::{Auditor, SuperAdmin};
-        for (power, scope, granted) in [
-            (Auditor, Audit, true),
-            (Auditor, Introspect, false),
-            (Auditor, Admin, false),
-            (Auditor, Operator, false),
-            (SuperAdmin, Audit, true),
-            (SuperAdmin, Introspect, true),
-            (SuperAdmin, Admin, true),
-            (SuperAdmin, Operator, false),
-            (Power::Operator, Audit, true),
-            (Power::Operator, Introspect, true),
-            (Power::Operator, Admin, true),
-            (Power::Operator, Operator, true),
+        for (power, scope, granted, on_platform) in [
+            (Auditor, Audit, true, true),
+            (Auditor, Introspect, false, false),
+            (Auditor, Admin, false, false),
+            (Auditor, Operator, false, false),
+            (SuperAdmin, Audit, true, true),
+            // There, it is the tokens of every company.
+            (SuperAdmin, Introspect, true, false),
+            (SuperAdmin, Admin, true, true),
+            (SuperAdmin, Operator, false, false),
+            (Power::Operator, Audit, true, true),
+            (Power::Operator, Introspect, true, true),
+            (Power::Operator, Admin, true, true),
+            (Power::Operator, Operator, false, true),
         ] {
-            let outcome = given([]).when(create_on_platform(&[scope]).by(power, 0));
-            if granted {
-                outcome.then([created_with(&[scope], TERM)]);
-            } else {
-                outcome.then_refused(KeyRefusal::AboveOwnPower { scope });
+            let create = || create(&[scope]);
+            let refusal = || match scope {
+                Operator if power == Power::Operator => KeyRefusal::PlatformOnly,
+                _ => KeyRefusal::AboveOwnPower { scope },
+            };
+            for (is_granted, decision) in
+                [(granted, create().by(power, 0)), (on_platform, create().on_platform_by(power, 0))]
+            {
+                let outcome = given([]).when(decision);
+                if is_granted {
+                    outcome.then([created_with(&[scope], TERM)]);
+                } else {
+                    outcome.then_refused(refusal());
+                }
             }
+        }
+        for command in [refresh(2, 0), KeyCommand::Delete] {
+            given([created_with(&[Introspect], TERM)])
+                .when(command.on_platform_by(SuperAdmin, DAY))
+                .then_refused(KeyRefusal::AboveOwnPower { scope: Introspect });
         }
     }
 

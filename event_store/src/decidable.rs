@@ -6,7 +6,7 @@ use token_ledger_domain::company::{
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::key::{self, Key, KeyCommand, KeyDecision, KeyRefusal};
 use token_ledger_domain::token::{self, Token, TokenCommand, TokenDecision, TokenRefusal};
-use token_ledger_domain::{LedgerEvent, Power, Timestamp};
+use token_ledger_domain::{CompanyId, LedgerEvent, Power, Timestamp};
 
 /// An aggregate that a ledger can keep.
 pub trait Decidable: cqrs_es::Aggregate + Clone {
@@ -18,6 +18,7 @@ pub trait Decidable: cqrs_es::Aggregate + Clone {
     /// What there is to decide about.
     fn decision(
         command: &<Self as Decidable>::Command,
+        id: CompanyId,
         company: &Company,
         power: Power,
         now: Timestamp,
@@ -54,6 +55,7 @@ impl Decidable for Token {
 
     fn decision(
         command: &TokenCommand,
+        _id: CompanyId,
         company: &Company,
         _power: Power,
         now: Timestamp,
@@ -97,11 +99,13 @@ impl Decidable for Key {
 
     fn decision(
         command: &KeyCommand,
+        id: CompanyId,
         _company: &Company,
         power: Power,
         now: Timestamp,
     ) -> KeyDecision {
-        KeyDecision { command: command.clone(), power, now }
+        let platform = id == CompanyId::PLATFORM;
+        KeyDecision { command: command.clone(), power, platform, now }
     }
 
     fn relies_on_company(_command: &KeyCommand) -> bool {
@@ -135,6 +139,7 @@ impl Decidable for Company {
 
     fn decision(
         command: &CompanyCommand,
+        _id: CompanyId,
         _company: &Company,
         power: Power,
         now: Timestamp,

@@ -325,7 +325,7 @@ impl Ledger {
             return Err(ExecuteError::VersionMismatch { actual: folded.sequence });
         }
         let decide = |company: &Company| {
-            folded.state.decide(&A::decision(&request.command, company, power, now))
+            folded.state.decide(&A::decision(&request.command, company_id, company, power, now))
         };
         let mut events = decide(&company.state);
         // What is appended is checked against the company; a refusal has to be checked here.

@@ -7,7 +7,7 @@ use super::view::KeyView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::power::KeyScopes;
-use token_ledger_domain::{CompanyId, Digest, KeyId, KeyScope, Secret};
+use token_ledger_domain::{Digest, KeyId, KeyScope, Secret};
 use token_ledger_event_store::{Executed, Request, StoreError};
 
 /// What a new key shall be.
@@ -58,7 +58,6 @@ impl App {
             scopes,
             secret: secret.stored(),
             validity_seconds: input.expires_in_seconds,
-            platform: caller.company == CompanyId::PLATFORM,
         };
         let id = KeyId(self.new_id());
         self.change_key(caller, id, command, conditions, reason, Some(secret)).await

@@ -193,7 +193,8 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
     let chosen = sent.all("scopes");
     let is_platform = desk.caller.company == CompanyId::PLATFORM;
     let offered = KeyScope::ALL.into_iter().filter(|scope| {
-        scope.granted_by() <= desk.caller.power && (is_platform || *scope != KeyScope::Operator)
+        scope.granted_by(is_platform) <= desk.caller.power
+            && (is_platform || *scope != KeyScope::Operator)
     });
     let error = refused.of("scopes");
     let content = html! {

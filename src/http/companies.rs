@@ -113,7 +113,7 @@ pub async fn get(
     _: Params<NoParams>,
 ) -> Answer<Reply> {
     let (company, version) = service.app.versioned_company(&caller).await?;
-    Ok(Reply::ok(company).version(version))
+    Ok(Reply::ok(company).changed_by_events_alone(version))
 }
 
 /// Turns the OAuth App module on or off. While it is off, no token of the company is active.

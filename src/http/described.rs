@@ -12,6 +12,8 @@ const WEAK_ETAG: &str = r#"^(\*|(W/)?"[0-9]{1,18}"(, ?(W/)?"[0-9]{1,18}")*)$"#;
 /// The operations that read a thing which has a version.
 const VERSIONED: [&str; 6] =
     ["get_company", "get_policy", "get_member", "get_key", "get_client", "get_token"];
+/// Of these, what nothing but events changes.
+const BY_EVENTS_ALONE: [&str; 2] = ["get_company", "get_policy"];
 /// `Idempotency-Key` as [`super::extract::IdempotencyKey`] reads it.
 const PRINTABLE: &str = "^[!-~]([ -~]*[!-~])?$";
 
@@ -107,6 +109,7 @@ fn vocabulary(catalogue: &Catalogue) -> Vec<(&'static str, Value)> {
 fn describe_conditions(operation: &mut Value) {
     let id = operation["operationId"].as_str().unwrap_or_default();
     let is_read = VERSIONED.contains(&id);
+    let is_by_events_alone = BY_EVENTS_ALONE.contains(&id);
     let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else {
         return;
     };
@@ -121,15 +124,18 @@ fn describe_conditions(operation: &mut Value) {
     if !parameters.iter().any(|parameter| parameter["name"] == "If-Match") {
         return;
     }
-    parameters.push(header("If-None-Match", "The version that it must not stand at"));
+    if !is_read || is_by_events_alone {
+        parameters.push(header("If-None-Match", "The version that it must not stand at"));
+    }
     if is_read {
         let mismatch = operation["responses"]["400"]["content"].clone();
         let responses = &mut operation["responses"];
         responses["200"]["headers"] = json!({"ETag": {"description": "Its version, quoted",
             "schema": {"type": "string"}}});
-        responses["304"] = json!({"description": "It is at a version in `If-None-Match` still. \
-            What has no part in the version may have changed: when it was last used, and what the \
-            clock alone changes"});
+        if is_by_events_alone {
+            responses["304"] =
+                json!({"description": "It is at a version in `If-None-Match` still"});
+        }
         responses["412"] =
             json!({"description": "It is not at a version in `If-Match`", "content": mismatch});
     }

@@ -2,6 +2,7 @@
 //! changed or read.
 
 use super::problem::Problem;
+use super::reply::ByEventsAlone;
 use crate::app::{AppError, Conditions};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request};
@@ -156,7 +157,11 @@ pub(super) async fn answer(request: Request, next: Next) -> Response {
         Ok(IfMatch { wanted, .. }) if !wanted.contain(actual) => {
             Problem::from(AppError::VersionMismatch { actual }).into_response()
         }
-        Ok(IfMatch { unwanted, .. }) if unwanted.contain(actual) => {
+        // The clock and use change other things too, and nobody shall take those for unchanged.
+        Ok(IfMatch { unwanted, .. })
+            if unwanted.contain(actual)
+                && response.extensions().get::<ByEventsAlone>().is_some() =>
+        {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             *response.body_mut() = Body::empty();
             response.headers_mut().remove(header::CONTENT_TYPE);

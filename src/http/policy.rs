@@ -33,7 +33,7 @@ pub struct PolicyChange {
 }
 
 fn reply((policy, version): VersionedPolicy) -> Reply {
-    Reply::ok(policy).version(version)
+    Reply::ok(policy).changed_by_events_alone(version)
 }
 
 /// Reads the company's policy for terms that begin from now on.

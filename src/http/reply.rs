@@ -10,6 +10,10 @@ use utoipa::IntoResponses;
 /// Says that the same request was carried out before.
 const IDEMPOTENT_REPLAY: HeaderName = HeaderName::from_static("idempotent-replay");
 
+/// Marks an answer whose body is the same as long as its version is.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ByEventsAlone;
+
 /// An answer with a body.
 #[derive(Debug)]
 pub struct Reply(Response);
@@ -29,6 +33,15 @@ impl Reply {
     #[must_use]
     pub fn version(self, version: u64) -> Self {
         self.with(header::ETAG, &format!("\"{version}\""))
+    }
+
+    /// As [`Self::version`], of a thing that nothing but events changes: at the same version, the
+    /// body is the same.
+    #[must_use]
+    pub fn changed_by_events_alone(self, version: u64) -> Self {
+        let mut reply = self.version(version);
+        reply.0.extensions_mut().insert(ByEventsAlone);
+        reply
     }
 
     /// Names the path of the thing in the body.

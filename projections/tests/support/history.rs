@@ -206,7 +206,6 @@ impl<'a, F: Fixture> Player<'a, F> {
                     scopes: some_key_scopes(scopes),
                     secret,
                     validity_seconds: validity,
-                    platform: false,
                 };
                 self.key(by, company(number), id, create).await;
             }

@@ -215,7 +215,6 @@ pub fn create_key(text: &str) -> KeyCommand {
         scopes: KeyScopes::from([KeyScope::Audit, KeyScope::Introspect]),
         secret: secret(text),
         validity_seconds: None,
-        platform: false,
     }
 }
 
