@@ -13,7 +13,7 @@ use std::sync::Arc;
 use support::{Answered, Client, START, TestApp, at};
 use token_ledger::http::access::Access;
 use token_ledger::http::routes;
-use token_ledger_domain::{CompanyId, Power, TokenId};
+use token_ledger_domain::{CompanyId, Name, Power, TokenId};
 use token_ledger_event_store::clock::SetClock;
 
 const DAY: i64 = 86_400;
@@ -1326,6 +1326,35 @@ mod repeats {
         let call = app.operator.post("/v1/companies").header("idempotency-key", "k-1");
         let later = call.json(&other).await.expect(201);
         assert_ne!(later.body["company_id"], first.body["company_id"]);
+    }
+
+    #[tokio::test]
+    async fn of_many_registrations_at_once_each_key_keeps_its_answer() {
+        let app = TestApp::new().await;
+        let post = |key: String, name: &str| {
+            let call = app.operator.post("/v1/companies").header("idempotency-key", &key);
+            call.json(&json!({"name": name})).into_future()
+        };
+        // One key, many times: all hear of the same company.
+        let same = join_all((0..8).map(|_| post("same".to_owned(), "Globex"))).await;
+        let ids: BTreeSet<&str> =
+            same.iter().map(|answer| text(&answer.body["company_id"])).collect();
+        assert_eq!((same.iter().all(|answer| answer.status == 201), ids.len()), (true, 1));
+        // One name by many keys: one of them registers it, then and whenever it is repeated.
+        let first = join_all((0..8).map(|n| post(format!("k-{n}"), "Initech"))).await;
+        let statuses: Vec<_> = first.iter().map(|answer| answer.status).collect();
+        assert_eq!(statuses.iter().filter(|status| **status == 201).count(), 1, "{statuses:?}");
+        for (n, status) in statuses.into_iter().enumerate() {
+            let again = post(format!("k-{n}"), "Initech").await;
+            assert_eq!(again.status, status, "k-{n}");
+        }
+        // A name that was reserved by a process that was killed is registered once.
+        let name = Name::new("Hooli").unwrap();
+        app.app.people.reserve_name(&name, CompanyId(app.app.new_id())).await.unwrap();
+        for replay in ["", "true", "true"] {
+            let answer = post("left".to_owned(), "Hooli").await.expect(201);
+            assert_eq!(answer.header("idempotent-replay"), replay);
+        }
     }
 
     #[tokio::test]

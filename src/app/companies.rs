@@ -8,8 +8,9 @@ use super::view::CompanyView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::company::{Company, CompanyCommand, CompanyRefusal};
 use token_ledger_domain::{CompanyId, Name};
-use token_ledger_event_store::{Context, Request};
+use token_ledger_event_store::{Context, Executed, Idempotency, Request};
 use token_ledger_projections::companies::CompanyRow;
+use uuid::Uuid;
 
 /// A company and its version, by which changes are conditioned.
 pub type VersionedCompany = (CompanyView, u64);
@@ -29,25 +30,47 @@ impl App {
         let Some(name) = check.field("name", input::name(name)) else {
             return Err(check.refusal());
         };
-        let platform = CompanyId::PLATFORM;
-        let begun = self.begun(platform, conditions.idempotency.as_ref()).await?;
-        if let Some(id) = begun
-            && let Some(row) = self.company_then(CompanyId(id), Until::Sequence(1)).await?
-        {
-            return Ok(Changed::before(row.into()));
-        }
-        let asked = CompanyId(begun.unwrap_or_else(|| self.new_id()));
-        let id = self.reserve_name(&name, asked).await?;
-        // A name that somebody else reserved is registered for this request, if at all, but not in
-        // its name: the other one may be about to register it.
-        if begun.is_none() && id == asked {
-            self.begin(caller, platform, id.0, conditions.idempotency).await?;
+        // The platform's ledger tells what was asked with the key, the company's own whether that
+        // is what registered it: somebody else may be about to register the same name.
+        let (platform, key) = (CompanyId::PLATFORM, conditions.idempotency);
+        let begun = self.begun(platform, key.as_ref()).await?;
+        let id = match self.reserve_name(&name, CompanyId(self.new_id())).await {
+            Ok(id) => id,
+            Err(taken) => return self.registered_before(begun, key.as_ref()).await?.ok_or(taken),
+        };
+        if begun.is_none() {
+            match self.begin(caller, platform, id.0, key.clone()).await {
+                // The same request has just begun, or another one with its key.
+                Err(AppError::Contended) => self.begun(platform, key.as_ref()).await.map(drop)?,
+                other => other?,
+            }
         }
         let command = CompanyCommand::Register { name: name.clone() };
         let caller = Caller { company: id, ..caller.clone() };
-        self.begin_company(&caller, command, &name, &caller.context(None)).await?;
+        let request = Request { idempotency: key.clone(), ..Request::new(id.0, command) };
+        match self.begin_company(&caller, request, &name, &caller.context(None)).await {
+            Ok(()) => {}
+            // The same request may just have been carried out.
+            Err(refusal) => {
+                return self.registered_before(Some(id.0), key.as_ref()).await?.ok_or(refusal);
+            }
+        }
         let row = self.existing_company(id).await.map_err(AppError::after_change)?;
         Ok(Changed::done(row.into()))
+    }
+
+    /// The company that the first request with this key registered, if it did.
+    async fn registered_before(
+        &self,
+        id: Option<Uuid>,
+        key: Option<&Idempotency>,
+    ) -> Result<Option<Changed<CompanyView>>, AppError> {
+        let Some(id) = id.map(CompanyId) else { return Ok(None) };
+        if self.recorded(id, key).await?.is_none() {
+            return Ok(None);
+        }
+        let row = self.company_then(id, Until::Sequence(1)).await?;
+        Ok(row.map(|row| Changed::before(row.into())))
     }
 
     /// The identifier under which a company of this name can be registered: the one asked for, or
@@ -72,15 +95,17 @@ impl App {
     pub(super) async fn begin_company(
         &self,
         caller: &Caller,
-        command: CompanyCommand,
+        request: Request<CompanyCommand>,
         name: &Name,
         context: &Context,
     ) -> Result<(), AppError> {
-        match self.execute_company(caller, command, context).await {
-            Err(AppError::Company(CompanyRefusal::Exists)) => {
-                Err(AppError::NameTaken(name.to_string()))
+        let taken = || AppError::NameTaken(name.to_string());
+        match self.execute_company(caller, request, context).await {
+            Ok(Executed::Done { .. }) => Ok(()),
+            Ok(Executed::Repeated(_)) | Err(AppError::Company(CompanyRefusal::Exists)) => {
+                Err(taken())
             }
-            other => other,
+            Err(error) => Err(error),
         }
     }
 
@@ -163,7 +188,8 @@ impl App {
     ) -> Result<CompanyView, AppError> {
         let context = caller.context(input::checked_reason(reason)?);
         let command = CompanyCommand::SetOauthApp { enabled };
-        self.execute_company(caller, command, &context).await?;
+        let request = Request::new(caller.company.0, command);
+        self.execute_company(caller, request, &context).await?;
         self.company(caller).await.map_err(AppError::after_change)
     }
 

@@ -9,7 +9,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use std::fmt;
 use token_ledger_domain::company::{Company, CompanyCommand, CompanyRefusal};
 use token_ledger_domain::{CompanyId, KeyScope, MemberId, Name, Secret};
-use token_ledger_event_store::{Context, Request};
+use token_ledger_event_store::{Context, Executed, Request};
 use token_ledger_projections::people::Account;
 use zeroize::Zeroizing;
 
@@ -101,7 +101,8 @@ impl App {
         let caller = Caller::command_line(company);
         let mut context = caller.context(None);
         context.private.email = Some(admin.email.clone());
-        self.begin_company(&caller, command, name, &context).await?;
+        let request = Request::new(company.0, command);
+        self.begin_company(&caller, request, name, &context).await?;
         Ok(company)
     }
 
@@ -114,18 +115,18 @@ impl App {
         caller: &Caller,
         command: CompanyCommand,
     ) -> Result<(), AppError> {
-        self.execute_company(caller, command, &caller.context(None)).await
+        let request = Request::new(caller.company.0, command);
+        self.execute_company(caller, request, &caller.context(None)).await?;
+        Ok(())
     }
 
     pub(super) async fn execute_company(
         &self,
         caller: &Caller,
-        command: CompanyCommand,
+        request: Request<CompanyCommand>,
         context: &Context,
-    ) -> Result<(), AppError> {
-        let request = Request::new(caller.company.0, command);
-        self.ledger.execute::<Company>(caller.company, caller.power, context, request).await?;
-        Ok(())
+    ) -> Result<Executed<Company>, AppError> {
+        Ok(self.ledger.execute(caller.company, caller.power, context, request).await?)
     }
 
     /// Creates a key with one scope and the usual term.
