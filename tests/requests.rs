@@ -127,6 +127,31 @@ async fn what_has_not_moved_on_is_not_read_again() {
 }
 
 #[tokio::test]
+async fn what_would_be_misread_is_refused() {
+    let app = TestApp::new().await;
+    let token = app.token("a").await;
+    // Latin-1, of which a lenient reader would record something else for good.
+    let delete = format!("{}?reason=M%FCller", app.token_path(&token));
+    app.admin.delete(&delete).await.invalid(&["query"]);
+    app.admin.get(&app.path("/tokens?q=%C3%BC")).await.expect(200);
+    let body = json!({"name": "b", "scopes": ["positions"]});
+    let create = || app.admin.post(&app.path("/tokens")).json(&body);
+    create().header("content-encoding", "gzip").await.problem(415, "unsupported-media-type");
+    create().header("content-encoding", "identity").await.expect(201);
+    assert_eq!(app.count_events("token.deleted").await, 0);
+}
+
+#[tokio::test]
+async fn a_body_that_is_left_out_is_an_empty_object() {
+    let app = TestApp::new().await;
+    let token = app.token("a").await;
+    let refresh = format!("{}/refresh", app.token_path(&token));
+    let call = || app.admin.post(&refresh).header("idempotency-key", "k");
+    call().await.expect(200);
+    assert_eq!(call().json(&json!({})).await.expect(200).header("idempotent-replay"), "true");
+}
+
+#[tokio::test]
 async fn what_the_clock_and_use_change_is_read_again() {
     let app = TestApp::new().await;
     let token = app.token("a").await;

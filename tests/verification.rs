@@ -67,6 +67,17 @@ async fn a_use_has_its_time_and_its_address() {
         assert_eq!(used["last_used_at"], at(0).to_string());
         assert_eq!(used["last_used_from"], from);
     }
+    // A repeat knows of the use that the first answer knew of.
+    let find = || {
+        let call = app.admin.post(&app.path("/tokens/find")).header("idempotency-key", "k");
+        call.json(&json!({"token": secret(&shown)}))
+    };
+    for replay in ["", "true"] {
+        let found = find().await.expect(200);
+        assert_eq!(found.header("idempotent-replay"), replay);
+        assert_eq!(found.body["last_used_at"], at(0).to_string());
+        assert_eq!(found.body["last_used_from"], from);
+    }
     // Who may not see it has not seen it used.
     let unseen = app.token("unseen").await;
     let path = format!("/v1/verify?company={}", CompanyId::PLATFORM);

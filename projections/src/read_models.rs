@@ -79,6 +79,8 @@ pub struct TokenFilter {
     pub created_by: Option<Uuid>,
     /// Got over OAuth by this client.
     pub client_id: Option<ClientId>,
+    /// Created at this position or before.
+    pub created_up_to: Option<u64>,
     /// With a term that ends before.
     pub expires_before: Option<Timestamp>,
     /// Now.

@@ -142,20 +142,24 @@ fn token_filters() -> impl Strategy<Value = TokenFilter> {
         option::weighted(0.4, q),
         option::weighted(0.3, 0..4_u64),
         option::weighted(0.3, 0..3_u128),
+        option::weighted(0.2, 0..80_u64),
         option::weighted(0.3, times.clone()),
         times,
     )
-        .prop_map(|(status, scope, q, created_by, client_id, expires_before, now)| {
-            TokenFilter {
-                status: status.into_iter().collect(),
-                scope: scope.map(str::to_owned),
-                q: q.map(str::to_owned),
-                created_by: created_by.map(|number| member(number).actor.id),
-                client_id: client_id.map(client),
-                expires_before: expires_before.map(at),
-                now: at(now),
-            }
-        })
+        .prop_map(
+            |(status, scope, q, created_by, client_id, created_up_to, expires_before, now)| {
+                TokenFilter {
+                    status: status.into_iter().collect(),
+                    scope: scope.map(str::to_owned),
+                    q: q.map(str::to_owned),
+                    created_by: created_by.map(|number| member(number).actor.id),
+                    client_id: client_id.map(client),
+                    created_up_to,
+                    expires_before: expires_before.map(at),
+                    now: at(now),
+                }
+            },
+        )
 }
 
 fn sorts() -> impl Strategy<Value = TokenSort> {
@@ -170,6 +174,7 @@ fn lets_through(filter: &TokenFilter, record: &TokenRecord) -> bool {
         && filter.q.as_ref().is_none_or(|q| lower(row.name.as_str()).contains(&lower(q)))
         && filter.created_by.is_none_or(|id| row.created_by.id == id)
         && filter.client_id.is_none_or(|id| row.client_id == Some(id))
+        && filter.created_up_to.is_none_or(|position| row.created_position <= position)
         && filter.expires_before.is_none_or(|time| row.expires_at < time)
 }
 

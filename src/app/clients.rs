@@ -61,11 +61,15 @@ impl App {
         let name = check.field("name", input::name(input.name));
         let scopes = check.field("scopes", self.choices.catalogue.select(&input.scopes));
         let reason = check.field("reason", input::reason(input.reason));
-        let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {
-            return Err(check.refusal());
-        };
-        let secret = self.client_secret();
         let client_id = ClientId(self.new_id());
+        let secret = self.client_secret();
+        let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {
+            // What was on offer when the same was asked first may no longer be.
+            let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
+            let Some(replay) = replay else { return Err(check.refusal()) };
+            let repeated = Executed::Repeated(replay);
+            return self.changed_client(caller, client_id, repeated, secret).await;
+        };
         let stored = secret.stored();
         let command = CompanyCommand::CreateClient { client_id, name, scopes, secret: stored };
         let executed = self.execute_client(caller, client_id, command, conditions, reason).await?;

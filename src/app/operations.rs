@@ -17,7 +17,7 @@ use token_ledger_event_store::{
     Context, ExecuteError, Idempotency, PrivatePart, Request, StoreError,
 };
 use token_ledger_projections::read_models::{
-    After, Operation, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
+    After, Operation, SortValue, TokenFilter, TokenPage, TokenSort,
 };
 use token_ledger_projections::tokens::Status;
 use tokio::task::JoinHandle;
@@ -68,7 +68,7 @@ pub struct OperationView {
     pub state: String,
     /// Tokens that matched when it was accepted.
     pub matched: u64,
-    /// Tokens that it has deleted.
+    /// How many of these are deleted by now, whoever deleted them.
     pub deleted: u64,
     /// Tokens that could not be deleted so far; the log says why. It goes on trying.
     pub failed: u64,
@@ -140,6 +140,7 @@ impl Order {
             q: None,
             created_by: self.created_by,
             client_id: self.client_id,
+            created_up_to: Some(self.last_position),
             expires_before: None,
             now,
         }
@@ -151,10 +152,6 @@ impl Order {
             request_id: self.request_id.clone(),
             private: self.private.clone(),
         }
-    }
-
-    fn means(&self, record: &TokenRecord) -> bool {
-        record.row.created_position <= self.last_position
     }
 
     fn of(operation: &Operation) -> Result<Self, StoreError> {
@@ -488,7 +485,6 @@ impl App {
             let is_end = records.len() < BATCH || last.row.created_at > order.last_recorded_at;
             let requests: Vec<_> = records
                 .iter()
-                .filter(|record| order.means(record))
                 .map(|record| Request::new(record.row.token_id.0, TokenCommand::Delete))
                 .collect();
             let answers = self

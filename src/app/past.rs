@@ -32,18 +32,24 @@ impl Until {
 }
 
 impl App {
-    /// A token as it was; `None` before it existed.
+    /// A token as it was at a time, up to which these events count; `None` before it existed. Of its
+    /// uses only the last is known, which is left out where it was later.
     pub(super) async fn token_then(
         &self,
         company: CompanyId,
         id: TokenId,
         until: Until,
+        at: Timestamp,
     ) -> Result<Option<TokenRecord>, StoreError> {
         let Some(row) = self.fold::<Tokens>(company, id.into(), until).await? else {
             return Ok(None);
         };
         let created_by_name = self.actor_name(company, row.created_position).await?;
-        Ok(Some(TokenRecord { row, created_by_name, last_used_at: None, last_used_from: None }))
+        let now = self.read.token(company, id).await?;
+        let used = now.filter(|now| now.last_used_at.is_some_and(|used| used <= at));
+        let (last_used_at, last_used_from) =
+            used.map_or((None, None), |used| (used.last_used_at, used.last_used_from));
+        Ok(Some(TokenRecord { row, created_by_name, last_used_at, last_used_from }))
     }
 
     /// A key as it was; `None` before it existed.

@@ -48,7 +48,11 @@ impl App {
         let scopes = check.field("scopes", self.choices.catalogue.select(&input.scopes));
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {
-            return Err(check.refusal());
+            // What was on offer when the same was asked first may no longer be.
+            let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
+            let Some(replay) = replay else { return Err(check.refusal()) };
+            let id = TokenId(replay.stream.id);
+            return self.changed_token(caller, id, Executed::Repeated(replay), None).await;
         };
         let secret = self.token_secret();
         let command = TokenCommand::Create(Create {
@@ -171,7 +175,7 @@ impl App {
         }
         let record = match at {
             None => self.read.token(caller.company, id).await?,
-            Some(at) => self.token_then(caller.company, id, Until::Time(at)).await?,
+            Some(at) => self.token_then(caller.company, id, Until::Time(at), at).await?,
         };
         let record = record.ok_or(AppError::NotFound("token"))?;
         Ok(TokenView::new(record, at.unwrap_or(now)))
@@ -280,14 +284,18 @@ impl App {
                 let current = self.read.token(company, id).await?;
                 let record = match current.filter(|record| record.row.version == sequence) {
                     Some(record) => Some(record),
-                    None => self.token_then(company, id, Until::Sequence(sequence)).await?,
+                    None => {
+                        let until = Until::Sequence(sequence);
+                        self.token_then(company, id, until, recorded_at).await?
+                    }
                 };
                 (record, recorded_at, false)
             }
             Executed::Repeated(replay) => {
                 let id = TokenId(replay.stream.id);
                 let until = Until::Sequence(replay.sequence);
-                (self.token_then(company, id, until).await?, replay.recorded_at, true)
+                let at = replay.recorded_at;
+                (self.token_then(company, id, until, at).await?, at, true)
             }
         };
         let record = record.ok_or_else(|| StoreError::Rejected("no row of a token".to_owned()))?;

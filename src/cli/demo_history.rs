@@ -273,6 +273,7 @@ impl History<'_> {
             q: None,
             created_by: None,
             client_id: None,
+            created_up_to: None,
             expires_before: None,
             now: self.end,
         };

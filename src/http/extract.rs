@@ -8,6 +8,7 @@ use crate::app::error::Invalid;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, header};
+use percent_encoding::percent_decode_str;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
@@ -35,6 +36,9 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Problem> {
         let is_json = is_json(request.headers());
+        let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
+        let is_encoded =
+            encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
         let bytes = body::read(request).await?;
         if !bytes.is_empty() && !is_json {
             return Err(Problem::new(
@@ -42,8 +46,14 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
                 "Send the body as JSON, with `Content-Type: application/json`.",
             ));
         }
-        let hash = Sha256::digest(&bytes).into();
+        if is_encoded {
+            return Err(Problem::new(
+                Kind::UnsupportedMediaType,
+                "Send the body as it is, without `Content-Encoding`.",
+            ));
+        }
         let text: &[u8] = if bytes.is_empty() { b"{}" } else { &bytes };
+        let hash = Sha256::digest(text).into();
         // A list would be taken as the fields in their order.
         if !text.trim_ascii_start().starts_with(b"{") {
             return Err(match serde_json::from_slice::<IgnoredAny>(text) {
@@ -138,6 +148,10 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Problem> {
         let query = parts.uri.query().unwrap_or_default();
+        // Read leniently, what is no UTF-8 would stand in the ledger as something else.
+        if percent_decode_str(query).decode_utf8().is_err() {
+            return Err(Problem::invalid("query", "must be percent-encoded UTF-8"));
+        }
         let pairs = url::form_urlencoded::parse(query.as_bytes());
         // An empty value would count as none at all, which is not what the caller meant.
         if let Some((name, _)) = pairs.clone().find(|(_, value)| value.is_empty()) {

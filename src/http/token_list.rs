@@ -128,6 +128,7 @@ impl TokenQuery {
             q: self.q.clone(),
             created_by,
             client_id: None,
+            created_up_to: None,
             expires_before,
             now,
         };

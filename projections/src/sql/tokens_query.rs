@@ -177,6 +177,9 @@ fn conditions(
     if let Some(id) = filter.client_id {
         all.push(format!("t.client_id = {}", statement.place(id)));
     }
+    if let Some(position) = filter.created_up_to {
+        all.push(format!("t.created_position <= {}", statement.place(position)));
+    }
     if let Some(time) = filter.expires_before {
         all.push(format!("t.expires_at < {}", statement.place(time)));
     }

@@ -435,6 +435,7 @@ pub fn every_token(now: Timestamp) -> TokenFilter {
         q: None,
         created_by: None,
         client_id: None,
+        created_up_to: None,
         expires_before: None,
         now,
     }

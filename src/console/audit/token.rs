@@ -64,6 +64,7 @@ pub async fn pick_token(
         q: Some(text.to_owned()),
         created_by: None,
         client_id: None,
+        created_up_to: None,
         expires_before: None,
         now: desk.now,
     };
