@@ -6,6 +6,10 @@
 //! The stock framework has one event table and no view; the raw loop inserts rows that are ready,
 //! 256 to a statement, into `events` alone. The whole path keeps heads, private parts and inline
 //! projections besides.
+//!
+//! The bare loop shows what is between the two: the server itself makes the rows of event, private
+//! part and token, as many to a statement as there are callers, and nobody decides or asks anything.
+//! Whoever has it insert the same rows durably before they answer can hardly be faster.
 
 mod support;
 
@@ -45,10 +49,24 @@ const INSERT_RAW: &str = "INSERT INTO events (company_id, aggregate_type, aggreg
     FROM unnest($2::text[], $3::text[], $4::text[], $5::bigint[], $6::bigint[], $7::uuid[], \
     $8::bytea[]) AS n (id, payload, metadata, position, recorded_at, commit_id, hash)";
 
+const LIKE: [&str; 3] = ["events", "event_private", "tokens"];
+const INSERT_BARE: &str = "WITH n AS (SELECT id, $2 + number AS position \
+    FROM unnest($1::uuid[]) WITH ORDINALITY AS n (id, number)), \
+    e AS (INSERT INTO events SELECT l.company_id, l.aggregate_type, n.id::text, l.sequence, \
+    l.event_type, l.event_version, l.payload, l.metadata, n.position, l.recorded_at, l.commit_id, \
+    l.salt, l.private_commitment, l.entry_hash FROM n, like_events l), \
+    p AS (INSERT INTO event_private SELECT l.company_id, n.position, l.salt, l.data \
+    FROM n, like_event_private l) \
+    INSERT INTO tokens SELECT l.company_id, n.id, l.name, l.scopes, l.status, l.client_id, l.term, \
+    l.digest, l.hint, l.expires_at, l.issued_at, l.previous_digest, l.previous_expires_at, \
+    l.previous_issued_at, l.created_at, l.created_by_type, l.created_by_id, n.position, \
+    l.refreshed_at, l.deleted_at, l.version, n.position FROM n, like_tokens l";
+
 struct Round {
     ours: f64,
     stock: f64,
     raw: f64,
+    bare: f64,
 }
 
 fn main() {
@@ -81,8 +99,12 @@ async fn run([ours, stock, raw]: [String; 3]) {
             let inserted = chunks.len() * ROWS;
             let started = Instant::now();
             raw.insert(chunks).await;
-            let raw = rate(inserted, started.elapsed());
-            rounds.push(Round { ours: rate(count, ours), stock: rate(stock_count, stock), raw });
+            rounds.push(Round {
+                ours: rate(count, ours),
+                stock: rate(stock_count, stock),
+                raw: rate(inserted, started.elapsed()),
+                bare: raw.insert_bare(count, callers.min(ROWS)).await,
+            });
             own.extend(latencies);
             stocks.extend(stock_latencies);
         }
@@ -101,12 +123,15 @@ fn report(callers: usize, rounds: &[Round], own: &mut [Duration], stock: &mut [D
     let (own_p99, stock_p99) = (milliseconds(own, 0.99), milliseconds(stock, 0.99));
     println!(
         "{callers:>3} callers, median of {ROUNDS} rounds: {:>6.0}/s   stock {:>6.0}/s ({:.2})   \
-         raw {:>6.0}/s ({:.2})",
+         raw {:>6.0}/s ({:.2})   bare {:>6.0}/s ({:.2} of raw; ours {:.2} of it)",
         of(|round| round.ours),
         of(|round| round.stock),
         of(|round| round.ours / round.stock),
         of(|round| round.raw),
         of(|round| round.ours / round.raw),
+        of(|round| round.bare),
+        of(|round| round.bare / round.raw),
+        of(|round| round.ours / round.bare),
     );
     println!(
         "            latency p50 {:.2} ms, p99 {own_p99:.2} ms   stock p50 {:.2} ms, \
@@ -196,7 +221,21 @@ impl RawLoop {
         assert_eq!(events[0].stream.id, ids[0]);
         // For its migrations.
         drop(PgBench::connect(url).await);
-        let connection = PgConnection::connect(url).await.expect("a connection");
+        let mut connection = PgConnection::connect(url).await.expect("a connection");
+        let mut ledger = bench.database.pool().acquire().await.expect("a connection");
+        for table in LIKE {
+            let last = format!(
+                "SELECT row_to_json(t)::text FROM {table} t ORDER BY position DESC LIMIT 1"
+            );
+            let row: String =
+                sqlx::query_scalar(&last).fetch_one(&mut *ledger).await.expect("a row");
+            let like = format!(
+                "CREATE TEMP TABLE like_{table} AS \
+                 SELECT * FROM json_populate_record(NULL::{table}, '{}')",
+                row.replace('\'', "''")
+            );
+            connection.execute(like.as_str()).await.expect("a row to make others after");
+        }
         let (payload, metadata) = (events[0].payload.clone(), events[0].metadata.clone());
         Self { connection, company, payload, metadata, position: 0 }
     }
@@ -218,6 +257,27 @@ impl RawLoop {
             chunks.push(rows);
         }
         chunks
+    }
+
+    /// Has the server make and insert so many creations, so many to a statement; answers how many a
+    /// second.
+    async fn insert_bare(&mut self, count: usize, at_once: usize) -> f64 {
+        let chunks: Vec<Vec<Uuid>> = (0..count.div_ceil(at_once))
+            .map(|_| (0..at_once).map(|_| new_id()).collect())
+            .collect();
+        let inserted = chunks.len() * at_once;
+        let started = Instant::now();
+        for ids in chunks {
+            let before = self.position;
+            self.position += i64::try_from(ids.len()).expect("few rows");
+            sqlx::query(INSERT_BARE)
+                .bind(ids)
+                .bind(before)
+                .execute(&mut self.connection)
+                .await
+                .expect("inserted");
+        }
+        rate(inserted, started.elapsed())
     }
 
     async fn insert(&mut self, chunks: Vec<RawRows>) {

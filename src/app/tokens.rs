@@ -282,13 +282,11 @@ impl App {
         let (record, at, repeated) = match executed {
             Executed::Done { sequence, recorded_at, .. } => {
                 let current = self.read.token(company, id).await?;
-                let record = match current.filter(|record| record.row.version == sequence) {
-                    Some(record) => Some(record),
-                    None => {
-                        let until = Until::Sequence(sequence);
-                        self.token_then(company, id, until, recorded_at).await?
-                    }
-                };
+                let mut record = current.filter(|record| record.row.version == sequence);
+                if record.is_none() {
+                    let until = Until::Sequence(sequence);
+                    record = self.token_then(company, id, until, recorded_at).await?;
+                }
                 (record, recorded_at, false)
             }
             Executed::Repeated(replay) => {
