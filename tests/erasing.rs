@@ -110,6 +110,14 @@ async fn asked_again_meanwhile_it_is_the_same() {
         assert_eq!(answer.unwrap().expect(200).body["private_parts"], 1);
     }
     is_erased(&app).await;
+    // So it is where several ask for the first time.
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    let calls = (0..4).map(|_| tokio::spawn(erase(&app, person).into_future()));
+    for answer in futures::future::join_all(calls.collect::<Vec<_>>()).await {
+        answer.unwrap().expect(200);
+    }
+    is_erased(&app).await;
 }
 
 #[tokio::test]

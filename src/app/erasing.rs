@@ -10,9 +10,11 @@ use super::outcome::Changed;
 use super::{App, AppError, Caller, input};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
-use token_ledger_domain::company::{Company, CompanyCommand};
-use token_ledger_domain::{CompanyId, PersonId};
-use token_ledger_event_store::{ExecuteError, Executed, Idempotency, Replay, Request, StoreError};
+use token_ledger_domain::company::{Company, CompanyCommand, CompanyEvent};
+use token_ledger_domain::{CompanyId, LedgerEvent, PersonId};
+use token_ledger_event_store::{
+    ExecuteError, Executed, Head, Idempotency, Replay, Request, StoreError,
+};
 use token_ledger_projections::read_models::Operation;
 use tracing::Instrument;
 use uuid::Uuid;
@@ -20,6 +22,9 @@ use uuid::Uuid;
 /// Pages of the ledger after which it is stored how far an erasure has come, so that other
 /// processes see that it is carried out.
 const NOTED_AFTER: usize = 10;
+
+/// Events that are read at a time.
+const PAGE: usize = 100;
 
 /// What is stored of an erasure.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -94,6 +99,7 @@ impl App {
     ) -> Result<Changed<Erased>, AppError> {
         let company = caller.company;
         let before = self.open_erasure(company, person).await?;
+        let head = self.store().head(company).await?.ok_or(AppError::NotFound("company"))?;
         let _turn = self.erasing.lock().await;
         if let Some(replay) = self.recorded(company, idempotency.as_ref()).await? {
             let position = self.position_of(company, &replay).await?;
@@ -103,6 +109,9 @@ impl App {
             && let Some(erased) = self.erase_with(company, operation).await?
         {
             return Ok(Changed::done(erased));
+        }
+        if let Some(position) = self.erased_since(head, person).await? {
+            return Ok(Changed::done(self.erase_again(company, person, position).await?));
         }
         if !self.holds(company, person).await? {
             return Err(AppError::NotFound("person"));
@@ -155,6 +164,27 @@ impl App {
         };
         let erased = self.carry_erasure(&mut operation, order, position).await;
         Ok(erased.map_err(StoreError::after_change)?)
+    }
+
+    /// The position of an erasure of this person that was recorded behind this head: it was asked
+    /// for at the same time.
+    async fn erased_since(&self, head: Head, person: PersonId) -> Result<Option<u64>, StoreError> {
+        let (company, mut sequence) = (head.company, head.company_sequence);
+        loop {
+            let page = self.store().history(company, company.into(), sequence, PAGE).await?;
+            for event in &page {
+                if let LedgerEvent::Company(CompanyEvent::PersonErased { person_id }) =
+                    event.decode()?
+                    && person_id == person
+                {
+                    return Ok(Some(event.position));
+                }
+                sequence = event.sequence;
+            }
+            if page.len() < PAGE {
+                return Ok(None);
+            }
+        }
     }
 
     /// The erasure of this person that is not finished, if there is one.

@@ -7,6 +7,7 @@ use std::io::{self, ErrorKind, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
+use tempfile::TempPath;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{Entropy, StoreError};
 
@@ -104,11 +105,7 @@ impl Outside {
         let folder = path.parent().unwrap_or(&self.folder);
         let write = || {
             make_folder(folder)?;
-            let unfinished = write_unfinished(&path, note.as_bytes())?;
-            if let Err(error) = std::fs::rename(&unfinished, &path) {
-                let _ = std::fs::remove_file(&unfinished);
-                return Err(error);
-            }
+            write_unfinished(&path, note.as_bytes())?.persist(&path)?;
             sync_folder(folder)
         };
         write().map_err(|error| failed(&path, &error))
@@ -143,22 +140,16 @@ fn sync_folder(folder: &Path) -> io::Result<()> {
 /// Makes a file that only its owner can read, whole or not at all, unless it is there.
 fn write_new(folder: &Path, path: &Path, content: &[u8]) -> io::Result<()> {
     make_folder(folder)?;
-    let unfinished = write_unfinished(path, content)?;
-    // Unlike a renaming, a link never replaces what is there.
-    match std::fs::hard_link(&unfinished, path) {
-        Err(error) if error.kind() != ErrorKind::AlreadyExists => {
-            let _ = std::fs::remove_file(&unfinished);
-            return Err(error);
-        }
-        Ok(()) | Err(_) => {}
+    match write_unfinished(path, content)?.persist_noclobber(path) {
+        Err(failed) if failed.error.kind() != ErrorKind::AlreadyExists => Err(failed.error),
+        Ok(()) | Err(_) => sync_folder(folder),
     }
-    std::fs::remove_file(&unfinished)?;
-    sync_folder(folder)
 }
 
 /// Writes what is to become the file at this path to a file beside it, which nobody else writes:
-/// processes that share the folder may be on different machines, with the same identifiers.
-fn write_unfinished(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
+/// processes that share the folder may be on different machines, with the same identifiers. It is
+/// removed where it doesn't become that file: else each attempt on a full disk would leave one more.
+fn write_unfinished(path: &Path, content: &[u8]) -> io::Result<TempPath> {
     let place = |number: u32| path.with_extension(format!("{number}.unfinished"));
     let mut number = 0;
     let mut file = loop {
@@ -168,18 +159,10 @@ fn write_unfinished(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
             Err(error) => return Err(error),
         }
     };
-    let written = file
-        .write_all(content)
-        .and_then(|()| file.sync_all())
-        .and_then(|()| file.metadata()?.modified());
-    let written = match written {
-        Ok(written) => written,
-        Err(error) => {
-            // Else each attempt on a full disk would leave one more.
-            let _ = std::fs::remove_file(place(number));
-            return Err(error);
-        }
-    };
+    let unfinished = TempPath::try_from_path(place(number))?;
+    file.write_all(content)?;
+    file.sync_all()?;
+    let written = file.metadata()?.modified()?;
     for before in (0..number).map(place) {
         let modified = std::fs::metadata(&before).and_then(|metadata| metadata.modified());
         if modified.is_ok_and(|modified| modified + LEFT < written) {
@@ -187,7 +170,7 @@ fn write_unfinished(path: &Path, content: &[u8]) -> io::Result<PathBuf> {
             let _ = std::fs::remove_file(before);
         }
     }
-    Ok(place(number))
+    Ok(unfinished)
 }
 
 fn read(path: &Path) -> Result<Option<String>, StoreError> {
@@ -238,6 +221,19 @@ mod tests {
         assert_eq!(outside.checkpoint(&a, company).unwrap().as_deref(), Some("two"));
         assert_eq!(outside.checkpoint(&b, company).unwrap().as_deref(), Some("other"));
     }
+
+    #[test]
+    fn what_can_not_be_finished_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let outside = Outside::new(folder.path().to_owned());
+        let (name, company) = (LogName::default(), CompanyId::PLATFORM);
+        let path = outside.checkpoint_file(&name, company);
+        // No file takes the place of a folder.
+        std::fs::create_dir_all(path.join("in the way")).unwrap();
+        outside.keep_checkpoint(&name, company, "note").unwrap_err();
+        assert_eq!(std::fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
     #[test]
     fn processes_that_write_at_once_keep_out_of_each_others_files() {
         let folder = tempfile::tempdir().unwrap();
