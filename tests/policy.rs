@@ -50,6 +50,27 @@ async fn of_two_who_read_the_same_policy_the_later_is_told() {
 }
 
 #[tokio::test]
+async fn what_else_happens_in_the_company_moves_neither_it_nor_its_policy_on() {
+    let app = TestApp::new().await;
+    let (policy, company) = (app.path("/policy"), app.path(""));
+    let tag = async |path: &str| app.auditor.get(path).await.expect(200).header("etag").to_owned();
+    let before = (tag(&policy).await, tag(&company).await);
+    let client = json!({"name": "Payroll", "scopes": ["positions"]});
+    app.admin.post(&app.path("/clients")).json(&client).await.expect(201);
+    let member = json!({"email": "ada@example.com", "role": "auditor"});
+    app.admin.post(&app.path("/members")).json(&member).await.expect(201);
+    assert_eq!((tag(&policy).await, tag(&company).await), before);
+    let change = app.admin.put(&policy).header("if-match", &before.0);
+    let changed = change.json(&json!({"max_grace_seconds": 60})).await.expect(200);
+    let module = |tag: &str| {
+        let call = app.operator.put(&app.path("/oauth-app")).header("if-match", tag);
+        call.json(&json!({"enabled": false}))
+    };
+    module(&before.1).await.problem(412, "version-mismatch");
+    module(changed.header("etag")).await.expect(200);
+}
+
+#[tokio::test]
 async fn bounds_of_a_policy_are_named() {
     let app = TestApp::new().await;
     let put = |body: Value| app.admin.put(&app.path("/policy")).json(&body);

@@ -23,7 +23,7 @@ pub struct CompanyRow {
     pub policy: Policy,
     /// When it was registered.
     pub created_at: Timestamp,
-    /// The sequence of its last event.
+    /// The sequence of the last event that changed what is said here.
     pub version: u64,
     /// The position of its last event.
     pub position: u64,
@@ -65,7 +65,8 @@ impl Projection for Companies {
             CompanyEvent::OauthAppEnabled {} => row.oauth_app_enabled = true,
             CompanyEvent::OauthAppDisabled {} => row.oauth_app_enabled = false,
             CompanyEvent::PolicyChanged { policy } => row.policy = policy.clone(),
-            _ => {}
+            // Of its members, clients and people.
+            _ => return Ok(Some(CompanyRow { position: event.position, ..row })),
         }
         row.version = event.sequence;
         row.position = event.position;

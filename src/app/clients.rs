@@ -9,11 +9,9 @@ use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::{ClientId, CompanyId, Secret};
-use token_ledger_event_store::{ExecuteError, Executed, Request, StoreError};
+use token_ledger_event_store::{Executed, StoreError};
 use token_ledger_projections::clients::ClientRow;
 
-/// How often a change is tried again when the company, though not the client, has changed.
-const MAX_ATTEMPTS: usize = 20;
 /// How long the answer to a deletion waits for the client's tokens to be deleted too. What is left
 /// then goes on without it; none of those tokens is good in the meantime.
 const SETTLE: Duration = Duration::from_secs(5);
@@ -195,46 +193,12 @@ impl App {
         conditions: Conditions,
         reason: Option<String>,
     ) -> Result<Executed<Company>, AppError> {
-        let Conditions { expected_version, idempotency } = conditions;
         let company = caller.company;
         let context = caller.context(reason);
-        // A repeat is answered as the first time, however far the client has moved on since.
-        let expected = match self.begun(company, idempotency.as_ref()).await? {
-            Some(_) => None,
-            None => expected_version,
-        };
-        for _ in 0..MAX_ATTEMPTS {
-            let request = Request {
-                id: company.0,
-                command: command.clone(),
-                expected_version: self.company_at(company, id, expected).await?,
-                idempotency: idempotency.clone(),
-            };
-            let relies = request.expected_version.is_some();
-            match self.ledger.execute::<Company>(company, caller.power, &context, request).await {
-                Err(ExecuteError::VersionMismatch { .. }) if relies => {}
-                Err(error) => return Err(self.client_refusal(company, id, error.into()).await),
-                Ok(executed) => return Ok(executed),
-            }
-        }
-        Err(AppError::Contended)
-    }
-
-    /// The company's version at which the client is at the version expected.
-    async fn company_at(
-        &self,
-        company: CompanyId,
-        id: ClientId,
-        expected: Option<u64>,
-    ) -> Result<Option<u64>, AppError> {
-        let Some(expected) = expected else { return Ok(None) };
-        // In this order: a client that changes in between is noticed by the company's version.
-        let version = self.existing_company(company).await?.version;
-        let actual = self.existing_client(company, id).await?.version;
-        if actual == expected {
-            Ok(Some(version))
-        } else {
-            Err(AppError::VersionMismatch { actual })
+        let version = || async move { Ok(self.existing_client(company, id).await?.version) };
+        match self.change_part(caller, command, &context, conditions, version).await {
+            Err(error) => Err(self.client_refusal(company, id, error).await),
+            executed => executed,
         }
     }
 

@@ -6,7 +6,7 @@ use super::past::Until;
 use super::setup::PLATFORM;
 use super::view::CompanyView;
 use super::{App, AppError, Caller, Conditions};
-use token_ledger_domain::company::{Company, CompanyCommand, CompanyRefusal};
+use token_ledger_domain::company::{CompanyCommand, CompanyRefusal};
 use token_ledger_domain::{CompanyId, Name};
 use token_ledger_event_store::{Context, Executed, Idempotency, Request};
 use token_ledger_projections::companies::CompanyRow;
@@ -127,6 +127,11 @@ impl App {
         Ok((row.into(), version))
     }
 
+    /// The version of what a company says of itself: its members and clients have their own.
+    pub(super) async fn company_version(&self, id: CompanyId) -> Result<u64, AppError> {
+        Ok(self.existing_company(id).await?.version)
+    }
+
     /// As [`Self::set_oauth_app`], on conditions; answers the company with its version.
     ///
     /// # Errors
@@ -137,14 +142,9 @@ impl App {
         enabled: bool,
         conditions: Conditions,
     ) -> Result<VersionedCompany, AppError> {
-        let request = Request {
-            id: caller.company.0,
-            command: CompanyCommand::SetOauthApp { enabled },
-            expected_version: conditions.expected_version,
-            idempotency: conditions.idempotency,
-        };
-        let context = caller.context(None);
-        self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
+        let command = CompanyCommand::SetOauthApp { enabled };
+        let version = || self.company_version(caller.company);
+        self.change_part(caller, command, &caller.context(None), conditions, version).await?;
         self.versioned_company(caller).await.map_err(AppError::after_change)
     }
 

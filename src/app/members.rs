@@ -16,10 +16,6 @@ use token_ledger_projections::people::Account;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
-/// How often a change that holds for one version of a membership is tried while others change the
-/// company.
-const MAX_ATTEMPTS: usize = 20;
-
 /// What a new member shall be.
 #[derive(Clone, Debug, Default)]
 pub struct NewMember {
@@ -337,42 +333,11 @@ impl App {
         context: &Context,
         conditions: Conditions,
     ) -> Result<(), AppError> {
-        let key = conditions.idempotency;
-        if self.begun(caller.company, key.as_ref()).await?.is_some() {
+        if self.begun(caller.company, conditions.idempotency.as_ref()).await?.is_some() {
             return Ok(());
         }
-        for _ in 0..MAX_ATTEMPTS {
-            // Only the company's sequence can be demanded of the ledger. A membership that stands
-            // at the version asked for behind this sequence still does when the sequence holds.
-            let sequence = match conditions.expected_version {
-                None => None,
-                Some(expected) => {
-                    let head = self.store().head(caller.company).await?;
-                    let actual = self.member_row(caller.company, id).await?.version;
-                    if actual != expected {
-                        return Err(AppError::VersionMismatch { actual });
-                    }
-                    head.map(|head| head.company_sequence)
-                }
-            };
-            let request = Request {
-                id: caller.company.0,
-                command: command.clone(),
-                expected_version: sequence,
-                idempotency: key.clone(),
-            };
-            let executed = self
-                .ledger
-                .execute::<Company>(caller.company, caller.power, context, request)
-                .await
-                .map_err(AppError::from);
-            match executed {
-                Err(AppError::VersionMismatch { .. }) if sequence.is_some() => {}
-                Err(error) => return Err(error),
-                Ok(_) => return Ok(()),
-            }
-        }
-        Err(AppError::Contended)
+        let version = || async move { Ok(self.member_row(caller.company, id).await?.version) };
+        self.change_part(caller, command, context, conditions, version).await.map(drop)
     }
 
     async fn member_row(&self, company: CompanyId, id: MemberId) -> Result<MemberRow, AppError> {

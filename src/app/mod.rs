@@ -20,6 +20,7 @@ mod opened;
 pub mod operations;
 pub mod outcome;
 mod outside;
+mod parts;
 pub mod passwords;
 mod past;
 pub mod people;

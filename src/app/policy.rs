@@ -4,9 +4,8 @@ use super::input::{self, Check};
 use super::{App, AppError, Caller, Conditions};
 use serde::Serialize;
 use token_ledger_domain::Policy;
-use token_ledger_domain::company::{Company, CompanyCommand};
+use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::policy::{DEFAULT_MAX_GRACE_SECONDS, DEFAULT_VALIDITY_SECONDS};
-use token_ledger_event_store::Request;
 use token_ledger_projections::companies::CompanyRow;
 use utoipa::ToSchema;
 
@@ -44,7 +43,7 @@ impl From<&Policy> for PolicyView {
     }
 }
 
-/// A policy at the company's version, which is its own for `ETag` and `If-Match`.
+/// A policy at the version of what the company says of itself, for `ETag` and `If-Match`.
 pub type VersionedPolicy = (PolicyView, u64);
 
 impl App {
@@ -82,14 +81,9 @@ impl App {
             max_grace_seconds: input.max_grace_seconds.unwrap_or(DEFAULT_MAX_GRACE_SECONDS),
             allowed_scopes,
         };
-        let request = Request {
-            id: caller.company.0,
-            command: CompanyCommand::ChangePolicy { policy },
-            expected_version: conditions.expected_version,
-            idempotency: conditions.idempotency,
-        };
-        let context = caller.context(reason);
-        self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
+        let command = CompanyCommand::ChangePolicy { policy };
+        let version = || self.company_version(caller.company);
+        self.change_part(caller, command, &caller.context(reason), conditions, version).await?;
         self.policy(caller).await.map_err(AppError::after_change)
     }
 }

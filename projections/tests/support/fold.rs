@@ -137,14 +137,23 @@ impl Folded {
 
     fn take_company(&mut self, event: &Appended, change: &CompanyEvent) {
         self.company = company::evolve(std::mem::take(&mut self.company), change.clone());
-        let created_at = self.company_row.as_ref().map_or(event.recorded_at, |row| row.created_at);
+        let before = self.company_row.as_ref();
+        let created_at = before.map_or(event.recorded_at, |row| row.created_at);
+        let is_own = matches!(
+            change,
+            CompanyEvent::Registered { .. }
+                | CompanyEvent::OauthAppEnabled {}
+                | CompanyEvent::OauthAppDisabled {}
+                | CompanyEvent::PolicyChanged { .. }
+        );
+        let version = before.filter(|_| !is_own).map_or(event.sequence, |row| row.version);
         self.company_row = Some(CompanyRow {
             company_id: event.company,
             name: self.company.name.clone().expect("it was registered"),
             oauth_app_enabled: self.company.oauth_app_enabled,
             policy: self.company.policy.clone(),
             created_at,
-            version: event.sequence,
+            version,
             position: event.position,
         });
         match change {
