@@ -53,6 +53,7 @@ use token_ledger_event_store::{
 use token_ledger_projections::erasure::Erasures;
 use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::{self, Behind, RunnerHandle};
+use token_ledger_projections::survey::Survey;
 use token_ledger_projections::{People, ReadModels, VerificationIndex};
 use tokio::sync::watch;
 
@@ -170,6 +171,8 @@ pub struct App {
     pub choices: Choices,
     /// What lets anyone check the ledgers.
     pub evidence: Evidence,
+    /// All rows of the log, for whoever verifies them.
+    pub survey: Box<dyn Survey>,
     erasures: Box<dyn Erasures>,
     /// The projections that run behind the log, once [`App::start`] was called.
     behind: RwLock<Vec<RunnerHandle>>,
@@ -225,6 +228,7 @@ impl App {
             projections,
             trees,
             erasures,
+            survey,
             migrated,
             following,
         } = match url {
@@ -240,6 +244,7 @@ impl App {
             throttle,
             ledger: Ledger::new(store, clock, entropy),
             rebuilder,
+            survey,
             erasures,
             read,
             people,

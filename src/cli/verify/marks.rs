@@ -1,7 +1,8 @@
 //! What is known of a company's tree before its events are read: who signed which root.
 
+use super::Failure;
+use super::finding::{Finding, Stop};
 use super::kept::Kept;
-use super::{Failure, Finding};
 use crate::app::App;
 use crate::evidence::note::{NoteProblem, Statement, VerifierKey};
 use std::collections::HashMap;
@@ -47,7 +48,7 @@ pub(super) async fn marks(
     company: CompanyId,
     kept: &[Kept],
     key: Option<&VerifierKey>,
-) -> Result<Result<Vec<Mark>, Finding>, Failure> {
+) -> Result<Vec<Mark>, Stop> {
     let evidence = &app.evidence;
     let own = evidence.key(company).map(|key| key.verifier_key());
     let origin = evidence.origin(company);
@@ -65,14 +66,15 @@ pub(super) async fn marks(
                 && own.as_ref().is_some_and(|own| *own != signed.verifier_key)
             {
                 let problem = "the stored checkpoint was signed with another key than the log's";
-                return Ok(Finding::at(signed.size, problem));
+                return Err(Finding::new(signed.size, problem).into());
             }
             match stored_mark(signed, &mut keys) {
                 Ok(mark) => marks.push(mark),
-                Err(problem) => return Ok(Finding::at(signed.size, problem)),
+                Err(problem) => return Err(Finding::new(signed.size, problem).into()),
             }
             if is_before(latest, signed.signed_at) {
-                return Ok(Finding::at(signed.size, "the stored checkpoint is of the future"));
+                let problem = "the stored checkpoint is of the future";
+                return Err(Finding::new(signed.size, problem).into());
             }
             // They come in the order in which they claim to have been signed.
             let before = largest.entry(signed.origin.clone()).or_insert_with(|| signed.clone());
@@ -83,13 +85,11 @@ pub(super) async fn marks(
                     "the stored checkpoint claims to have been signed before that of {} entries",
                     signed.size
                 );
-                return Ok(Finding::at(before.size, problem));
+                return Err(Finding::new(before.size, problem).into());
             }
         }
     }
-    if let Some(finding) = wrong_head(app, company, &largest).await? {
-        return Ok(Err(finding));
-    }
+    compare_heads(app, company, &largest).await?;
     let folder = evidence.outside().folder().display().to_string();
     if let Some(note) = evidence.outside_note(company)? {
         let key = own.as_deref().and_then(|own| own.parse().ok());
@@ -101,7 +101,7 @@ pub(super) async fn marks(
         let source = format!("the checkpoint kept in {folder}");
         match statement {
             Ok(statement) => marks.push(Mark::new(&statement, source)),
-            Err(problem) => return Ok(Finding::at(0, format!("{source}: {problem}"))),
+            Err(problem) => return Err(Finding::new(0, format!("{source}: {problem}")).into()),
         }
     }
     for kept in kept.iter().filter(|kept| kept.company == company) {
@@ -111,27 +111,28 @@ pub(super) async fn marks(
             own.or_else(|| keys.get(&kept.statement.origin).cloned())
         };
         let Some(key) = key.cloned().or_else(of_origin) else {
-            return Err(Failure::Usage(format!(
+            let problem = format!(
                 "{}: the key of the log {} is not known here; give it with --key",
                 kept.file.display(),
                 kept.statement.origin
-            )));
+            );
+            return Err(Failure::Usage(problem).into());
         };
         match kept.mark(&key) {
             Ok(mark) => marks.push(mark),
-            Err(problem) => return Ok(Finding::at(kept.statement.size, problem)),
+            Err(problem) => return Err(Finding::new(kept.statement.size, problem).into()),
         }
     }
     marks.sort_by_key(|mark| mark.size);
-    Ok(Ok(marks))
+    Ok(marks)
 }
 
-/// What is wrong with what stands beside the stored checkpoints: how far each log has been signed.
-async fn wrong_head(
+/// Holds the stored checkpoints against what stands beside them: how far each log has been signed.
+async fn compare_heads(
     app: &App,
     company: CompanyId,
     largest: &HashMap<String, SignedCheckpoint>,
-) -> Result<Option<Finding>, Failure> {
+) -> Result<(), Stop> {
     // Read after the checkpoints: a head never falls behind one of them.
     let heads = app.evidence.trees().log_heads(company).await?;
     for (origin, signed) in largest {
@@ -140,12 +141,9 @@ async fn wrong_head(
             head.size >= signed.size && head.verifier_key == signed.verifier_key
         });
         if !fits {
-            return Ok(Some(Finding {
-                position: signed.size,
-                problem: format!(
-                    "the log {origin} was signed up to here, but its head says otherwise"
-                ),
-            }));
+            let problem =
+                format!("the log {origin} was signed up to here, but its head says otherwise");
+            return Err(Finding::new(signed.size, problem).into());
         }
     }
     // A log that nothing was signed for yet has a head of no entries.
@@ -153,17 +151,15 @@ async fn wrong_head(
         // It may have been raised meanwhile, and a checkpoint with it.
         let last = app.evidence.trees().last_checkpoint(company, &head.origin).await?;
         if last.is_none_or(|last| last.size < head.size) {
-            return Ok(Some(Finding {
-                position: head.size,
-                problem: format!(
-                    "the head of the log {} says that it was signed up to here, but there is no \
-                     such checkpoint",
-                    head.origin
-                ),
-            }));
+            let problem = format!(
+                "the head of the log {} says that it was signed up to here, but there is no such \
+                 checkpoint",
+                head.origin
+            );
+            return Err(Finding::new(head.size, problem).into());
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// What a stored checkpoint says, if its columns say the same and its key signed it.

@@ -1,8 +1,8 @@
 //! The tree of a ledger, built anew from its events, and what it is compared with.
 
+use super::finding::{Finding, Stop};
 use super::kept::KeptEntries;
 use super::marks::Mark;
-use super::{Failure, Finding};
 use crate::app::App;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -77,7 +77,7 @@ impl Tree {
                     }
                 } else if mark.is_too_early(event.recorded_at) {
                     let problem = format!("{} claims to be older than its last entry", mark.source);
-                    self.disagreement = Some(Finding { position: size, problem });
+                    self.disagreement = Some(Finding::new(size, problem));
                 } else {
                     self.agreed = size;
                 }
@@ -87,11 +87,7 @@ impl Tree {
     }
 
     /// Compares the tiles that are complete by now with the stored ones.
-    pub(super) async fn compare(
-        &mut self,
-        app: &App,
-        company: CompanyId,
-    ) -> Result<Result<(), Finding>, Failure> {
+    pub(super) async fn compare(&mut self, app: &App, company: CompanyId) -> Result<(), Stop> {
         let stored = self.stored;
         let mut tiles: Vec<TileData> = std::mem::take(&mut self.full);
         tiles.retain(|tile| {
@@ -102,23 +98,17 @@ impl Tree {
         for some in tiles.chunks(64) {
             let wanted: Vec<(u8, u64)> = some.iter().map(|tile| (tile.level, tile.index)).collect();
             let found = match app.evidence.trees().tiles(company, &wanted).await {
-                Ok(found) => found,
-                Err(StoreError::Rejected(_)) => match unreadable(app, company, some).await? {
-                    Ok(found) => found,
-                    Err(finding) => return Ok(Err(finding)),
-                },
-                Err(error) => return Err(error.into()),
+                Err(StoreError::Rejected(_)) => one_by_one(app, company, some).await?,
+                found => found?,
             };
             let found: HashMap<(u8, u64), Vec<u8>> =
                 found.into_iter().map(|tile| ((tile.level, tile.index), tile.hashes)).collect();
             for tile in some {
                 let hashes = found.get(&(tile.level, tile.index));
-                if let Err(finding) = compare(tile, hashes.map_or(&[], Vec::as_slice)) {
-                    return Ok(Err(finding));
-                }
+                compare(tile, hashes.map_or(&[], Vec::as_slice))?;
             }
         }
-        Ok(self.disagreement.take().map_or(Ok(()), Err))
+        self.disagreement.take().map_or(Ok(()), |finding| Err(finding.into()))
     }
 
     /// Whether there are as many entries as was signed.
@@ -142,23 +132,22 @@ impl Tree {
 }
 
 /// Reads stored tiles one by one, to find the one that can't be.
-async fn unreadable(
+async fn one_by_one(
     app: &App,
     company: CompanyId,
     tiles: &[TileData],
-) -> Result<Result<Vec<TileData>, Finding>, Failure> {
+) -> Result<Vec<TileData>, Stop> {
     let mut all = Vec::with_capacity(tiles.len());
     for tile in tiles {
         match app.evidence.trees().tiles(company, &[(tile.level, tile.index)]).await {
-            Ok(found) => all.extend(found),
             Err(error @ StoreError::Rejected(_)) => {
                 let problem = format!("the stored tree: {error}");
-                return Ok(Finding::at(first_position(tile, 0), problem));
+                return Err(Finding::new(first_position(tile, 0), problem).into());
             }
-            Err(error) => return Err(error.into()),
+            found => all.extend(found?),
         }
     }
-    Ok(Ok(all))
+    Ok(all)
 }
 
 /// The first position below a hash of a tile.
@@ -200,5 +189,5 @@ fn disagreement(mark: &Mark, agreed: u64) -> Finding {
             mark.size
         )
     };
-    Finding { position: agreed + 1, problem }
+    Finding::new(agreed + 1, problem)
 }

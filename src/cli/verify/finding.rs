@@ -1,0 +1,58 @@
+//! What is found wrong with a ledger, and why it is not read any further.
+
+use super::Failure;
+use token_ledger_event_store::StoreError;
+use token_ledger_projections::survey::Stray;
+
+/// The first thing that is wrong with a ledger.
+#[derive(Debug)]
+pub(super) struct Finding {
+    /// The position; 0 where none is meant.
+    pub(super) position: i64,
+    pub(super) problem: String,
+}
+
+impl Finding {
+    pub(super) fn new(position: u64, problem: impl Into<String>) -> Self {
+        let position = i64::try_from(position).unwrap_or(i64::MAX);
+        Self { position, problem: problem.into() }
+    }
+
+    /// A row that stands before the first position.
+    pub(super) fn before_first(stray: Stray) -> Self {
+        let Stray { table, position } = stray;
+        let problem = format!("a row of {table} before the ledger's first position");
+        Self { position, problem }
+    }
+
+    pub(super) fn at<T>(position: u64, problem: impl Into<String>) -> Result<T, Self> {
+        Err(Self::new(position, problem))
+    }
+}
+
+/// Why a ledger is not read any further.
+#[derive(Debug)]
+pub(super) enum Stop {
+    /// Something is wrong with it.
+    Found(Finding),
+    /// It can't be read at all.
+    Failed(Failure),
+}
+
+impl From<Finding> for Stop {
+    fn from(finding: Finding) -> Self {
+        Self::Found(finding)
+    }
+}
+
+impl From<Failure> for Stop {
+    fn from(failure: Failure) -> Self {
+        Self::Failed(failure)
+    }
+}
+
+impl From<StoreError> for Stop {
+    fn from(error: StoreError) -> Self {
+        Self::Failed(error.into())
+    }
+}
