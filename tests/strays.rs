@@ -3,8 +3,11 @@
 
 mod process;
 
-use process::{Company, Place};
+use process::{Company, Place, get};
+use std::process::Command;
 
+/// The platform's identifier.
+const PLATFORM: &str = "00000000-0000-7000-8000-000000000000";
 /// A company that there is not.
 const NOBODY: &str = "0197f0c0-0000-7000-8000-000000000000";
 
@@ -116,4 +119,74 @@ fn rows_of_a_company_without_a_ledger_are_found() {
     }
     let said = rest.place.run(&["verify", "--company", NOBODY]).refused(1);
     assert!(said.contains("there is no company"), "{said}");
+}
+
+/// Every table that has rows of companies.
+const TABLES: [&str; 17] = [
+    "company_heads",
+    "events",
+    "event_private",
+    "snapshots",
+    "idempotency_keys",
+    "checkpoints",
+    "companies",
+    "tokens",
+    "keys",
+    "members",
+    "clients",
+    "audit_trail",
+    "operations",
+    "attempts",
+    "log_tiles",
+    "log_heads",
+    "log_checkpoints",
+];
+
+/// What is kept outside of one ledger, as if it were of another.
+fn keep(place: &Place, of: &Place) {
+    let copying = Command::new("cp").arg("-rp").arg(of.evidence()).arg(place.evidence()).status();
+    assert!(copying.expect("cp can be run").success());
+}
+
+#[test]
+fn a_company_that_was_taken_out_of_every_table_is_found_by_its_checkpoint() {
+    let rest = Rest::new();
+    let id = rest.id();
+    let sql = TABLES.map(|table| format!("DELETE FROM {table} WHERE company_id = {id};"));
+    let copy = rest.changed(&sql.concat());
+    // Nobody knows of it.
+    copy.run(&["verify"]).done();
+    keep(&copy, &rest.place);
+    finds(&copy, &rest.one.id, 0, "there is no such ledger, but the checkpoint kept in");
+    let said = copy.run(&["verify", "--company", &rest.one.id]).refused(1);
+    assert!(said.contains("speaks of"), "{said}");
+    copy.run(&["verify", "--company", "platform"]).done();
+    // A file that is none of the log's says nothing, a checkpoint that can't be trusted does.
+    let folder = copy.evidence().join("log token-ledger");
+    std::fs::write(folder.join("notes.txt"), "x").unwrap();
+    std::fs::write(folder.join(format!("{NOBODY}.checkpoint")), "x").unwrap();
+    finds(&copy, NOBODY, 0, "it is no signed note");
+    finds(&copy, &rest.one.id, 0, "there is no such ledger");
+}
+
+#[tokio::test]
+async fn a_company_that_was_made_after_the_backup_is_missed() {
+    let place = Place::new();
+    place.setup("Acme");
+    let copy = place.copy();
+    let lost = place.setup("Other");
+    place.serve(&["--checkpoint-delay-ms", "20"]).stop();
+    keep(&copy, &place);
+    finds(&copy, &lost.id, 0, "there is no such ledger");
+    // The platform's own ledger would tell as well.
+    std::fs::remove_file(copy.evidence().join(format!("log token-ledger/{PLATFORM}.checkpoint")))
+        .unwrap();
+    let serving = copy.serve(&["--checkpoint-delay-ms", "20"]);
+    let said = serving.says(&lost.id);
+    assert!(said.contains("put back to an earlier state"), "{said}");
+    let (status, ready) = get(&serving.url("/readyz"), "").await;
+    assert_eq!(status, 503, "{ready}");
+    let reasons = ready["reasons"].to_string();
+    assert!(reasons.contains("no checkpoint is signed for 1 companies"), "{reasons}");
+    serving.stop();
 }

@@ -148,6 +148,15 @@ impl Evidence {
         self.outside.checkpoint(&self.choices.name, company)
     }
 
+    /// The companies of whose logs a checkpoint is kept outside the database, in the order of their
+    /// identifiers.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn outside_companies(&self) -> Result<Vec<CompanyId>, StoreError> {
+        self.outside.companies(&self.choices.name)
+    }
+
     /// Why nothing is signed, by company.
     pub fn refused(&self) -> BTreeMap<CompanyId, String> {
         self.refused.read().clone()

@@ -90,20 +90,7 @@ pub(super) async fn marks(
         }
     }
     compare_heads(app, company, &largest).await?;
-    let folder = evidence.outside().folder().display().to_string();
-    if let Some(note) = evidence.outside_note(company)? {
-        let key = own.as_deref().and_then(|own| own.parse().ok());
-        let key: Option<VerifierKey> = key.or_else(|| keys.get(&origin).cloned());
-        let statement = match &key {
-            Some(key) => key.open(&note),
-            None => Statement::unverified(&note),
-        };
-        let source = format!("the checkpoint kept in {folder}");
-        match statement {
-            Ok(statement) => marks.push(Mark::new(&statement, source)),
-            Err(problem) => return Err(Finding::new(0, format!("{source}: {problem}")).into()),
-        }
-    }
+    marks.extend(outside(app, company, keys.get(&origin))?);
     for kept in kept.iter().filter(|kept| kept.company == company) {
         let of_origin = || {
             let own = own.as_deref().filter(|_| kept.statement.origin == origin);
@@ -125,6 +112,26 @@ pub(super) async fn marks(
     }
     marks.sort_by_key(|mark| mark.size);
     Ok(marks)
+}
+
+/// What the tree must be, given the checkpoint that is kept outside the database. It must be signed
+/// with the log's key, or with the one given where that is not known.
+pub(super) fn outside(
+    app: &App,
+    company: CompanyId,
+    signed_with: Option<&VerifierKey>,
+) -> Result<Option<Mark>, Stop> {
+    let Some(note) = app.evidence.outside_note(company)? else { return Ok(None) };
+    let own = app.evidence.key(company).and_then(|key| key.verifier_key().parse().ok());
+    let statement = match own.as_ref().or(signed_with) {
+        Some(key) => key.open(&note),
+        None => Statement::unverified(&note),
+    };
+    let source = format!("the checkpoint kept in {}", app.evidence.outside().folder().display());
+    match statement {
+        Ok(statement) => Ok(Some(Mark::new(&statement, source))),
+        Err(problem) => Err(Finding::new(0, format!("{source}: {problem}")).into()),
+    }
 }
 
 /// Holds the stored checkpoints against what stands beside them: how far each log has been signed.

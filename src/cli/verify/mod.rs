@@ -77,6 +77,7 @@ impl Verify {
         let mut report = Report::default();
         self.read_ledgers(&app, &kept, &entries, &mut report).await?;
         self.find_headless(&app, &mut report).await?;
+        self.find_lost(&app, &mut report).await?;
         for Kept { company, file, statement, .. } in &kept {
             let owner = Owner::Company(*company);
             if report.knows(&owner) {
@@ -164,6 +165,33 @@ impl Verify {
             }
             let problem = format!("its ledger has no head, but rows in {}", tables.join(", "));
             report.finds(owner, Finding::new(0, problem))?;
+        }
+        Ok(())
+    }
+
+    /// Looks for ledgers that are gone, though a checkpoint of them is kept outside the database.
+    async fn find_lost(&self, app: &App, report: &mut Report) -> Result<(), Failure> {
+        for company in app.evidence.outside_companies()? {
+            let owner = Owner::Company(company);
+            if !self.is_about(&owner)
+                || report.knows(&owner)
+                // It may have been registered meanwhile.
+                || app.store().head(company).await?.is_some()
+            {
+                continue;
+            }
+            match marks::outside(app, company, None) {
+                Ok(Some(mark)) => {
+                    let problem = format!(
+                        "there is no such ledger, but {} speaks of {} entries",
+                        mark.source, mark.size
+                    );
+                    report.finds(owner, Finding::new(0, problem))?;
+                }
+                Ok(None) => {}
+                Err(Stop::Found(finding)) => report.finds(owner, finding)?,
+                Err(Stop::Failed(failure)) => return Err(failure),
+            }
         }
         Ok(())
     }
