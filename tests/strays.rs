@@ -3,6 +3,9 @@
 
 mod process;
 
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use ed25519_dalek::SigningKey;
 use process::{Company, Place, get};
 use std::process::Command;
 
@@ -37,6 +40,12 @@ impl Rest {
     /// The first company as SQL has it.
     fn id(&self) -> String {
         self.place.sql_id(&self.one.id)
+    }
+
+    /// How many events the first company has.
+    fn size(&self) -> u64 {
+        let events = self.place.run(&["export", "--company", &self.one.id]).done();
+        events.lines().count() as u64 - 1
     }
 }
 
@@ -189,4 +198,118 @@ async fn a_company_that_was_made_after_the_backup_is_missed() {
     let reasons = ready["reasons"].to_string();
     assert!(reasons.contains("no checkpoint is signed for 1 companies"), "{reasons}");
     serving.stop();
+}
+
+/// What `verify` says of rows that stand beside a ledger: what they are, in SQL, the position, and
+/// words of the finding.
+type Beside = (&'static str, String, i64, &'static str);
+
+/// Private parts and tiles that nothing belongs to.
+fn beyond(rest: &Rest) -> Vec<Beside> {
+    let (id, size) = (rest.id(), rest.size());
+    let behind = i64::try_from(size).unwrap() + 1;
+    let part = |position: i64| {
+        format!(
+            "INSERT INTO event_private (company_id, position, salt, data) SELECT company_id, \
+             {position}, salt, data FROM event_private WHERE company_id = {id} AND position = 2"
+        )
+    };
+    let zeros = |hashes: usize| rest.place.sql_bytes(&"00".repeat(32 * hashes));
+    let tile = |level: i64, tile: i64| {
+        format!(
+            "INSERT INTO log_tiles (company_id, level, tile, hashes) \
+             VALUES ({id}, {level}, {tile}, {})",
+            zeros(1)
+        )
+    };
+    let joined = format!("hashes || {}", zeros(1));
+    let longer = if rest.place.is_postgres() { joined } else { format!("CAST({joined} AS BLOB)") };
+    vec![
+        ("a private part behind the last event", part(behind), behind, "event_private"),
+        ("one further on", part(behind + 50), behind + 50, "event_private"),
+        ("one before the first event", part(-1), -1, "event_private"),
+        ("a tile behind the last", tile(0, 1), 257, "tile 1 of level 0"),
+        ("one further on", tile(0, 7), 7 * 256 + 1, "tile 7 of level 0"),
+        ("one of a level that is not there yet", tile(1, 0), 1, "tile 0 of level 1"),
+        ("one of a level that there can't be", tile(9, 0), 0, "tile 0 of level 9"),
+        ("one before the first", tile(0, -1), 0, "tile -1 of level 0"),
+        (
+            "one hash more",
+            format!("UPDATE log_tiles SET hashes = {longer} WHERE company_id = {id}"),
+            behind,
+            "tile 0 of level 0",
+        ),
+        (
+            "tiles of a tree that was forgotten",
+            format!("DELETE FROM checkpoints WHERE company_id = {id} AND projection = 'tree'"),
+            1,
+            "tile 0 of level 0",
+        ),
+    ]
+}
+
+#[test]
+fn rows_beyond_the_ledger_and_its_tree_are_found() {
+    let rest = Rest::new();
+    for (what, sql, position, words) in beyond(&rest) {
+        println!("{what}");
+        finds(&rest.changed(&sql), &rest.one.id, position, words);
+    }
+}
+
+#[test]
+fn cosignatures_that_are_none_are_found() {
+    let rest = Rest::new();
+    let id = rest.id();
+    let cosigned = |lines: &str| {
+        let lines = rest.place.sql_bytes(&hex::encode(lines));
+        let text = if rest.place.is_postgres() {
+            format!("convert_from({lines}, 'UTF8')")
+        } else {
+            format!("CAST({lines} AS TEXT)")
+        };
+        format!("UPDATE log_checkpoints SET cosignatures = {text} WHERE company_id = {id}")
+    };
+    let size = i64::try_from(rest.size()).unwrap();
+    // Key's number, time and signature.
+    let name = "witness.example/w1";
+    let line = |bytes: &[u8]| format!("— {name} {}", BASE64_STANDARD.encode(bytes));
+    for lines in ["garbage", "\n", &format!("{}\n", line(&[0; 12])), &line(&[0; 76])] {
+        finds(&rest.changed(&cosigned(lines)), &rest.one.id, size, "cosignature");
+    }
+    // Whether somebody signed whom nobody knows here, can't be told; whether a known witness did, can.
+    let key = [&[4][..], SigningKey::from_bytes(&[7; 32]).verifying_key().as_bytes()].concat();
+    let number = signed_note::key_id(name, &key);
+    let lines = line(&[&number.to_be_bytes()[..], &[0; 72]].concat()) + "\n";
+    let place = rest.changed(&cosigned(&lines));
+    place.run(&["verify"]).done();
+    let config = format!(
+        "[[witnesses]]\nurl = \"https://witness.example\"\nkey = \"{name}+{number:08x}+{}\"\n",
+        BASE64_STANDARD.encode(&key)
+    );
+    std::fs::write(place.file("config.toml"), config).unwrap();
+    let said = place.run(&["verify", "--config", "config.toml"]).refused(1);
+    let start = format!("company {}, position {size}: ", rest.one.id);
+    assert!(said.contains(&start) && said.contains("cosignature"), "{said}");
+}
+
+#[test]
+fn checkpoints_that_were_all_taken_out_are_found_by_the_one_that_is_kept() {
+    let rest = Rest::new();
+    let (id, size) = (rest.id(), i64::try_from(rest.size()).unwrap());
+    let sql = format!(
+        "DELETE FROM log_checkpoints WHERE company_id = {id}; \
+         DELETE FROM log_heads WHERE company_id = {id}"
+    );
+    let copy = rest.changed(&sql);
+    keep(&copy, &rest.place);
+    finds(&copy, &rest.one.id, size, "nothing of this log is stored");
+    // A service that was killed before it stored the first one has named the log.
+    let sql = format!(
+        "DELETE FROM log_checkpoints WHERE company_id = {id}; \
+         UPDATE log_heads SET size = 0 WHERE company_id = {id}"
+    );
+    let copy = rest.changed(&sql);
+    keep(&copy, &rest.place);
+    copy.run(&["verify"]).done();
 }

@@ -42,6 +42,17 @@ pub struct Stray {
     pub position: i64,
 }
 
+/// A tile, or hashes at its end, that a stored tree of this size doesn't have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StrayTile {
+    /// The level.
+    pub level: i64,
+    /// The index in the level.
+    pub index: i64,
+    /// How many entries the stored tree has.
+    pub size: u64,
+}
+
 /// All rows of the log's tables.
 #[async_trait]
 pub trait Survey: Send + Sync {
@@ -56,4 +67,10 @@ pub trait Survey: Send + Sync {
 
     /// The first row of a company's ledger that stands before its first position.
     async fn before_first(&self, company: CompanyId) -> Result<Option<Stray>, StoreError>;
+
+    /// The first private part of a company's ledger that stands behind its head.
+    async fn part_behind_head(&self, company: CompanyId) -> Result<Option<Stray>, StoreError>;
+
+    /// The first tile that a company's stored tree does not have.
+    async fn stray_tile(&self, company: CompanyId) -> Result<Option<StrayTile>, StoreError>;
 }

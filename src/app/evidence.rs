@@ -116,6 +116,11 @@ impl Evidence {
         &self.outside
     }
 
+    /// The keys of the witnesses that are asked to cosign.
+    pub fn witness_keys(&self) -> Vec<WitnessKey> {
+        self.choices.witnesses.iter().map(|witness| witness.key.clone()).collect()
+    }
+
     /// Whether anybody may read checkpoints and hashes.
     pub const fn is_public(&self) -> bool {
         self.choices.public

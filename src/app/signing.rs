@@ -206,12 +206,7 @@ impl App {
         if let Some(stored) = &stored
             && stored.verifier_key != verifier_key
         {
-            return Err(Unsigned::Refused(format!(
-                "the log {} was signed with another key than the seed gives; put the seed back \
-                 (or TOKEN_LEDGER_LOG_SEED), or, if it is lost, declare a new origin with \
-                 --log-name",
-                key.origin()
-            )));
+            return Err(another_key(key.origin()));
         }
         let mut tiles = TileSet::new();
         tiles.extend(evidence.trees.tiles(company, &Edge::tiles(size)).await?);
@@ -230,6 +225,13 @@ impl App {
             // Another process may have signed it, or this one without living to say so.
             self.keep_outside(company, stored.as_ref(), outside.as_ref()).await?;
             return Ok(size);
+        }
+        if stored.is_none() {
+            // Kept outside alone, it tells that what is stored was taken out.
+            let named = evidence.trees.name_key(company, key.origin(), &verifier_key).await?;
+            if named != verifier_key {
+                return Err(another_key(key.origin()));
+            }
         }
         let note = tree.sign(&key).map_err(|error| Unsigned::Refused(error.to_string()))?;
         let checkpoint = SignedCheckpoint {
@@ -306,6 +308,13 @@ impl App {
         let root = self.evidence.compute(company, tiles, |tiles| proof::root(tiles, size)).await?;
         Ok(root == earlier.root)
     }
+}
+
+fn another_key(origin: &str) -> Unsigned {
+    Unsigned::Refused(format!(
+        "the log {origin} was signed with another key than the seed gives; put the seed back (or \
+         TOKEN_LEDGER_LOG_SEED), or, if it is lost, declare a new origin with --log-name"
+    ))
 }
 
 fn not_extended(earlier: &Statement, head: u64, place: &str) -> String {

@@ -2,7 +2,8 @@
 
 use super::table::companies_in;
 use super::{Columns, FromColumns, Sql, Statement, Unreadable};
-use crate::survey::{Owner, Stray, Survey, SurveyedHead};
+use crate::survey::{Owner, Stray, StrayTile, Survey, SurveyedHead};
+use crate::tree::{TREE_NAME, TREE_VERSION};
 use async_trait::async_trait;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
@@ -18,6 +19,22 @@ const TABLES: [&str; 6] =
 const PLACES: [(&str, &str); 2] = [("log_heads", "size"), ("checkpoints", "position")];
 /// Tables whose rows stand at positions.
 const POSITIONED: [&str; 2] = ["events", "event_private"];
+// Head and private parts of one moment: both move with every append.
+const PART_BEHIND_HEAD: &str = "SELECT position AS \"event_private.position\" FROM event_private \
+    WHERE company_id = ?1 AND position > \
+    (SELECT last_position FROM company_heads WHERE company_id = ?1) ORDER BY position LIMIT 1";
+// A level has a hash for every 256 of the level below, and a tile for every 256 hashes; the last
+// tile may have fewer. Tiles that another version has left go when this one begins.
+const STRAY_TILE: &str = "SELECT t.level, t.tile, tree.size FROM log_tiles t CROSS JOIN \
+    (SELECT coalesce((SELECT position FROM checkpoints \
+    WHERE company_id = ?1 AND projection = ?2), 0) AS size) AS tree \
+    WHERE t.company_id = ?1 AND NOT EXISTS (SELECT 1 FROM checkpoints \
+    WHERE company_id = ?1 AND projection = ?2 AND version <> ?3) \
+    AND CASE WHEN t.level BETWEEN 0 AND 7 AND t.tile >= 0 THEN \
+    t.tile > ((tree.size >> CAST(8 * t.level AS integer)) >> 8) \
+    OR (t.tile = ((tree.size >> CAST(8 * t.level AS integer)) >> 8) \
+    AND length(t.hashes) <> 32 * ((tree.size >> CAST(8 * t.level AS integer)) & 255)) \
+    ELSE true END ORDER BY t.level, t.tile LIMIT 1";
 
 /// The survey of an SQL database.
 #[derive(Debug)]
@@ -53,6 +70,12 @@ impl FromColumns for SurveyedHead {
         };
         let position = numbers().map_err(|error: Unreadable| error.to_string());
         Ok(Self { owner: Owner::from_columns(row)?, position })
+    }
+}
+
+impl FromColumns for StrayTile {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self { level: row.int(0)?, index: row.int(1)?, size: row.number(2)? })
     }
 }
 
@@ -98,5 +121,14 @@ impl<S: Sql + 'static> Survey for SqlSurvey<S> {
             }
         }
         Ok(None)
+    }
+
+    async fn part_behind_head(&self, company: CompanyId) -> Result<Option<Stray>, StoreError> {
+        self.first("event_private", Statement::new(PART_BEHIND_HEAD).with(company)).await
+    }
+
+    async fn stray_tile(&self, company: CompanyId) -> Result<Option<StrayTile>, StoreError> {
+        let query = Statement::new(STRAY_TILE).with(company);
+        self.sql.fetch_one(query.with(TREE_NAME).with(TREE_VERSION)).await
     }
 }

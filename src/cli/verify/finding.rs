@@ -25,6 +25,12 @@ impl Finding {
         Self { position, problem }
     }
 
+    /// A private part that stands behind the last event.
+    pub(super) fn behind_head(stray: Stray) -> Self {
+        let Stray { table, position } = stray;
+        Self { position, problem: format!("a row of {table} behind the ledger's head") }
+    }
+
     pub(super) fn at<T>(position: u64, problem: impl Into<String>) -> Result<T, Self> {
         Err(Self::new(position, problem))
     }

@@ -4,7 +4,7 @@ use super::chain::Chain;
 use super::erasures::Erasures;
 use super::finding::{Finding, Stop};
 use super::kept::{Kept, KeptEntries};
-use super::tree::Tree;
+use super::tree::{self, Tree};
 use super::{Failure, marks, snapshots};
 use crate::app::App;
 use crate::app::erasure::People;
@@ -136,6 +136,9 @@ impl Ledger<'_> {
     ) -> Result<(), Stop> {
         let (app, company) = (self.app, self.company);
         chain.end(head)?;
+        if let Some(stray) = app.survey.part_behind_head(company).await? {
+            return Err(Finding::behind_head(stray).into());
+        }
         snapshots::verify(app, company, chain).await?;
         let ahead =
             checkpoints.iter().find(|it| it.company_id == company && it.position > head.position);
@@ -147,7 +150,7 @@ impl Ledger<'_> {
             );
             return Err(Finding::new(*position, problem).into());
         }
-        Ok(())
+        tree::find_stray_tile(app, company).await
     }
 
     /// The next events, with their private parts.

@@ -4,7 +4,7 @@ use super::Failure;
 use super::finding::{Finding, Stop};
 use super::kept::Kept;
 use crate::app::App;
-use crate::evidence::note::{NoteProblem, Statement, VerifierKey};
+use crate::evidence::note::{NoteProblem, Statement, VerifierKey, may_be_cosignatures};
 use std::collections::HashMap;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::MAX_CLOCK_LAG_SECONDS;
@@ -54,6 +54,7 @@ pub(super) async fn marks(
     let origin = evidence.origin(company);
     let mut keys: HashMap<String, VerifierKey> = HashMap::new();
     let mut largest: HashMap<String, SignedCheckpoint> = HashMap::new();
+    let witnesses = evidence.witness_keys();
     let mut marks = Vec::new();
     let mut after = None;
     let latest = app.now();
@@ -71,6 +72,10 @@ pub(super) async fn marks(
             match stored_mark(signed, &mut keys) {
                 Ok(mark) => marks.push(mark),
                 Err(problem) => return Err(Finding::new(signed.size, problem).into()),
+            }
+            if !may_be_cosignatures(&signed.note, &signed.cosignatures, &witnesses) {
+                let problem = "what stands with the stored checkpoint is no cosignature of it";
+                return Err(Finding::new(signed.size, problem).into());
             }
             if is_before(latest, signed.signed_at) {
                 let problem = "the stored checkpoint is of the future";
@@ -90,7 +95,15 @@ pub(super) async fn marks(
         }
     }
     compare_heads(app, company, &largest).await?;
-    marks.extend(outside(app, company, keys.get(&origin))?);
+    if let Some(mark) = outside(app, company, keys.get(&origin))? {
+        // A log is named before anything that was signed for it is kept outside.
+        if !app.evidence.trees().log_heads(company).await?.iter().any(|head| head.origin == origin)
+        {
+            let problem = format!("nothing of this log is stored, but there is {}", mark.source);
+            return Err(Finding::new(mark.size, problem).into());
+        }
+        marks.push(mark);
+    }
     for kept in kept.iter().filter(|kept| kept.company == company) {
         let of_origin = || {
             let own = own.as_deref().filter(|_| kept.statement.origin == origin);

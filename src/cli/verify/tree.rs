@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{RecordedEvent, StoreError};
+use token_ledger_projections::survey::StrayTile;
 use token_ledger_projections::tree::{Edge, TileData};
 
 /// Bytes of a hash.
@@ -152,7 +153,32 @@ async fn one_by_one(
 
 /// The first position below a hash of a tile.
 fn first_position(tile: &TileData, hash: usize) -> u64 {
-    (tile.index * 256 + hash as u64) * leaves(tile.level) + 1
+    position_below(tile.level, tile.index, hash as u64)
+}
+
+fn position_below(level: u8, index: u64, hash: u64) -> u64 {
+    index.saturating_mul(256).saturating_add(hash).saturating_mul(leaves(level)).saturating_add(1)
+}
+
+/// Looks for a tile, or hashes at the end of one, that the stored tree does not have.
+pub(super) async fn find_stray_tile(app: &App, company: CompanyId) -> Result<(), Stop> {
+    let Some(StrayTile { level, index, size }) = app.survey.stray_tile(company).await? else {
+        return Ok(());
+    };
+    // Without a place where there can't be such a tile.
+    let position = match (u8::try_from(level), u64::try_from(index)) {
+        (Ok(level), Ok(index)) if level < 8 => {
+            let hashes = size / leaves(level);
+            let own = if index == hashes / 256 { hashes % 256 } else { 0 };
+            position_below(level, index, own)
+        }
+        _ => 0,
+    };
+    let problem = format!(
+        "hashes in the stored tree that it has no entries for: it has {size} (tile {index} of level \
+         {level})"
+    );
+    Err(Finding::new(position, problem).into())
 }
 
 /// Compares a tile with what is stored of it, which may have grown since.
