@@ -18,16 +18,17 @@ const NOBODY: &str = "0197f0c0-0000-7000-8000-000000000000";
 struct Rest {
     place: Place,
     one: Company,
+    other: Company,
 }
 
 impl Rest {
     fn new() -> Self {
         let place = Place::new();
         let one = place.setup("Acme");
-        place.setup("Other");
+        let other = place.setup("Other");
         place.serve(&["--checkpoint-delay-ms", "20"]).stop();
         place.run(&["verify"]).done();
-        Self { place, one }
+        Self { place, one, other }
     }
 
     /// A copy of it that was changed.
@@ -312,4 +313,112 @@ fn checkpoints_that_were_all_taken_out_are_found_by_the_one_that_is_kept() {
     let copy = rest.changed(&sql);
     keep(&copy, &rest.place);
     copy.run(&["verify"]).done();
+}
+
+/// Rows that can't be, of the first company: what is changed, in SQL, and words of the finding.
+fn broken(rest: &Rest) -> Vec<(String, &'static str)> {
+    let id = rest.id();
+    let of_company = |table: &str, set: &str| {
+        (format!("UPDATE {table} SET {set} WHERE company_id = {id}"), "can't be read")
+    };
+    let snapshot = |row: &str| (format!("INSERT INTO snapshots VALUES ({id}, {row})"), "snapshot");
+    let mut changes = vec![
+        of_company("company_heads", "last_position = -5"),
+        of_company("company_heads", "company_sequence = -1"),
+        of_company("checkpoints", "position = -1"),
+        of_company("log_checkpoints", "size = -1"),
+        of_company("log_checkpoints", "root = root || root"),
+        of_company("log_heads", "size = -1"),
+        snapshot("'token', 'x', 1, 1, '{}'"),
+        snapshot("'none', '0197f0c0-0000-7000-8000-000000000000', 1, 1, '{}'"),
+        snapshot("'token', '0197f0c0-0000-7000-8000-000000000000', -1, 1, '{}'"),
+    ];
+    // A column of SQLite's holds anything.
+    if !rest.place.is_postgres() {
+        for (table, set) in [
+            ("company_heads", "last_position = 'x'"),
+            ("company_heads", "last_recorded_at = 'x'"),
+            ("checkpoints", "position = 'x'"),
+            ("checkpoints", "version = 'x'"),
+            ("checkpoints", "projection = CAST(projection AS BLOB)"),
+            ("log_checkpoints", "signed_at = 'x'"),
+            ("log_checkpoints", "note = x'00'"),
+        ] {
+            changes.push(of_company(table, set));
+        }
+        let moved = format!(
+            "INSERT INTO event_private SELECT company_id, 1.5, salt, data FROM event_private \
+             WHERE company_id = {id} AND position = 2"
+        );
+        changes.push((moved, "a private part can't be read"));
+        let moved = format!(
+            "INSERT INTO log_tiles SELECT company_id, level, 'x', hashes FROM log_tiles \
+             WHERE company_id = {id}"
+        );
+        changes.push((moved, "can't be read"));
+    }
+    changes
+}
+
+#[test]
+fn rows_that_cannot_be_are_found_and_the_other_ledgers_read() {
+    let rest = Rest::new();
+    let other = rest.place.sql_id(&rest.other.id);
+    for (sql, words) in broken(&rest) {
+        println!("{sql}");
+        let copy = rest.changed(&sql);
+        let said = copy.run(&["verify"]).refused(1);
+        let start = format!("company {}, position 0: ", rest.one.id);
+        let found = said.lines().any(|line| line.starts_with(&start) && line.contains(words));
+        assert!(found, "{said}");
+        assert!(said.contains("1 of 3 ledgers are not in order"), "{said}");
+        copy.run(&["verify", "--company", &rest.other.id]).done();
+        // Another ledger's finding is there as well.
+        copy.tamper(&format!("DELETE FROM events WHERE company_id = {other} AND position = 3"));
+        finds(&copy, &rest.other.id, 3, "missing");
+    }
+}
+
+#[test]
+fn an_event_of_the_platform_that_cannot_be_read_keeps_no_ledger_from_being_read() {
+    let rest = Rest::new();
+    let (platform, other) = (rest.place.sql_id(PLATFORM), rest.place.sql_id(&rest.other.id));
+    let copy = rest.changed(&format!(
+        "UPDATE events SET salt = {} WHERE company_id = {platform} AND position = 1; \
+         DELETE FROM events WHERE company_id = {other} AND position = 3",
+        rest.place.sql_bytes("00")
+    ));
+    finds(&copy, PLATFORM, 1, "can't be read");
+    finds(&copy, &rest.other.id, 3, "missing");
+    let said = copy.run(&["verify"]).refused(1);
+    assert!(said.contains("2 of 3 ledgers are not in order"), "{said}");
+}
+
+#[test]
+fn rows_of_what_is_no_company_are_found() {
+    let rest = Rest::new();
+    if rest.place.is_postgres() {
+        // The columns' type lets in nothing else.
+        return;
+    }
+    for (sql, named, words) in [
+        ("UPDATE company_heads SET company_id = x'01'", "[01]", "a head of no company"),
+        ("UPDATE company_heads SET company_id = 'x'", "\"x\"", "a head of no company"),
+        (
+            "UPDATE company_heads SET company_id = x'01', last_position = 0",
+            "[01]",
+            "a head of no company",
+        ),
+        ("UPDATE snapshots SET company_id = x'01'", "[01]", "snapshots"),
+        ("UPDATE checkpoints SET company_id = x'01'", "[01]", "checkpoints"),
+        ("UPDATE log_heads SET company_id = x'01'", "[01]", "log_heads"),
+        ("UPDATE companies SET company_id = x'01'", "[01]", "companies"),
+    ] {
+        let id = rest.id();
+        let row = "'token', '0197f0c0-0000-7000-8000-000000000000', 1, 1, '{}'";
+        let copy = rest.changed(&format!("INSERT INTO snapshots VALUES ({id}, {row})"));
+        copy.tamper(&format!("{sql} WHERE company_id = {id}"));
+        finds(&copy, named, 0, words);
+        copy.run(&["verify", "--company", &rest.other.id]).done();
+    }
 }

@@ -33,6 +33,15 @@ pub struct SurveyedHead {
     pub position: Result<u64, String>,
 }
 
+/// How far a projection that runs behind has come in one company's ledger, as far as it can be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SurveyedCheckpoint {
+    /// The company.
+    pub owner: Owner,
+    /// The projection and the last position that is in its rows, or why they can't be read.
+    pub place: Result<(String, u64), String>,
+}
+
 /// A row of the log that stands where no event is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Stray {
@@ -61,6 +70,9 @@ pub trait Survey: Send + Sync {
     /// # Errors
     /// When the database fails, as for every other method here.
     async fn heads(&self) -> Result<Vec<SurveyedHead>, StoreError>;
+
+    /// How far the projections that run behind have come.
+    async fn checkpoints(&self) -> Result<Vec<SurveyedCheckpoint>, StoreError>;
 
     /// Whose rows there are, table by table; heads are no such rows.
     async fn owners(&self) -> Result<Vec<(Owner, &'static str)>, StoreError>;

@@ -2,7 +2,7 @@
 
 use super::table::companies_in;
 use super::{Columns, FromColumns, Sql, Statement, Unreadable};
-use crate::survey::{Owner, Stray, StrayTile, Survey, SurveyedHead};
+use crate::survey::{Owner, Stray, StrayTile, Survey, SurveyedCheckpoint, SurveyedHead};
 use crate::tree::{TREE_NAME, TREE_VERSION};
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use token_ledger_event_store::StoreError;
 
 const HEADS: &str = "SELECT company_id, last_position, last_recorded_at, company_sequence \
     FROM company_heads ORDER BY company_id";
+const CHECKPOINTS: &str = "SELECT company_id, projection, version, position FROM checkpoints \
+    ORDER BY company_id, projection";
 /// Tables whose rows are all of companies that have a ledger.
 const TABLES: [&str; 6] =
     ["events", "event_private", "snapshots", "log_tiles", "log_checkpoints", "companies"];
@@ -73,6 +75,17 @@ impl FromColumns for SurveyedHead {
     }
 }
 
+impl FromColumns for SurveyedCheckpoint {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        let place = || {
+            row.number::<u32>(2)?;
+            Ok((row.text(1)?.to_owned(), row.number(3)?))
+        };
+        let place = place().map_err(|error: Unreadable| error.to_string());
+        Ok(Self { owner: Owner::from_columns(row)?, place })
+    }
+}
+
 impl FromColumns for StrayTile {
     fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
         Ok(Self { level: row.int(0)?, index: row.int(1)?, size: row.number(2)? })
@@ -94,6 +107,10 @@ impl<S: Sql> SqlSurvey<S> {
 impl<S: Sql + 'static> Survey for SqlSurvey<S> {
     async fn heads(&self) -> Result<Vec<SurveyedHead>, StoreError> {
         self.sql.fetch(Statement::new(HEADS)).await
+    }
+
+    async fn checkpoints(&self) -> Result<Vec<SurveyedCheckpoint>, StoreError> {
+        self.sql.fetch(Statement::new(CHECKPOINTS)).await
     }
 
     async fn owners(&self) -> Result<Vec<(Owner, &'static str)>, StoreError> {

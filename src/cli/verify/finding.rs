@@ -59,6 +59,21 @@ impl From<Failure> for Stop {
 
 impl From<StoreError> for Stop {
     fn from(error: StoreError) -> Self {
-        Self::Failed(error.into())
+        Self::unreadable("what is stored")(error)
+    }
+}
+
+impl Stop {
+    /// What became of reading this. What is stored and can't be read is found wrong; all else that
+    /// fails is a failure.
+    pub(super) fn unreadable(what: &str) -> impl Fn(StoreError) -> Self {
+        move |error| {
+            let (position, problem) = match error {
+                StoreError::Corrupt { position, problem, .. } => (position, problem),
+                StoreError::Rejected(problem) => (0, problem),
+                failure => return Self::Failed(failure.into()),
+            };
+            Finding::new(position, format!("{what} can't be read: {problem}")).into()
+        }
     }
 }

@@ -12,7 +12,7 @@ use crate::evidence::note::VerifierKey;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{Head, RecordedEvent, StoreError, StoredPrivate};
-use token_ledger_projections::read_models::Checkpoint;
+use token_ledger_projections::survey::{Owner, SurveyedCheckpoint};
 
 /// Events that are read at a time.
 const PAGE: usize = 5_000;
@@ -51,14 +51,15 @@ impl Reading {
 
 impl Ledger<'_> {
     /// Reads a company's ledger up to its head; answers how many events it has.
-    pub(super) async fn verify(&self, checkpoints: &[Checkpoint]) -> Result<u64, Stop> {
+    pub(super) async fn verify(&self, checkpoints: &[SurveyedCheckpoint]) -> Result<u64, Stop> {
         let (app, company) = (self.app, self.company);
         if let Some(stray) = app.survey.before_first(company).await? {
             return Err(Finding::before_first(stray).into());
         }
         // Neither tree nor checkpoints pass the head, so they are read first.
         let marks = marks::marks(app, company, self.kept, self.key).await?;
-        let stored = app.evidence.trees().size(company).await?;
+        let stored = app.evidence.trees().size(company).await;
+        let stored = stored.map_err(Stop::unreadable("how far the stored tree has come"))?;
         let Some(head) = app.store().head(company).await? else {
             return Err(Finding::new(0, "its ledger has no head").into());
         };
@@ -132,7 +133,7 @@ impl Ledger<'_> {
         &self,
         head: &Head,
         chain: &Chain,
-        checkpoints: &[Checkpoint],
+        checkpoints: &[SurveyedCheckpoint],
     ) -> Result<(), Stop> {
         let (app, company) = (self.app, self.company);
         chain.end(head)?;
@@ -140,15 +141,25 @@ impl Ledger<'_> {
             return Err(Finding::behind_head(stray).into());
         }
         snapshots::verify(app, company, chain).await?;
-        let ahead =
-            checkpoints.iter().find(|it| it.company_id == company && it.position > head.position);
-        if let Some(Checkpoint { projection, position, .. }) = ahead {
-            let problem = format!(
-                "the projection {projection} claims to have come to {position}, but the ledger \
-                 ends at {}; `token-ledger replay` puts it right",
-                head.position
-            );
-            return Err(Finding::new(*position, problem).into());
+        for SurveyedCheckpoint { owner, place } in checkpoints {
+            if *owner != Owner::Company(company) {
+                continue;
+            }
+            let (projection, position) = match place {
+                Ok(place) => place,
+                Err(problem) => {
+                    let problem = format!("a projection's place can't be read: {problem}");
+                    return Err(Finding::new(0, problem).into());
+                }
+            };
+            if *position > head.position {
+                let problem = format!(
+                    "the projection {projection} claims to have come to {position}, but the \
+                     ledger ends at {}; `token-ledger replay` puts it right",
+                    head.position
+                );
+                return Err(Finding::new(*position, problem).into());
+            }
         }
         tree::find_stray_tile(app, company).await
     }
@@ -163,7 +174,8 @@ impl Ledger<'_> {
             Err(StoreError::Rejected(_) | StoreError::Corrupt { .. }) => {
                 self.find_unreadable_part(&events).await?;
                 // It may be readable the second time.
-                self.app.store().private_range(self.company, after, last).await?
+                let again = self.app.store().private_range(self.company, after, last).await;
+                again.map_err(Stop::unreadable("a private part"))?
             }
             found => found?,
         };

@@ -59,7 +59,8 @@ pub(super) async fn marks(
     let mut after = None;
     let latest = app.now();
     loop {
-        let page = evidence.trees().checkpoints(company, after, false, CHECKPOINTS).await?;
+        let page = evidence.trees().checkpoints(company, after, false, CHECKPOINTS).await;
+        let page = page.map_err(Stop::unreadable("a stored checkpoint"))?;
         let Some(last) = page.last() else { break };
         after = Some((last.signed_at, last.origin.clone(), last.size));
         for signed in &page {
@@ -154,7 +155,8 @@ async fn compare_heads(
     largest: &HashMap<String, SignedCheckpoint>,
 ) -> Result<(), Stop> {
     // Read after the checkpoints: a head never falls behind one of them.
-    let heads = app.evidence.trees().log_heads(company).await?;
+    let heads = app.evidence.trees().log_heads(company).await;
+    let heads = heads.map_err(Stop::unreadable("how far a log was signed"))?;
     for (origin, signed) in largest {
         let head = heads.iter().find(|head| head.origin == *origin);
         let fits = head.is_some_and(|head| {

@@ -17,7 +17,8 @@ const SNAPSHOTS: usize = 100;
 pub(super) async fn verify(app: &App, company: CompanyId, chain: &Chain) -> Result<(), Stop> {
     let mut after = None;
     loop {
-        let page = app.store().snapshots(company, after, SNAPSHOTS).await?;
+        let page = app.store().snapshots(company, after, SNAPSHOTS).await;
+        let page = page.map_err(Stop::unreadable("a snapshot"))?;
         let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.stream);
         for StoredSnapshot { stream, sequence, state } in page {
