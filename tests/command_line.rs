@@ -224,6 +224,38 @@ async fn replay_finds_and_repairs_rows_that_are_not_what_the_events_say() {
 }
 
 #[tokio::test]
+async fn replay_prints_every_difference() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    place.serve(&[]).stop();
+    place.tamper(&format!(
+        "WITH RECURSIVE stray (number) AS (SELECT 1000 UNION ALL \
+         SELECT number + 1 FROM stray WHERE number < 3499) \
+         INSERT INTO audit_trail SELECT company_id, number, aggregate_type, aggregate_id, \
+         event_type, actor_type, actor_id, recorded_at FROM audit_trail CROSS JOIN stray \
+         WHERE company_id = {} AND position = 1",
+        place.sql_id(&company.id)
+    ));
+    for args in [&["replay", "--check"][..], &["replay"]] {
+        let said = place.run(args);
+        let lines = said.stdout.lines().filter(|line| line.ends_with(": should not exist"));
+        assert_eq!(lines.count(), 2500, "{}", said.stderr);
+        assert!(said.stdout.contains("2500 differences"), "{}", said.stderr);
+    }
+    place.run(&["replay", "--check"]).done();
+
+    // Whoever has heard enough ends a check, and keeps nothing from being put right.
+    place.tamper("UPDATE members SET role = 'auditor'");
+    for args in [&["replay", "--check"][..], &["replay"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = place.command(args).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+    place.run(&["replay", "--check"]).done();
+}
+
+#[tokio::test]
 async fn the_tokens_of_another_time_can_be_had() {
     let (place, company, ids) = ledger_with_tokens().await;
     let all = place.run(&["export", "--format", "ndjson", "--token", &ids[1]]).done();
