@@ -14,6 +14,7 @@ pub mod input;
 pub mod jobs;
 pub mod keys;
 pub mod members;
+mod names;
 pub mod oauth;
 mod once;
 mod opened;

@@ -56,8 +56,7 @@ impl Replay {
             if self.check { said } else { Ok(()) }
         };
         let showing = showing(&progress);
-        let rebuild = app.rebuilder.rebuild_telling(&plan, app.new_id(), &showing, &mut tell);
-        let outcome = rebuild.await;
+        let outcome = app.rebuild_as_planned(&plan, &showing, &mut tell).await;
         progress.end();
         self.report(&plan, &outcome?)
     }
