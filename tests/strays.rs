@@ -6,7 +6,8 @@ mod process;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::SigningKey;
-use process::{Company, Place, get};
+use process::{Company, Place, get, post};
+use serde_json::json;
 use std::process::Command;
 
 /// The platform's identifier.
@@ -421,4 +422,24 @@ fn rows_of_what_is_no_company_are_found() {
         finds(&copy, named, 0, words);
         copy.run(&["verify", "--company", &rest.other.id]).done();
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_written_and_signed_meanwhile_is_no_finding() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let serving = place.serve(&["--checkpoint-delay-ms", "10"]);
+    let url = serving.url(&format!("/v1/companies/{}/tokens", company.id));
+    let key = company.admin_key.clone();
+    let writer = tokio::spawn(async move {
+        loop {
+            post(&url, &key, &json!({"name": "one", "scopes": ["positions"]})).await;
+        }
+    });
+    for _ in 0..5 {
+        place.run(&["verify"]).done();
+    }
+    writer.abort();
+    serving.stop();
+    place.run(&["verify"]).done();
 }
