@@ -223,6 +223,84 @@ async fn replay_finds_and_repairs_rows_that_are_not_what_the_events_say() {
     assert!(said.contains(&format!("{events} events, {events} rows, all")), "{said}");
 }
 
+#[test]
+fn replay_puts_reserved_names_right() {
+    let original = Place::new();
+    let company = original.setup("Acme");
+    let other = original.setup("Other");
+    let nobody = original.sql_id("0197f0c0-0000-7000-8000-000000000000");
+    let row = format!("companies: company {}, row name \"acme\": ", company.id);
+    for (sql, what) in [
+        ("DELETE FROM company_names WHERE name = 'acme'".to_owned(), "missing\n"),
+        (
+            format!("UPDATE company_names SET named = {nobody} WHERE name = 'acme'"),
+            "named is 0197f0c0-0000-7000-8000-000000000000, should be ",
+        ),
+    ] {
+        let place = original.copy();
+        place.run(&["replay", "--check"]).done();
+        place.tamper(&sql);
+        for projection in ["all", "companies"] {
+            let said = place.run(&["replay", "--check", "--projection", projection]).refused(1);
+            assert!(said.contains(&format!("{row}{what}")), "{said}");
+            assert!(said.contains(" 1 difference\n"), "{said}");
+        }
+        place.run(&["replay", "--check", "--company", &other.id]).done();
+        place.run(&["replay", "--check", "--projection", "tokens"]).done();
+        let said = place.run(&["replay"]).done();
+        assert!(said.contains("1 difference put right"), "{said}");
+        place.run(&["replay", "--check"]).done();
+        // It is the name of one company again, however it is typed.
+        let email = "ada@example.com";
+        place.run(&["setup", "--company", "ACME", "--admin-email", email]).refused(1);
+    }
+    if !original.is_postgres() {
+        let place = original.copy();
+        place.tamper("UPDATE company_names SET named = x'01' WHERE name = 'acme'");
+        let said = place.run(&["replay", "--check"]).refused(1);
+        assert!(said.contains(&format!("{row}missing\n")), "{said}");
+        place.run(&["replay"]).done();
+        place.run(&["replay", "--check"]).done();
+    }
+    // A name that is reserved for a company to come is no difference.
+    let place = original.copy();
+    let platform = place.sql_id("00000000-0000-7000-8000-000000000000");
+    place.alter(&format!("INSERT INTO company_names VALUES ({platform}, 'soon', {nobody})"));
+    place.run(&["replay", "--check"]).done();
+}
+
+#[tokio::test]
+async fn replay_prints_every_difference() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    place.serve(&[]).stop();
+    place.tamper(&format!(
+        "WITH RECURSIVE stray (number) AS (SELECT 1000 UNION ALL \
+         SELECT number + 1 FROM stray WHERE number < 3499) \
+         INSERT INTO audit_trail SELECT company_id, number, aggregate_type, aggregate_id, \
+         event_type, actor_type, actor_id, recorded_at FROM audit_trail CROSS JOIN stray \
+         WHERE company_id = {} AND position = 1",
+        place.sql_id(&company.id)
+    ));
+    for args in [&["replay", "--check"][..], &["replay"]] {
+        let said = place.run(args);
+        let lines = said.stdout.lines().filter(|line| line.ends_with(": should not exist"));
+        assert_eq!(lines.count(), 2500, "{}", said.stderr);
+        assert!(said.stdout.contains("2500 differences"), "{}", said.stderr);
+    }
+    place.run(&["replay", "--check"]).done();
+
+    // Whoever has heard enough ends a check, and keeps nothing from being put right.
+    place.tamper("UPDATE members SET role = 'auditor'");
+    for args in [&["replay", "--check"][..], &["replay"]] {
+        let (reader, writer) = std::io::pipe().unwrap();
+        drop(reader);
+        let output = place.command(args).stdout(writer).output().unwrap();
+        assert_eq!(output.status.code(), Some(1), "{output:?}");
+    }
+    place.run(&["replay", "--check"]).done();
+}
+
 #[tokio::test]
 async fn the_tokens_of_another_time_can_be_had() {
     let (place, company, ids) = ledger_with_tokens().await;

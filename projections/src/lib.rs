@@ -36,6 +36,7 @@ pub mod rebuild;
 pub mod runner;
 pub mod sql;
 pub mod sqlite;
+pub mod survey;
 pub mod tokens;
 mod touched;
 pub mod tree;

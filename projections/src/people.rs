@@ -1,10 +1,12 @@
 //! People: accounts, memberships, one-time links and sessions; and companies' names.
 //!
-//! Memberships are a read model of the ledgers. All else stands beside the log: it is neither
-//! rebuilt from events nor shown in the audit trail, and belongs to the platform.
+//! Memberships are a read model of the ledgers. All else stands beside the log: it is not shown in
+//! the audit trail, belongs to the platform, and is not rebuilt from events, but for the names of
+//! companies that are registered.
 
 use crate::members::MemberRow;
 use async_trait::async_trait;
+use std::collections::HashMap;
 use std::fmt;
 use std::str::FromStr;
 use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Power, Role, Timestamp};
@@ -212,6 +214,12 @@ pub trait People: Send + Sync {
 
     /// Reserves a name for a company, unless it is another's; answers with whose it is.
     async fn reserve_name(&self, name: &Name, company: CompanyId) -> Result<CompanyId, StoreError>;
+
+    /// Whose names these are, as they are compared, as far as they are reserved.
+    async fn named(&self, names: &[String]) -> Result<HashMap<String, CompanyId>, StoreError>;
+
+    /// Reserves a name, as it is compared, for the company that is registered by it, whoever's it was.
+    async fn put_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError>;
 }
 
 impl FromStr for Purpose {

@@ -44,22 +44,28 @@ pub struct Outcome {
     pub behind: u64,
     /// Rows that differed: put right when merging.
     pub differences: u64,
-    /// The first of the differences.
+    /// The first of the differences; none where each was told.
     pub examples: Vec<Difference>,
 }
 
-/// Differences that are described one by one; more are only counted.
+/// Differences that are kept as examples where nobody is told of each.
 pub const MAX_EXAMPLES: usize = 1000;
 
 impl Outcome {
-    /// Counts a difference.
+    /// Counts a difference. It is kept until it is told.
     pub fn differs(&mut self, difference: Difference) {
         self.differences += 1;
-        if self.examples.len() < MAX_EXAMPLES {
-            self.examples.push(difference);
-        }
+        self.examples.push(difference);
+    }
+
+    /// Tells the differences that were found since the last time: those of one range of rows.
+    pub(crate) fn tell(&mut self, tell: &mut OnDifference<'_>) -> std::io::Result<()> {
+        self.examples.drain(..).try_for_each(tell)
     }
 }
+
+/// Told each difference, a range of rows at a time.
+pub type OnDifference<'a> = dyn FnMut(Difference) -> std::io::Result<()> + Send + 'a;
 
 /// Told how far a rebuild has come: events read and events there are.
 pub type OnProgress<'a> = dyn Fn(u64, u64) + Send + Sync + 'a;
@@ -71,13 +77,36 @@ pub trait Rebuilder: Send + Sync {
     /// scratch files of one machine apart.
     ///
     /// # Errors
-    /// When an event can't be understood, or a database can't be read or written.
+    /// When an event can't be understood, a database can't be read or written, and what `tell`
+    /// answers.
+    async fn rebuild_telling(
+        &self,
+        plan: &Plan,
+        id: Uuid,
+        progress: &OnProgress<'_>,
+        tell: &mut OnDifference<'_>,
+    ) -> Result<Outcome, RebuildError>;
+
+    /// As [`Self::rebuild_telling`], with the first differences as examples.
+    ///
+    /// # Errors
+    /// As for [`Self::rebuild_telling`].
     async fn rebuild(
         &self,
         plan: &Plan,
         id: Uuid,
         progress: &OnProgress<'_>,
-    ) -> Result<Outcome, RebuildError>;
+    ) -> Result<Outcome, RebuildError> {
+        let mut examples = Vec::new();
+        let mut keep = |difference| {
+            if examples.len() < MAX_EXAMPLES {
+                examples.push(difference);
+            }
+            Ok(())
+        };
+        let outcome = self.rebuild_telling(plan, id, progress, &mut keep).await?;
+        Ok(Outcome { examples, ..outcome })
+    }
 
     /// Folds a company's tokens as of a time and hands them over page by page, in the order of
     /// their identifiers.

@@ -116,6 +116,11 @@ impl Evidence {
         &self.outside
     }
 
+    /// The keys of the witnesses that are asked to cosign.
+    pub fn witness_keys(&self) -> Vec<WitnessKey> {
+        self.choices.witnesses.iter().map(|witness| witness.key.clone()).collect()
+    }
+
     /// Whether anybody may read checkpoints and hashes.
     pub const fn is_public(&self) -> bool {
         self.choices.public
@@ -146,6 +151,15 @@ impl Evidence {
     /// When the file can't be read.
     pub fn outside_note(&self, company: CompanyId) -> Result<Option<String>, StoreError> {
         self.outside.checkpoint(&self.choices.name, company)
+    }
+
+    /// The companies of whose logs a checkpoint is kept outside the database, in the order of their
+    /// identifiers.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn outside_companies(&self) -> Result<Vec<CompanyId>, StoreError> {
+        self.outside.companies(&self.choices.name)
     }
 
     /// Why nothing is signed, by company.

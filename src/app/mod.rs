@@ -14,6 +14,7 @@ pub mod input;
 pub mod jobs;
 pub mod keys;
 pub mod members;
+mod names;
 pub mod oauth;
 mod once;
 mod opened;
@@ -54,6 +55,7 @@ use token_ledger_event_store::{
 use token_ledger_projections::erasure::Erasures;
 use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::{self, Behind, RunnerHandle};
+use token_ledger_projections::survey::Survey;
 use token_ledger_projections::{People, ReadModels, VerificationIndex};
 use tokio::sync::watch;
 
@@ -171,6 +173,8 @@ pub struct App {
     pub choices: Choices,
     /// What lets anyone check the ledgers.
     pub evidence: Evidence,
+    /// All rows of the log, for whoever verifies them.
+    pub survey: Box<dyn Survey>,
     erasures: Box<dyn Erasures>,
     /// The projections that run behind the log, once [`App::start`] was called.
     behind: RwLock<Vec<RunnerHandle>>,
@@ -226,6 +230,7 @@ impl App {
             projections,
             trees,
             erasures,
+            survey,
             migrated,
             following,
         } = match url {
@@ -241,6 +246,7 @@ impl App {
             throttle,
             ledger: Ledger::new(store, clock, entropy),
             rebuilder,
+            survey,
             erasures,
             read,
             people,

@@ -12,8 +12,9 @@ use token_ledger_projections::erasure::Erasures;
 use token_ledger_projections::postgres::{PgBehind, PgReadModels};
 use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::Behind;
-use token_ledger_projections::sql::{SqlErasures, SqlTrees};
+use token_ledger_projections::sql::{SqlErasures, SqlSurvey, SqlTrees};
 use token_ledger_projections::sqlite::{SqliteBehind, SqliteReadModels};
+use token_ledger_projections::survey::Survey;
 use token_ledger_projections::tree::Trees;
 use token_ledger_projections::{AuditTrail, People, ReadModels, VerificationIndex};
 use tokio::sync::watch;
@@ -64,6 +65,7 @@ pub(super) struct Opened {
     pub projections: Vec<Arc<dyn Behind>>,
     pub trees: Arc<dyn Trees>,
     pub erasures: Box<dyn Erasures>,
+    pub survey: Box<dyn Survey>,
     pub migrated: usize,
     pub following: Option<Following>,
 }
@@ -108,6 +110,7 @@ pub(super) async fn sqlite(
         rebuilder: Arc::clone(&read) as Arc<dyn Rebuilder>,
         people: Arc::clone(&read) as Arc<dyn People>,
         erasures: Box::new(SqlErasures::new(Arc::clone(&read))),
+        survey: Box::new(SqlSurvey::new(Arc::clone(&read))),
         read,
         index,
         migrated: database.migrated(),
@@ -157,6 +160,7 @@ pub(super) async fn postgres(
         rebuilder: Arc::clone(&read) as Arc<dyn Rebuilder>,
         people: Arc::clone(&read) as Arc<dyn People>,
         erasures: Box::new(SqlErasures::new(Arc::clone(&read))),
+        survey: Box::new(SqlSurvey::new(Arc::clone(&read))),
         read,
         index,
         migrated: database.migrated(),

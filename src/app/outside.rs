@@ -13,6 +13,8 @@ use token_ledger_event_store::{Entropy, StoreError};
 
 /// The seed's file.
 const SEED: &str = "seed";
+/// What the names of checkpoints' files end with.
+const CHECKPOINT: &str = "checkpoint";
 /// Longer files are none of ours.
 const MAX_FILE: u64 = 64 * 1024;
 /// A file that nobody has finished for so long is one that nobody will.
@@ -74,9 +76,36 @@ impl Outside {
         self.seed()?.ok_or_else(|| StoreError::Unavailable(format!("{}: vanished", path.display())))
     }
 
-    fn checkpoint_file(&self, name: &LogName, company: CompanyId) -> PathBuf {
+    fn checkpoints_folder(&self, name: &LogName) -> PathBuf {
         let folder = name.as_str().replace('%', "%25").replace('/', "%2F");
-        self.folder.join(format!("log {folder}")).join(format!("{company}.checkpoint"))
+        self.folder.join(format!("log {folder}"))
+    }
+
+    fn checkpoint_file(&self, name: &LogName, company: CompanyId) -> PathBuf {
+        self.checkpoints_folder(name).join(format!("{company}.{CHECKPOINT}"))
+    }
+
+    /// The companies whose logs of this name have been signed, in the order of their identifiers.
+    ///
+    /// # Errors
+    /// When the folder can't be read.
+    pub fn companies(&self, name: &LogName) -> Result<Vec<CompanyId>, StoreError> {
+        let folder = self.checkpoints_folder(name);
+        let files = match std::fs::read_dir(&folder) {
+            Ok(files) => files,
+            Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
+            Err(error) => return Err(failed(&folder, &error)),
+        };
+        let mut companies = Vec::new();
+        for file in files {
+            let path = PathBuf::from(file.map_err(|error| failed(&folder, &error))?.file_name());
+            if path.extension().is_some_and(|extension| extension == CHECKPOINT) {
+                let name = path.file_stem().and_then(|name| name.to_str());
+                companies.extend(name.and_then(|name| name.parse::<CompanyId>().ok()));
+            }
+        }
+        companies.sort_unstable();
+        Ok(companies)
     }
 
     /// The last checkpoint that was signed for this log, as signed note.
@@ -215,9 +244,11 @@ mod tests {
         let (a, b): (LogName, LogName) = ("x/y".parse().unwrap(), "x%2Fy".parse().unwrap());
         let company = CompanyId::PLATFORM;
         assert_eq!(outside.checkpoint(&a, company).unwrap(), None);
+        assert_eq!(outside.companies(&a).unwrap(), []);
         outside.keep_checkpoint(&a, company, "one").unwrap();
         outside.keep_checkpoint(&a, company, "two").unwrap();
         outside.keep_checkpoint(&b, company, "other").unwrap();
+        assert_eq!(outside.companies(&a).unwrap(), [company]);
         assert_eq!(outside.checkpoint(&a, company).unwrap().as_deref(), Some("two"));
         assert_eq!(outside.checkpoint(&b, company).unwrap().as_deref(), Some("other"));
     }

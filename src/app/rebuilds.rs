@@ -12,7 +12,9 @@ use std::time::Duration;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::{Idempotency, StoreError};
 use token_ledger_projections::read_models::{Checkpoint, Operation};
-use token_ledger_projections::rebuild::{Outcome, Plan, RebuildError, named};
+use token_ledger_projections::rebuild::{
+    Difference, MAX_EXAMPLES, Outcome, Plan, RebuildError, named,
+};
 use token_ledger_projections::runner::RunnerHandle;
 use token_ledger_projections::tree::{TREE_NAME, TREE_VERSION};
 use token_ledger_projections::{AuditTrail, Clients, Companies, Keys, Members, Projection, Tokens};
@@ -292,9 +294,6 @@ impl App {
         let name = order.rebuild.clone();
         operation.state = match self.rebuild_noting(operation, &mut order).await {
             Ok(outcome) => {
-                for difference in &outcome.examples {
-                    tracing::warn!(%difference, "a row was put right");
-                }
                 tracing::info!(projection = name, differences = outcome.differences, "rebuilt");
                 order.differences = Some(outcome.differences);
                 DONE.to_owned()
@@ -323,7 +322,15 @@ impl App {
             events.store(read, Ordering::Relaxed);
             total.store(all, Ordering::Relaxed);
         };
-        let mut work = pin!(self.rebuilder.rebuild(&plan, self.new_id(), &on_progress));
+        let mut told = 0;
+        let mut tell = |difference: Difference| {
+            told += 1;
+            if told <= MAX_EXAMPLES {
+                tracing::warn!(%difference, "a row was put right");
+            }
+            Ok(())
+        };
+        let mut work = pin!(self.rebuild_as_planned(&plan, &on_progress, &mut tell));
         let mut ticks = tokio::time::interval(NOTED_EVERY);
         loop {
             let ended = tokio::select! {

@@ -11,7 +11,7 @@ use super::evidence::statement;
 use crate::evidence::keys::LogKey;
 use crate::evidence::note::{Statement, VerifierKey};
 use crate::evidence::proof::{self, TileSet};
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
@@ -57,9 +57,11 @@ async fn run(app: &App, mut stop: watch::Receiver<bool>) {
     let gather = delay.saturating_sub(delay / MARGIN);
     let mut appended = app.store().watch();
     let mut signed = HashMap::new();
+    let mut missed = false;
     while !*stop.borrow() {
         appended.mark_unchanged();
-        let whole = app.sign_due(&mut signed).await;
+        missed = missed || app.miss_companies().await;
+        let whole = app.sign_due(&mut signed).await && missed;
         let retry = async {
             if whole {
                 std::future::pending::<()>().await;
@@ -116,6 +118,33 @@ impl App {
         }
         let _ = self.evidence.seed.set(seed);
         Ok(())
+    }
+
+    /// Notes the companies that were signed for and have no ledger any more; answers whether they are
+    /// known.
+    async fn miss_companies(&self) -> bool {
+        let (outside, name) = (self.evidence.outside.clone(), self.evidence.choices.name.clone());
+        // Read before the heads: who is signed for has a ledger by then.
+        let read = async {
+            let signed = blocking(move || outside.companies(&name)).await?;
+            Ok::<_, StoreError>((signed, self.store().heads().await?))
+        };
+        let (signed, heads) = match read.await {
+            Ok(read) => read,
+            Err(error) => {
+                tracing::error!(%error, "can't read which companies were signed for");
+                return false;
+            }
+        };
+        let known: HashSet<CompanyId> = heads.into_iter().map(|head| head.company).collect();
+        for company in signed.into_iter().filter(|company| !known.contains(company)) {
+            let reason = "there is no such ledger, but a checkpoint of it is kept in the evidence \
+                folder: the database was put back to an earlier state, or changed. `token-ledger \
+                verify` says more";
+            tracing::error!(%company, reason, "no checkpoint is signed");
+            self.evidence.refused.write().insert(company, reason.to_owned());
+        }
+        true
     }
 
     /// Signs for every company that has new entries; answers whether that worked out for all.
@@ -177,12 +206,7 @@ impl App {
         if let Some(stored) = &stored
             && stored.verifier_key != verifier_key
         {
-            return Err(Unsigned::Refused(format!(
-                "the log {} was signed with another key than the seed gives; put the seed back \
-                 (or TOKEN_LEDGER_LOG_SEED), or, if it is lost, declare a new origin with \
-                 --log-name",
-                key.origin()
-            )));
+            return Err(another_key(key.origin()));
         }
         let mut tiles = TileSet::new();
         tiles.extend(evidence.trees.tiles(company, &Edge::tiles(size)).await?);
@@ -201,6 +225,13 @@ impl App {
             // Another process may have signed it, or this one without living to say so.
             self.keep_outside(company, stored.as_ref(), outside.as_ref()).await?;
             return Ok(size);
+        }
+        if stored.is_none() {
+            // Kept outside alone, it tells that what is stored was taken out.
+            let named = evidence.trees.name_key(company, key.origin(), &verifier_key).await?;
+            if named != verifier_key {
+                return Err(another_key(key.origin()));
+            }
         }
         let note = tree.sign(&key).map_err(|error| Unsigned::Refused(error.to_string()))?;
         let checkpoint = SignedCheckpoint {
@@ -277,6 +308,13 @@ impl App {
         let root = self.evidence.compute(company, tiles, |tiles| proof::root(tiles, size)).await?;
         Ok(root == earlier.root)
     }
+}
+
+fn another_key(origin: &str) -> Unsigned {
+    Unsigned::Refused(format!(
+        "the log {origin} was signed with another key than the seed gives; put the seed back (or \
+         TOKEN_LEDGER_LOG_SEED), or, if it is lost, declare a new origin with --log-name"
+    ))
 }
 
 fn not_extended(earlier: &Statement, head: u64, place: &str) -> String {

@@ -69,6 +69,14 @@ impl Progress {
         }
     }
 
+    /// Writes something else meanwhile, which the bar shall not stand in.
+    pub(super) fn aside<T>(&self, write: impl FnOnce() -> T) -> T {
+        match self {
+            Self::Bar(bar) => bar.suspend(write),
+            Self::Lines(_) => write(),
+        }
+    }
+
     /// The work is done or given up.
     pub(super) fn end(&self) {
         match self {

@@ -13,6 +13,8 @@ use tlog_tiles::{Checkpoint, Hash};
 
 /// What an Ed25519 cosigner's key begins with (C2SP tlog-cosignature).
 const COSIGNATURE_V1: u8 = 4;
+/// The bytes of its cosignatures: time and signature.
+const COSIGNATURE_BYTES: usize = 8 + ed25519_dalek::SIGNATURE_LENGTH;
 
 /// Why a note is no checkpoint that can be trusted.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -188,8 +190,12 @@ impl WitnessKey {
         })
     }
 
+    fn is_of(&self, line: &Signature) -> bool {
+        line.name() == self.name && line.id() == self.id
+    }
+
     fn signed(&self, text: &[u8], line: &Signature) -> bool {
-        if line.name() != self.name || line.id() != self.id {
+        if !self.is_of(line) {
             return false;
         }
         let Some((time, signature)) = line.signature().split_first_chunk::<8>() else {
@@ -201,6 +207,21 @@ impl WitnessKey {
         message.push_str(text);
         self.key.verify(message.as_bytes(), &signature).is_ok()
     }
+}
+
+/// Whether these lines, each with its line break, may be witnesses' cosignatures of a checkpoint. Those
+/// of witnesses whose keys are known must be.
+pub fn may_be_cosignatures(checkpoint: &str, lines: &str, known: &[WitnessKey]) -> bool {
+    let Ok(note) = Note::from_bytes(checkpoint.as_bytes()) else { return false };
+    lines.split_inclusive('\n').all(|line| {
+        let text = line.strip_suffix('\n').unwrap_or_default();
+        let Ok(signature) = Signature::from_bytes(text.as_bytes()) else { return false };
+        signature.signature().len() == COSIGNATURE_BYTES
+            && known
+                .iter()
+                .filter(|witness| witness.is_of(&signature))
+                .all(|witness| witness.signed(note.text(), &signature))
+    })
 }
 
 #[cfg(test)]

@@ -239,6 +239,9 @@ pub fn service(app: &Arc<App>, stopping: watch::Receiver<bool>) -> Arc<Service> 
 async fn register(app: &App, id: CompanyId, name: &str) {
     let context = Caller::command_line(id).context(None);
     let name = Name::new(name).expect("a name");
+    if id != CompanyId::PLATFORM {
+        app.people.reserve_name(&name, id).await.expect("the name");
+    }
     for command in
         [CompanyCommand::Register { name }, CompanyCommand::SetOauthApp { enabled: true }]
     {

@@ -10,8 +10,8 @@ use super::rows::{PgTable, put, range, remove};
 use super::run::numbered;
 use crate::index::VerificationIndex;
 use crate::rebuild::{
-    Difference, Keyed, OnProgress, Outcome, PAGE, Plan, RANGE, Readable, RebuildError, Rebuilder,
-    cut, is_same, pair,
+    Difference, Keyed, OnDifference, OnProgress, Outcome, PAGE, Plan, RANGE, Readable,
+    RebuildError, Rebuilder, cut, is_same, pair,
 };
 use crate::sql::{FromColumns, Key, Table, Value, checkpoints};
 use crate::sqlite::SqliteTable;
@@ -327,11 +327,12 @@ impl PgReadModels {
 
 #[async_trait]
 impl Rebuilder for PgReadModels {
-    async fn rebuild(
+    async fn rebuild_telling(
         &self,
         plan: &Plan,
         id: Uuid,
         progress: &OnProgress<'_>,
+        tell: &mut OnDifference<'_>,
     ) -> Result<Outcome, RebuildError> {
         let mut staging = Staging::new(&plan.projections, id)?;
         let (heads, others) = self.ledgers(&staging.projections).await?;
@@ -364,6 +365,7 @@ impl Rebuilder for PgReadModels {
                     (staging, position, more) = self
                         .step(staging, which, company, position, plan.merge, &mut outcome)
                         .await?;
+                    outcome.tell(tell)?;
                 }
             }
         }

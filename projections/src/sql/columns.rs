@@ -68,7 +68,8 @@ pub trait Columns {
     /// A number of this type.
     fn number<T: TryFrom<i64>>(&self, column: usize) -> Result<T, Unreadable> {
         let number = self.int(column)?;
-        T::try_from(number).map_err(|_| self.unreadable(column, format!("{number} is too large")))
+        T::try_from(number)
+            .map_err(|_| self.unreadable(column, format!("{number} is out of range")))
     }
 
     /// 0 or 1.

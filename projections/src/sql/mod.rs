@@ -19,6 +19,7 @@ pub mod operations;
 mod people;
 mod programs;
 mod read_models;
+mod survey;
 mod table;
 pub mod tokens;
 mod tokens_query;
@@ -28,6 +29,7 @@ mod value;
 
 pub use columns::{Columns, FromColumns, Unreadable};
 pub use erasure::SqlErasures;
+pub use survey::SqlSurvey;
 pub use table::{Key, Statements, Table};
 pub use trees::SqlTrees;
 pub use value::{Kind, Value};

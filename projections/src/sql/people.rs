@@ -5,6 +5,7 @@ use super::{Columns, FromColumns, Sql, Statement, Table, Unreadable};
 use crate::members::{MemberRow, Members};
 use crate::people::{Account, Link, People, Purpose, Session, Standing};
 use async_trait::async_trait;
+use std::collections::HashMap;
 use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Timestamp};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
@@ -57,6 +58,8 @@ const END_SESSIONS_BY: &str =
     "DELETE FROM sessions WHERE company_id = ?1 AND member_company = ?2 AND member_id = ?3";
 const RESERVE_NAME: &str = "INSERT INTO company_names (company_id, name, named) \
     VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
+const PUT_NAME: &str = "INSERT INTO company_names (company_id, name, named) \
+    VALUES (?1, ?2, ?3) ON CONFLICT (company_id, name) DO UPDATE SET named = excluded.named";
 const NAMED: &str = "SELECT named FROM company_names WHERE company_id = ?1 AND name = ?2";
 
 /// A statement about the platform's rows.
@@ -100,6 +103,15 @@ impl FromColumns for Account {
             password_hash: row.optional_text(3)?.map(str::to_owned),
             vouched_by: row.optional_uuid(4)?.map(CompanyId),
         })
+    }
+}
+
+/// A name that is reserved, and the company that it is reserved for; none where it can't be read.
+struct Reserved(String, Option<CompanyId>);
+
+impl FromColumns for Reserved {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self(row.text(0)?.to_owned(), row.company(1).ok()))
     }
 }
 
@@ -314,5 +326,24 @@ impl<S: Sql> People for S {
         named
             .map(CompanyId)
             .ok_or_else(|| StoreError::Rejected("a name was not reserved".to_owned()))
+    }
+
+    async fn named(&self, names: &[String]) -> Result<HashMap<String, CompanyId>, StoreError> {
+        if names.is_empty() {
+            return Ok(HashMap::new());
+        }
+        let mut query = platform("");
+        let places: Vec<String> = names.iter().map(|name| query.place(name.clone())).collect();
+        query.text = format!(
+            "SELECT name, named FROM company_names WHERE company_id = ?1 AND name IN ({})",
+            places.join(", ")
+        )
+        .into();
+        let found: Vec<Reserved> = self.fetch(query).await?;
+        Ok(found.into_iter().filter_map(|Reserved(name, named)| Some((name, named?))).collect())
+    }
+
+    async fn put_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError> {
+        self.execute(platform(PUT_NAME).with(name.to_owned()).with(company)).await
     }
 }

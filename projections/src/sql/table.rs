@@ -76,6 +76,18 @@ pub trait Table: Projection<Key: Key, Row: FromColumns> {
     }
 }
 
+/// The companies that have rows in a table whose primary key, or a unique one, begins with them: goes
+/// from one to the next.
+pub(super) fn companies_in(table: &str) -> String {
+    format!(
+        "WITH RECURSIVE found (id) AS (\
+         SELECT (SELECT company_id FROM {table} ORDER BY company_id LIMIT 1) UNION ALL \
+         SELECT (SELECT company_id FROM {table} WHERE company_id > found.id \
+         ORDER BY company_id LIMIT 1) FROM found WHERE found.id IS NOT NULL) \
+         SELECT id FROM found WHERE id IS NOT NULL"
+    )
+}
+
 /// The statements of one table.
 #[derive(Debug)]
 pub struct Statements {
@@ -108,13 +120,7 @@ impl Statements {
             put: format!("{insert} {}", Self::on_conflict(key, columns)),
             insert,
             remove: format!("DELETE FROM {table} WHERE company_id = ?1 AND {key} = ?2"),
-            companies: format!(
-                "WITH RECURSIVE found (id) AS (\
-                 SELECT (SELECT company_id FROM {table} ORDER BY company_id LIMIT 1) UNION ALL \
-                 SELECT (SELECT company_id FROM {table} WHERE company_id > found.id \
-                 ORDER BY company_id LIMIT 1) FROM found WHERE found.id IS NOT NULL) \
-                 SELECT id FROM found WHERE id IS NOT NULL"
-            ),
+            companies: companies_in(table),
         }
     }
 

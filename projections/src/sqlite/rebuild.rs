@@ -10,7 +10,9 @@ use crate::clients::Clients;
 use crate::companies::Companies;
 use crate::keys::Keys;
 use crate::members::Members;
-use crate::rebuild::{OnProgress, Outcome, PAGE, Plan, RANGE, RebuildError, Rebuilder};
+use crate::rebuild::{
+    OnDifference, OnProgress, Outcome, PAGE, Plan, RANGE, RebuildError, Rebuilder,
+};
 use crate::sql::Table;
 use crate::tokens::{TokenRow, Tokens};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
@@ -146,11 +148,12 @@ impl Staging {
 
 #[async_trait::async_trait]
 impl Rebuilder for SqliteReadModels {
-    async fn rebuild(
+    async fn rebuild_telling(
         &self,
         plan: &Plan,
         id: Uuid,
         progress: &OnProgress<'_>,
+        tell: &mut OnDifference<'_>,
     ) -> Result<Outcome, RebuildError> {
         let database = self.database();
         let store = SqliteStore::new(Arc::clone(database));
@@ -185,6 +188,7 @@ impl Rebuilder for SqliteReadModels {
                     let step = Step { staging, outcome, company, position, which };
                     let (step, goes_on) = step.run(self, plan.merge).await?;
                     Step { staging, outcome, position, .. } = step;
+                    outcome.tell(tell)?;
                     more = goes_on;
                 }
             }

@@ -1,7 +1,7 @@
 //! The events of a ledger, one after the other.
 
-use super::Finding;
 use super::erasures::Erasures;
+use super::finding::Finding;
 use std::collections::HashMap;
 use token_ledger_domain::{CompanyId, LedgerEvent, Timestamp};
 use token_ledger_event_store::entry::{Entry, private_commitment};
@@ -64,7 +64,7 @@ impl Chain {
 
     fn take_content(&mut self, event: &RecordedEvent, private: bool) -> Result<(), Finding> {
         let position = event.position;
-        let problem = |error: StoreError| Finding { position, problem: error.to_string() };
+        let problem = |error: StoreError| Finding::new(position, error.to_string());
         let metadata = event.metadata().map_err(problem)?;
         let decoded = event.decode().map_err(problem)?;
         if decoded.aggregate_type() != event.stream.kind {

@@ -1,6 +1,6 @@
 //! Private parts that are gone, and the erasures that account for them.
 
-use super::Finding;
+use super::finding::Finding;
 use crate::app::erasure::People;
 use std::collections::{HashMap, HashSet};
 use token_ledger_domain::company::CompanyEvent;

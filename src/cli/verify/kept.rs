@@ -1,7 +1,8 @@
 //! What auditors have kept from earlier: checkpoints, and entries.
 
+use super::Failure;
+use super::finding::Finding;
 use super::marks::Mark;
-use super::{Failure, Finding};
 use crate::evidence::bundle;
 use crate::evidence::entry_text::EntryText;
 use crate::evidence::note::{Statement, VerifierKey};
@@ -102,12 +103,12 @@ impl KeptEntries {
             full.clear();
         }
         let same = edge.root().is_ok_and(|root| root.0 == mark.root);
-        same.then(|| Finding {
-            position,
-            problem: format!(
+        same.then(|| {
+            let problem = format!(
                 "the entry is not the one that was kept and that {} was signed for",
                 mark.source
-            ),
+            );
+            Finding::new(position, problem)
         })
     }
 

@@ -1,9 +1,10 @@
 //! What is known of a company's tree before its events are read: who signed which root.
 
+use super::Failure;
+use super::finding::{Finding, Stop};
 use super::kept::Kept;
-use super::{Failure, Finding};
 use crate::app::App;
-use crate::evidence::note::{NoteProblem, Statement, VerifierKey};
+use crate::evidence::note::{NoteProblem, Statement, VerifierKey, may_be_cosignatures};
 use std::collections::HashMap;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::MAX_CLOCK_LAG_SECONDS;
@@ -47,17 +48,19 @@ pub(super) async fn marks(
     company: CompanyId,
     kept: &[Kept],
     key: Option<&VerifierKey>,
-) -> Result<Result<Vec<Mark>, Finding>, Failure> {
+) -> Result<Vec<Mark>, Stop> {
     let evidence = &app.evidence;
     let own = evidence.key(company).map(|key| key.verifier_key());
     let origin = evidence.origin(company);
     let mut keys: HashMap<String, VerifierKey> = HashMap::new();
     let mut largest: HashMap<String, SignedCheckpoint> = HashMap::new();
+    let witnesses = evidence.witness_keys();
     let mut marks = Vec::new();
     let mut after = None;
     let latest = app.now();
     loop {
-        let page = evidence.trees().checkpoints(company, after, false, CHECKPOINTS).await?;
+        let page = evidence.trees().checkpoints(company, after, false, CHECKPOINTS).await;
+        let page = page.map_err(Stop::unreadable("a stored checkpoint"))?;
         let Some(last) = page.last() else { break };
         after = Some((last.signed_at, last.origin.clone(), last.size));
         for signed in &page {
@@ -65,14 +68,19 @@ pub(super) async fn marks(
                 && own.as_ref().is_some_and(|own| *own != signed.verifier_key)
             {
                 let problem = "the stored checkpoint was signed with another key than the log's";
-                return Ok(Finding::at(signed.size, problem));
+                return Err(Finding::new(signed.size, problem).into());
             }
             match stored_mark(signed, &mut keys) {
                 Ok(mark) => marks.push(mark),
-                Err(problem) => return Ok(Finding::at(signed.size, problem)),
+                Err(problem) => return Err(Finding::new(signed.size, problem).into()),
+            }
+            if !may_be_cosignatures(&signed.note, &signed.cosignatures, &witnesses) {
+                let problem = "what stands with the stored checkpoint is no cosignature of it";
+                return Err(Finding::new(signed.size, problem).into());
             }
             if is_before(latest, signed.signed_at) {
-                return Ok(Finding::at(signed.size, "the stored checkpoint is of the future"));
+                let problem = "the stored checkpoint is of the future";
+                return Err(Finding::new(signed.size, problem).into());
             }
             // They come in the order in which they claim to have been signed.
             let before = largest.entry(signed.origin.clone()).or_insert_with(|| signed.clone());
@@ -83,26 +91,19 @@ pub(super) async fn marks(
                     "the stored checkpoint claims to have been signed before that of {} entries",
                     signed.size
                 );
-                return Ok(Finding::at(before.size, problem));
+                return Err(Finding::new(before.size, problem).into());
             }
         }
     }
-    if let Some(finding) = wrong_head(app, company, &largest).await? {
-        return Ok(Err(finding));
-    }
-    let folder = evidence.outside().folder().display().to_string();
-    if let Some(note) = evidence.outside_note(company)? {
-        let key = own.as_deref().and_then(|own| own.parse().ok());
-        let key: Option<VerifierKey> = key.or_else(|| keys.get(&origin).cloned());
-        let statement = match &key {
-            Some(key) => key.open(&note),
-            None => Statement::unverified(&note),
-        };
-        let source = format!("the checkpoint kept in {folder}");
-        match statement {
-            Ok(statement) => marks.push(Mark::new(&statement, source)),
-            Err(problem) => return Ok(Finding::at(0, format!("{source}: {problem}"))),
+    compare_heads(app, company, &largest).await?;
+    if let Some(mark) = outside(app, company, keys.get(&origin))? {
+        // A log is named before anything that was signed for it is kept outside.
+        if !app.evidence.trees().log_heads(company).await?.iter().any(|head| head.origin == origin)
+        {
+            let problem = format!("nothing of this log is stored, but there is {}", mark.source);
+            return Err(Finding::new(mark.size, problem).into());
         }
+        marks.push(mark);
     }
     for kept in kept.iter().filter(|kept| kept.company == company) {
         let of_origin = || {
@@ -111,41 +112,60 @@ pub(super) async fn marks(
             own.or_else(|| keys.get(&kept.statement.origin).cloned())
         };
         let Some(key) = key.cloned().or_else(of_origin) else {
-            return Err(Failure::Usage(format!(
+            let problem = format!(
                 "{}: the key of the log {} is not known here; give it with --key",
                 kept.file.display(),
                 kept.statement.origin
-            )));
+            );
+            return Err(Failure::Usage(problem).into());
         };
         match kept.mark(&key) {
             Ok(mark) => marks.push(mark),
-            Err(problem) => return Ok(Finding::at(kept.statement.size, problem)),
+            Err(problem) => return Err(Finding::new(kept.statement.size, problem).into()),
         }
     }
     marks.sort_by_key(|mark| mark.size);
-    Ok(Ok(marks))
+    Ok(marks)
 }
 
-/// What is wrong with what stands beside the stored checkpoints: how far each log has been signed.
-async fn wrong_head(
+/// What the tree must be, given the checkpoint that is kept outside the database. It must be signed
+/// with the log's key, or with the one given where that is not known.
+pub(super) fn outside(
+    app: &App,
+    company: CompanyId,
+    signed_with: Option<&VerifierKey>,
+) -> Result<Option<Mark>, Stop> {
+    let Some(note) = app.evidence.outside_note(company)? else { return Ok(None) };
+    let own = app.evidence.key(company).and_then(|key| key.verifier_key().parse().ok());
+    let statement = match own.as_ref().or(signed_with) {
+        Some(key) => key.open(&note),
+        None => Statement::unverified(&note),
+    };
+    let source = format!("the checkpoint kept in {}", app.evidence.outside().folder().display());
+    match statement {
+        Ok(statement) => Ok(Some(Mark::new(&statement, source))),
+        Err(problem) => Err(Finding::new(0, format!("{source}: {problem}")).into()),
+    }
+}
+
+/// Holds the stored checkpoints against what stands beside them: how far each log has been signed.
+async fn compare_heads(
     app: &App,
     company: CompanyId,
     largest: &HashMap<String, SignedCheckpoint>,
-) -> Result<Option<Finding>, Failure> {
+) -> Result<(), Stop> {
     // Read after the checkpoints: a head never falls behind one of them.
-    let heads = app.evidence.trees().log_heads(company).await?;
+    let heads = app.evidence.trees().log_heads(company).await;
+    let heads = heads.map_err(Stop::unreadable("how far a log was signed"))?;
     for (origin, signed) in largest {
         let head = heads.iter().find(|head| head.origin == *origin);
         let fits = head.is_some_and(|head| {
             head.size >= signed.size && head.verifier_key == signed.verifier_key
         });
         if !fits {
-            return Ok(Some(Finding {
-                position: signed.size,
-                problem: format!(
-                    "the log {origin} was signed up to here, but its head says otherwise"
-                ),
-            }));
+            let problem =
+                format!("the log {origin} was signed up to here, but its head says otherwise");
+            return Err(Finding::new(signed.size, problem).into());
         }
     }
     // A log that nothing was signed for yet has a head of no entries.
@@ -153,17 +173,15 @@ async fn wrong_head(
         // It may have been raised meanwhile, and a checkpoint with it.
         let last = app.evidence.trees().last_checkpoint(company, &head.origin).await?;
         if last.is_none_or(|last| last.size < head.size) {
-            return Ok(Some(Finding {
-                position: head.size,
-                problem: format!(
-                    "the head of the log {} says that it was signed up to here, but there is no \
-                     such checkpoint",
-                    head.origin
-                ),
-            }));
+            let problem = format!(
+                "the head of the log {} says that it was signed up to here, but there is no such \
+                 checkpoint",
+                head.origin
+            );
+            return Err(Finding::new(head.size, problem).into());
         }
     }
-    Ok(None)
+    Ok(())
 }
 
 /// What a stored checkpoint says, if its columns say the same and its key signed it.

@@ -1,7 +1,7 @@
 //! Snapshots: what commands are decided on without reading all events.
 
 use super::chain::Chain;
-use super::{Failure, Finding};
+use super::finding::{Finding, Stop};
 use crate::app::App;
 use token_ledger_domain::company::{self, Company};
 use token_ledger_domain::event::AggregateType;
@@ -14,15 +14,12 @@ use token_ledger_event_store::{RecordedEvent, StoreError, StoredSnapshot, Stream
 const SNAPSHOTS: usize = 100;
 
 /// Holds every snapshot against the events that it sums up: commands are decided on it.
-pub(super) async fn verify(
-    app: &App,
-    company: CompanyId,
-    chain: &Chain,
-) -> Result<Result<(), Finding>, Failure> {
+pub(super) async fn verify(app: &App, company: CompanyId, chain: &Chain) -> Result<(), Stop> {
     let mut after = None;
     loop {
-        let page = app.store().snapshots(company, after, SNAPSHOTS).await?;
-        let Some(last) = page.last() else { return Ok(Ok(())) };
+        let page = app.store().snapshots(company, after, SNAPSHOTS).await;
+        let page = page.map_err(Stop::unreadable("a snapshot"))?;
+        let Some(last) = page.last() else { return Ok(()) };
         after = Some(last.stream);
         for StoredSnapshot { stream, sequence, state } in page {
             // Counted whole: the stream may have grown since.
@@ -33,7 +30,7 @@ pub(super) async fn verify(
             let in_reading = chain.streams.contains_key(&stream) || position > chain.position;
             if !whole || !in_reading || !sums_up(stream, &events, &state)? {
                 let problem = format!("the snapshot of {stream} is not what its events say");
-                return Ok(Finding::at(position, problem));
+                return Err(Finding::new(position, problem).into());
             }
         }
     }

@@ -1,13 +1,14 @@
 //! The tree of a ledger, built anew from its events, and what it is compared with.
 
+use super::finding::{Finding, Stop};
 use super::kept::KeptEntries;
 use super::marks::Mark;
-use super::{Failure, Finding};
 use crate::app::App;
 use std::collections::HashMap;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{RecordedEvent, StoreError};
+use token_ledger_projections::survey::StrayTile;
 use token_ledger_projections::tree::{Edge, TileData};
 
 /// Bytes of a hash.
@@ -77,7 +78,7 @@ impl Tree {
                     }
                 } else if mark.is_too_early(event.recorded_at) {
                     let problem = format!("{} claims to be older than its last entry", mark.source);
-                    self.disagreement = Some(Finding { position: size, problem });
+                    self.disagreement = Some(Finding::new(size, problem));
                 } else {
                     self.agreed = size;
                 }
@@ -87,11 +88,7 @@ impl Tree {
     }
 
     /// Compares the tiles that are complete by now with the stored ones.
-    pub(super) async fn compare(
-        &mut self,
-        app: &App,
-        company: CompanyId,
-    ) -> Result<Result<(), Finding>, Failure> {
+    pub(super) async fn compare(&mut self, app: &App, company: CompanyId) -> Result<(), Stop> {
         let stored = self.stored;
         let mut tiles: Vec<TileData> = std::mem::take(&mut self.full);
         tiles.retain(|tile| {
@@ -102,23 +99,17 @@ impl Tree {
         for some in tiles.chunks(64) {
             let wanted: Vec<(u8, u64)> = some.iter().map(|tile| (tile.level, tile.index)).collect();
             let found = match app.evidence.trees().tiles(company, &wanted).await {
-                Ok(found) => found,
-                Err(StoreError::Rejected(_)) => match unreadable(app, company, some).await? {
-                    Ok(found) => found,
-                    Err(finding) => return Ok(Err(finding)),
-                },
-                Err(error) => return Err(error.into()),
+                Err(StoreError::Rejected(_)) => one_by_one(app, company, some).await?,
+                found => found?,
             };
             let found: HashMap<(u8, u64), Vec<u8>> =
                 found.into_iter().map(|tile| ((tile.level, tile.index), tile.hashes)).collect();
             for tile in some {
                 let hashes = found.get(&(tile.level, tile.index));
-                if let Err(finding) = compare(tile, hashes.map_or(&[], Vec::as_slice)) {
-                    return Ok(Err(finding));
-                }
+                compare(tile, hashes.map_or(&[], Vec::as_slice))?;
             }
         }
-        Ok(self.disagreement.take().map_or(Ok(()), Err))
+        self.disagreement.take().map_or(Ok(()), |finding| Err(finding.into()))
     }
 
     /// Whether there are as many entries as was signed.
@@ -142,28 +133,52 @@ impl Tree {
 }
 
 /// Reads stored tiles one by one, to find the one that can't be.
-async fn unreadable(
+async fn one_by_one(
     app: &App,
     company: CompanyId,
     tiles: &[TileData],
-) -> Result<Result<Vec<TileData>, Finding>, Failure> {
+) -> Result<Vec<TileData>, Stop> {
     let mut all = Vec::with_capacity(tiles.len());
     for tile in tiles {
         match app.evidence.trees().tiles(company, &[(tile.level, tile.index)]).await {
-            Ok(found) => all.extend(found),
             Err(error @ StoreError::Rejected(_)) => {
                 let problem = format!("the stored tree: {error}");
-                return Ok(Finding::at(first_position(tile, 0), problem));
+                return Err(Finding::new(first_position(tile, 0), problem).into());
             }
-            Err(error) => return Err(error.into()),
+            found => all.extend(found?),
         }
     }
-    Ok(Ok(all))
+    Ok(all)
 }
 
 /// The first position below a hash of a tile.
 fn first_position(tile: &TileData, hash: usize) -> u64 {
-    (tile.index * 256 + hash as u64) * leaves(tile.level) + 1
+    position_below(tile.level, tile.index, hash as u64)
+}
+
+fn position_below(level: u8, index: u64, hash: u64) -> u64 {
+    index.saturating_mul(256).saturating_add(hash).saturating_mul(leaves(level)).saturating_add(1)
+}
+
+/// Looks for a tile, or hashes at the end of one, that the stored tree does not have.
+pub(super) async fn find_stray_tile(app: &App, company: CompanyId) -> Result<(), Stop> {
+    let Some(StrayTile { level, index, size }) = app.survey.stray_tile(company).await? else {
+        return Ok(());
+    };
+    // Without a place where there can't be such a tile.
+    let position = match (u8::try_from(level), u64::try_from(index)) {
+        (Ok(level), Ok(index)) if level < 8 => {
+            let hashes = size / leaves(level);
+            let own = if index == hashes / 256 { hashes % 256 } else { 0 };
+            position_below(level, index, own)
+        }
+        _ => 0,
+    };
+    let problem = format!(
+        "hashes in the stored tree that it has no entries for: it has {size} (tile {index} of level \
+         {level})"
+    );
+    Err(Finding::new(position, problem).into())
 }
 
 /// Compares a tile with what is stored of it, which may have grown since.
@@ -200,5 +215,5 @@ fn disagreement(mark: &Mark, agreed: u64) -> Finding {
             mark.size
         )
     };
-    Finding { position: agreed + 1, problem }
+    Finding::new(agreed + 1, problem)
 }
