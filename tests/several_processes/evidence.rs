@@ -71,6 +71,13 @@ async fn who_signs_while_others_do_suspects_nothing() {
     let nodes = [(); 3].map(|()| serve(&stage, "common", None));
     let others = (1..COMPANIES).map(|number| stage.place.setup(&format!("Globex {number}")));
     let companies: Vec<_> = std::iter::once(stage.company.clone()).chain(others).collect();
+    for (node, company) in
+        nodes.iter().flat_map(|node| companies.iter().map(move |one| (node, one)))
+    {
+        let caller = node.caller_of(company);
+        let create = || caller.create("first");
+        until("it knows the company's key", create, |answer| answer.status == 201).await;
+    }
     let began = Instant::now();
     let appending = companies.iter().flat_map(|company| {
         nodes.iter().map(move |node| {
