@@ -264,6 +264,11 @@ impl Settings {
         }
     }
 
+    /// The folder of what evidence keeps outside the database.
+    pub fn evidence_folder(&self) -> PathBuf {
+        self.choices().evidence.folder_of(&self.database_url)
+    }
+
     /// How often terms that have ended are looked for.
     pub const fn expiry_interval(&self) -> Duration {
         Duration::from_secs(self.expiry_interval_seconds)

@@ -14,6 +14,7 @@ mod key;
 mod migrate;
 mod openapi;
 mod options;
+mod output;
 mod progress;
 mod replay;
 mod serve;
