@@ -1,8 +1,9 @@
-//! Where commands write: the files that they are given.
+//! Where commands write: files that they are given, and streams that take nothing.
 
 mod process;
 
 use process::{Place, ended};
+use std::fs::File;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::process::{Command, Stdio};
 
@@ -122,4 +123,68 @@ fn what_is_no_file_is_written_to_as_it_is() {
     let mut child = command.stdout(Stdio::null()).spawn().unwrap();
     assert_eq!(std::fs::read_to_string(&fifo).unwrap(), text);
     assert!(child.wait().unwrap().success());
+}
+
+/// A stream that takes nothing.
+fn full() -> File {
+    File::options().write(true).open("/dev/full").unwrap()
+}
+
+#[test]
+fn commands_do_their_work_where_nobody_can_be_told_of_it() {
+    let place = Place::new();
+    place.setup("Acme");
+    for args in [&["replay"][..], &["replay", "--check"], &["verify"]] {
+        let status = place.command(args).stderr(full()).stdout(Stdio::null()).status().unwrap();
+        assert_eq!(status.code(), Some(0), "{args:?}");
+    }
+    let status = place.command(&["verify", "--company", "nobody"]).stderr(full()).status();
+    assert_eq!(status.unwrap().code(), Some(2));
+    // Nobody reads on.
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let status = place.command(&["replay"]).stderr(writer).stdout(Stdio::null()).status().unwrap();
+    assert_eq!(status.code(), Some(0));
+
+    let place = Place::sqlite();
+    place.setup("Acme");
+    for args in [&["serve", "--listen", "127.0.0.1:0"][..], &["demo", "--listen", "127.0.0.1:0"]] {
+        let (mut reader, writer) = std::io::pipe().unwrap();
+        let mut command = place.command(args);
+        let mut child = command.stderr(full()).stdout(writer).spawn().unwrap();
+        drop(command);
+        if args[0] == "demo" {
+            std::io::Read::read_exact(&mut reader, &mut [0]).unwrap();
+        }
+        wait_for_listener(child.id());
+        let killed = Command::new("kill").arg(child.id().to_string()).status().unwrap();
+        assert!(killed.success());
+        assert_eq!(child.wait().unwrap().code(), Some(0), "{args:?}");
+    }
+}
+
+/// Waits until the process listens, or has ended.
+fn wait_for_listener(id: u32) {
+    let is_listening = || {
+        let listening = std::fs::read_to_string(format!("/proc/{id}/net/tcp")).unwrap_or_default();
+        let sockets: Vec<String> = std::fs::read_dir(format!("/proc/{id}/fd"))
+            .map(|files| files.flatten().collect::<Vec<_>>())
+            .unwrap_or_default()
+            .iter()
+            .filter_map(|file| std::fs::read_link(file.path()).ok())
+            .filter_map(|link| {
+                Some(link.to_str()?.strip_prefix("socket:[")?.trim_end_matches(']').to_owned())
+            })
+            .collect();
+        listening.lines().map(|line| line.split_whitespace().collect::<Vec<_>>()).any(|fields| {
+            fields.get(3) == Some(&"0A")
+                && sockets.iter().any(|socket| fields.get(9) == Some(&&**socket))
+        })
+    };
+    let has_ended = || {
+        std::fs::read_to_string(format!("/proc/{id}/stat")).is_ok_and(|stat| stat.contains(") Z "))
+    };
+    while !is_listening() && !has_ended() {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    }
 }

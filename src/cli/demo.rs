@@ -4,7 +4,7 @@ use super::demo_history;
 use super::demo_script::{COMPANY, OPERATOR, PEOPLE};
 use super::serve::{addresses, check_exposure, limits, listen, tls};
 use super::server::Server;
-use super::{Failure, answer, answer_json, companies, open};
+use super::{Failure, answer, answer_json, companies, open, tell};
 use crate::app::jobs::Intervals;
 use crate::app::{App, AppError, Caller};
 use crate::config::{DatabaseUrl, Settings};
@@ -109,7 +109,7 @@ impl Demo {
         server
             .run(|url| {
                 let sign_in_url = &paths::sign_in(url, &link);
-                eprintln!("listening on {url}");
+                tell(&format!("listening on {url}"));
                 if self.json {
                     let api_key = key.reveal();
                     answer_json(&Answer { url, sign_in_url, company_id: company, api_key })

@@ -3,6 +3,9 @@
 //! Answers go to stdout and diagnostics to stderr. A command exits with 0 when it is done, with 1
 //! when it failed or found something wrong, and with 2 when it was used wrongly.
 
+// They panic where the stream takes nothing; `answer` fails in words, and `tell` goes on.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod check_evidence;
 mod connections;
 mod demo;
@@ -246,10 +249,14 @@ fn told(said: &clap::Error) -> ExitCode {
 fn failed(failure: &Failure) -> ExitCode {
     let text = failure.to_string();
     if !text.is_empty() {
-        // Nobody may be listening any more.
-        let _ = writeln!(std::io::stderr(), "error: {text}");
+        tell(&format!("error: {text}"));
     }
     ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+}
+
+/// Tells whoever reads stderr. Nobody may be listening any more, and that is no reason to fail.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The error without what a URL may hold besides the place: user, password and parameters.

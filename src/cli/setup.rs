@@ -1,7 +1,7 @@
 //! `token-ledger setup`
 
 use super::options::KeyPrefix;
-use super::{Failure, answer, answer_json, open};
+use super::{Failure, answer, answer_json, open, tell};
 use crate::app::input;
 use crate::app::people::Email;
 use crate::app::setup::SetUp;
@@ -57,11 +57,11 @@ impl Setup {
         let app = open(settings, Access::Write, true).await?;
         let made = app.set_up(&self.company, &self.admin_email).await?;
         if made.needs_link {
-            eprintln!(
+            tell(&format!(
                 "{} has a password that was set by another company's link, which doesn't count in \
                  this one: make a link for a new one with the operator key",
                 self.admin_email.as_str()
-            );
+            ));
         }
         if self.json { answer_json(&self.as_json(&made)) } else { answer(&self.as_text(&made)) }
     }
