@@ -142,3 +142,27 @@ fn what_is_set_for_the_service_can_be_set_for_the_commands_that_need_it() {
     let said = place.run(&["verify", "--evidence-dir", "nowhere"]).refused(2);
     assert!(said.contains("there is no folder nowhere"), "{said}");
 }
+
+#[test]
+fn an_evidence_folder_that_is_not_there_is_refused_wherever_it_is_named() {
+    let place = Place::new();
+    place.setup("Acme");
+    place.serve(&["--evidence-dir", "there"]).stop();
+    for (folder, told) in [
+        ("nowhere", "error: evidence_dir: there is no folder nowhere"),
+        ("settings.toml", "error: evidence_dir: settings.toml is no folder"),
+    ] {
+        std::fs::write(place.file("settings.toml"), format!("evidence_dir = \"{folder}\"\n"))
+            .unwrap();
+        let by_option = place.run(&["verify", "--evidence-dir", folder]).refused(2);
+        assert!(by_option.starts_with(told), "{by_option}");
+        let mut command = place.command(&["verify"]);
+        command.env("TOKEN_LEDGER_EVIDENCE_DIR", folder);
+        assert_eq!(ended(&mut command).refused(2), by_option);
+        assert_eq!(place.run(&["verify", "--config", "settings.toml"]).refused(2), by_option);
+    }
+    let mut command = place.command(&["verify"]);
+    ended(command.env("TOKEN_LEDGER_EVIDENCE_DIR", "there")).done();
+    // The one that nobody named may be missing.
+    place.run(&["verify"]).done();
+}

@@ -5,7 +5,7 @@ mod answers;
 pub(super) use answers::statement;
 pub use answers::{CheckpointPlace, CheckpointView, ConsistencyView};
 
-use super::outside::Outside;
+use super::outside::{Outside, OutsideError};
 use crate::config::DatabaseUrl;
 use crate::evidence::keys::{LogKey, LogName, Seed};
 use crate::evidence::note::WitnessKey;
@@ -151,7 +151,7 @@ impl Evidence {
     ///
     /// # Errors
     /// When the file can't be read.
-    pub fn outside_note(&self, company: CompanyId) -> Result<Option<String>, StoreError> {
+    pub fn outside_note(&self, company: CompanyId) -> Result<Option<String>, OutsideError> {
         self.outside.checkpoint(&self.choices.name, company)
     }
 

@@ -26,7 +26,7 @@ mod setup;
 mod tls;
 mod verify;
 
-use crate::app::{App, AppError};
+use crate::app::{App, AppError, OutsideError};
 use crate::config::{DatabaseUrl, InvalidSettings, LogFormat, Settings};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
@@ -160,6 +160,12 @@ impl From<InvalidSettings> for Failure {
 
 impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
+impl From<OutsideError> for Failure {
+    fn from(error: OutsideError) -> Self {
         Self::Failed(error.to_string())
     }
 }
