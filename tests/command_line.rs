@@ -350,6 +350,47 @@ fn a_ledger_is_read_where_nothing_may_be_written() {
     assert!(said.contains("is a folder"), "{said}");
 }
 
+#[test]
+fn a_ledger_that_may_not_be_read_is_said_to_be_so() {
+    let place = Place::sqlite();
+    place.setup("Acme");
+    place.serve(&[]).stop();
+    let program = place.file("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_token-ledger"), &program).unwrap();
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let run = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.env_clear().current_dir("/").args(args).args(["--database-url", &place.url()]);
+        // Root may read everything.
+        if std::fs::metadata(&program).unwrap().uid() == 0 {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        ended(&mut command)
+    };
+    let folder = program.parent().unwrap();
+    allow(&place.ledger(), 0o000);
+    let file = format!("{}: Permission denied", place.ledger().display());
+    for mode in [0o555, 0o777] {
+        allow(folder, mode);
+        for args in [&["verify"][..], &["export"], &["serve", "--listen", "127.0.0.1:0"]] {
+            let said = run(args).refused(1);
+            assert!(said.contains(&file), "{mode:o} {args:?}: {said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+    allow(&place.ledger(), 0o444);
+    // The evidence beside it may not be read either.
+    let said = run(&["verify"]).refused(1);
+    let evidence = format!("the evidence folder can't be used: {}/", place.evidence().display());
+    assert!(said.contains(&evidence) && !said.contains("database"), "{said}");
+    let said = run(&["verify", "--evidence-dir", &format!("{}/log", place.evidence().display())]);
+    let said = said.refused(2);
+    assert!(said.contains("evidence_dir: ") && said.contains("Permission denied"), "{said}");
+    allow(folder, 0o700);
+}
+
 #[tokio::test]
 async fn keys_are_created_from_the_command_line() {
     let place = Place::new();

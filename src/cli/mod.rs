@@ -350,7 +350,7 @@ async fn open_within(
 ) -> Result<Arc<App>, Failure> {
     if let Some(path) = settings.database_url.file()
         && !make
-        && !path.exists()
+        && path.try_exists().is_ok_and(|exists| !exists)
     {
         return Err(Failure::Failed(format!(
             "there is no ledger at {}; make one with `token-ledger setup`, or name another with \
