@@ -192,7 +192,7 @@ impl Settings {
             figment = figment.merge(SettingsFile::read(file)?);
         }
         let settings: Self = figment
-            .merge(Environment::of(&Self::names()?))
+            .merge(Environment::of(&Self::names()?)?)
             .merge(Serialized::defaults(options))
             // In the environment, 1 means yes.
             .extract_lossy()

@@ -3,6 +3,8 @@
 mod process;
 
 use process::{Place, Serving, ended};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 #[test]
 fn settings_come_from_file_environment_and_command_line() {
@@ -165,4 +167,37 @@ fn an_evidence_folder_that_is_not_there_is_refused_wherever_it_is_named() {
     ended(command.env("TOKEN_LEDGER_EVIDENCE_DIR", "there")).done();
     // The one that nobody named may be missing.
     place.run(&["verify"]).done();
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_named() {
+    let place = Place::sqlite();
+    for variable in ["DATABASE_URL", "LISTEN", "LOG", "SCOPE"] {
+        let variable = format!("TOKEN_LEDGER_{variable}");
+        let mut command = place.command(&["migrate"]);
+        command.env(&variable, OsStr::from_bytes(b"sqlite://bad\xff.db"));
+        let said = ended(&mut command).refused(2);
+        assert_eq!(said, format!("error: {variable}: is not UTF-8\n"));
+    }
+    assert_eq!(std::fs::read_dir(place.file("")).unwrap().count(), 0);
+    // A file may be called anything.
+    let config = OsStr::from_bytes(b"bad\xff.toml");
+    std::fs::write(place.file("").join(config), "").unwrap();
+    ended(place.command(&["migrate"]).env("TOKEN_LEDGER_CONFIG", config)).done();
+}
+
+#[test]
+fn a_level_that_there_is_not_is_refused() {
+    let place = Place::sqlite();
+    for log in ["debugg", "debugg=,x", "token_ledger=debugg", "info,token_ledger=", "a[b", "info,x"]
+    {
+        let mut command = place.command(&["migrate"]);
+        let said = ended(command.env("TOKEN_LEDGER_LOG", log)).refused(2);
+        assert!(said.starts_with("error: TOKEN_LEDGER_LOG: "), "{log}: {said}");
+    }
+    for log in
+        ["debug", "OFF", "3", "info,token_ledger=debug", "warn,[request]=trace", "a[b]", "info,"]
+    {
+        ended(place.command(&["migrate"]).env("TOKEN_LEDGER_LOG", log)).done();
+    }
 }

@@ -14,6 +14,7 @@ mod demo_script;
 mod erase;
 mod export;
 mod key;
+mod log;
 mod migrate;
 mod openapi;
 mod options;
@@ -27,13 +28,12 @@ mod tls;
 mod verify;
 
 use crate::app::{App, AppError, OutsideError};
-use crate::config::{DatabaseUrl, InvalidSettings, LogFormat, Settings};
+use crate::config::{DatabaseUrl, InvalidSettings, Settings};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 use options::{Given, Nothing, Offer};
 use serde::Serialize;
-use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -44,10 +44,7 @@ use token_ledger_domain::key::KeyRefusal;
 use token_ledger_event_store::sqlite::Access;
 use token_ledger_event_store::{StoreError, SystemClock, SystemEntropy};
 use token_ledger_projections::rebuild::RebuildError;
-use tracing_subscriber::EnvFilter;
 
-/// The variable that says what is logged, such as `debug` or `token_ledger=debug`.
-const LOG_FILTER: &str = "TOKEN_LEDGER_LOG";
 /// The variable that names the file of settings.
 const CONFIG: &str = "TOKEN_LEDGER_CONFIG";
 
@@ -285,7 +282,7 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
     }
     let settings = command.settings(&place)?;
     let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
-    start_log(settings.log_format, level)?;
+    log::start(settings.log_format, level)?;
     match command {
         Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
             "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
@@ -302,35 +299,6 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
         Command::Key(key) => key.run(&settings).await,
         Command::Openapi(_) => openapi::run(&settings),
     }
-}
-
-/// Starts the log, on stderr.
-fn start_log(format: LogFormat, level: &str) -> Result<(), Failure> {
-    let filter = std::env::var(LOG_FILTER).ok().filter(|filter| !filter.is_empty());
-    let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(level))
-        .map_err(|error| Failure::Usage(format!("{LOG_FILTER}: {error}")))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // They would go to stderr, which is what failed, and end the request in a panic.
-        .log_internal_errors(false)
-        .with_ansi(
-            std::io::stderr().is_terminal() && are_colours_welcome(|name| std::env::var_os(name)),
-        );
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    for variable in Settings::unknown_variables() {
-        tracing::warn!(variable, "the variable is no setting and means nothing");
-    }
-    Ok(())
-}
-
-/// Whether a terminal shows colours, and nobody has asked for none (no-color.org).
-fn are_colours_welcome(variable: impl Fn(&str) -> Option<OsString>) -> bool {
-    let is_refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !is_refused && variable("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// How long a command waits for a database server that isn't there.
@@ -402,21 +370,5 @@ async fn companies(app: &App, asked: Option<CompanyId>) -> Result<Vec<CompanyId>
         None => Ok(all.collect()),
         Some(company) if all.into_iter().any(|known| known == company) => Ok(vec![company]),
         Some(company) => Err(Failure::Failed(format!("there is no company {company}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colours_are_left_out_where_nobody_wants_them() {
-        let with = |set: &[(&str, &str)]| {
-            are_colours_welcome(|name| {
-                set.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).into())
-            })
-        };
-        assert!(with(&[]) && with(&[("NO_COLOR", ""), ("TERM", "xterm")]));
-        assert!(!with(&[("NO_COLOR", "1")]) && !with(&[("TERM", "dumb")]));
     }
 }

@@ -27,6 +27,12 @@ pub enum InvalidSettings {
         /// Why not.
         error: std::io::Error,
     },
+    /// A variable holds no text.
+    #[error("{variable}: is not UTF-8")]
+    NotText {
+        /// The variable.
+        variable: String,
+    },
     /// What a file, a variable or an option says can't be understood.
     #[error("{}", in_words(.0))]
     Unreadable(Box<figment::Error>),
