@@ -201,3 +201,23 @@ fn a_level_that_there_is_not_is_refused() {
         ended(place.command(&["migrate"]).env("TOKEN_LEDGER_LOG", log)).done();
     }
 }
+
+#[test]
+fn the_name_of_a_file_may_be_escaped_in_a_url() {
+    let place = Place::sqlite();
+    for (url, name) in [("sqlite://x%20y.db", "x y.db"), ("sqlite://100%25%3f%23.db", "100%?#.db")]
+    {
+        place.run(&["migrate", "--database-url", url]).done();
+        assert!(place.file(name).exists(), "{name}");
+        // What it holds is found again, in every way in which it is opened.
+        let setup = ["setup", "--company", "A", "--admin-email", "a@b.c", "--database-url", url];
+        place.run(&setup).done();
+        place.run(&["verify", "--database-url", url]).done();
+        let mut command = place.command(&["verify"]);
+        assert!(ended(command.env("TOKEN_LEDGER_DATABASE_URL", url)).done().contains("2 ledgers"));
+    }
+    for url in ["sqlite://100%.db", "sqlite://x%2.db", "sqlite://x%zz.db", "sqlite://x%00.db"] {
+        let said = place.run(&["migrate", "--database-url", url]).refused(2);
+        assert!(said.contains("%25") || said.contains("NUL"), "{url}: {said}");
+    }
+}
