@@ -428,7 +428,7 @@ fn wrong_usage_is_told_from_failure() {
     for args in [
         &[][..],
         &["frobnicate"],
-        &["serve", "--listen", "nowhere"],
+        &["serve"],
         &["serve", "--listen", "0.0.0.0:0"],
         &["serve", "--tls-cert", "cert.pem"],
         &["serve", "--trusted-proxies", "proxy"],
@@ -698,4 +698,55 @@ async fn a_reset_of_the_demo_leaves_alone_what_is_not_the_demos() {
     let said = place.run(&reset).refused(1);
     assert!(said.contains("nothing was removed"), "{said}");
     assert_eq!(std::fs::read(place.ledger()).unwrap(), b"no ledger");
+}
+
+#[tokio::test]
+async fn the_demo_makes_do_with_the_data_accesses_on_offer() {
+    let place = Place::sqlite();
+    let mut command = place.command(&["demo", "--listen", "127.0.0.1:0"]);
+    command.env("TOKEN_LEDGER_SCOPES", "rooms=Rooms\ndesks=Desks");
+    let mut demo = Serving::start(command);
+    let said = demo.answer(|line| line.contains("\"scopes\":"));
+    assert!(said.contains("[\"desks\"]"), "{said}");
+    let (_, rest) = said.split_once("API key  ").expect("a key");
+    let key = rest.lines().next().unwrap();
+    let (_, rest) = said.split_once("Company  ").expect("a company");
+    let company = rest.lines().next().unwrap();
+    let list = format!("/v1/companies/{company}/tokens?limit=1000");
+    let (status, tokens) = get(&demo.url(&list), key).await;
+    assert_eq!(status, 200);
+    let mut scopes: Vec<&str> = tokens["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|token| token["scopes"].as_array().unwrap())
+        .map(|scope| scope.as_str().unwrap())
+        .collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    assert_eq!(scopes, ["desks", "rooms"]);
+    demo.stop();
+}
+
+#[tokio::test]
+async fn the_demo_s_link_works_on_this_machine_wherever_it_listens() {
+    let place = Place::sqlite();
+    let args = ["demo", "--json", "--listen", "0.0.0.0:0", "--insecure-http"];
+    let mut demo = Serving::start(place.command(&args));
+    let told: Value = serde_json::from_str(&demo.first_line()).unwrap();
+    let port = demo.base.rsplit(':').next().unwrap();
+    assert_eq!(told["url"], format!("http://localhost:{port}"));
+    let link = told["sign_in_url"].as_str().unwrap();
+    assert!(link.starts_with(&format!("http://localhost:{port}/console/sign-in/")), "{link}");
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+    let client = client.unwrap();
+    let page = client.get(link).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let answer = client.post(link).header("origin", told["url"].as_str().unwrap()).body("");
+    let answer = answer.header("content-type", "application/x-www-form-urlencoded");
+    let answer = answer.send().await.unwrap();
+    assert_eq!(answer.status(), 303, "{answer:?}");
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("token-ledger=") && !cookie.contains("Secure"), "{cookie}");
+    demo.stop();
 }
