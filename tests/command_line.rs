@@ -428,7 +428,7 @@ fn wrong_usage_is_told_from_failure() {
     for args in [
         &[][..],
         &["frobnicate"],
-        &["serve"],
+        &["serve", "--listen", "nowhere"],
         &["serve", "--listen", "0.0.0.0:0"],
         &["serve", "--tls-cert", "cert.pem"],
         &["serve", "--trusted-proxies", "proxy"],
@@ -468,11 +468,16 @@ fn what_a_url_holds_beside_the_place_is_not_shown() {
             "postgres://u:hunter2@h/l?sslmode=hunter2",
             "mysql://u:hunter2@h/l",
             "x:?p=hunter2",
+            "postgres:u:hunter2@h/l",
+            "hunter2@h/l",
         ] {
-            let said = place.run(&["serve", option, url]).refused(2);
+            let said = place.run(&["serve", option, url, "--listen", "nowhere"]).refused(2);
             assert!(said.contains(option) && !said.contains("hunter2"), "{said}");
+            assert!(!said.contains("'://"), "{said}");
         }
     }
+    let said = place.run(&["verify", "--database-url", "postgres:u:hunter2@h/l"]).refused(2);
+    assert!(said.contains("'postgres:…'"), "{said}");
     let said = place.run(&["verify", "--database-url", "ledger.db"]).refused(2);
     assert!(said.contains("'ledger.db'"), "{said}");
     // A parameter that means nothing is named in the log, and its value is not.

@@ -221,3 +221,11 @@ fn the_name_of_a_file_may_be_escaped_in_a_url() {
         assert!(said.contains("%25") || said.contains("NUL"), "{url}: {said}");
     }
 }
+
+#[test]
+fn words_that_can_be_chosen_among_are_told_plainly() {
+    let place = Place::sqlite();
+    std::fs::write(place.file("settings.toml"), "log_format = \"xml\"\n").unwrap();
+    let said = place.run(&["openapi", "--config", "settings.toml"]).refused(2);
+    assert_eq!(said, "error: log_format in settings.toml: \"xml\" is none of text, json\n");
+}

@@ -48,6 +48,9 @@ use token_ledger_projections::rebuild::RebuildError;
 /// The variable that names the file of settings.
 const CONFIG: &str = "TOKEN_LEDGER_CONFIG";
 
+/// How URLs of databases begin.
+const SCHEMES: [&str; 3] = ["sqlite:", "postgres:", "postgresql:"];
+
 const DATABASE_URL_HELP: &str = "Where the ledger is kept: sqlite://PATH or \
     postgres://USER@HOST/DATABASE; sqlite://token-ledger.db unless set otherwise \
     [env: TOKEN_LEDGER_DATABASE_URL]";
@@ -269,8 +272,14 @@ fn discreet(mut error: clap::Error) -> clap::Error {
         && let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
         && value.contains(['@', '?'])
     {
-        let scheme = value.split_once("://").map_or("", |(scheme, _)| scheme);
-        let shown = ContextValue::String(format!("{scheme}://…"));
+        // What stands before a colon may also be a user.
+        let scheme = SCHEMES.into_iter().find(|scheme| value.starts_with(scheme));
+        let shown = match (value.split_once("://"), scheme) {
+            (Some((scheme, _)), _) => format!("{scheme}://…"),
+            (None, Some(scheme)) => format!("{scheme}…"),
+            (None, None) => "…".to_owned(),
+        };
+        let shown = ContextValue::String(shown);
         error.insert(ContextKind::InvalidValue, shown);
     }
     error

@@ -75,6 +75,9 @@ fn one_in_words(error: &figment::Error) -> String {
     };
     match &error.kind {
         Kind::UnknownField(..) => format!("{place}: there is no such setting"),
+        Kind::UnknownVariant(found, known) => {
+            format!("{place}: {found:?} is none of {}", known.join(", "))
+        }
         kind => format!("{place}: {kind}"),
     }
 }

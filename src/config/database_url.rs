@@ -180,7 +180,7 @@ impl FromStr for PostgresUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = url::Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
-        if !matches!(url.scheme(), "postgres" | "postgresql") {
+        if !matches!(url.scheme(), "postgres" | "postgresql") || !url.has_authority() {
             return Err("is no PostgreSQL URL; write postgres://USER@HOST/DATABASE".to_owned());
         }
         if url.path().trim_matches('/').is_empty() {
@@ -269,6 +269,10 @@ mod tests {
         }
         let refused = "postgres://u:%ff@h/l".parse::<DatabaseUrl>().unwrap_err();
         assert!(refused.contains("UTF-8"), "{refused}");
+        for text in ["postgres:u:hunter2@h/l", "postgres:/h/l"] {
+            let refused = text.parse::<PostgresUrl>().unwrap_err();
+            assert!(refused.contains("postgres://USER@HOST/DATABASE"), "{refused}");
+        }
     }
 
     #[test]
@@ -291,6 +295,7 @@ mod tests {
         for (text, hint) in [
             ("postgres://ledger@db.example", "names no database"),
             ("postgresql:///", "names no database"),
+            ("postgres:u:hunter2@h/l", "no database URL"),
             ("sqlite://", "names no file"),
             ("sqlite://ledger.db?mode=rwc", "takes no parameters"),
             ("sqlite:///var/ledger.db#x", "takes no parameters"),
