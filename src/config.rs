@@ -192,7 +192,7 @@ impl Settings {
             figment = figment.merge(SettingsFile::read(file)?);
         }
         let settings: Self = figment
-            .merge(Environment::of(&Self::names()?))
+            .merge(Environment::of(&Self::names()?)?)
             .merge(Serialized::defaults(options))
             // In the environment, 1 means yes.
             .extract_lossy()
@@ -262,6 +262,11 @@ impl Settings {
             // They were checked when they were loaded.
             evidence: self.evidence().unwrap_or_default(),
         }
+    }
+
+    /// The folder of what evidence keeps outside the database.
+    pub fn evidence_folder(&self) -> PathBuf {
+        self.choices().evidence.folder_of(&self.database_url)
     }
 
     /// How often terms that have ended are looked for.

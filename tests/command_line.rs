@@ -428,6 +428,47 @@ fn a_ledger_is_read_where_nothing_may_be_written() {
     assert!(said.contains("is a folder"), "{said}");
 }
 
+#[test]
+fn a_ledger_that_may_not_be_read_is_said_to_be_so() {
+    let place = Place::sqlite();
+    place.setup("Acme");
+    place.serve(&[]).stop();
+    let program = place.file("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_token-ledger"), &program).unwrap();
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    let run = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.env_clear().current_dir("/").args(args).args(["--database-url", &place.url()]);
+        // Root may read everything.
+        if std::fs::metadata(&program).unwrap().uid() == 0 {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        ended(&mut command)
+    };
+    let folder = program.parent().unwrap();
+    allow(&place.ledger(), 0o000);
+    let file = format!("{}: Permission denied", place.ledger().display());
+    for mode in [0o555, 0o777] {
+        allow(folder, mode);
+        for args in [&["verify"][..], &["export"], &["serve", "--listen", "127.0.0.1:0"]] {
+            let said = run(args).refused(1);
+            assert!(said.contains(&file), "{mode:o} {args:?}: {said}");
+            assert_eq!(said.lines().count(), 1, "{said}");
+        }
+    }
+    allow(&place.ledger(), 0o444);
+    // The evidence beside it may not be read either.
+    let said = run(&["verify"]).refused(1);
+    let evidence = format!("the evidence folder can't be used: {}/", place.evidence().display());
+    assert!(said.contains(&evidence) && !said.contains("database"), "{said}");
+    let said = run(&["verify", "--evidence-dir", &format!("{}/log", place.evidence().display())]);
+    let said = said.refused(2);
+    assert!(said.contains("evidence_dir: ") && said.contains("Permission denied"), "{said}");
+    allow(folder, 0o700);
+}
+
 #[tokio::test]
 async fn keys_are_created_from_the_command_line() {
     let place = Place::new();
@@ -505,11 +546,16 @@ fn what_a_url_holds_beside_the_place_is_not_shown() {
             "postgres://u:hunter2@h/l?sslmode=hunter2",
             "mysql://u:hunter2@h/l",
             "x:?p=hunter2",
+            "postgres:u:hunter2@h/l",
+            "hunter2@h/l",
         ] {
-            let said = place.run(&["serve", option, url]).refused(2);
+            let said = place.run(&["serve", option, url, "--listen", "nowhere"]).refused(2);
             assert!(said.contains(option) && !said.contains("hunter2"), "{said}");
+            assert!(!said.contains("'://"), "{said}");
         }
     }
+    let said = place.run(&["verify", "--database-url", "postgres:u:hunter2@h/l"]).refused(2);
+    assert!(said.contains("'postgres:…'"), "{said}");
     let said = place.run(&["verify", "--database-url", "ledger.db"]).refused(2);
     assert!(said.contains("'ledger.db'"), "{said}");
     // A parameter that means nothing is named in the log, and its value is not.
@@ -735,4 +781,55 @@ async fn a_reset_of_the_demo_leaves_alone_what_is_not_the_demos() {
     let said = place.run(&reset).refused(1);
     assert!(said.contains("nothing was removed"), "{said}");
     assert_eq!(std::fs::read(place.ledger()).unwrap(), b"no ledger");
+}
+
+#[tokio::test]
+async fn the_demo_makes_do_with_the_data_accesses_on_offer() {
+    let place = Place::sqlite();
+    let mut command = place.command(&["demo", "--listen", "127.0.0.1:0"]);
+    command.env("TOKEN_LEDGER_SCOPES", "rooms=Rooms\ndesks=Desks");
+    let mut demo = Serving::start(command);
+    let said = demo.answer(|line| line.contains("\"scopes\":"));
+    assert!(said.contains("[\"desks\"]"), "{said}");
+    let (_, rest) = said.split_once("API key  ").expect("a key");
+    let key = rest.lines().next().unwrap();
+    let (_, rest) = said.split_once("Company  ").expect("a company");
+    let company = rest.lines().next().unwrap();
+    let list = format!("/v1/companies/{company}/tokens?limit=1000");
+    let (status, tokens) = get(&demo.url(&list), key).await;
+    assert_eq!(status, 200);
+    let mut scopes: Vec<&str> = tokens["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .flat_map(|token| token["scopes"].as_array().unwrap())
+        .map(|scope| scope.as_str().unwrap())
+        .collect();
+    scopes.sort_unstable();
+    scopes.dedup();
+    assert_eq!(scopes, ["desks", "rooms"]);
+    demo.stop();
+}
+
+#[tokio::test]
+async fn the_demo_s_link_works_on_this_machine_wherever_it_listens() {
+    let place = Place::sqlite();
+    let args = ["demo", "--json", "--listen", "0.0.0.0:0", "--insecure-http"];
+    let mut demo = Serving::start(place.command(&args));
+    let told: Value = serde_json::from_str(&demo.first_line()).unwrap();
+    let port = demo.base.rsplit(':').next().unwrap();
+    assert_eq!(told["url"], format!("http://localhost:{port}"));
+    let link = told["sign_in_url"].as_str().unwrap();
+    assert!(link.starts_with(&format!("http://localhost:{port}/console/sign-in/")), "{link}");
+    let client = reqwest::Client::builder().redirect(reqwest::redirect::Policy::none()).build();
+    let client = client.unwrap();
+    let page = client.get(link).send().await.unwrap();
+    assert_eq!(page.status(), 200);
+    let answer = client.post(link).header("origin", told["url"].as_str().unwrap()).body("");
+    let answer = answer.header("content-type", "application/x-www-form-urlencoded");
+    let answer = answer.send().await.unwrap();
+    assert_eq!(answer.status(), 303, "{answer:?}");
+    let cookie = answer.headers()["set-cookie"].to_str().unwrap();
+    assert!(cookie.starts_with("token-ledger=") && !cookie.contains("Secure"), "{cookie}");
+    demo.stop();
 }

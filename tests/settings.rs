@@ -3,6 +3,8 @@
 mod process;
 
 use process::{Place, Serving, ended};
+use std::ffi::OsStr;
+use std::os::unix::ffi::OsStrExt;
 
 #[test]
 fn settings_come_from_file_environment_and_command_line() {
@@ -141,4 +143,89 @@ fn what_is_set_for_the_service_can_be_set_for_the_commands_that_need_it() {
     place.run(&[&["verify"][..], &logs].concat()).refused(1);
     let said = place.run(&["verify", "--evidence-dir", "nowhere"]).refused(2);
     assert!(said.contains("there is no folder nowhere"), "{said}");
+}
+
+#[test]
+fn an_evidence_folder_that_is_not_there_is_refused_wherever_it_is_named() {
+    let place = Place::new();
+    place.setup("Acme");
+    place.serve(&["--evidence-dir", "there"]).stop();
+    for (folder, told) in [
+        ("nowhere", "error: evidence_dir: there is no folder nowhere"),
+        ("settings.toml", "error: evidence_dir: settings.toml is no folder"),
+    ] {
+        std::fs::write(place.file("settings.toml"), format!("evidence_dir = \"{folder}\"\n"))
+            .unwrap();
+        let by_option = place.run(&["verify", "--evidence-dir", folder]).refused(2);
+        assert!(by_option.starts_with(told), "{by_option}");
+        let mut command = place.command(&["verify"]);
+        command.env("TOKEN_LEDGER_EVIDENCE_DIR", folder);
+        assert_eq!(ended(&mut command).refused(2), by_option);
+        assert_eq!(place.run(&["verify", "--config", "settings.toml"]).refused(2), by_option);
+    }
+    let mut command = place.command(&["verify"]);
+    ended(command.env("TOKEN_LEDGER_EVIDENCE_DIR", "there")).done();
+    // The one that nobody named may be missing.
+    place.run(&["verify"]).done();
+}
+
+#[test]
+fn a_variable_that_is_no_text_is_named() {
+    let place = Place::sqlite();
+    for variable in ["DATABASE_URL", "LISTEN", "LOG", "SCOPE"] {
+        let variable = format!("TOKEN_LEDGER_{variable}");
+        let mut command = place.command(&["migrate"]);
+        command.env(&variable, OsStr::from_bytes(b"sqlite://bad\xff.db"));
+        let said = ended(&mut command).refused(2);
+        assert_eq!(said, format!("error: {variable}: is not UTF-8\n"));
+    }
+    assert_eq!(std::fs::read_dir(place.file("")).unwrap().count(), 0);
+    // A file may be called anything.
+    let config = OsStr::from_bytes(b"bad\xff.toml");
+    std::fs::write(place.file("").join(config), "").unwrap();
+    ended(place.command(&["migrate"]).env("TOKEN_LEDGER_CONFIG", config)).done();
+}
+
+#[test]
+fn a_level_that_there_is_not_is_refused() {
+    let place = Place::sqlite();
+    for log in ["debugg", "debugg=,x", "token_ledger=debugg", "info,token_ledger=", "a[b", "info,x"]
+    {
+        let mut command = place.command(&["migrate"]);
+        let said = ended(command.env("TOKEN_LEDGER_LOG", log)).refused(2);
+        assert!(said.starts_with("error: TOKEN_LEDGER_LOG: "), "{log}: {said}");
+    }
+    for log in
+        ["debug", "OFF", "3", "info,token_ledger=debug", "warn,[request]=trace", "a[b]", "info,"]
+    {
+        ended(place.command(&["migrate"]).env("TOKEN_LEDGER_LOG", log)).done();
+    }
+}
+
+#[test]
+fn the_name_of_a_file_may_be_escaped_in_a_url() {
+    let place = Place::sqlite();
+    for (url, name) in [("sqlite://x%20y.db", "x y.db"), ("sqlite://100%25%3f%23.db", "100%?#.db")]
+    {
+        place.run(&["migrate", "--database-url", url]).done();
+        assert!(place.file(name).exists(), "{name}");
+        // What it holds is found again, in every way in which it is opened.
+        let setup = ["setup", "--company", "A", "--admin-email", "a@b.c", "--database-url", url];
+        place.run(&setup).done();
+        place.run(&["verify", "--database-url", url]).done();
+        let mut command = place.command(&["verify"]);
+        assert!(ended(command.env("TOKEN_LEDGER_DATABASE_URL", url)).done().contains("2 ledgers"));
+    }
+    for url in ["sqlite://100%.db", "sqlite://x%2.db", "sqlite://x%zz.db", "sqlite://x%00.db"] {
+        let said = place.run(&["migrate", "--database-url", url]).refused(2);
+        assert!(said.contains("%25") || said.contains("NUL"), "{url}: {said}");
+    }
+}
+
+#[test]
+fn words_that_can_be_chosen_among_are_told_plainly() {
+    let place = Place::sqlite();
+    std::fs::write(place.file("settings.toml"), "log_format = \"xml\"\n").unwrap();
+    let said = place.run(&["openapi", "--config", "settings.toml"]).refused(2);
+    assert_eq!(said, "error: log_format in settings.toml: \"xml\" is none of text, json\n");
 }

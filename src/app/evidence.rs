@@ -5,7 +5,7 @@ mod answers;
 pub(super) use answers::statement;
 pub use answers::{CheckpointPlace, CheckpointView, ConsistencyView};
 
-use super::outside::Outside;
+use super::outside::{Outside, OutsideError};
 use crate::config::DatabaseUrl;
 use crate::evidence::keys::{LogKey, LogName, Seed};
 use crate::evidence::note::WitnessKey;
@@ -65,6 +65,18 @@ impl Default for EvidenceChoices {
     }
 }
 
+impl EvidenceChoices {
+    /// The folder of what is kept outside this database.
+    pub fn folder_of(&self, url: &DatabaseUrl) -> PathBuf {
+        self.folder.clone().unwrap_or_else(|| {
+            let DatabaseUrl::Sqlite(path) = url else { return FOLDER.into() };
+            let mut folder = path.clone().into_os_string();
+            folder.push(".evidence");
+            folder.into()
+        })
+    }
+}
+
 /// The evidence of all companies, as this process has it.
 pub struct Evidence {
     pub(super) choices: EvidenceChoices,
@@ -89,12 +101,7 @@ impl std::fmt::Debug for Evidence {
 impl Evidence {
     /// The evidence in this database.
     pub fn new(choices: EvidenceChoices, url: &DatabaseUrl, trees: Arc<dyn Trees>) -> Self {
-        let folder = choices.folder.clone().unwrap_or_else(|| {
-            let DatabaseUrl::Sqlite(path) = url else { return FOLDER.into() };
-            let mut folder = path.clone().into_os_string();
-            folder.push(".evidence");
-            folder.into()
-        });
+        let folder = choices.folder_of(url);
         Self {
             choices,
             outside: Outside::new(folder),
@@ -149,7 +156,7 @@ impl Evidence {
     ///
     /// # Errors
     /// When the file can't be read.
-    pub fn outside_note(&self, company: CompanyId) -> Result<Option<String>, StoreError> {
+    pub fn outside_note(&self, company: CompanyId) -> Result<Option<String>, OutsideError> {
         self.outside.checkpoint(&self.choices.name, company)
     }
 
@@ -158,7 +165,7 @@ impl Evidence {
     ///
     /// # Errors
     /// When the folder can't be read.
-    pub fn outside_companies(&self) -> Result<Vec<CompanyId>, StoreError> {
+    pub fn outside_companies(&self) -> Result<Vec<CompanyId>, OutsideError> {
         self.outside.companies(&self.choices.name)
     }
 

@@ -158,7 +158,7 @@ impl App {
         Ok(Changed { view: KeyView::new(record, at), secret, repeated })
     }
 
-    fn key_secret(&self) -> Secret {
+    pub(super) fn key_secret(&self) -> Secret {
         Secret::from_random(&self.choices.key_prefix, self.ledger.entropy().bits256())
     }
 }

@@ -9,7 +9,9 @@ use super::{App, AppError, Caller, Conditions};
 use serde::Serialize;
 use token_ledger_domain::company::{self, Company, CompanyCommand, CompanyDecision};
 use token_ledger_domain::{CompanyId, MemberId, PersonId, Power, Role, Secret, Timestamp};
-use token_ledger_event_store::{Context, Executed, Idempotency, Request, StoreError};
+use token_ledger_event_store::{
+    Context, Executed, Idempotency, MAX_CLOCK_LAG_SECONDS, Request, StoreError,
+};
 use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::people::Account;
@@ -182,8 +184,13 @@ impl App {
         Ok(None)
     }
 
-    /// Refuses what the company would refuse as it is now.
+    /// Refuses what the company, or a clock behind its ledger, would refuse as it is now.
     async fn foresee(&self, caller: &Caller, command: CompanyCommand) -> Result<(), AppError> {
+        let head = self.store().head(caller.company).await?;
+        let ahead = head.map_or(0, |head| head.recorded_at.as_seconds() - self.now().as_seconds());
+        if ahead > MAX_CLOCK_LAG_SECONDS {
+            return Err(StoreError::ClockBehind { seconds: ahead }.into());
+        }
         let (company, _) = self.ledger.state::<Company>(caller.company, caller.company.0).await?;
         let decision = CompanyDecision { command, power: caller.power, now: self.now() };
         company::decide(&company, &decision).map(drop).map_err(super::error::IntoRefusal::into_app)

@@ -41,6 +41,7 @@ pub mod witnessing;
 pub use error::AppError;
 pub use opened::PostgresChoices;
 use opened::{Following, Opened};
+pub use outside::OutsideError;
 
 use crate::config::DatabaseUrl;
 use evidence::{Evidence, EvidenceChoices};

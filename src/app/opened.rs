@@ -188,7 +188,7 @@ mod tests {
         let made = SetUp {
             company_id: CompanyId::PLATFORM,
             password: Some("hunter2 hunter2".to_owned().into()),
-            needs_link: false,
+            needs_link: None,
             operator_key: key(),
             admin_key: key(),
             audit_key: key(),

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 use tempfile::TempPath;
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::{Entropy, StoreError};
+use token_ledger_event_store::Entropy;
 
 /// The seed's file.
 const SEED: &str = "seed";
@@ -19,6 +19,17 @@ const CHECKPOINT: &str = "checkpoint";
 const MAX_FILE: u64 = 64 * 1024;
 /// A file that nobody has finished for so long is one that nobody will.
 const LEFT: Duration = Duration::from_secs(3600);
+
+/// What is kept in the folder can't be read or written.
+#[derive(Debug, thiserror::Error)]
+#[error("the evidence folder can't be used: {0}")]
+pub struct OutsideError(String);
+
+impl OutsideError {
+    pub(super) fn new(problem: impl Into<String>) -> Self {
+        Self(problem.into())
+    }
+}
 
 /// A folder with the seed and the last checkpoints.
 #[derive(Clone, Debug)]
@@ -41,12 +52,12 @@ impl Outside {
     ///
     /// # Errors
     /// When the file can't be read, is open to others or holds something else.
-    pub fn seed(&self) -> Result<Option<Seed>, StoreError> {
+    pub fn seed(&self) -> Result<Option<Seed>, OutsideError> {
         let path = self.folder.join(SEED);
         let Some(text) = read(&path)? else { return Ok(None) };
         let mode = std::fs::metadata(&path).map_err(|error| failed(&path, &error))?;
         if mode.permissions().mode() & 0o077 != 0 {
-            return Err(StoreError::Unavailable(format!(
+            return Err(OutsideError::new(format!(
                 "{}: others may read the seed of the logs' keys; take that away from them \
                  (chmod 600)",
                 path.display()
@@ -54,7 +65,7 @@ impl Outside {
         }
         let seed = text
             .parse()
-            .map_err(|error| StoreError::Unavailable(format!("{}: {error}", path.display())))?;
+            .map_err(|error| OutsideError::new(format!("{}: {error}", path.display())))?;
         Ok(Some(seed))
     }
 
@@ -62,7 +73,7 @@ impl Outside {
     ///
     /// # Errors
     /// When it can't be read or made.
-    pub fn seed_or_new(&self, entropy: &dyn Entropy) -> Result<Seed, StoreError> {
+    pub fn seed_or_new(&self, entropy: &dyn Entropy) -> Result<Seed, OutsideError> {
         if let Some(seed) = self.seed()? {
             return Ok(seed);
         }
@@ -73,7 +84,7 @@ impl Outside {
         write_new(&self.folder, &path, text.as_bytes()).map_err(|error| failed(&path, &error))?;
         // The file's, not one's own: another process may have been faster, and what counts is what
         // all of them will read.
-        self.seed()?.ok_or_else(|| StoreError::Unavailable(format!("{}: vanished", path.display())))
+        self.seed()?.ok_or_else(|| OutsideError::new(format!("{}: vanished", path.display())))
     }
 
     fn checkpoints_folder(&self, name: &LogName) -> PathBuf {
@@ -89,7 +100,7 @@ impl Outside {
     ///
     /// # Errors
     /// When the folder can't be read.
-    pub fn companies(&self, name: &LogName) -> Result<Vec<CompanyId>, StoreError> {
+    pub fn companies(&self, name: &LogName) -> Result<Vec<CompanyId>, OutsideError> {
         let folder = self.checkpoints_folder(name);
         let files = match std::fs::read_dir(&folder) {
             Ok(files) => files,
@@ -116,7 +127,7 @@ impl Outside {
         &self,
         name: &LogName,
         company: CompanyId,
-    ) -> Result<Option<String>, StoreError> {
+    ) -> Result<Option<String>, OutsideError> {
         read(&self.checkpoint_file(name, company))
     }
 
@@ -129,7 +140,7 @@ impl Outside {
         name: &LogName,
         company: CompanyId,
         note: &str,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), OutsideError> {
         let path = self.checkpoint_file(name, company);
         let folder = path.parent().unwrap_or(&self.folder);
         let write = || {
@@ -202,7 +213,7 @@ fn write_unfinished(path: &Path, content: &[u8]) -> io::Result<TempPath> {
     Ok(unfinished)
 }
 
-fn read(path: &Path) -> Result<Option<String>, StoreError> {
+fn read(path: &Path) -> Result<Option<String>, OutsideError> {
     let file = match File::open(path) {
         Ok(file) => file,
         Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
@@ -213,8 +224,8 @@ fn read(path: &Path) -> Result<Option<String>, StoreError> {
     Ok(Some(text))
 }
 
-fn failed(path: &Path, error: &std::io::Error) -> StoreError {
-    StoreError::Unavailable(format!("{}: {error}", path.display()))
+fn failed(path: &Path, error: &std::io::Error) -> OutsideError {
+    OutsideError::new(format!("{}: {error}", path.display()))
 }
 
 #[cfg(test)]

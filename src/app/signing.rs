@@ -8,6 +8,7 @@
 
 use super::App;
 use super::evidence::statement;
+use super::outside::OutsideError;
 use crate::evidence::keys::LogKey;
 use crate::evidence::note::{Statement, VerifierKey};
 use crate::evidence::proof::{self, TileSet};
@@ -36,6 +37,9 @@ pub(super) enum Unsigned {
     /// Something failed; the next round tries again.
     #[error(transparent)]
     Failed(#[from] StoreError),
+    /// What is kept outside the database can't be used; the next round tries again.
+    #[error(transparent)]
+    Outside(#[from] OutsideError),
 }
 
 /// Starts signing; it ends when `stop` turns true and everything appended by then is signed.
@@ -127,7 +131,7 @@ impl App {
         // Read before the heads: who is signed for has a ledger by then.
         let read = async {
             let signed = blocking(move || outside.companies(&name)).await?;
-            Ok::<_, StoreError>((signed, self.store().heads().await?))
+            Ok::<_, Unsigned>((signed, self.store().heads().await?))
         };
         let (signed, heads) = match read.await {
             Ok(read) => read,
@@ -276,7 +280,7 @@ impl App {
         company: CompanyId,
         checkpoint: Option<&SignedCheckpoint>,
         kept: Option<&Statement>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<(), OutsideError> {
         let Some(checkpoint) = checkpoint else { return Ok(()) };
         if kept.is_some_and(|kept| kept.size >= checkpoint.size) {
             return Ok(());
@@ -329,9 +333,7 @@ fn not_extended(earlier: &Statement, head: u64, place: &str) -> String {
 }
 
 async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
-) -> Result<T, StoreError> {
-    tokio::task::spawn_blocking(work)
-        .await
-        .map_err(|error| StoreError::Rejected(error.to_string()))?
+    work: impl FnOnce() -> Result<T, OutsideError> + Send + 'static,
+) -> Result<T, OutsideError> {
+    tokio::task::spawn_blocking(work).await.map_err(|error| OutsideError::new(error.to_string()))?
 }

@@ -4,7 +4,7 @@ use super::demo_history;
 use super::demo_script::{COMPANY, OPERATOR, PEOPLE};
 use super::serve::{addresses, check_exposure, limits, listen, tls};
 use super::server::Server;
-use super::{Failure, answer, answer_json, companies, open};
+use super::{Failure, answer, answer_json, companies, open, tell};
 use crate::app::jobs::Intervals;
 use crate::app::{App, AppError, Caller};
 use crate::config::{DatabaseUrl, Settings};
@@ -12,6 +12,7 @@ use crate::console::paths;
 use clap::Args;
 use serde::Serialize;
 use std::io::ErrorKind;
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, KeyScope, Secret};
@@ -23,6 +24,11 @@ use tokio::net::TcpListener;
 /// Where the demo listens unless asked otherwise; anywhere else where that is taken.
 const LISTEN: &str = "127.0.0.1:8080";
 const ANYWHERE: &str = "127.0.0.1:0";
+/// What is told where nobody can sign in.
+const NOT_HERE: &str = "the console can't be signed in to at this address: browsers keep its \
+    session over HTTPS, and over HTTP on this machine only; listen on 127.0.0.1, or on 0.0.0.0";
+/// What the token that is shown as an example may read, if that is on offer.
+const EXAMPLE_SCOPE: &str = "positions";
 const LEDGER: &str = "ledger.db";
 /// The ledger while its history is being made.
 const UNFINISHED: &str = "unfinished.db";
@@ -93,12 +99,18 @@ impl Demo {
             }
             Err(_) => listen(&wanted).await?,
         };
+        let address = listener.local_addr()?;
+        let here = url_here(address, tls.is_some());
+        if tls.is_none() && !is_here(address) {
+            tell(NOT_HERE);
+        }
+        let scope = example_scope(&app);
         let server = Server {
             app,
             listener,
             tls,
             proxies: settings.proxies(),
-            public_url: None,
+            public_url: here.clone(),
             limits: limits(&settings),
             no_query_credentials: settings.no_query_credentials,
             intervals: Intervals {
@@ -108,13 +120,15 @@ impl Demo {
         };
         server
             .run(|url| {
+                tell(&format!("listening on {url}"));
+                let url = here.as_deref().unwrap_or(url);
                 let sign_in_url = &paths::sign_in(url, &link);
-                eprintln!("listening on {url}");
                 if self.json {
                     let api_key = key.reveal();
                     answer_json(&Answer { url, sign_in_url, company_id: company, api_key })
                 } else {
-                    answer(&as_text(url, sign_in_url, company, &key, &self.dir))
+                    let example = Example { url, sign_in_url, company, key: &key, scope: &scope };
+                    answer(&example.as_text(&self.dir))
                 }
             })
             .await
@@ -247,23 +261,76 @@ async fn sign_in_link(app: &App, company: CompanyId, ledger: &Path) -> Result<Se
     }
 }
 
-fn as_text(url: &str, sign_in: &str, company: CompanyId, key: &Secret, dir: &Path) -> String {
-    let key = key.reveal();
-    let base = format!("{url}/v1/companies/{company}");
-    let bearer = format!("-H 'Authorization: Bearer {key}'");
-    format!(
-        "The demo of {COMPANY}, kept in {}\n\n\
-         URL      {url}\n\
-         Console  {sign_in}\n\
-         \x20        (signs in as {}, once, within the hour)\n\
-         Company  {company}\n\
-         API key  {key}\n\n\
-         The company's tokens:\n  curl -s {bearer} '{base}/tokens?limit=5'\n\n\
-         A new token:\n  curl -s {bearer} -H 'Content-Type: application/json' \
-         -d '{{\"name\":\"My first token\",\"scopes\":[\"positions\"]}}' '{base}/tokens'\n\n\
-         What has happened, newest first:\n  curl -s {bearer} '{base}/audit/events?limit=5'\n\n\
-         Ctrl-C ends it; started again, it goes on with the same ledger.",
-        dir.display(),
-        PEOPLE[0].name,
-    )
+/// Whether who signs in there from this machine stays signed in: browsers send a session's cookie
+/// over plain HTTP only to the machine that they run on.
+fn is_here(address: SocketAddr) -> bool {
+    let ip = address.ip().to_canonical();
+    ip.is_loopback() || ip.is_unspecified()
+}
+
+/// The URL by which this machine reaches what listens on all of its addresses.
+fn url_here(address: SocketAddr, is_tls: bool) -> Option<String> {
+    let scheme = if is_tls { "https" } else { "http" };
+    let is_everywhere = address.ip().to_canonical().is_unspecified();
+    is_everywhere.then(|| format!("{scheme}://localhost:{}", address.port()))
+}
+
+/// A scope on offer, for the token that is shown as an example.
+fn example_scope(app: &App) -> String {
+    let names: Vec<&str> = app.choices.catalogue.iter().map(|(scope, _)| scope.as_str()).collect();
+    let usual = names.iter().find(|name| **name == EXAMPLE_SCOPE);
+    usual.or(names.first()).copied().unwrap_or(EXAMPLE_SCOPE).to_owned()
+}
+
+/// What there is to try.
+struct Example<'a> {
+    url: &'a str,
+    sign_in_url: &'a str,
+    company: CompanyId,
+    key: &'a Secret,
+    scope: &'a str,
+}
+
+impl Example<'_> {
+    fn as_text(&self, dir: &Path) -> String {
+        let Self { url, sign_in_url, company, scope, .. } = self;
+        let key = self.key.reveal();
+        let base = format!("{url}/v1/companies/{company}");
+        let bearer = format!("-H 'Authorization: Bearer {key}'");
+        format!(
+            "The demo of {COMPANY}, kept in {}\n\n\
+             URL      {url}\n\
+             Console  {sign_in_url}\n\
+             \x20        (signs in as {}, once, within the hour)\n\
+             Company  {company}\n\
+             API key  {key}\n\n\
+             The company's tokens:\n  curl -s {bearer} '{base}/tokens?limit=5'\n\n\
+             A new token:\n  curl -s {bearer} -H 'Content-Type: application/json' \
+             -d '{{\"name\":\"My first token\",\"scopes\":[\"{scope}\"]}}' '{base}/tokens'\n\n\
+             What has happened, newest first:\n  curl -s {bearer} '{base}/audit/events?limit=5'\n\n\
+             Ctrl-C ends it; started again, it goes on with the same ledger.",
+            dir.display(),
+            PEOPLE[0].name,
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_listens_everywhere_is_reached_from_here() {
+        for (address, url, here) in [
+            ("0.0.0.0:80", Some("http://localhost:80"), true),
+            ("[::]:80", Some("http://localhost:80"), true),
+            ("127.0.0.1:80", None, true),
+            ("[::1]:80", None, true),
+            ("192.0.2.1:80", None, false),
+        ] {
+            let address = address.parse().unwrap();
+            assert_eq!(url_here(address, false).as_deref(), url, "{address}");
+            assert_eq!(is_here(address), here, "{address}");
+        }
+    }
 }

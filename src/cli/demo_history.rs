@@ -217,7 +217,7 @@ impl History<'_> {
     async fn create(&mut self, plan: &'static TokenPlan) -> Result<(), AppError> {
         let input = NewToken {
             name: plan.name.to_owned(),
-            scopes: words(plan.scopes),
+            scopes: self.scopes(plan.scopes),
             expires_in_seconds: plan.days.map(|days| days * DAY),
             client_id: None,
             reason: None,
@@ -254,7 +254,9 @@ impl History<'_> {
         let Life::Rescoped { to, reason, .. } = plan.life else { return Ok(()) };
         let caller = self.caller(plan.by)?;
         let reason = Some(reason.to_owned());
-        self.app.change_scopes(&caller, id, &words(to), reason, Conditions::default()).await?;
+        self.app
+            .change_scopes(&caller, id, &self.scopes(to), reason, Conditions::default())
+            .await?;
         Ok(())
     }
 
@@ -297,11 +299,21 @@ impl History<'_> {
         Ok(self.app.read.record_uses(uses).await?)
     }
 
+    /// The scopes of a plan as far as they are on offer. In place of each that is not, there is
+    /// another that is.
+    fn scopes(&self, planned: &str) -> Vec<String> {
+        let offer: Vec<&str> =
+            self.app.choices.catalogue.iter().map(|(scope, _)| scope.as_str()).collect();
+        let offered = |word: &str| {
+            let number: usize = word.bytes().map(usize::from).sum();
+            let other = || number.checked_rem(offer.len()).and_then(|index| offer.get(index));
+            offer.iter().find(|scope| **scope == word).or_else(other)
+        };
+        let scopes: BTreeSet<&str> = planned.split(' ').filter_map(offered).copied().collect();
+        scopes.into_iter().map(str::to_owned).collect()
+    }
+
     fn clock_now(&self) -> Timestamp {
         token_ledger_event_store::Clock::now(self.clock)
     }
-}
-
-fn words(text: &str) -> Vec<String> {
-    text.split(' ').map(str::to_owned).collect()
 }

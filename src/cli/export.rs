@@ -1,12 +1,12 @@
 //! `token-ledger export`
 
+use super::output::Output;
 use super::{Failure, companies, company_id, identifier, open};
 use crate::app::audit::{AuditFilter, ExportFormat};
 use crate::config::Settings;
 use clap::Args;
 use serde_json::json;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use token_ledger_domain::{CompanyId, Timestamp, TokenId};
 use token_ledger_event_store::sqlite::Access;
@@ -16,7 +16,7 @@ pub(super) struct Export {
     /// `ndjson` or `csv`; unless given, `csv` into a file that ends in `.csv`, else `ndjson`
     #[arg(long)]
     format: Option<ExportFormat>,
-    /// Where to write; to stdout unless named
+    /// Where to write, and replace what is there once all is written; to stdout unless named
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// One company's events only: its identifier, or `platform`
@@ -45,12 +45,7 @@ impl Export {
         let format = self.format();
         let app = open(settings, Access::Read, false).await?;
         let companies = companies(&app, self.company).await?;
-        let mut output: Box<dyn Write + Send> = match &self.output {
-            None => Box::new(std::io::stdout()),
-            Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| {
-                Failure::Failed(format!("{} can't be written: {error}", path.display()))
-            })?)),
-        };
+        let mut output = Output::to(self.output.as_deref(), settings)?;
         let is_all = self.company.is_none();
         let (mut headed, mut count) = (false, 0);
         for company in &companies {
@@ -71,7 +66,7 @@ impl Export {
             let end = json!({ "export": { "companies": companies.len(), "count": count } });
             writeln!(output, "{end}")?;
         }
-        Ok(output.flush()?)
+        output.finish()
     }
 
     /// The format that is asked for, by name or by the file's.

@@ -3,6 +3,9 @@
 //! Answers go to stdout and diagnostics to stderr. A command exits with 0 when it is done, with 1
 //! when it failed or found something wrong, and with 2 when it was used wrongly.
 
+// They panic where the stream takes nothing; `answer` fails in words, and `tell` goes on.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
+
 mod check_evidence;
 mod connections;
 mod demo;
@@ -11,9 +14,11 @@ mod demo_script;
 mod erase;
 mod export;
 mod key;
+mod log;
 mod migrate;
 mod openapi;
 mod options;
+mod output;
 mod progress;
 mod replay;
 mod serve;
@@ -22,14 +27,13 @@ mod setup;
 mod tls;
 mod verify;
 
-use crate::app::{App, AppError};
-use crate::config::{DatabaseUrl, InvalidSettings, LogFormat, Settings};
+use crate::app::{App, AppError, OutsideError};
+use crate::config::{DatabaseUrl, InvalidSettings, Settings};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, Parser, Subcommand};
 use options::{Given, Nothing, Offer};
 use serde::Serialize;
-use std::ffi::OsString;
-use std::io::{IsTerminal, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::str::FromStr;
@@ -40,12 +44,12 @@ use token_ledger_domain::key::KeyRefusal;
 use token_ledger_event_store::sqlite::Access;
 use token_ledger_event_store::{StoreError, SystemClock, SystemEntropy};
 use token_ledger_projections::rebuild::RebuildError;
-use tracing_subscriber::EnvFilter;
 
-/// The variable that says what is logged, such as `debug` or `token_ledger=debug`.
-const LOG_FILTER: &str = "TOKEN_LEDGER_LOG";
 /// The variable that names the file of settings.
 const CONFIG: &str = "TOKEN_LEDGER_CONFIG";
+
+/// How URLs of databases begin.
+const SCHEMES: [&str; 3] = ["sqlite:", "postgres:", "postgresql:"];
 
 const DATABASE_URL_HELP: &str = "Where the ledger is kept: sqlite://PATH or \
     postgres://USER@HOST/DATABASE; sqlite://token-ledger.db unless set otherwise \
@@ -160,6 +164,12 @@ impl From<StoreError> for Failure {
     }
 }
 
+impl From<OutsideError> for Failure {
+    fn from(error: OutsideError) -> Self {
+        Self::Failed(error.to_string())
+    }
+}
+
 impl From<AppError> for Failure {
     fn from(error: AppError) -> Self {
         match error {
@@ -245,10 +255,14 @@ fn told(said: &clap::Error) -> ExitCode {
 fn failed(failure: &Failure) -> ExitCode {
     let text = failure.to_string();
     if !text.is_empty() {
-        // Nobody may be listening any more.
-        let _ = writeln!(std::io::stderr(), "error: {text}");
+        tell(&format!("error: {text}"));
     }
     ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+}
+
+/// Tells whoever reads stderr. Nobody may be listening any more, and that is no reason to fail.
+fn tell(line: &str) {
+    let _ = writeln!(std::io::stderr(), "{line}");
 }
 
 /// The error without what a URL may hold besides the place: user, password and parameters.
@@ -258,8 +272,14 @@ fn discreet(mut error: clap::Error) -> clap::Error {
         && let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
         && value.contains(['@', '?'])
     {
-        let scheme = value.split_once("://").map_or("", |(scheme, _)| scheme);
-        let shown = ContextValue::String(format!("{scheme}://…"));
+        // What stands before a colon may also be a user.
+        let scheme = SCHEMES.into_iter().find(|scheme| value.starts_with(scheme));
+        let shown = match (value.split_once("://"), scheme) {
+            (Some((scheme, _)), _) => format!("{scheme}://…"),
+            (None, Some(scheme)) => format!("{scheme}…"),
+            (None, None) => "…".to_owned(),
+        };
+        let shown = ContextValue::String(shown);
         error.insert(ContextKind::InvalidValue, shown);
     }
     error
@@ -271,7 +291,7 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
     }
     let settings = command.settings(&place)?;
     let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
-    start_log(settings.log_format, level)?;
+    log::start(settings.log_format, level)?;
     match command {
         Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
             "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
@@ -288,35 +308,6 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
         Command::Key(key) => key.run(&settings).await,
         Command::Openapi(_) => openapi::run(&settings),
     }
-}
-
-/// Starts the log, on stderr.
-fn start_log(format: LogFormat, level: &str) -> Result<(), Failure> {
-    let filter = std::env::var(LOG_FILTER).ok().filter(|filter| !filter.is_empty());
-    let filter = EnvFilter::try_new(filter.as_deref().unwrap_or(level))
-        .map_err(|error| Failure::Usage(format!("{LOG_FILTER}: {error}")))?;
-    let builder = tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // They would go to stderr, which is what failed, and end the request in a panic.
-        .log_internal_errors(false)
-        .with_ansi(
-            std::io::stderr().is_terminal() && are_colours_welcome(|name| std::env::var_os(name)),
-        );
-    match format {
-        LogFormat::Text => builder.init(),
-        LogFormat::Json => builder.json().flatten_event(true).init(),
-    }
-    for variable in Settings::unknown_variables() {
-        tracing::warn!(variable, "the variable is no setting and means nothing");
-    }
-    Ok(())
-}
-
-/// Whether a terminal shows colours, and nobody has asked for none (no-color.org).
-fn are_colours_welcome(variable: impl Fn(&str) -> Option<OsString>) -> bool {
-    let is_refused = variable("NO_COLOR").is_some_and(|value| !value.is_empty());
-    !is_refused && variable("TERM").is_none_or(|terminal| terminal != "dumb")
 }
 
 /// How long a command waits for a database server that isn't there.
@@ -336,7 +327,7 @@ async fn open_within(
 ) -> Result<Arc<App>, Failure> {
     if let Some(path) = settings.database_url.file()
         && !make
-        && !path.exists()
+        && path.try_exists().is_ok_and(|exists| !exists)
     {
         return Err(Failure::Failed(format!(
             "there is no ledger at {}; make one with `token-ledger setup`, or name another with \
@@ -388,21 +379,5 @@ async fn companies(app: &App, asked: Option<CompanyId>) -> Result<Vec<CompanyId>
         None => Ok(all.collect()),
         Some(company) if all.into_iter().any(|known| known == company) => Ok(vec![company]),
         Some(company) => Err(Failure::Failed(format!("there is no company {company}"))),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn colours_are_left_out_where_nobody_wants_them() {
-        let with = |set: &[(&str, &str)]| {
-            are_colours_welcome(|name| {
-                set.iter().find(|(own, _)| *own == name).map(|(_, value)| (*value).into())
-            })
-        };
-        assert!(with(&[]) && with(&[("NO_COLOR", ""), ("TERM", "xterm")]));
-        assert!(!with(&[("NO_COLOR", "1")]) && !with(&[("TERM", "dumb")]));
     }
 }

@@ -36,7 +36,7 @@ pub(super) struct Logs {
     /// `TOKEN_LEDGER_LOG_SEED` is set, and the last checkpoints
     #[arg(long, value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub(super) evidence_dir: Option<PathBuf>,
+    evidence_dir: Option<PathBuf>,
 }
 
 /// No options.

@@ -1,5 +1,6 @@
 //! Showing how far long work has come, on stderr.
 
+use super::tell;
 use indicatif::{ProgressBar, ProgressStyle};
 use parking_lot::Mutex;
 use std::io::IsTerminal;
@@ -33,7 +34,7 @@ impl Lines {
         let millis = self.began.elapsed().as_millis().max(1);
         let rate = u128::from(events) * 1000 / millis;
         let left = u128::from(total - events).checked_div(rate).unwrap_or(0);
-        eprintln!("{events} of {total} events, {rate} a second, {left} s left");
+        tell(&format!("{events} of {total} events, {rate} a second, {left} s left"));
     }
 }
 

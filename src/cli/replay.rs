@@ -1,13 +1,13 @@
 //! `token-ledger replay`
 
+use super::output::Output;
 use super::progress::Progress;
 use super::{Failure, answer, companies, company_id, open};
 use crate::app::App;
 use crate::app::view::TokenView;
 use crate::config::Settings;
 use clap::Args;
-use std::fs::File;
-use std::io::{BufWriter, Write};
+use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Timestamp};
@@ -31,7 +31,8 @@ pub(super) struct Replay {
     /// Write the tokens as they were at this time instead, RFC 3339
     #[arg(long, value_name = "TIME", conflicts_with_all = ["check", "projection"])]
     until: Option<Timestamp>,
-    /// Where to write the tokens, as NDJSON; to stdout unless named
+    /// Where to write the tokens, as NDJSON, and replace what is there once all is written; to
+    /// stdout unless named
     #[arg(long, value_name = "FILE", requires = "until", conflicts_with = "check")]
     output: Option<PathBuf>,
 }
@@ -106,12 +107,7 @@ impl Replay {
             return Err(Failure::Usage("--until must not be in the future".to_owned()));
         }
         let companies = companies(&app, self.company).await?;
-        let mut output: Box<dyn Write + Send> = match &self.output {
-            None => Box::new(std::io::stdout()),
-            Some(path) => Box::new(BufWriter::new(File::create(path).map_err(|error| {
-                Failure::Failed(format!("{} can't be written: {error}", path.display()))
-            })?)),
-        };
+        let mut output = Output::to(self.output.as_deref(), settings)?;
         let progress = Arc::new(Progress::new());
         for company in companies {
             let mut take = |rows: Vec<TokenRow>| {
@@ -127,7 +123,7 @@ impl Replay {
                 .inspect_err(|_| progress.end())?;
         }
         progress.end();
-        Ok(output.flush()?)
+        output.finish()
     }
 }
 

@@ -4,7 +4,7 @@ use super::connections::Limits;
 use super::options::{KeyPrefix, Logs, Offer, is_false};
 use super::server::Server;
 use super::tls::{Tls, TlsFiles};
-use super::{Failure, open_within};
+use super::{Failure, open_within, tell};
 use crate::app::jobs::Intervals;
 use crate::config::{LogFormat, PostgresUrl, Settings, network};
 use crate::http::ForwardedHeader;
@@ -147,7 +147,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
     server
         .run(|url| {
             match settings.log_format {
-                LogFormat::Text => eprintln!("listening on {url}"),
+                LogFormat::Text => tell(&format!("listening on {url}")),
                 LogFormat::Json => tracing::info!("listening on {url}"),
             }
             Ok(())

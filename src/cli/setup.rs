@@ -1,10 +1,10 @@
 //! `token-ledger setup`
 
 use super::options::KeyPrefix;
-use super::{Failure, answer, answer_json, open};
+use super::{Failure, answer, answer_json, open, tell};
 use crate::app::input;
 use crate::app::people::Email;
-use crate::app::setup::SetUp;
+use crate::app::setup::{NeedsLink, SetUp};
 use crate::config::Settings;
 use clap::Args;
 use serde::Serialize;
@@ -40,7 +40,7 @@ struct Answer<'a> {
 #[derive(Serialize)]
 struct Admin<'a> {
     email: &'a str,
-    /// Null where the person had a password already.
+    /// Null where the person had a password already, or it could not be set.
     password: Option<&'a str>,
 }
 
@@ -56,12 +56,17 @@ impl Setup {
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
         let app = open(settings, Access::Write, true).await?;
         let made = app.set_up(&self.company, &self.admin_email).await?;
-        if made.needs_link {
-            eprintln!(
-                "{} has a password that was set by another company's link, which doesn't count in \
-                 this one: make a link for a new one with the operator key",
-                self.admin_email.as_str()
-            );
+        if let Some(why) = made.needs_link {
+            let why = match why {
+                NeedsLink::OthersLink => {
+                    "has a password that was set by another company's link, which doesn't count in \
+                     this one: make a link for a new one"
+                }
+                NeedsLink::NotSet => {
+                    "has no password, since it could not be set: make a link for one"
+                }
+            };
+            tell(&format!("{} {why} with the operator key", self.admin_email.as_str()));
         }
         if self.json { answer_json(&self.as_json(&made)) } else { answer(&self.as_text(&made)) }
     }
@@ -81,7 +86,11 @@ impl Setup {
     }
 
     fn as_text(&self, made: &SetUp) -> String {
-        let password = made.password.as_ref().map_or("(the one of the existing account)", |p| p);
+        let password = match (&made.password, made.needs_link) {
+            (Some(password), _) => password.as_str(),
+            (None, Some(NeedsLink::NotSet)) => "(none yet)",
+            (None, _) => "(the one of the existing account)",
+        };
         format!(
             "Company         {}\n\
              Identifier      {}\n\

@@ -6,6 +6,7 @@ use crate::evidence::keys::{LogName, Seed};
 use crate::evidence::note::WitnessKey;
 use figment::error::Kind;
 use figment::{Metadata, Source};
+use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
 use token_ledger_domain::{Scope, SecretKind};
@@ -25,6 +26,12 @@ pub enum InvalidSettings {
         path: PathBuf,
         /// Why not.
         error: std::io::Error,
+    },
+    /// A variable holds no text.
+    #[error("{variable}: is not UTF-8")]
+    NotText {
+        /// The variable.
+        variable: String,
     },
     /// What a file, a variable or an option says can't be understood.
     #[error("{}", in_words(.0))]
@@ -68,6 +75,9 @@ fn one_in_words(error: &figment::Error) -> String {
     };
     match &error.kind {
         Kind::UnknownField(..) => format!("{place}: there is no such setting"),
+        Kind::UnknownVariant(found, known) => {
+            format!("{place}: {found:?} is none of {}", known.join(", "))
+        }
         kind => format!("{place}: {kind}"),
     }
 }
@@ -187,6 +197,24 @@ impl Settings {
             witnesses,
             quorum,
         })
+    }
+
+    /// Expects the evidence folder to be there, where one is named: for whoever only reads it.
+    ///
+    /// # Errors
+    /// When it is not there, or can't be looked at.
+    pub fn expect_evidence_dir(&self) -> Result<(), InvalidSettings> {
+        let Some(folder) = &self.evidence_dir else { return Ok(()) };
+        let name = folder.display();
+        let problem = match folder.metadata() {
+            Ok(found) if found.is_dir() => return Ok(()),
+            Ok(_) => format!("{name} is no folder"),
+            Err(error) if error.kind() == ErrorKind::NotFound => {
+                format!("there is no folder {name}")
+            }
+            Err(error) => format!("{name}: {error}"),
+        };
+        Err(InvalidSettings::of("evidence_dir", problem))
     }
 
     /// The public URL, without a slash at its end, where one is set.

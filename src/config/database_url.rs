@@ -35,7 +35,7 @@ const PARAMETERS: [&str; 18] = [
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub enum DatabaseUrl {
-    /// An SQLite file: `sqlite://PATH`.
+    /// An SQLite file: `sqlite://PATH`, with `%20` and the like in it for what a URL can't hold.
     Sqlite(PathBuf),
     /// A PostgreSQL database: `postgres://USER@HOST/DATABASE`.
     Postgres(PostgresUrl),
@@ -63,18 +63,36 @@ impl FromStr for DatabaseUrl {
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         match text.split_once("://") {
             Some(("sqlite", "")) => Err("names no file; write sqlite://PATH".to_owned()),
-            Some(("sqlite", path)) if path.contains(['?', '#']) => {
-                Err("names a file with ? or # in it; sqlite://PATH takes no parameters".to_owned())
-            }
-            Some(("sqlite", path)) if path.contains(":memory:") => {
-                Err("is kept in memory, where nothing lasts; name a file: sqlite://PATH".to_owned())
-            }
-            Some(("sqlite", path)) => Ok(Self::Sqlite(path.into())),
+            Some(("sqlite", path)) if path.contains(['?', '#']) => Err(
+                "has a ? or # in it; sqlite://PATH takes no parameters, and a name has %3F or %23"
+                    .to_owned(),
+            ),
+            Some(("sqlite", path)) => file(path).map(Self::Sqlite),
             Some(("postgres" | "postgresql", _)) => text.parse().map(Self::Postgres),
             _ => Err("is no database URL; write sqlite://PATH or postgres://USER@HOST/DATABASE"
                 .to_owned()),
         }
     }
+}
+
+/// The file that the path of a URL names.
+fn file(path: &str) -> Result<PathBuf, String> {
+    let mut behind = path.split('%').skip(1);
+    let is_escape = |text: &str| {
+        text.as_bytes().first_chunk::<2>().is_some_and(|hex| hex.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !behind.all(is_escape) {
+        return Err("has a % in it that is no escape; write %25 for one in a name".to_owned());
+    }
+    let name = percent_decode_str(path).decode_utf8();
+    let name = name.map_err(|_| "is not UTF-8 behind its percent signs".to_owned())?;
+    if name.contains('\0') {
+        return Err("names a file with NUL in it".to_owned());
+    }
+    if name.contains(":memory:") {
+        return Err("is kept in memory, where nothing lasts; name a file: sqlite://PATH".to_owned());
+    }
+    Ok(name.into_owned().into())
 }
 
 impl TryFrom<String> for DatabaseUrl {
@@ -94,11 +112,15 @@ impl From<DatabaseUrl> for String {
     }
 }
 
-/// Without the password.
+/// Without the password; a file's name escaped as far as it has to be.
 impl fmt::Display for DatabaseUrl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Sqlite(path) => write!(f, "sqlite://{}", path.display()),
+            Self::Sqlite(path) => {
+                let path = path.display().to_string();
+                let path = path.replace('%', "%25").replace('?', "%3F").replace('#', "%23");
+                write!(f, "sqlite://{path}")
+            }
             Self::Postgres(url) => url.fmt(f),
         }
     }
@@ -158,7 +180,7 @@ impl FromStr for PostgresUrl {
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
         let url = url::Url::parse(text).map_err(|error| format!("is no URL: {error}"))?;
-        if !matches!(url.scheme(), "postgres" | "postgresql") {
+        if !matches!(url.scheme(), "postgres" | "postgresql") || !url.has_authority() {
             return Err("is no PostgreSQL URL; write postgres://USER@HOST/DATABASE".to_owned());
         }
         if url.path().trim_matches('/').is_empty() {
@@ -247,6 +269,25 @@ mod tests {
         }
         let refused = "postgres://u:%ff@h/l".parse::<DatabaseUrl>().unwrap_err();
         assert!(refused.contains("UTF-8"), "{refused}");
+        for text in ["postgres:u:hunter2@h/l", "postgres:/h/l"] {
+            let refused = text.parse::<PostgresUrl>().unwrap_err();
+            assert!(refused.contains("postgres://USER@HOST/DATABASE"), "{refused}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_named_by_a_path_with_escapes() {
+        for (text, name, shown) in [
+            ("sqlite://x%20y.db", "x y.db", "sqlite://x y.db"),
+            ("sqlite://x y.db", "x y.db", "sqlite://x y.db"),
+            ("sqlite:///a/%62%C3%A9.db", "/a/bé.db", "sqlite:///a/bé.db"),
+            ("sqlite://100%25%3f%23+.db", "100%?#+.db", "sqlite://100%25%3F%23+.db"),
+        ] {
+            let url: DatabaseUrl = text.parse().unwrap();
+            assert_eq!(url.file(), Some(Path::new(name)));
+            assert_eq!(url.to_string(), shown);
+            assert_eq!(String::from(url.clone()).parse(), Ok(url));
+        }
     }
 
     #[test]
@@ -254,10 +295,18 @@ mod tests {
         for (text, hint) in [
             ("postgres://ledger@db.example", "names no database"),
             ("postgresql:///", "names no database"),
+            ("postgres:u:hunter2@h/l", "no database URL"),
             ("sqlite://", "names no file"),
             ("sqlite://ledger.db?mode=rwc", "takes no parameters"),
             ("sqlite:///var/ledger.db#x", "takes no parameters"),
             ("sqlite://:memory:", "in memory"),
+            ("sqlite://%3Amemory%3A", "in memory"),
+            ("sqlite://100%.db", "write %25"),
+            ("sqlite://100%2", "write %25"),
+            ("sqlite://100%%25", "write %25"),
+            ("sqlite://x%2zé", "write %25"),
+            ("sqlite://x%00.db", "NUL"),
+            ("sqlite://x%ff.db", "UTF-8"),
             ("mysql://x/y", "no database URL"),
             ("ledger.db", "no database URL"),
         ] {

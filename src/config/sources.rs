@@ -4,6 +4,7 @@ use super::{ENVIRONMENT, InvalidSettings};
 use figment::providers::{Env, Format, Toml};
 use figment::value::{Dict, Map, Value};
 use figment::{Metadata, Profile, Provider};
+use std::ffi::OsString;
 use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -47,13 +48,16 @@ impl Provider for SettingsFile {
 pub(super) struct Environment(Env);
 
 impl Environment {
-    pub(super) fn of(settings: &[String]) -> Self {
+    pub(super) fn of(settings: &[String]) -> Result<Self, InvalidSettings> {
         let settings: Vec<&str> = settings.iter().map(String::as_str).collect();
+        if let Some(variable) = not_text(std::env::vars_os(), &settings) {
+            return Err(InvalidSettings::NotText { variable });
+        }
         let variables = Env::prefixed(ENVIRONMENT)
             .filter(|name| is_set(name.as_str()))
             .map(|name| if name == SCOPE.0 { SCOPE.1.into() } else { name.into() })
             .only(&settings);
-        Self(variables)
+        Ok(Self(variables))
     }
 }
 
@@ -75,6 +79,21 @@ fn value(text: String) -> Value {
         return text.parse().unwrap_or_else(|never| match never {});
     }
     text.into()
+}
+
+/// The first of these variables that is a setting and holds no text.
+fn not_text(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+    settings: &[&str],
+) -> Option<String> {
+    variables
+        .filter(|(_, value)| value.to_str().is_none())
+        .filter_map(|(name, _)| name.into_string().ok())
+        .find(|name| {
+            let setting = name.to_lowercase();
+            let setting = setting.strip_prefix(&ENVIRONMENT.to_lowercase());
+            setting.is_some_and(|setting| setting == SCOPE.0 || settings.contains(&setting))
+        })
 }
 
 fn is_set(setting: &str) -> bool {

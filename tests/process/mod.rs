@@ -287,6 +287,19 @@ impl Serving {
         line
     }
 
+    /// What it prints as its answer, up to the first line that ends it.
+    pub fn answer(&mut self, ends: impl Fn(&str) -> bool) -> String {
+        let mut stdout = BufReader::new(self.child.stdout.take().expect("stdout, once"));
+        let mut text = String::new();
+        loop {
+            let before = text.len();
+            assert!(stdout.read_line(&mut text).expect("a line") > 0, "no such line: {text}");
+            if ends(&text[before..]) {
+                return text;
+            }
+        }
+    }
+
     /// Its process.
     pub fn id(&self) -> u32 {
         self.child.id()

@@ -68,6 +68,7 @@ impl Database {
             let problem = format!("{} is a folder; name a file in it", path.display());
             return Err(StoreError::Unavailable(problem));
         }
+        check_permission(path)?;
         if access == Access::Read {
             return Self::open_for_reading(path);
         }
@@ -292,6 +293,19 @@ impl Drop for Database {
             let _ = writer.join();
         }
     }
+}
+
+/// Says so where the file is there and may not be read, of which SQLite says less. The file is not
+/// opened for it: closing it would let go of the locks that this process has on it.
+fn check_permission(path: &Path) -> Result<(), StoreError> {
+    #[cfg(unix)]
+    if let Err(error @ rustix::io::Errno::ACCESS) =
+        rustix::fs::access(path, rustix::fs::Access::READ_OK)
+    {
+        let error = std::io::Error::from(error);
+        return Err(StoreError::Unavailable(format!("{}: {error}", path.display())));
+    }
+    Ok(())
 }
 
 fn lock(path: &Path) -> Result<File, StoreError> {

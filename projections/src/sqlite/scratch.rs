@@ -4,7 +4,7 @@ use super::failed;
 use crate::rebuild::RebuildError;
 use rusqlite::Connection;
 use std::fs::File;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
@@ -14,25 +14,16 @@ const CACHE: i32 = -24_576;
 /// need no other index.
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0002_projections.sql");
 
-/// A scratch file with the tables of the read models, empty; it goes away with this. Rows are staged
-/// in one also when the live ones are in another database: it takes no room there, and any company
+/// A scratch file with the tables of the read models, empty. It has no name, so that it goes away
+/// with the process, however that ends. Rows are staged in one also when the live ones are in another database: it takes no room there, and any company
 /// fits into it.
 pub(crate) struct Scratch {
     connection: Connection,
-    path: PathBuf,
 }
 
 impl std::fmt::Debug for Scratch {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scratch").field("path", &self.path).finish_non_exhaustive()
-    }
-}
-
-impl Drop for Scratch {
-    fn drop(&mut self) {
-        if let Err(error) = std::fs::remove_file(&self.path) {
-            tracing::warn!(path = %self.path.display(), %error, "a scratch file stays");
-        }
+        f.debug_struct("Scratch").finish_non_exhaustive()
     }
 }
 
@@ -52,11 +43,13 @@ impl Scratch {
     /// When the file can't be made.
     pub fn new(id: Uuid) -> Result<Self, RebuildError> {
         let trouble = |error: rusqlite::Error| RebuildError::Staging(error.to_string());
+        let untidy = |error: std::io::Error| RebuildError::Staging(error.to_string());
         let path = std::env::temp_dir().join(format!("token-ledger-staging-{id}.db"));
-        make_private(&path).map_err(|error| RebuildError::Staging(error.to_string()))?;
-        let connection = Connection::open(&path).map_err(trouble)?;
-        let scratch = Self { connection, path };
-        let connection = &scratch.connection;
+        make_private(&path).map_err(untidy)?;
+        let opened = Connection::open(&path);
+        std::fs::remove_file(&path).map_err(untidy)?;
+        let connection = opened.map_err(trouble)?;
+        // Without a journal nothing is looked for by name any more.
         connection.query_row("PRAGMA journal_mode = OFF", [], |_| Ok(())).map_err(trouble)?;
         connection.pragma_update(None, "synchronous", "OFF").map_err(trouble)?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(trouble)?;
@@ -67,7 +60,7 @@ impl Scratch {
             .collect::<String>();
         connection.execute_batch(&schema).map_err(trouble)?;
         connection.set_prepared_statement_cache_capacity(64);
-        Ok(scratch)
+        Ok(Self { connection })
     }
 
     /// The connection to it.
@@ -89,15 +82,50 @@ impl Scratch {
     }
 }
 
-#[cfg(all(test, unix))]
+#[cfg(test)]
 mod tests {
     use super::*;
-    use std::os::unix::fs::PermissionsExt;
 
+    /// More than the pages that are kept in memory, in bytes.
+    const MUCH: usize = 40 * 1024 * 1024;
+    const ROW: usize = 64 * 1024;
+
+    #[cfg(unix)]
+    #[test]
+    fn nobody_finds_what_is_staged_not_even_after_a_kill() {
+        let id = Uuid::from_u128(0x5c7a_7c40);
+        let mut scratch = Scratch::new(id).unwrap();
+        let left = || {
+            let files = std::fs::read_dir(std::env::temp_dir()).unwrap().flatten();
+            files
+                .filter(|file| file.file_name().to_string_lossy().contains(&id.to_string()))
+                .count()
+        };
+        assert_eq!(left(), 0);
+        scratch
+            .transact(|connection| {
+                let text = "CREATE TABLE much (number INTEGER PRIMARY KEY, row BLOB)";
+                connection.execute_batch(text).unwrap();
+                let mut insert = connection.prepare("INSERT INTO much VALUES (?1, ?2)").unwrap();
+                for number in 0..MUCH / ROW {
+                    insert.execute((number, vec![b'x'; ROW])).unwrap();
+                }
+                Ok(())
+            })
+            .unwrap();
+        assert_eq!(left(), 0);
+        let read = "SELECT count(*), sum(length(row)) FROM much";
+        let read = scratch.connection().query_row(read, [], |row| Ok((row.get(0)?, row.get(1)?)));
+        assert_eq!(read.unwrap(), (MUCH / ROW, MUCH));
+    }
+
+    #[cfg(unix)]
     #[test]
     fn nobody_else_reads_what_is_staged() {
-        let scratch = Scratch::new(Uuid::from_u128(0x5c7a_7c40)).unwrap();
-        let mode = std::fs::metadata(&scratch.path).unwrap().permissions().mode();
-        assert_eq!(mode & 0o777, 0o600);
+        use std::os::unix::fs::PermissionsExt;
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("staged");
+        make_private(&path).unwrap();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o600);
     }
 }

@@ -1,6 +1,7 @@
 //! What is found wrong with a ledger, and why it is not read any further.
 
 use super::Failure;
+use crate::app::OutsideError;
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::survey::Stray;
 
@@ -54,6 +55,12 @@ impl From<Finding> for Stop {
 impl From<Failure> for Stop {
     fn from(failure: Failure) -> Self {
         Self::Failed(failure)
+    }
+}
+
+impl From<OutsideError> for Stop {
+    fn from(error: OutsideError) -> Self {
+        Self::Failed(error.into())
     }
 }
 

@@ -52,11 +52,7 @@ impl Verify {
     }
 
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        if let Some(folder) = &self.logs.evidence_dir
-            && !folder.is_dir()
-        {
-            return Err(Failure::Usage(format!("there is no folder {}", folder.display())));
-        }
+        settings.expect_evidence_dir()?;
         let kept: Vec<Kept> =
             self.checkpoints.iter().cloned().map(Kept::read).collect::<Result<_, _>>()?;
         if let Some((company, other)) = self.company.and_then(|company| {
