@@ -281,10 +281,7 @@ impl Serving {
 
     /// The first line that it prints as its answer.
     pub fn first_line(&mut self) -> String {
-        let stdout = self.child.stdout.take().expect("stdout, once");
-        let mut line = String::new();
-        BufReader::new(stdout).read_line(&mut line).expect("a line");
-        line
+        self.answer(|_| true)
     }
 
     /// What it prints as its answer, up to the first line that ends it.
@@ -295,6 +292,8 @@ impl Serving {
             let before = text.len();
             assert!(stdout.read_line(&mut text).expect("a line") > 0, "no such line: {text}");
             if ends(&text[before..]) {
+                // Else whoever is not done with what it says would end.
+                self.child.stdout = Some(stdout.into_inner());
                 return text;
             }
         }
