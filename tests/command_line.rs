@@ -595,7 +595,7 @@ fn every_command_explains_itself() {
     place.run(&["key", "create", "--help"]).done();
     for said in ["--help", "--version"] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
-        let ended = place.command(&[said]).stdout(full).status().unwrap();
+        let ended = place.command(&[said]).stdout(full).output().unwrap().status;
         assert_eq!(ended.code(), Some(1), "nobody was told: {said}");
     }
     let document: Value = serde_json::from_str(&place.run(&["openapi"]).done()).unwrap();
