@@ -170,16 +170,15 @@ impl Rebuilder for SqliteReadModels {
             heads.iter().map(|head| head.company).chain(with_rows).filter(wanted).collect();
         for company in companies {
             let mut position = 0;
-            let mut page = read(database, company, 0).await?;
+            let mut page = read(Arc::clone(database), company, 0).await?;
             while let Some(last) = page.last().map(|event| event.position) {
                 outcome.events += last - position;
                 position = last;
-                // The next page is read and decoded while this one is folded.
-                let (back, next) = tokio::join!(
-                    staging.staged(database, company, page),
-                    read(database, company, last)
-                );
-                (staging, page) = (back?, next?);
+                // The next page is read and decoded while this one is folded: in a task of its own,
+                // since both keep the thread that they run on.
+                let next = tokio::spawn(read(Arc::clone(database), company, last));
+                staging = staging.staged(database, company, page).await?;
+                page = next.await.map_err(|error| StoreError::Rejected(error.to_string()))??;
                 progress(outcome.events, total);
             }
             for which in 0..plan.projections.len() {
@@ -209,7 +208,7 @@ impl Rebuilder for SqliteReadModels {
         let mut staging = Staging::new(&["tokens"], false, id)?;
         let mut position = 0;
         loop {
-            let mut page = read(self.database(), company, position).await?;
+            let mut page = read(Arc::clone(self.database()), company, position).await?;
             page.retain(|event| event.recorded_at <= until);
             let Some(last) = page.last().map(|event| event.position) else { break };
             staging = staging.staged(self.database(), company, page).await?;
@@ -291,7 +290,7 @@ impl Step {
 }
 
 /// The next page of a company's events, read and decoded off the async threads.
-async fn read(database: &Database, company: CompanyId, after: u64) -> Result<Page, StoreError> {
+async fn read(database: Arc<Database>, company: CompanyId, after: u64) -> Result<Page, StoreError> {
     database.read(move |connection| whole_page(connection, company, after)).await
 }
 

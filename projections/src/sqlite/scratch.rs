@@ -15,8 +15,8 @@ const CACHE: i32 = -24_576;
 const SCHEMA: &str = include_str!("../../../migrations/sqlite/0002_projections.sql");
 
 /// A scratch file with the tables of the read models, empty. It has no name, so that it goes away
-/// with the process, however that ends. Rows are staged in one also when the live ones are in another database: it takes no room there, and any company
-/// fits into it.
+/// with the process, however that ends. Rows are staged in one also when the live ones are in
+/// another database: it takes no room there, and any company fits into it.
 pub(crate) struct Scratch {
     connection: Connection,
 }
