@@ -8,6 +8,7 @@ use crate::error::StoreError;
 use crate::store::Access;
 use parking_lot::Mutex;
 use rusqlite::{Connection, DatabaseName, ErrorCode, OpenFlags, Transaction};
+use std::borrow::Cow;
 use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -64,6 +65,7 @@ impl Database {
         access: Access,
         inline: Box<dyn InlineProjections>,
     ) -> Result<Arc<Self>, StoreError> {
+        let path = &*plain(path);
         if path.is_dir() {
             let problem = format!("{} is a folder; name a file in it", path.display());
             return Err(StoreError::Unavailable(problem));
@@ -293,6 +295,15 @@ impl Drop for Database {
             let _ = writer.join();
         }
     }
+}
+
+/// The path in a form that SQLite takes for nothing but a path: it is built to read `file:…` as a
+/// URI.
+fn plain(path: &Path) -> Cow<'_, Path> {
+    if path.as_os_str().as_encoded_bytes().starts_with(b"file:") {
+        return Path::new(".").join(path).into();
+    }
+    path.into()
 }
 
 /// Says so where the file is there and may not be read, of which SQLite says less. The file is not
