@@ -7,7 +7,7 @@ use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::vocabulary::{AnyScope, RequiredReason};
 use crate::app::Caller;
-use crate::app::operations::{DeleteAll, OperationView};
+use crate::app::sweeps::{DeleteAll, OperationView};
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::de::Error;
