@@ -8,6 +8,7 @@
 mod append;
 pub mod database;
 mod migrate;
+mod opening;
 mod read;
 mod writer;
 

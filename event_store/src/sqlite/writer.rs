@@ -1,7 +1,8 @@
 //! The thread that owns the writing connection.
 
 use super::append;
-use super::database::{BUSY_TIMEOUT, commit};
+use super::database::commit;
+use super::opening::BUSY_TIMEOUT;
 use super::{Appended, InlineProjections};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;

@@ -4,6 +4,7 @@ mod behind;
 mod fill;
 mod follower;
 mod inline;
+mod news;
 mod rebuild;
 mod rows;
 mod run;
