@@ -73,6 +73,18 @@ async fn the_trail_holds_everything_newest_first() {
 }
 
 #[tokio::test]
+async fn what_a_program_calls_itself_is_kept_in_any_script() {
+    let app = TestApp::new().await;
+    let body = json!({"name": "reader", "scopes": ["positions"]});
+    for name in ["Zürich-App/1.0", "给薪/2"] {
+        let call = app.admin.post(&app.path("/tokens")).from_program(name).json(&body);
+        call.await.expect(201);
+        let answer = events(&app, "?limit=1").await.expect(200);
+        assert_eq!(answer.body["items"][0]["context"]["user_agent"], name);
+    }
+}
+
+#[tokio::test]
 async fn what_was_just_committed_is_in_the_next_answer() {
     let app = TestApp::new().await;
     for round in 0..20 {

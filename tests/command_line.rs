@@ -313,6 +313,13 @@ async fn the_tokens_of_another_time_can_be_had() {
     let until = created["recorded_at"].as_str().unwrap();
     let args = ["replay", "--until", until, "--company", &company.id, "--output", "then.ndjson"];
     place.run(&args).done();
+    // How far it has come is told of all companies together.
+    let whole = place.command(&args[..3]).output().unwrap();
+    let told = String::from_utf8(whole.stderr).unwrap();
+    let end = place.run(&["export"]).done();
+    let end: Value = end.lines().last().map(|line| serde_json::from_str(line).unwrap()).unwrap();
+    let count = &end["export"]["count"];
+    assert!(told.starts_with(&format!("{count} of {count} events,")), "{told}");
     // Nobody reads on.
     let (reader, writer) = std::io::pipe().unwrap();
     drop(reader);

@@ -288,13 +288,41 @@ async fn a_client_is_named_that_wanted_somebody_elses_token() {
         value_of("client_id"),
         value_of("client_secret")
     );
-    for (path, status) in [("/revoke", 403), ("/oauth/revoke", 400)] {
+    for (path, status) in [("/revoke", 403), ("/oauth/revoke", 400), ("/tokens/refresh_token", 400)]
+    {
         test.nobody.post(path).text(form, &body).await.expect(status);
         let found = records(&test.auditor, &test.path("/audit/denials")).await;
         let denial = found.iter().find(|denial| denial["action"]["route"] == path);
         let denial = denial.expect("a record");
         assert_eq!(denial["actor"], json!({"type": "client", "id": value_of("client_id")}));
         assert_eq!(denial["action"]["status"], status);
+    }
+}
+
+#[tokio::test]
+async fn another_company_s_client_is_shown_to_the_company_whose_token_it_wanted() {
+    let test = TestApp::new().await;
+    let (globex, other) = test.another_company("Globex").await;
+    let theirs = format!("/v1/companies/{globex}");
+    other.put(&format!("{theirs}/oauth-app")).json(&json!({"enabled": true})).await;
+    let body = json!({"name": "HR portal", "scopes": ["positions"]});
+    let client = other.post(&format!("{theirs}/clients")).json(&body).await.expect(201).body;
+    let token = test.token("by hand").await;
+    let body = format!(
+        "token={}&client_id={}&client_secret={}",
+        token["token"].as_str().expect("a secret"),
+        client["client_id"].as_str().expect("an id"),
+        client["client_secret"].as_str().expect("a secret"),
+    );
+    let form = "application/x-www-form-urlencoded";
+    let calls = [("/revoke", 403), ("/oauth/revoke", 400), ("/tokens/refresh_token", 400)];
+    for (path, status) in calls {
+        test.nobody.post(path).text(form, &body).await.expect(status);
+    }
+    let found = records(&test.auditor, &test.path("/audit/denials")).await;
+    assert_eq!(found.len(), calls.len(), "{found:?}");
+    for denial in &found {
+        assert_eq!(denial["actor"], json!({"type": "client", "id": client["client_id"]}));
     }
 }
 

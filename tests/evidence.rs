@@ -121,6 +121,7 @@ fn parse_proof(text: &str) -> (u64, Vec<Hash>, String) {
 async fn every_event_is_proved_by_a_checkpoint_that_extends_the_earlier_ones() {
     let place = Place::new();
     let company = place.setup("Acme");
+    let other = place.setup("Globex");
     let serving = place.serve(&SOON);
     let log = Log { serving: &serving, company: &company };
     let first = log.checkpoint(log.head().await).await;
@@ -173,6 +174,12 @@ async fn every_event_is_proved_by_a_checkpoint_that_extends_the_earlier_ones() {
         let statement = key.open(item["checkpoint"].as_str().unwrap()).unwrap();
         assert_eq!(item["root"], statement.root.to_string());
     }
+    // A cursor is of one company's list.
+    let (_, page) = get(&log.url("log/checkpoints?limit=1"), &company.audit_key).await;
+    let cursor = page["next_cursor"].as_str().expect("there are more");
+    let theirs = format!("/v1/companies/{}/log/checkpoints?cursor={cursor}", other.id);
+    let (status, problem) = get(&serving.url(&theirs), &other.audit_key).await;
+    assert_eq!((status, &problem["errors"][0]["field"]), (400, &"cursor".into()), "{problem}");
     serving.stop();
     place.run(&["verify"]).done();
 }

@@ -8,8 +8,8 @@ use token_ledger_domain::Name;
 use token_ledger_domain::name::can_be_seen;
 use token_ledger_domain::secret::without_secrets;
 
-const HOLDS_SECRET: &str = "must not hold a secret; name it by its last four characters";
-
+/// What is said of a text that is to be kept and has a secret in it.
+pub(super) const HOLDS_SECRET: &str = "must not hold a secret; name it by its last four characters";
 /// The longest reason, in characters.
 pub const MAX_REASON: usize = 500;
 

@@ -12,7 +12,7 @@ use std::collections::BTreeSet;
 use subtle::{Choice, ConstantTimeEq};
 use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::token::TokenRefusal;
-use token_ledger_domain::{ClientId, Digest, Secret, Timestamp, TokenId};
+use token_ledger_domain::{ClientId, CompanyId, Digest, Secret, Timestamp, TokenId};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::index::ActiveClient;
 use token_ledger_projections::tokens::Status;
@@ -62,16 +62,33 @@ pub enum GrantRefusal {
     ClientDeleted,
     /// The secret is not the current one of a token that the client got.
     #[error("the token is unknown, was deleted or refreshed, or is another client's")]
-    NoSuchToken,
-    /// The token belongs to somebody else.
+    NoSuchToken {
+        /// The company of whoever's it is, where it is somebody else's.
+        others: Option<CompanyId>,
+    },
+    /// The token belongs to somebody else, of this company.
     #[error("the token is not the client's own")]
-    NotOwn,
+    NotOwn(CompanyId),
     /// Others kept changing the same thing.
     #[error("others keep changing the same thing")]
     Contended,
     /// A failure of ours.
     #[error(transparent)]
     Failed(#[from] StoreError),
+}
+
+impl GrantRefusal {
+    /// The secret is nobody's.
+    const NO_SUCH_TOKEN: Self = Self::NoSuchToken { others: None };
+
+    /// The company of somebody else whose secret was presented.
+    pub const fn others(&self) -> Option<CompanyId> {
+        match self {
+            Self::NoSuchToken { others } => *others,
+            Self::NotOwn(company) => Some(*company),
+            _ => None,
+        }
+    }
 }
 
 impl From<AppError> for GrantRefusal {
@@ -83,7 +100,7 @@ impl From<AppError> for GrantRefusal {
             }
             AppError::Token(TokenRefusal::Policy(violation)) => Self::Scope(violation.to_string()),
             AppError::Token(TokenRefusal::Deleted | TokenRefusal::NotFound)
-            | AppError::NotFound(_) => Self::NoSuchToken,
+            | AppError::NotFound(_) => Self::NO_SUCH_TOKEN,
             AppError::Invalid(errors) => match errors.into_iter().next() {
                 Some(error) if error.field == "name" => Self::Name(error.detail),
                 _ => Self::Scope("a scope is unknown".to_owned()),
@@ -97,7 +114,8 @@ impl From<AppError> for GrantRefusal {
 /// Whose a presented secret is.
 enum Presented {
     Own(TokenId),
-    Others,
+    /// Somebody else's, of this company.
+    Others(CompanyId),
     Unknown,
 }
 
@@ -153,16 +171,20 @@ impl App {
         client: &ActiveClient,
         secret: &str,
     ) -> Result<Granted, GrantRefusal> {
-        let Presented::Own(id) = self.presented(client, secret).await? else {
-            return Err(GrantRefusal::NoSuchToken);
+        let id = match self.presented(client, secret).await? {
+            Presented::Own(id) => id,
+            Presented::Others(company) => {
+                return Err(GrantRefusal::NoSuchToken { others: Some(company) });
+            }
+            Presented::Unknown => return Err(GrantRefusal::NO_SUCH_TOKEN),
         };
         let digest = Digest::of(secret);
         for _ in 0..MAX_ATTEMPTS {
             let record = self.read.token(client.company_id, id).await?;
-            let row = record.ok_or(GrantRefusal::NoSuchToken)?.row;
+            let row = record.ok_or(GrantRefusal::NO_SUCH_TOKEN)?.row;
             // An old secret that lives on for a grace period can't refresh.
             if row.digest != digest || row.status == Status::Deleted {
-                return Err(GrantRefusal::NoSuchToken);
+                return Err(GrantRefusal::NO_SUCH_TOKEN);
             }
             let conditions = Conditions { expected_version: Some(row.version), idempotency: None };
             match self.refresh_token(caller, id, Renewal::default(), conditions).await {
@@ -190,7 +212,7 @@ impl App {
     ) -> Result<(), GrantRefusal> {
         let id = match self.presented(client, secret).await? {
             Presented::Own(id) => id,
-            Presented::Others => return Err(GrantRefusal::NotOwn),
+            Presented::Others(company) => return Err(GrantRefusal::NotOwn(company)),
             Presented::Unknown => return Ok(()),
         };
         match self.delete_token(caller, id, None, Conditions::default()).await {
@@ -212,10 +234,14 @@ impl App {
         let digest = Digest::of(secret);
         if let Some(holder) = self.index.holder(&digest) {
             let own = holder.client_id == Some(client.client_id);
-            return Ok(if own { Presented::Own(holder.token_id) } else { Presented::Others });
+            return Ok(if own {
+                Presented::Own(holder.token_id)
+            } else {
+                Presented::Others(holder.company_id)
+            });
         }
-        if self.index.key(&digest, self.now()).is_some() {
-            return Ok(Presented::Others);
+        if let Some(key) = self.index.key(&digest, self.now()) {
+            return Ok(Presented::Others(key.company_id));
         }
         let (company, id) = (client.company_id, client.client_id);
         let found = self.read.client_token_of_secret(company, id, digest).await?;
@@ -287,7 +313,7 @@ fn granted(changed: Changed<TokenView>, issued_at: Timestamp) -> Result<Granted,
 #[cfg(test)]
 mod tests {
     use super::*;
-    use token_ledger_domain::{CompanyId, Name, ScopeSet};
+    use token_ledger_domain::{Name, ScopeSet};
 
     const NOW: Timestamp = Timestamp::from_micros(1_800_000_000_000_000);
 

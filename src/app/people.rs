@@ -1,6 +1,9 @@
 //! People: their addresses and accounts, and the links by which they come in.
 
+use super::input::HOLDS_SECRET;
 use super::{App, AppError, Caller};
+use std::borrow::Cow;
+use token_ledger_domain::secret::without_secrets;
 use token_ledger_domain::{CompanyId, Digest, PersonId, Power, Secret};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::people::{Account, Link, Purpose};
@@ -24,9 +27,12 @@ impl Email {
     /// The address that the text gives. Whether anybody reads what is sent there is not known.
     ///
     /// # Errors
-    /// When it is none.
+    /// When it is none, or holds a secret, which would be kept and shown then.
     pub fn new(text: &str) -> Result<Self, &'static str> {
         const PROBLEM: &str = "must be an e-mail address such as ada@example.com";
+        if matches!(without_secrets(text), Cow::Owned(_)) {
+            return Err(HOLDS_SECRET);
+        }
         let text: String = text.trim().to_lowercase().nfc().collect();
         if !is_address(&text) {
             return Err(PROBLEM);
@@ -180,5 +186,12 @@ mod tests {
             assert!(Email::new(text).is_err(), "{text:?}");
         }
         assert!(Email::new(&format!("{}@example.com", "a".repeat(250))).is_err());
+    }
+
+    #[test]
+    fn no_address_holds_a_secret() {
+        let secret = Secret::from_random("tlk_", [7; 32]);
+        let address = format!("{}@example.com", secret.reveal());
+        assert_eq!(Email::new(&address), Err(HOLDS_SECRET));
     }
 }

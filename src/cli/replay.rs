@@ -7,6 +7,7 @@ use crate::app::App;
 use crate::app::view::TokenView;
 use crate::config::Settings;
 use clap::Args;
+use std::collections::HashMap;
 use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -109,6 +110,12 @@ impl Replay {
         let companies = companies(&app, self.company).await?;
         let mut output = Output::to(self.output.as_deref(), settings)?;
         let progress = Arc::new(Progress::new());
+        let heads = app.store().heads().await?;
+        let heads: HashMap<CompanyId, u64> =
+            heads.iter().map(|head| (head.company, head.position)).collect();
+        let length_of = |company: &CompanyId| heads.get(company).copied().unwrap_or(0);
+        let total = companies.iter().map(length_of).sum();
+        let mut before = 0;
         for company in companies {
             let mut take = |rows: Vec<TokenRow>| {
                 for view in with_names(&app, company, rows, until)? {
@@ -117,11 +124,15 @@ impl Replay {
                 }
                 Ok(())
             };
+            let show = showing(&progress);
+            let show_all = move |events, _| show(before + events, total);
             app.rebuilder
-                .tokens_until(company, until, app.new_id(), &showing(&progress), &mut take)
+                .tokens_until(company, until, app.new_id(), &show_all, &mut take)
                 .await
                 .inspect_err(|_| progress.end())?;
+            before += length_of(&company);
         }
+        progress.show(before, total);
         progress.end();
         output.finish()
     }

@@ -147,7 +147,9 @@ pub(super) fn method_name(method: &Method) -> &'static str {
     }
 }
 
+/// What the program calls itself; U+FFFD in place of what is no UTF-8 or a control character.
 pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
-    let text = headers.get(header::USER_AGENT)?.to_str().ok()?;
-    Some(without_secrets(text).chars().take(MAX_USER_AGENT).collect())
+    let text = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes());
+    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    Some(without_secrets(&text).chars().take(MAX_USER_AGENT).map(shown).collect())
 }

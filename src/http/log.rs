@@ -23,8 +23,6 @@ use utoipa::IntoParams;
 const FOR_GOOD: &str = "max-age=31536000, immutable";
 /// A partial tile may be replaced by the full one, and a checkpoint by the next.
 const BRIEFLY: &str = "max-age=1";
-/// The list of checkpoints.
-const CHECKPOINTS: &str = "checkpoints";
 
 /// The company in the path. Whether the caller may ask about it was checked before.
 #[derive(Clone, Copy, Debug)]
@@ -145,9 +143,10 @@ pub(super) async fn checkpoints(
     Company(company): Company,
     Params(query): Params<PageQuery>,
 ) -> Answer<Reply> {
-    let (limit, after) = query.read::<CheckpointPlace>(CHECKPOINTS)?;
+    let list = format!("checkpoints of {company}");
+    let (limit, after) = query.read::<CheckpointPlace>(&list)?;
     let listed = service.app.checkpoints(company, after, limit).await?;
-    Ok(Reply::ok(Page::of(CHECKPOINTS, listed, |place| place)))
+    Ok(Reply::ok(Page::of(&list, listed, |place| place)))
 }
 
 /// What a tile's path holds besides the company.

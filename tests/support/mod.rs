@@ -6,7 +6,7 @@
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
-use axum::http::{HeaderMap, Method, Request, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
 use futures::{StreamExt, stream};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
@@ -339,6 +339,14 @@ impl Call {
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.request = self.request.header(name, value);
+        self
+    }
+
+    /// From a program that calls itself so.
+    #[must_use]
+    pub fn from_program(mut self, name: &str) -> Self {
+        let name = HeaderValue::from_bytes(name.as_bytes()).expect("a value");
+        self.request.headers_mut().expect("headers").insert(header::USER_AGENT, name);
         self
     }
 

@@ -78,10 +78,10 @@ impl OauthError {
 
     /// A refusal of what a client, which has proved who it is, asked for.
     pub(in crate::http) fn of(refusal: GrantRefusal, client: &Caller) -> Self {
-        let is_others = matches!(refusal, GrantRefusal::NotOwn);
+        let others = refusal.others();
         let mut error = Self::from(refusal);
-        if let (Self::Refused { denied, .. }, true) = (&mut error, is_others) {
-            *denied = Some(Denied::of(client));
+        if let (Self::Refused { denied, .. }, Some(_)) = (&mut error, others) {
+            *denied = Some(Denied { company: others, actor: Some(client.actor) });
         }
         error
     }
@@ -115,11 +115,11 @@ impl From<GrantRefusal> for OauthError {
         match refusal {
             GrantRefusal::Scope(_) => Self::new(Code::InvalidScope, description),
             GrantRefusal::Name(_) => Self::invalid_request(description),
-            GrantRefusal::ModuleOff | GrantRefusal::NotOwn => {
+            GrantRefusal::ModuleOff | GrantRefusal::NotOwn(_) => {
                 Self::new(Code::UnauthorizedClient, description)
             }
             GrantRefusal::ClientDeleted => Self::invalid_client(),
-            GrantRefusal::NoSuchToken => Self::new(Code::InvalidGrant, description),
+            GrantRefusal::NoSuchToken { .. } => Self::new(Code::InvalidGrant, description),
             GrantRefusal::Contended => Self::Failed(Box::new(Problem::new(
                 Kind::Unavailable,
                 "Others keep changing the same thing; try again.",

@@ -204,8 +204,8 @@ pub(in crate::http) async fn refresh(
     let Call { params, client, caller } = Call::of(&service, info, request).await?;
     params.one("grant_type")?.map(token::supported).transpose()?;
     let secret = params.needed("token")?;
-    let granted = service.app.refresh_own_token(&caller, &client, secret).await?;
-    Ok(shown(&granted))
+    let refreshed = service.app.refresh_own_token(&caller, &client, secret).await;
+    Ok(shown(&refreshed.map_err(|refusal| OauthError::of(refusal, &caller))?))
 }
 
 /// Deletes a token that the client got.
@@ -236,11 +236,11 @@ pub(in crate::http) async fn revoke(
     let secret = params.needed("token")?;
     match service.app.revoke_own_token(&caller, &client, secret).await {
         Ok(()) => Ok(uncached(Json(Nothing {}).into_response())),
-        Err(GrantRefusal::NotOwn) => Err(Published(OauthError::Refused {
+        Err(GrantRefusal::NotOwn(company)) => Err(Published(OauthError::Refused {
             status: StatusCode::FORBIDDEN,
             code: Code::UnauthorizedClient,
             description: "You are not authorized to revoke this token".into(),
-            denied: Some(Denied::of(&caller)),
+            denied: Some(Denied { company: Some(company), actor: Some(caller.actor) }),
         })),
         Err(refusal) => Err(refusal.into()),
     }
