@@ -77,7 +77,7 @@ async fn what_a_program_calls_itself_is_kept_in_any_script() {
     let app = TestApp::new().await;
     let body = json!({"name": "reader", "scopes": ["positions"]});
     for name in ["Zürich-App/1.0", "给薪/2"] {
-        let call = app.admin.post(&app.path("/tokens")).from_program(name).json(&body);
+        let call = app.admin.post(&app.path("/tokens")).program(name).json(&body);
         call.await.expect(201);
         let answer = events(&app, "?limit=1").await.expect(200);
         assert_eq!(answer.body["items"][0]["context"]["user_agent"], name);

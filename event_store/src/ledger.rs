@@ -1,15 +1,17 @@
 //! Executing commands: load, decide, append, and again when somebody else was faster.
 
-use crate::clock::{Clock, Entropy};
+use crate::clock::{Clock, Entropy, Moment};
 use crate::commit::{AppendError, Commit, Context, Idempotency};
 use crate::decidable::Decidable;
 use crate::error::StoreError;
 use crate::record::StreamId;
 use crate::store::{LoadedStream, Replay, Store};
+use async_trait::async_trait;
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::time::Duration;
 use token_ledger_domain::company::Company;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Power, Timestamp};
@@ -20,6 +22,8 @@ const MAX_ATTEMPTS: usize = 20;
 const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
 /// A stream's state is kept in a snapshot whenever it has grown by this many events.
 pub const SNAPSHOT_EVERY: u64 = 100;
+/// How long a standing counts that was found.
+const STANDS_FOR: Duration = Duration::from_millis(500);
 /// Streams that share a lock within this process; more locks, fewer waits for strangers.
 const STREAM_LOCKS: usize = 256;
 
@@ -79,12 +83,42 @@ pub enum ExecuteError<R> {
     /// Others kept changing the same thing.
     #[error("others keep changing the same thing")]
     Contended,
+    /// What let the request through ended before it could be carried out.
+    #[error("what let the request through has ended meanwhile")]
+    Lapsed,
     /// The idempotency key belongs to another request.
     #[error("the idempotency key was used for another request")]
     KeyReused,
     /// A failure of ours.
     #[error(transparent)]
     Failed(#[from] StoreError),
+}
+
+/// Whoever asks for a command, and may lose the right to while it is held up.
+#[async_trait]
+pub trait Standing: Send + Sync {
+    /// When the request was let through.
+    fn since(&self) -> Moment;
+
+    /// Whether what let the request through still does.
+    ///
+    /// # Errors
+    /// When that can't be known.
+    async fn holds(&self) -> Result<bool, StoreError>;
+}
+
+/// Nobody takes anything from whoever is asked for here.
+struct ForGood;
+
+#[async_trait]
+impl Standing for ForGood {
+    fn since(&self) -> Moment {
+        Moment::now()
+    }
+
+    async fn holds(&self) -> Result<bool, StoreError> {
+        Ok(true)
+    }
 }
 
 /// A folded stream.
@@ -151,11 +185,29 @@ impl Ledger {
         context: &Context,
         request: Request<<A as Decidable>::Command>,
     ) -> Result<Executed<A>, ExecuteError<A::Error>> {
+        self.execute_for(&ForGood, company, power, context, request).await
+    }
+
+    /// As [`Self::execute`], for somebody whose standing was checked when the request was let through,
+    /// and is checked again where that is a while ago and before a command that was decided anew is
+    /// appended. A decision is recorded soon after it was made or not at all, so that nothing is
+    /// recorded long after whoever asked has lost the right to.
+    ///
+    /// # Errors
+    /// As [`Self::execute`], and [`ExecuteError::Lapsed`].
+    pub async fn execute_for<A: Decidable>(
+        &self,
+        standing: &dyn Standing,
+        company: CompanyId,
+        power: Power,
+        context: &Context,
+        request: Request<<A as Decidable>::Command>,
+    ) -> Result<Executed<A>, ExecuteError<A::Error>> {
         let stream = StreamId { kind: A::KIND, id: request.id };
         let lock = self.hasher.hash_one(stream);
         let lock = usize::try_from(lock % STREAM_LOCKS as u64).unwrap_or(0);
         let _turn = self.locks[lock].lock().await;
-        let mut not_before = EVER;
+        let (mut not_before, mut stood_at) = (EVER, standing.since());
         // Kept over all attempts, so that one whose answer was lost recognises itself.
         let commit_id = self.entropy.uuid(self.clock.now());
         for attempt in 0..MAX_ATTEMPTS {
@@ -169,8 +221,18 @@ impl Ledger {
             } else {
                 self.fold::<A>(company, stream).await?
             };
-            let (mut commit, state) =
-                self.decide(company, power, context, folded, &request, not_before).await?;
+            let decided = self.decide(company, power, context, folded, &request, not_before).await;
+            let (mut commit, state) = match (decided, &request.idempotency) {
+                (Ok(decided), _) => decided,
+                (Err(failure @ ExecuteError::Failed(_)), _) | (Err(failure), None) => {
+                    return Err(failure);
+                }
+                // It may be refused for what the same request has done since it was looked for.
+                (Err(refusal), Some(key)) => {
+                    let replay = self.store.replay(company, key, self.clock.now()).await?;
+                    return replay.map_or(Err(refusal), |replay| repeated(key, replay));
+                }
+            };
             if commit.events.is_empty() && commit.idempotency.is_none() {
                 return Ok(Executed::Done {
                     state,
@@ -178,6 +240,12 @@ impl Ledger {
                     position: None,
                     recorded_at: commit.decided_at,
                 });
+            }
+            if attempt > 0 || stood_at.elapsed() >= STANDS_FOR {
+                stood_at = Moment::now();
+                if !standing.holds().await? {
+                    return Err(ExecuteError::Lapsed);
+                }
             }
             commit.commit_id = commit_id;
             let changes = !commit.events.is_empty();

@@ -26,7 +26,7 @@ pub use clock::{Clock, Entropy, Moment, SystemClock, SystemEntropy};
 pub use commit::{AppendError, Commit, Context, Idempotency, MAX_CLOCK_LAG_SECONDS, Recorded};
 pub use decidable::Decidable;
 pub use error::StoreError;
-pub use ledger::{ExecuteError, Executed, Ledger, Request};
+pub use ledger::{ExecuteError, Executed, Ledger, Request, Standing};
 pub use record::{Appended, Head, PrivatePart, RecordedEvent, StreamId};
 pub use repository::LedgerRepository;
 pub use store::{Access, LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};

@@ -583,23 +583,27 @@ async fn events_are_recorded_at_the_databases_time() {
     let clock = database.clock();
     let store = PgStore::new(database, || Box::new(NoProjections));
     let before = clock.now().plus_seconds(-1);
-    // Whatever the clock said by which it was decided.
-    let recorded = append(&store, commit(COMPANY, new_token(), 0, [created("x")])).await;
-    assert!(before < recorded.recorded_at && recorded.recorded_at < clock.now().plus_seconds(1));
+    // What was decided too long ago has to be decided anew at the database's time.
+    let assert_outdated = async || {
+        let late = commit(COMPANY, new_token(), 0, [created("late")]);
+        match append_one(&store, late).await {
+            Err(AppendError::Outdated { at }) => {
+                assert!(before < at && at < clock.now().plus_seconds(1));
+            }
+            other => panic!("was to be outdated, but {other:?}"),
+        }
+    };
+    assert_outdated().await;
     // A decision of a moment ago keeps its time, so that terms are as long as they were decided.
     let now = clock.now().plus_seconds(-1);
     let other = CompanyId(uuid::Uuid::from_u128(77));
     let decided = contract::given::commit_at(now, other, new_token(), 0, [created("y")]);
     assert_eq!(append(&store, decided).await.recorded_at, now);
-    let late = append(&store, commit(COMPANY, new_token(), 0, [created("late")])).await;
-    assert!(before < late.recorded_at, "though the head is where it was left");
-    // Not where the decision no longer holds at the database's time.
-    let decided_at = clock.now().plus_seconds(-3);
-    let mut decided =
-        contract::given::commit_at(decided_at, COMPANY, new_token(), 0, [created("x")]);
-    decided.holds_until = Some(decided_at.plus_seconds(1));
-    let refused = append_one(&store, decided).await;
-    assert!(matches!(refused, Err(AppendError::Outdated { at }) if at > decided_at), "{refused:?}");
+    let first = contract::given::commit_at(now, COMPANY, new_token(), 0, [created("x")]);
+    append(&store, first).await;
+    // Also where the head is where it was left.
+    assert_outdated().await;
+    // A clock that is ahead of the database's is not followed.
     let ahead = clock.now().plus_seconds(60);
     let decided = contract::given::commit_at(ahead, COMPANY, new_token(), 0, [created("z")]);
     assert!(append(&store, decided).await.recorded_at < clock.now().plus_seconds(1));

@@ -149,8 +149,7 @@ impl App {
         let command = CompanyCommand::ErasePerson { person_id: order.erase };
         let mut request = Request::new(company.0, command);
         request.idempotency = idempotency;
-        let executed =
-            self.ledger.execute::<Company>(company, caller.power, &context, request).await;
+        let executed = self.execute::<Company>(caller, &context, request).await;
         let position = match executed {
             // An erasure is always an event.
             Ok(Executed::Done { position, .. }) => position.unwrap_or(order.after),

@@ -84,6 +84,9 @@ pub enum AppError {
     /// Others kept changing the same thing.
     #[error("others keep changing the same thing; try again")]
     Contended,
+    /// What let the request through ended before it could be carried out.
+    #[error("the credential, or its power, ended while the request was held up; nothing was done")]
+    Lapsed,
     /// A rebuild is under way.
     #[error(
         "a rebuild of {0} is under way, and there is one at a time; \
@@ -133,6 +136,7 @@ impl<R: IntoRefusal> From<ExecuteError<R>> for AppError {
             ExecuteError::Refused(refusal) => refusal.into_app(),
             ExecuteError::VersionMismatch { actual } => Self::VersionMismatch { actual },
             ExecuteError::Contended => Self::Contended,
+            ExecuteError::Lapsed => Self::Lapsed,
             ExecuteError::KeyReused => Self::KeyReused,
             ExecuteError::Failed(error) => Self::Failed(error),
         }

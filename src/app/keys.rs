@@ -141,8 +141,7 @@ impl App {
         let Conditions { expected_version, idempotency } = conditions;
         let request = Request { id: id.0, command, expected_version, idempotency };
         let context = caller.context(reason);
-        let executed =
-            self.ledger.execute::<Key>(caller.company, caller.power, &context, request).await?;
+        let executed = self.execute::<Key>(caller, &context, request).await?;
         let (id, sequence, at, repeated) = match executed {
             Executed::Done { sequence, recorded_at, .. } => (id, sequence, recorded_at, false),
             Executed::Repeated(replay) => {

@@ -129,8 +129,7 @@ impl App {
             expected_version: conditions.expected_version,
             idempotency: conditions.idempotency,
         };
-        let executed =
-            self.ledger.execute::<Company>(caller.company, caller.power, &context, request).await?;
+        let executed = self.execute::<Company>(caller, &context, request).await?;
         if let Executed::Repeated(replay) = executed {
             return self.added_by(caller.company, replay.sequence).await;
         }

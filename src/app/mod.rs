@@ -32,6 +32,7 @@ pub mod setup;
 pub mod sign_in;
 pub mod signed;
 pub mod signing;
+pub mod standing;
 pub mod streams;
 pub mod sweeps;
 pub mod throttle;
@@ -47,12 +48,13 @@ pub use outside::OutsideError;
 use crate::config::DatabaseUrl;
 use evidence::{Evidence, EvidenceChoices};
 use parking_lot::RwLock;
+use standing::Shown;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::{Actor, Catalogue, CompanyId, Power, SecretKind};
 use token_ledger_event_store::{
-    Access, Clock, Context, Entropy, Idempotency, Ledger, PrivatePart, Store, StoreError,
+    Access, Clock, Context, Entropy, Idempotency, Ledger, Moment, PrivatePart, Store, StoreError,
 };
 use token_ledger_projections::erasure::Erasures;
 use token_ledger_projections::rebuild::Rebuilder;
@@ -109,6 +111,10 @@ pub struct Caller {
     pub actor: Actor,
     /// Their name.
     pub name: Option<String>,
+    /// What was shown to be let through.
+    pub shown: Shown,
+    /// When they were let through.
+    pub let_through_at: Moment,
     /// Tells credentials apart, for idempotency keys.
     pub credential: String,
     /// The request.
@@ -127,6 +133,8 @@ impl Caller {
             power: Power::Operator,
             actor: Actor::OPERATOR,
             name: Some("command line".to_owned()),
+            shown: Shown::Nothing,
+            let_through_at: Moment::now(),
             credential: "command line".to_owned(),
             request_id: None,
             ip: None,

@@ -95,9 +95,9 @@ impl From<AppError> for GrantRefusal {
     fn from(error: AppError) -> Self {
         match error {
             AppError::Token(TokenRefusal::OauthAppDisabled) => Self::ModuleOff,
-            AppError::Token(TokenRefusal::ClientDeleted) | AppError::ClientDeleted => {
-                Self::ClientDeleted
-            }
+            AppError::Token(TokenRefusal::ClientDeleted)
+            | AppError::ClientDeleted
+            | AppError::Lapsed => Self::ClientDeleted,
             AppError::Token(TokenRefusal::Policy(violation)) => Self::Scope(violation.to_string()),
             AppError::Token(TokenRefusal::Deleted | TokenRefusal::NotFound)
             | AppError::NotFound(_) => Self::NO_SUCH_TOKEN,
@@ -285,7 +285,7 @@ impl App {
 
 /// Whether a secret is one that a client has, now. As much is compared where there is no client,
 /// or it has no old secret.
-fn is_good(
+pub(super) fn is_good(
     client: Option<&ActiveClient>,
     given: &Digest,
     now: Timestamp,

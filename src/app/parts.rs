@@ -49,7 +49,7 @@ impl App {
                 expected_version: sequence,
                 idempotency: idempotency.clone(),
             };
-            let executed = self.ledger.execute(company, caller.power, context, request).await;
+            let executed = self.execute(caller, context, request).await;
             match executed.map_err(AppError::from) {
                 Err(AppError::VersionMismatch { .. }) if sequence.is_some() => {}
                 executed => return executed,

@@ -3,11 +3,12 @@
 //! A session is worth what its membership is worth when it is used: the membership is read with
 //! every request, and a session whose membership is gone or gives less than it did ends there.
 
+use super::standing::Shown;
 use super::view::CompanyView;
 use super::{App, AppError, Caller};
 use std::net::IpAddr;
 use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, Power, Role, Secret, Timestamp};
-use token_ledger_event_store::StoreError;
+use token_ledger_event_store::{Moment, StoreError};
 use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::people::{Account, Session, Standing};
 use uuid::Uuid;
@@ -51,6 +52,8 @@ pub struct SessionCookie {
 pub struct Visitor {
     /// The session.
     pub session: Session,
+    /// The digest of its cookie.
+    pub shown: Digest,
     /// Who.
     pub account: Account,
     /// The power in the company that the session is in, once one is chosen.
@@ -91,6 +94,8 @@ impl Visitor {
             power,
             actor: Actor { kind, id: standing.member_id.0 },
             name: Some(self.account.called().to_owned()),
+            shown: Shown::Session(self.shown),
+            let_through_at: Moment::now(),
             credential: format!("member {}", standing.member_id),
             request_id: origin.request_id.clone(),
             ip: origin.ip.map(|ip| ip.to_string()),
@@ -143,7 +148,26 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn onlooker(&self, cookie: &str) -> Result<Option<Visitor>, AppError> {
-        let Some(session) = self.people.session(Digest::of(cookie)).await? else {
+        Ok(self.visitor_of(Digest::of(cookie)).await?)
+    }
+
+    /// The power that a session gives in a company now.
+    pub(super) async fn power_in(
+        &self,
+        shown: Digest,
+        company: CompanyId,
+    ) -> Result<Option<Power>, StoreError> {
+        let visitor = self.visitor_of(shown).await?;
+        let in_there = |visitor: &Visitor| {
+            visitor.power == Some(Power::Operator)
+                || visitor.session.standing.is_some_and(|standing| standing.entered == company)
+        };
+        Ok(visitor.filter(in_there).and_then(|visitor| visitor.power))
+    }
+
+    /// Whoever the session's cookie of this digest belongs to, while the session lives.
+    async fn visitor_of(&self, shown: Digest) -> Result<Option<Visitor>, StoreError> {
+        let Some(session) = self.people.session(shown).await? else {
             return Ok(None);
         };
         let account = self.people.account_of(session.person_id).await?;
@@ -162,7 +186,7 @@ impl App {
                 power
             }
         };
-        Ok(Some(Visitor { session, account, power }))
+        Ok(Some(Visitor { session, shown, account, power }))
     }
 
     /// The power that a standing gives now; none where the membership is gone or was lowered, or

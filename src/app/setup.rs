@@ -243,7 +243,7 @@ impl App {
         request: Request<CompanyCommand>,
         context: &Context,
     ) -> Result<Executed<Company>, AppError> {
-        Ok(self.ledger.execute(caller.company, caller.power, context, request).await?)
+        Ok(self.execute(caller, context, request).await?)
     }
 
     /// Creates a key with one scope and the usual term.

@@ -257,7 +257,7 @@ impl App {
         let Conditions { expected_version, idempotency } = conditions;
         let request = Request { id: id.0, command, expected_version, idempotency };
         let context = caller.context(reason);
-        Ok(self.ledger.execute(caller.company, caller.power, &context, request).await?)
+        Ok(self.execute(caller, &context, request).await?)
     }
 
     /// What the command led to: the token right after it, whatever happened to it since.

@@ -5,6 +5,7 @@ use super::demo_script::{
 };
 use crate::app::keys::{NewKey, Renewal};
 use crate::app::members::NewMember;
+use crate::app::standing::Shown;
 use crate::app::tokens::NewToken;
 use crate::app::{App, AppError, Caller, Conditions};
 use std::collections::{BTreeMap, BTreeSet};
@@ -14,6 +15,7 @@ use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::{
     Actor, ActorType, CompanyId, MemberId, Name, Policy, Power, Role, Timestamp, TokenId,
 };
+use token_ledger_event_store::Moment;
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_projections::index::Use;
 use token_ledger_projections::read_models::{TokenFilter, TokenPage, TokenSort};
@@ -185,6 +187,8 @@ impl History<'_> {
             power: Power::SuperAdmin,
             actor: Actor { kind: ActorType::Member, id: member.0 },
             name: Some(person.name.to_owned()),
+            shown: Shown::Nothing,
+            let_through_at: Moment::now(),
             credential: member.to_string(),
             request_id: None,
             ip: Some(person.ip.to_owned()),

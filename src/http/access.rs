@@ -3,10 +3,11 @@
 use super::body::{self, Unread};
 use super::denials::Denied;
 use super::oauth;
-use super::problem::{Answer, Kind, Problem};
+use super::problem::{Answer, BAD_KEY, Kind, Problem};
 use super::verify::credential;
 use super::{RequestInfo, Service};
 use crate::app::Caller;
+use crate::app::standing::{Shown, power_of};
 use crate::app::throttle::Failed;
 use axum::body::HttpBody;
 use axum::extract::rejection::PathRejection;
@@ -18,7 +19,8 @@ use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
-use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, KeyScope, Power};
+use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, Power};
+use token_ledger_event_store::Moment;
 use token_ledger_projections::index::ActiveKey;
 
 /// What a route asks of its caller.
@@ -66,17 +68,6 @@ pub struct Authenticated {
     pub power: Option<Power>,
     /// The company asked about: the path's, or the key's own.
     pub company: CompanyId,
-}
-
-/// The power that a key gives in a company: the operator's everywhere, others in their own.
-pub fn power_of(key: &ActiveKey, company: CompanyId) -> Option<Power> {
-    if key.company_id == CompanyId::PLATFORM && key.scopes.contains(&KeyScope::Operator) {
-        return Some(Power::Operator);
-    }
-    if key.company_id != company {
-        return None;
-    }
-    key.scopes.iter().filter_map(|scope| scope.power()).max()
 }
 
 /// Lets the request through when its caller may, with an [`Authenticated`] in its extensions. A body
@@ -158,11 +149,9 @@ async fn admit(
     let shown = Digest::of(credential);
     let Some(key) = service.app.index.key(&shown, now) else {
         service.app.throttle.failed(Failed::Key, ip, now).map_err(Problem::from)?;
-        return Err(Problem::unauthorized(
-            "Bearer realm=\"token-ledger\", error=\"invalid_token\"",
-            "The API key is unknown, expired or deleted.",
-        )
-        .into());
+        return Err(
+            Problem::unauthorized(BAD_KEY, "The API key is unknown, expired or deleted.").into()
+        );
     };
     let company = match path.get("company_id") {
         None => None,
@@ -243,7 +232,7 @@ impl<S: Sync> FromRequestParts<S> for Caller {
     type Rejection = Problem;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
-        let Authenticated { key, power, company, .. } =
+        let Authenticated { key, shown, power, company } =
             Authenticated::from_request_parts(parts, state).await?;
         let info = parts.extensions.get::<RequestInfo>().cloned().unwrap_or_default();
         let power = power.ok_or_else(|| {
@@ -255,6 +244,8 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             power,
             actor: actor(&key),
             name: Some(key.name.to_string()),
+            shown: Shown::Key(shown),
+            let_through_at: Moment::now(),
             credential: key.key_id.to_string(),
             request_id: Some(info.request_id),
             ip: info.ip.map(|ip| ip.to_string()),

@@ -1,12 +1,13 @@
 //! Companies, and what a caller can learn about itself and the scopes on offer.
 
 use super::Service;
-use super::access::{Authenticated, power_of};
+use super::access::Authenticated;
 use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::vocabulary::NameText;
+use crate::app::standing::power_of;
 use crate::app::view::CompanyView;
 use crate::app::{Caller, Conditions};
 use axum::extract::State;

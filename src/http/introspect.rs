@@ -5,6 +5,7 @@ use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::client_auth::{self, BadClient, Basic, Credentials};
 use super::oauth::error::OauthError;
 use super::oauth::params::Params;
+use super::problem::BAD_KEY;
 use super::rest;
 use super::verify::{Verification, credential, guarded, has_bearer, note_use};
 use crate::app::attempts::Seen;
@@ -29,8 +30,6 @@ use uuid::Uuid;
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
 const BASIC_CHALLENGE: &str = "Basic realm=\"token-ledger\"";
 const BEARER_CHALLENGE: &str = "Bearer realm=\"token-ledger\"";
-/// A bad key was sent (RFC 6750 §3.1).
-const BAD_KEY_CHALLENGE: &str = "Bearer realm=\"token-ledger\", error=\"invalid_token\"";
 
 /// What introspection takes, as `application/x-www-form-urlencoded`.
 #[derive(Debug, ToSchema)]
@@ -357,7 +356,7 @@ fn by_key(verification: &Verification, headers: &HeaderMap) -> Result<Option<Who
     if !headers.contains_key(header::AUTHORIZATION) {
         return Ok(None);
     }
-    let challenge = if has_bearer(headers) { BAD_KEY_CHALLENGE } else { BEARER_CHALLENGE };
+    let challenge = if has_bearer(headers) { BAD_KEY } else { BEARER_CHALLENGE };
     let bad_key = Refusal { bad: Some(Bad::Key), challenge: Some(challenge), ..UNKNOWN };
     let basic = basic(headers);
     let key = match &basic {

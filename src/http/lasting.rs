@@ -2,9 +2,9 @@
 //! was there when the answer began may have ended since.
 
 use super::Service;
-use super::access::power_of;
 use super::verify::credential;
 use crate::app::AppError;
+use crate::app::standing::power_of;
 use axum::http::HeaderMap;
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Digest, Power};

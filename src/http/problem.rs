@@ -98,6 +98,9 @@ pub struct Problem {
     pub header: Option<(HeaderName, HeaderValue)>,
 }
 
+/// The challenge to a key that is not good, or not any more (RFC 6750 §3.1).
+pub(super) const BAD_KEY: &str = "Bearer realm=\"token-ledger\", error=\"invalid_token\"";
+
 /// The result of a handler.
 pub type Answer<T> = Result<T, Problem>;
 
@@ -152,6 +155,11 @@ impl From<AppError> for Problem {
             AppError::KeyReused => Kind::IdempotencyKeyReused,
             AppError::MemberElsewhere => Kind::AboveOwnPower,
             AppError::BadCredentials => Kind::Unauthorized,
+            AppError::Lapsed => {
+                let challenge = HeaderValue::from_static(BAD_KEY);
+                let header = Some((header::WWW_AUTHENTICATE, challenge));
+                return Self { header, ..Self::new(Kind::Unauthorized, detail) };
+            }
             AppError::AuditBehind | AppError::Busy | AppError::Unsigned(_) => Kind::Unavailable,
         };
         Self::new(kind, detail)

@@ -1,6 +1,6 @@
 //! A process that is cut off from the database knows that it doesn't know, and recovers by itself.
 
-use crate::stage::{BOUND, LOOK, Node, PATIENCE, Stage, until};
+use crate::stage::{BOUND, Caller, LOOK, Node, PATIENCE, Stage, until};
 use reqwest::Method;
 use serde_json::json;
 use std::time::{Duration, Instant};
@@ -8,6 +8,8 @@ use token_ledger_test_cluster::Proxy;
 
 /// How long a process may be without the database in these tests.
 const CUT_OFF_FOR: Duration = Duration::from_secs(4);
+/// How long a request is held up that comes before a process is cut off: less than it is tried again.
+const HELD_UP_FOR: Duration = Duration::from_secs(3);
 /// How long after the database is back a process may take to serve as before.
 const RECOVERY: Duration = Duration::from_secs(15);
 /// How long whoever asks whether a process is ready may have to wait for the answer.
@@ -107,6 +109,41 @@ async fn who_is_blocked_off_says_nothing_that_may_be_wrong() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn who_is_shut_out_says_nothing_that_may_be_wrong() {
     Scene::new().await.plays(Proxy::close, Proxy::mend).await;
+}
+
+/// What a key was let through for before it was deleted elsewhere is held up with the process, and
+/// not carried out when that is let through again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_held_up_is_not_done_for_a_key_that_was_deleted_meanwhile() {
+    let Scene { stage, proxy, far, near, .. } = Scene::new().await;
+    let body = json!({"name": "leaked", "scopes": ["ledger.admin"]});
+    let key = near.ask(Method::POST, "/keys", Some(body)).await.expect(201);
+    let (id, secret) = (key.field("key_id"), key.field("key"));
+    let whoami = || Caller::send(far.request(Method::GET, "/v1/whoami", &secret));
+    until("the key is known", whoami, |answer| answer.status == 200).await;
+    proxy.cut();
+    let cut = Instant::now();
+    let ask = |below: &str, body| {
+        let request = far.request(Method::POST, &far.path(below), &secret).json(&body);
+        tokio::spawn(Caller::send(request))
+    };
+    let held_up = [
+        ask("/tokens", json!({"name": "held up", "scopes": ["positions"]})),
+        ask("/keys", json!({"name": "held up", "scopes": ["ledger.admin"]})),
+    ];
+    near.ask(Method::DELETE, &format!("/keys/{id}"), None).await.expect(204);
+    until("it is held up", || far.readiness(), |_| cut.elapsed() > HELD_UP_FOR).await;
+    proxy.mend();
+    for answer in held_up {
+        let answer = answer.await.expect("an answer");
+        assert!([401, 503].contains(&answer.status), "{answer:?}");
+    }
+    near.create("afterwards").await.expect(201);
+    let events = near.events().await;
+    assert!(events.iter().all(|event| event["data"]["name"] != "held up"), "{events:?}");
+    near.stop();
+    far.stop();
+    stage.check();
 }
 
 /// What was connected never hears anything again, not even that it is over; whoever connects anew

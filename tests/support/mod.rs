@@ -344,7 +344,7 @@ impl Call {
 
     /// From a program that calls itself so.
     #[must_use]
-    pub fn from_program(mut self, name: &str) -> Self {
+    pub fn program(mut self, name: &str) -> Self {
         let name = HeaderValue::from_bytes(name.as_bytes()).expect("a value");
         self.request.headers_mut().expect("headers").insert(header::USER_AGENT, name);
         self

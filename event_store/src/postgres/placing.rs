@@ -13,8 +13,8 @@ use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
 use uuid::Uuid;
 
-/// How long ago a decision may have been made, by the database's clock, for its time to be the
-/// event's, in seconds. Decisions are made by a clock that follows the database's.
+/// How long ago a decision may have been made, by the database's clock, to be recorded as it is, in
+/// seconds. Decisions are made by a clock that follows the database's.
 pub(super) const MAX_DECISION_AGE_SECONDS: i64 = 2;
 
 /// The last event of a stream.
@@ -93,12 +93,16 @@ pub(super) fn begins(commit: &Commit) -> bool {
 
 impl<'a> Known<'a> {
     /// When the commit happens: at the time of its decision, if the database's clock agrees.
-    fn time_of(&self, commit: &Commit) -> Timestamp {
-        let Some(now) = self.now else { return commit.decided_at };
-        if commit.decided_at < now.plus_seconds(-MAX_DECISION_AGE_SECONDS) {
-            now
-        } else {
-            now.min(commit.decided_at)
+    ///
+    /// # Errors
+    /// When it was decided too long ago: whoever asked may have lost the right to since.
+    fn time_of(&self, commit: &Commit) -> Result<Timestamp, AppendError> {
+        match self.now {
+            None => Ok(commit.decided_at),
+            Some(now) if commit.decided_at < now.plus_seconds(-MAX_DECISION_AGE_SECONDS) => {
+                Err(AppendError::Outdated { at: now })
+            }
+            Some(now) => Ok(now.min(commit.decided_at)),
         }
     }
 
@@ -129,7 +133,7 @@ impl<'a> Known<'a> {
         if last.map_or(0, |last| last.recorded.sequence) != commit.expected_sequence {
             return Err(AppendError::Conflict);
         }
-        let now = self.time_of(commit);
+        let now = self.time_of(commit)?;
         let head = self.heads.get_mut(&commit.company).ok_or(StoreError::Closed)?;
         if commit.company_sequence.is_some_and(|sequence| sequence != head.company_sequence) {
             return Err(AppendError::CompanyChanged);

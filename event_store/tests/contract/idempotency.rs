@@ -2,8 +2,8 @@
 
 use super::Fixture;
 use super::given::{
-    COMPANY, Given, Outcome, append, ask, assert_done, at, change_scopes, commit, count, create,
-    key, new_token, read_all, register, set_module, side_by_side, token,
+    COMPANY, Given, Outcome, append, ask, ask_token, assert_done, at, change_scopes, commit, count,
+    create, key, new_token, read_all, refresh, register, set_module, side_by_side, token,
 };
 use std::sync::Arc;
 use token_ledger_domain::token::{Token, TokenCommand};
@@ -102,6 +102,34 @@ pub async fn of_many_repeats_at_once_one_is_done<F: Fixture>(fixture: F) {
         }
     }
     assert_eq!(count(given.store().as_ref(), COMPANY, "token.created").await, 1);
+}
+
+/// The first one is what the others would be refused for.
+pub async fn of_repeats_of_a_change_at_once_none_is_refused<F: Fixture>(fixture: F) {
+    const ROUNDS: u8 = 40;
+    let given = Given::a_company(fixture).await;
+    let ledgers = [Arc::clone(&given.ledger), given.another_ledger(), given.another_ledger()];
+    let changed = new_token();
+    assert_done(ask_token(&given.ledger, COMPANY, changed, create("changed")).await);
+    for round in 0..ROUNDS {
+        let outcomes = side_by_side(ledgers.clone().into_iter().map(|ledger| async move {
+            let request = Request {
+                expected_version: Some(u64::from(round) + 1),
+                idempotency: Some(key(&format!("round {round}"), 1)),
+                ..Request::new(changed.0, refresh(&format!("round {round}")))
+            };
+            ask::<Token>(&ledger, COMPANY, request).await
+        }))
+        .await;
+        for outcome in outcomes {
+            let outcome = outcome.expect("done, now or before");
+            let sequence = match outcome {
+                Executed::Done { sequence, .. } => sequence,
+                Executed::Repeated(replay) => replay.sequence,
+            };
+            assert_eq!(sequence, u64::from(round) + 2);
+        }
+    }
 }
 
 pub async fn a_key_is_forgotten_after_a_day<F: Fixture>(fixture: F) {

@@ -66,6 +66,7 @@ macro_rules! every_promise {
                 position_at_is_exact_to_the_microsecond,
                 recorded_time_never_goes_back,
                 a_term_that_is_over_when_a_change_is_recorded_ends_before_it,
+                what_is_decided_anew_needs_somebody_who_still_may,
                 a_clock_that_is_far_behind_stops_writing,
             }
             atomicity {
@@ -89,6 +90,7 @@ macro_rules! every_promise {
             idempotency {
                 a_repeat_is_answered_and_another_request_is_told_apart,
                 of_many_repeats_at_once_one_is_done,
+                of_repeats_of_a_change_at_once_none_is_refused,
                 a_key_is_forgotten_after_a_day,
                 an_old_key_is_removed_though_no_newer_one_comes,
                 a_refused_command_leaves_its_key_free,

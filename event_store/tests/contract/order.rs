@@ -6,11 +6,13 @@ use super::given::{
     commit, commit_at, create, created, in_time, key, new_token, read_all, refresh, side_by_side,
     sound_ledger, sound_ledgers, token,
 };
+use async_trait::async_trait;
 use std::sync::Arc;
 use token_ledger_domain::token::{Token, TokenCommand};
 use token_ledger_domain::{CompanyId, Power, TokenId};
 use token_ledger_event_store::{
-    AppendError, Context, ExecuteError, RecordedEvent, Request, Store, StoreError, StreamId,
+    AppendError, Context, ExecuteError, Moment, RecordedEvent, Request, Standing, Store,
+    StoreError, StreamId,
 };
 use uuid::Uuid;
 
@@ -231,6 +233,42 @@ pub async fn a_term_that_is_over_when_a_change_is_recorded_ends_before_it<F: Fix
         let types: Vec<_> = stream.iter().map(|event| event.event_type.as_str()).collect();
         assert_eq!(types, ["token.created", "token.expired", last]);
     }
+}
+
+/// May not do any more what was asked.
+struct Lapsed;
+
+#[async_trait]
+impl Standing for Lapsed {
+    fn since(&self) -> Moment {
+        Moment::now()
+    }
+
+    async fn holds(&self) -> Result<bool, StoreError> {
+        Ok(false)
+    }
+}
+
+/// The same circumstances: a change has to be decided anew, and by then nobody stands behind it.
+pub async fn what_is_decided_anew_needs_somebody_who_still_may<F: Fixture>(fixture: F) {
+    let given = Given::a_company(fixture).await;
+    let held_up = token(&given.ledger).await;
+    given.clock.set(at(WEEK + 10));
+    token(&given.ledger).await;
+    given.clock.set(at(WEEK - 1));
+    let before = read_all(given.store().as_ref(), COMPANY).await;
+    let refused = given
+        .ledger
+        .execute_for::<Token>(
+            &Lapsed,
+            COMPANY,
+            Power::Operator,
+            &Context::system(),
+            Request::new(held_up.0, TokenCommand::Delete),
+        )
+        .await;
+    assert!(matches!(refused, Err(ExecuteError::Lapsed)), "{refused:?}");
+    assert_eq!(read_all(given.store().as_ref(), COMPANY).await, before);
 }
 
 pub async fn a_clock_that_is_far_behind_stops_writing<F: Fixture>(fixture: F) {

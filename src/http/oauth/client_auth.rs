@@ -3,6 +3,7 @@
 use super::error::OauthError;
 use super::params::{Params, decoded};
 use crate::app::Caller;
+use crate::app::standing::Shown;
 use crate::app::throttle::{Failed, Throttled};
 use crate::http::denials::Denied;
 use crate::http::{RequestInfo, Service};
@@ -10,7 +11,8 @@ use axum::http::{HeaderMap, header};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::net::IpAddr;
-use token_ledger_domain::{Actor, ActorType, Power};
+use token_ledger_domain::{Actor, ActorType, Digest, Power};
+use token_ledger_event_store::Moment;
 use token_ledger_projections::index::ActiveClient;
 use uuid::Uuid;
 use zeroize::Zeroizing;
@@ -97,6 +99,8 @@ pub(super) fn authenticate(
         power: Power::Auditor,
         actor: Actor { kind: ActorType::Client, id: client.client_id.0 },
         name: Some(client.name.to_string()),
+        shown: Shown::Client(Digest::of(&credentials.secret)),
+        let_through_at: Moment::now(),
         credential: client.client_id.to_string(),
         request_id: Some(info.request_id),
         ip: info.ip.map(|ip| ip.to_string()),
