@@ -8,8 +8,10 @@ use std::future::IntoFuture;
 use std::time::Duration;
 use support::TestApp;
 use token_ledger::app::Caller;
+use token_ledger::app::attempts::Seen;
 use token_ledger_domain::company::CompanyCommand;
-use token_ledger_domain::{CompanyId, PersonId};
+use token_ledger_domain::{Actor, ActorType, CompanyId, PersonId};
+use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::read_models::Operation;
 use uuid::Uuid;
 
@@ -160,6 +162,41 @@ async fn a_repeat_takes_nothing_from_who_was_added_again() {
     erase(&app, person).header("idempotency-key", "1").await.expect(200);
     let account = app.app.people.account(EMAIL).await.unwrap();
     assert_eq!(account.map(|account| account.person_id), Some(person));
+}
+
+/// Another process may still have had something to note when the erasure looked for it.
+#[tokio::test]
+async fn what_is_noted_late_of_who_was_erased_says_nothing_of_them() {
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    let listed = app.admin.get(&app.path("/members")).await.expect(200).body;
+    let eve = listed["items"].as_array().unwrap().iter().find(|it| it["email"] == EMAIL).unwrap();
+    let id = eve["member_id"].as_str().unwrap().parse().unwrap();
+    let refused = || Seen {
+        kind: AttemptKind::Denied,
+        company: Some(app.company),
+        actor: Some(Actor { kind: ActorType::Member, id }),
+        method: "GET".to_owned(),
+        route: "/console/policy".to_owned(),
+        status: 403,
+        problem: None,
+        request_id: None,
+        ip: Some([192, 0, 2, 66].into()),
+        user_agent: Some("Eve's own browser".to_owned()),
+    };
+    app.app.note(refused());
+    let denials = app.path("/audit/denials?limit=1");
+    let before = app.auditor.get(&denials).await.expect(200).body["items"][0].clone();
+    assert_eq!(before["context"]["ip"], "192.0.2.66");
+    erase(&app, person).await.expect(200);
+    app.app.note(refused());
+    let after = app.auditor.get(&denials).await.expect(200).body["items"][0].clone();
+    assert_ne!(after["attempt_id"], before["attempt_id"]);
+    assert_eq!(after["actor"], before["actor"]);
+    assert_eq!(
+        (&after["context"]["ip"], &after["context"]["user_agent"]),
+        (&Value::Null, &Value::Null)
+    );
 }
 
 #[tokio::test]

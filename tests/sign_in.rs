@@ -492,6 +492,40 @@ async fn who_is_in_several_companies_chooses_one() {
 }
 
 #[tokio::test]
+async fn who_was_erased_from_a_company_acts_in_others_only() {
+    let app = TestApp::new().await;
+    let body = json!({"email": "ada@example.com", "role": "super_admin"});
+    let ada = app.operator.post(&app.path("/members")).json(&body).await.expect(201).body;
+    Browser::new(&app).send(&link_path(&ada), &[("password", PASSWORD)]).await.expect(200);
+    let (globex, admin) = app.another_company("Globex").await;
+    let members = format!("/v1/companies/{globex}/members");
+    admin.post(&members).json(&body).await.expect(201);
+    let mut browser = signed_in(&app, "ada@example.com").await;
+    let company = app.company.to_string();
+    let enter = [("company_id", company.as_str())];
+    browser.post("/console/companies", &enter).await.expect(303);
+
+    let path = app.path(&format!("/people/{}/erase", ada["person_id"].as_str().unwrap()));
+    let body = json!({"reason": "asked for"});
+    let erased = app.operator.post(&path).json(&body).await.expect(200).body;
+    assert_eq!(erased["account"], false, "Globex needs it");
+    assert!(!browser.is_in().await, "her session was in the company");
+    let mut again = signed_in(&app, "ada@example.com").await;
+    assert!(again.home().await.text.contains("Globex"));
+    again.post("/console/companies", &enter).await.expect(404);
+    // The company has forgotten who its member is.
+    let member = app.path(&format!("/members/{}", ada["member_id"].as_str().unwrap()));
+    let alone = app.admin.get(&member).await.expect(200).body;
+    let listed = app.admin.get(&app.path("/members")).await.expect(200).body;
+    for shown in [&alone, &listed["items"][0]] {
+        assert_eq!(shown["email"], Value::Null, "{shown}");
+        assert_eq!((&shown["password_set"], &shown["may_enter"]), (&json!(false), &json!(false)));
+    }
+    let there = admin.get(&members).await.expect(200).body;
+    assert_eq!(there["items"][0]["email"], "ada@example.com");
+}
+
+#[tokio::test]
 async fn a_password_set_by_one_companys_link_opens_no_other() {
     let app = TestApp::new().await;
     let (globex, admin) = app.another_company("Globex").await;

@@ -478,6 +478,22 @@ impl Ledger {
         Ok(Some(folded))
     }
 
+    /// Looks at a company as it is now, whichever process changed it last.
+    ///
+    /// # Errors
+    /// When the store fails or holds something that can't be decoded.
+    pub async fn look_at<T>(
+        &self,
+        id: CompanyId,
+        look: impl FnOnce(&Company) -> T,
+    ) -> Result<T, StoreError> {
+        let mut company = self.company(id).await?;
+        if let Some(newer) = self.newer_company(id, company.sequence).await? {
+            company = newer;
+        }
+        Ok(look(&company.state))
+    }
+
     fn forget_company(&self, id: CompanyId) {
         self.companies.write().remove(&id);
     }

@@ -12,7 +12,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::{Actor, CompanyId, Timestamp};
+use token_ledger_domain::{Actor, ActorType, CompanyId, MemberId, Timestamp};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
 use tokio::sync::{mpsc, oneshot, watch};
@@ -259,6 +259,7 @@ impl Writer {
                 attempt.company_id = CompanyId::PLATFORM;
             }
         }
+        self.leave_out_erased(&mut batch).await;
         let noted = std::mem::take(&mut *self.app.attempts.dropped.lock());
         let mut dropped = Dropped::new();
         for ((company, kind), count) in noted {
@@ -284,6 +285,30 @@ impl Writer {
             *self.written.entry((attempt.company_id, attempt.kind)).or_insert(TRIM_EVERY) += 1;
         }
         self.trim().await;
+    }
+
+    /// Leaves out what tells of a person who was erased since: whichever process erased them has
+    /// only seen what was written before.
+    async fn leave_out_erased(&self, batch: &mut [Attempt]) {
+        let mut known = BTreeMap::new();
+        for attempt in batch {
+            let Some(actor) = attempt.actor else { continue };
+            let company = match actor.kind {
+                ActorType::Member => attempt.company_id,
+                ActorType::Operator => CompanyId::PLATFORM,
+                _ => continue,
+            };
+            let of = (company, actor.id);
+            let is_erased = match known.get(&of) {
+                Some(known) => *known,
+                // Who can't be asked about is treated as one who was erased.
+                None => self.app.is_erased(company, MemberId(actor.id)).await.unwrap_or(true),
+            };
+            known.insert(of, is_erased);
+            if is_erased {
+                (attempt.ip, attempt.user_agent) = (None, None);
+            }
+        }
     }
 
     /// Removes the oldest of those of which much was written.

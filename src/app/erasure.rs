@@ -236,13 +236,23 @@ impl App {
     async fn erased_memberships(&self, person: PersonId) -> Result<Vec<MemberId>, StoreError> {
         let mut erased = Vec::new();
         for row in self.people.memberships(person).await? {
-            let (company, _) =
-                self.ledger.state::<Company>(row.company_id, row.company_id.0).await?;
-            if company.members.get(&row.member_id).is_some_and(|member| member.is_erased) {
+            if self.is_erased(row.company_id, row.member_id).await? {
                 erased.push(row.member_id);
             }
         }
         Ok(erased)
+    }
+
+    /// Whether a member's person was erased from the company. Nobody signs in to it for them any
+    /// more, though they may have an account for other companies.
+    pub(super) async fn is_erased(
+        &self,
+        company: CompanyId,
+        member: MemberId,
+    ) -> Result<bool, StoreError> {
+        let of_erased =
+            |company: &Company| company.members.get(&member).is_some_and(|member| member.is_erased);
+        self.ledger.look_at(company, of_erased).await
     }
 }
 

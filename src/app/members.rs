@@ -163,7 +163,7 @@ impl App {
     ) -> Result<Changed<MemberView>, AppError> {
         let row = self.member_after(company, sequence).await?;
         let row = row.ok_or(AppError::NotFound("member"))?;
-        let account = self.people.account_of(row.person_id).await?;
+        let account = self.account_shown(&row).await?;
         Ok(Changed::before(MemberView::new(&row, account.as_ref())))
     }
 
@@ -207,7 +207,13 @@ impl App {
     ) -> Result<Listed<MemberView, Uuid>, AppError> {
         self.existing_company(caller.company).await?;
         let rows = self.read.members(caller.company, after, limit + 1).await?;
-        let people: Vec<PersonId> = rows.iter().map(|row| row.person_id).collect();
+        let shown = |company: &Company| {
+            let is_shown = |row: &&MemberRow| {
+                company.members.get(&row.member_id).is_none_or(|member| !member.is_erased)
+            };
+            rows.iter().filter(is_shown).map(|row| row.person_id).collect()
+        };
+        let people: Vec<PersonId> = self.ledger.look_at(caller.company, shown).await?;
         let accounts = self.people.accounts_of(&people).await?;
         let account = |person| accounts.iter().find(|account| account.person_id == person);
         Ok(Listed::cut(
@@ -224,8 +230,16 @@ impl App {
     /// When there is none.
     pub async fn member(&self, caller: &Caller, id: MemberId) -> Result<MemberView, AppError> {
         let row = self.member_row(caller.company, id).await?;
-        let account = self.people.account_of(row.person_id).await?;
+        let account = self.account_shown(&row).await?;
         Ok(MemberView::new(&row, account.as_ref()))
+    }
+
+    /// The account of a member, unless the company was to forget who they are.
+    async fn account_shown(&self, member: &MemberRow) -> Result<Option<Account>, StoreError> {
+        if self.is_erased(member.company_id, member.member_id).await? {
+            return Ok(None);
+        }
+        self.people.account_of(member.person_id).await
     }
 
     /// Gives a member another role. The sessions of who gets a lesser one end.
@@ -291,7 +305,7 @@ impl App {
             let then = Until::Time(replay.recorded_at);
             let row = self.member_then(caller.company, id, then).await?;
             let row = row.ok_or(AppError::NotFound("member"))?;
-            let account = self.people.account_of(row.person_id).await?;
+            let account = self.account_shown(&row).await?;
             return Ok(Changed::before(MemberView::new(&row, account.as_ref())));
         }
         let row = self.member_row(caller.company, id).await?;
@@ -304,8 +318,7 @@ impl App {
         {
             return Err(AppError::MemberElsewhere);
         }
-        let account =
-            self.people.account_of(row.person_id).await?.ok_or(AppError::NotFound("person"))?;
+        let account = self.account_shown(&row).await?.ok_or(AppError::NotFound("person"))?;
         let view = MemberView::new(&row, Some(&account));
         self.begin(caller, caller.company, id.0, idempotency).await?;
         let secret = self.password_link(caller, row.person_id).await?;

@@ -7,7 +7,9 @@ use super::standing::Shown;
 use super::view::CompanyView;
 use super::{App, AppError, Caller};
 use std::net::IpAddr;
-use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, Power, Role, Secret, Timestamp};
+use token_ledger_domain::{
+    Actor, ActorType, CompanyId, Digest, PersonId, Power, Role, Secret, Timestamp,
+};
 use token_ledger_event_store::{Moment, StoreError};
 use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::people::{Account, Session, Standing};
@@ -196,7 +198,11 @@ impl App {
         account: &Account,
         standing: &Standing,
     ) -> Result<Option<Power>, StoreError> {
-        let member = self.people.member(standing.member_company, standing.member_id).await?;
+        let (company, member_id) = (standing.member_company, standing.member_id);
+        let member = self.people.member(company, member_id).await?;
+        if self.is_erased(company, member_id).await? {
+            return Ok(None);
+        }
         let stands = |member: &MemberRow| {
             member.person_id == account.person_id
                 && account.opens(member)
@@ -204,6 +210,17 @@ impl App {
                 && (standing.entered == standing.member_company || is_operator(member))
         };
         Ok(member.filter(stands).map(|member| member.role.power()))
+    }
+
+    /// The memberships of a person, but for those that they were erased from.
+    async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError> {
+        let mut memberships = Vec::new();
+        for member in self.people.memberships(person).await? {
+            if !self.is_erased(member.company_id, member.member_id).await? {
+                memberships.push(member);
+            }
+        }
+        Ok(memberships)
     }
 
     /// Begins a session, unless the account's password has changed meanwhile.
@@ -237,7 +254,7 @@ impl App {
         &self,
         account: &Account,
     ) -> Result<Option<Standing>, StoreError> {
-        let memberships = self.people.memberships(account.person_id).await?;
+        let memberships = self.memberships(account.person_id).await?;
         Ok(match memberships.as_slice() {
             [only] if !is_operator(only) && account.opens(only) => Some(standing_of(only)),
             _ => None,
@@ -253,7 +270,7 @@ impl App {
         account: &Account,
         company: CompanyId,
     ) -> Result<Option<Standing>, AppError> {
-        let memberships = self.people.memberships(account.person_id).await?;
+        let memberships = self.memberships(account.person_id).await?;
         let (open, shut): (Vec<_>, Vec<_>) =
             memberships.iter().partition(|member| account.opens(member));
         // An operator's power is the same everywhere, and the greatest.
@@ -283,7 +300,7 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn entrances(&self, account: &Account, q: &str) -> Result<Entrances, AppError> {
-        let memberships = self.people.memberships(account.person_id).await?;
+        let memberships = self.memberships(account.person_id).await?;
         if memberships.iter().any(|member| is_operator(member) && account.opens(member)) {
             let found = self.find_companies(q, None, OFFERED).await?;
             let entrance = |company: CompanyView| Entrance {
