@@ -8,6 +8,7 @@ use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::future::Future;
+use std::sync::Arc;
 use std::time::Duration;
 use support::{Client, TestApp, service};
 use token_ledger::http::access::Access;
@@ -353,6 +354,36 @@ async fn a_rebuild_puts_right_what_differs() {
     app.operator.post("/v1/projections/all/rebuild").await.expect(202);
     let all = finished(&app.operator, "all").await;
     assert_eq!((&all["state"], &all["differences"]), (&json!("done"), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_under_way_stops_no_projection_that_follows_the_log() {
+    const REBUILDS: i64 = 8;
+    let app = Arc::new(TestApp::new().await);
+    let (stop, stopped) = watch::channel(false);
+    let writers: Vec<_> = (0..4)
+        .map(|_| {
+            let (app, stopped) = (Arc::clone(&app), stopped.clone());
+            tokio::spawn(async move {
+                while !*stopped.borrow() {
+                    app.token("meanwhile").await;
+                }
+            })
+        })
+        .collect();
+    for second in 0..REBUILDS {
+        app.after(second);
+        app.operator.post("/v1/projections/audit/rebuild").await.expect(202);
+        let ended = finished(&app.operator, "audit").await;
+        assert_eq!((&ended["state"], &ended["differences"]), (&json!("done"), &json!(0)));
+        let listed = app.operator.get("/v1/projections").await.expect(200).body;
+        let audit = &listed["items"][5];
+        assert_eq!((&audit["name"], &audit["companies_stopped"]), (&json!("audit"), &json!([])));
+    }
+    stop.send_replace(true);
+    for writer in writers {
+        writer.await.expect("it writes to the end");
+    }
 }
 
 #[tokio::test]

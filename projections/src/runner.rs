@@ -16,6 +16,9 @@ pub const BATCH: usize = 250;
 const RETRY: Duration = Duration::from_secs(1);
 /// How long after another process was found at a company's projection it is looked after again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// How long after the last run the heads are looked at where nobody has told of an append: what is
+/// told of may be lost.
+const LOOK_UNTOLD: Duration = Duration::from_secs(5);
 /// How long events are gathered when nobody waits for them: a transaction for each commit would
 /// cost the writers more than the commits themselves.
 const GATHER: Duration = Duration::from_millis(100);
@@ -120,12 +123,7 @@ pub fn spawn(
                     Ended::Behind
                 }
             };
-            let retry = async {
-                match ended.pause() {
-                    Some(pause) => tokio::time::sleep(pause).await,
-                    None => std::future::pending::<()>().await,
-                }
-            };
+            let retry = tokio::time::sleep(ended.pause());
             tokio::select! {
                 _ = appended.changed() => {
                     tokio::select! {
@@ -134,6 +132,8 @@ pub fn spawn(
                         _ = stop.changed() => {}
                     }
                 }
+                // Somebody waits for what this process has not heard of.
+                () = wanted.notified() => {}
                 _ = stop.changed() => {}
                 () = retry => {}
             }
@@ -167,11 +167,11 @@ enum Ended {
 
 impl Ended {
     /// How long after it the next run begins where nothing is appended.
-    const fn pause(self) -> Option<Duration> {
+    const fn pause(self) -> Duration {
         match self {
-            Self::AtHeads => None,
-            Self::Elsewhere => Some(LOOK_AGAIN),
-            Self::Behind => Some(RETRY),
+            Self::AtHeads => LOOK_UNTOLD,
+            Self::Elsewhere => LOOK_AGAIN,
+            Self::Behind => RETRY,
         }
     }
 }

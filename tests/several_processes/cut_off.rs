@@ -222,6 +222,10 @@ async fn a_stream_ends_with_its_key_where_no_notification_arrives() {
         heard.push_str(&String::from_utf8_lossy(&chunk));
     }
     assert!(heard.contains("key.deleted"), "{heard}");
+    // Nor does the audit trail keep anybody waiting who asks for it.
+    let last = near.create("last").await.expect(201).field("token_id");
+    let events = deaf.events().await;
+    assert!(events.iter().any(|event| event["token_id"] == last.as_str()), "{events:?}");
     near.stop();
     deaf.stop();
 }

@@ -196,6 +196,8 @@ pub(super) struct Direct<P> {
     position: u64,
     suspect: VecDeque<(u64, u64)>,
     beyond: u64,
+    /// Where the projection was when its rows were first compared.
+    found: Option<u64>,
     projection: std::marker::PhantomData<P>,
 }
 
@@ -210,6 +212,7 @@ impl<P: SqliteTable<Key = u64>> Direct<P> {
             position: 0,
             suspect: VecDeque::new(),
             beyond: 0,
+            found: None,
             projection: std::marker::PhantomData,
         }
     }
@@ -284,6 +287,38 @@ fn is(value: &ToSqlOutput<'_>, stored: ValueRef<'_>) -> bool {
     }
 }
 
+impl<P: SqliteTable<Key = u64>> Direct<P> {
+    /// Puts right, or only counts, what differs in a range: behind a position, up to another one;
+    /// answers how many rows that are.
+    fn settle_range(
+        &mut self,
+        live: &Connection,
+        company: CompanyId,
+        (after, until): (u64, u64),
+        events: &[Appended],
+        merge: bool,
+        outcome: &mut Outcome,
+    ) -> Result<usize, StoreError> {
+        let differing = self.differing(live, company, after, until, events)?;
+        let count = differing.len();
+        self.beyond = differing.last().map_or(self.beyond, |(key, ..)| *key);
+        let reached = checkpoint::<P>(live, company)?;
+        self.found.get_or_insert(reached);
+        for pair in differing {
+            match &pair {
+                (key, Some(row), None) if *key > reached => P::put(live, row)?,
+                _ => settle::<P>(live, company, pair, merge, outcome)?,
+            }
+        }
+        // With the rows: whoever follows the log would write them again.
+        let there = self.position.min(until);
+        if merge && there > reached {
+            set_checkpoint::<P>(live, company, there)?;
+        }
+        Ok(count)
+    }
+}
+
 impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
     fn stage(
         &mut self,
@@ -314,36 +349,33 @@ impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, StoreError> {
-        let (events, after, until) = match self.suspect.pop_front() {
-            Some((after, until)) => match decoded_page(live, company, after, RANGE)? {
+        // Together with what follows where that is little: writers add to it all the time.
+        let mut looked_at = 0;
+        while let Some((after, until)) = self.suspect.pop_front() {
+            let events = match decoded_page(live, company, after, RANGE)? {
                 (_, Some(error)) => return Err(error),
                 (mut events, None) => {
                     events.retain(|event| event.position <= until);
-                    (events, after, until)
+                    events
                 }
-            },
-            // Behind the last event there should be no row.
-            None => (Vec::new(), self.position.max(self.beyond), u64::MAX),
-        };
-        let differing = self.differing(live, company, after, until, &events)?;
-        let is_last = until == u64::MAX && differing.len() < RANGE;
-        self.beyond = differing.last().map_or(self.beyond, |(key, ..)| *key);
+            };
+            self.settle_range(live, company, (after, until), &events, merge, outcome)?;
+            looked_at += events.len();
+            if looked_at >= RANGE {
+                return Ok(true);
+            }
+        }
+        // Behind the last event there should be no row.
+        let range = (self.position.max(self.beyond), u64::MAX);
+        let strays = self.settle_range(live, company, range, &[], merge, outcome)?;
+        if strays >= RANGE {
+            return Ok(true);
+        }
         let reached = checkpoint::<P>(live, company)?;
-        for pair in differing {
-            match &pair {
-                (key, Some(row), None) if *key > reached => P::put(live, row)?,
-                _ => settle::<P>(live, company, pair, merge, outcome)?,
-            }
-        }
-        if is_last {
-            outcome.rows += self.position.min(self.due(reached));
-            outcome.behind += self.position.saturating_sub(reached);
-            if merge && self.position > reached {
-                set_checkpoint::<P>(live, company, self.position)?;
-            }
-            *self = Self::new(merge);
-        }
-        Ok(!is_last)
+        outcome.rows += self.position.min(self.due(reached));
+        outcome.behind += self.position.saturating_sub(self.found.unwrap_or(reached));
+        *self = Self::new(merge);
+        Ok(false)
     }
 
     fn merged(&mut self, _index: &VerificationIndex) {}
