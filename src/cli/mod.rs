@@ -110,7 +110,7 @@ enum Command {
     CheckEvidence(check_evidence::CheckEvidence),
     /// Erase what names or describes a person; what the person did stays, with its proofs
     Erase(erase::Erase),
-    /// Write a company's events as NDJSON or CSV
+    /// Write events as NDJSON or CSV: all companies', one's or one token's
     Export(export::Export),
     /// API keys
     #[command(subcommand)]
