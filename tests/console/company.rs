@@ -84,6 +84,9 @@ async fn a_member_is_added_promoted_and_removed() {
     browser
         .until("document.querySelector('[data-secret]')?.value.includes('/console/set-password/')")
         .await;
+    // The link is for somebody else.
+    browser.sees("Link for tom@acme.example").await;
+    browser.sees_no("Save it somewhere secure").await;
     browser.press("Copy link").await;
     browser.press("Done").await;
     browser.click("summary[aria-label='Actions for Tom Okafor']").await;
@@ -124,6 +127,7 @@ async fn a_policy_binds_the_terms_to_come() {
     // Whoever looks only sees the rules.
     stage.sign_in(&browser, PRIYA).await;
     browser.open("/console/policy").await;
+    browser.sees("Tokens are valid for at most").await;
     browser.sees("3 days").await;
     assert_eq!(browser.count("main form").await, 0);
 }

@@ -43,7 +43,8 @@ async fn of_a_key() {
     open(&maya, "/console/keys", "Nightly", "Refresh key").await;
     open(&tom, "/console/keys", "Nightly", "Delete").await;
     maya.press("Refresh").await;
-    maya.sees("You will not see it again").await;
+    maya.sees("Nightly has a new secret.").await;
+    maya.sees("The old one has stopped.").await;
     tom.press("Delete “Nightly”").await;
     tom.sees("This key was changed meanwhile. Nothing of yours was saved.").await;
     tom.sees("Maya Lindqvist refreshed Nightly").await;

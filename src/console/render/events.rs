@@ -348,6 +348,16 @@ mod tests {
     }
 
     #[test]
+    fn who_has_no_name_is_not_told_twice_what_it_is() {
+        let key = |name: Option<&str>| {
+            let name = name.map(str::to_owned);
+            actor_name(&ActorView { kind: "key", id: Uuid::from_u128(7), name }).into_string()
+        };
+        assert!(key(Some("Nightly")).contains(" (API key)"));
+        assert_eq!(key(None), "<strong>An API key</strong>");
+    }
+
+    #[test]
     fn what_people_typed_is_text() {
         let html = told("token.created", &json!({"name": "<b>x</b>"}));
         assert!(!html.contains("<b>x") && !html.contains("<leak>"));

@@ -226,6 +226,12 @@ mod tests {
     }
 
     #[test]
+    fn programs_are_told_thousandths_at_most() {
+        assert_eq!(machine(at("2026-03-03T14:05:09.123456Z")), "2026-03-03T14:05:09.123Z");
+        assert_eq!(machine(at("2026-03-03T14:05:09Z")), "2026-03-03T14:05:09Z");
+    }
+
+    #[test]
     fn the_exact_time_names_its_zone() {
         assert_eq!(exact(at("2026-03-03T04:05:09.7Z")), "3 March 2026, 04:05:09 UTC");
     }
