@@ -232,9 +232,15 @@ document.addEventListener("submit", (event) => {
     event.preventDefault();
     if (!sending && !leaving) send(form, event.submitter);
   } else {
-    // A second click would lose the answer to the first, and a secret with it.
-    setTimeout(() => form.querySelectorAll("button").forEach((button) => { button.disabled = true; }));
-    busy(form, event.submitter);
+    // A second click would lose the answer to the first, and a secret with it. Whoever stops the
+    // page from loading stays, and can send again.
+    const buttons = [...form.querySelectorAll("button")];
+    const rest = busy(form, event.submitter);
+    setTimeout(() => buttons.forEach((button) => { button.disabled = true; }));
+    window.navigation?.addEventListener("navigateerror", () => {
+      rest();
+      buttons.forEach((button) => { button.disabled = false; });
+    }, { once: true });
   }
 });
 

@@ -69,6 +69,26 @@ async fn a_second_click_on_a_page_loses_no_secret() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_a_page_from_loading_can_send_again() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/tokens/new").await;
+    browser.fill("#name", "Stopped").await;
+    let stop = "document.addEventListener('submit', (event) => setTimeout(() => { \
+        sessionStorage.words = event.submitter.textContent + event.submitter.disabled; \
+        window.stop(); }, 1000), { once: true })";
+    browser.script(stop).await;
+    browser.waits(5000).await;
+    browser.press("Create").await;
+    browser.until("sessionStorage.words === 'Sending…true'").await;
+    browser.until("document.querySelector('form.form button:enabled')").await;
+    assert_eq!(browser.text("form.form button.main").await, "Create");
+    browser.waits(0).await;
+    browser.press("Create").await;
+    browser.sees("Choose at least one data access.").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_takes_long_says_so_and_an_old_alert_goes() {
     let stage = Stage::new().await;
     let browser = stage.browser(MAYA).await;
