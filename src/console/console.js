@@ -161,8 +161,10 @@ function stay() {
 }
 
 // Browsers close a dialog at the second Esc without asking, but not where the key itself is taken.
+// It closes a list of choices first.
 document.addEventListener("keydown", (event) => {
   if (event.key !== "Escape" || !dialog.open || event.isComposing) return;
+  if (event.target.matches("select") && !sending) return;
   event.preventDefault();
   leave();
 });
