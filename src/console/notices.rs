@@ -4,7 +4,7 @@ use super::sent::Sent;
 use maud::{Markup, html};
 
 /// What has been done, by the name that addresses carry.
-const NOTICES: [(&str, &str); 19] = [
+const NOTICES: [(&str, &str); 20] = [
     ("token-edited", "The data accesses were saved. They count at once."),
     ("token-deleted", "The token was deleted. Programs that used it have stopped working."),
     ("nothing-changed", "Nothing was changed: it is as it was before."),
@@ -29,6 +29,12 @@ const NOTICES: [(&str, &str); 19] = [
         "member-erased",
         "The person’s data was erased. What they did stays in the audit trail, with its proofs. The \
          membership stays too, though nobody can sign in by it: remove it.",
+    ),
+    (
+        "account-kept",
+        "The person’s data here was erased. What they did stays in the audit trail, with its proofs. \
+         Another company needs the account, by which the person can still come in: remove the \
+         member too.",
     ),
     ("password-changed", "The password was changed. You are signed out everywhere else."),
     ("policy-changed", "The policy was saved. It holds for terms that begin from now on."),

@@ -52,8 +52,11 @@ pub async fn erase(
     let reason = sent.reason().unwrap_or_default();
     match service.app.erase_person(&desk.caller, PersonId(person), &reason, key).await {
         Ok(_) => {
-            let stays = membership(&service, &desk, person).await?.is_some();
-            let notice = if stays { "member-erased" } else { "person-erased" };
+            let notice = match membership(&service, &desk, person).await?.as_ref().map(name) {
+                Some(Some(_)) => "account-kept",
+                Some(None) => "member-erased",
+                None => "person-erased",
+            };
             Ok(go_on(&format!("{MEMBERS}?notice={notice}")))
         }
         Err(error) => {

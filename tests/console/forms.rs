@@ -439,6 +439,23 @@ async fn a_member_whose_data_was_erased_can_only_be_removed() {
 }
 
 #[tokio::test]
+async fn an_erasure_that_leaves_the_account_says_so() {
+    let stage = Stage::new().await;
+    let (globex, _) = stage.test.another_company("Globex").await;
+    stage.person("Priya Nair", PRIYA, "auditor", globex).await;
+    let hers = member(&stage, PRIYA).await;
+    let id = hers.rsplit('/').next().expect("an id");
+    let hers = stage.test.admin.get(&stage.test.path(&format!("/members/{id}"))).await;
+    let person = hers.expect(200).body["person_id"].as_str().expect("a person").to_owned();
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let erase = format!("/console/people/{person}/erase");
+    let erased = ola.fill(&erase, &[("reason", "Asked for")]).await.expect(303);
+    let list = ola.get(erased.header("location")).await.expect(200).text;
+    assert!(list.contains("Another company needs the account"), "{list}");
+    assert!(list.contains(PRIYA) && !list.contains("Erased; can’t sign in"), "{list}");
+}
+
+#[tokio::test]
 async fn where_nothing_is_yet_it_says_what_comes_first() {
     let stage = Stage::new().await;
     let (globex, _) = stage.test.another_company("Globex").await;
