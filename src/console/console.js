@@ -145,11 +145,10 @@ function leave() {
 }
 
 function close() {
-  const outdated = sent || dialog.querySelector("[data-guarded]");
   dialog.close();
   dialog.replaceChildren();
   document.body.append(announcer);
-  if (outdated) location.reload(); else if (opener?.isConnected) opener.focus();
+  if (sent) location.reload(); else if (opener?.isConnected) opener.focus();
 }
 
 // Forward again, to the entry of the history that the dialog has.
