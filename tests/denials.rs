@@ -370,7 +370,7 @@ async fn whatever_is_refused_is_told_in_words() {
     let pages = console::routes(test.service.clone());
     let changes = |method: &Method| *method == Method::POST;
     let pages = pages.list().iter().filter(|(method, _, access)| {
-        changes(method) || matches!(access, console::Access::Power(_))
+        changes(method) || matches!(access, console::Access::Power(_) | console::Access::Platform)
     });
     let routes = api.map(|route| (&route.0, route.1)).chain(pages.map(|page| (&page.0, page.1)));
     for (method, route) in routes {

@@ -132,7 +132,10 @@ async fn a_person_sets_a_password_and_signs_in_and_out() {
     assert_eq!(page.header("referrer-policy"), "no-referrer");
     assert_eq!(page.header("cache-control"), "no-store");
     assert!(page.header("content-security-policy").contains("script-src 'self'"));
-    assert!(page.text.contains("ada@example.com"), "{}", page.text);
+    // Programs that keep passwords read whose it is, and read nothing that is hidden.
+    let whose =
+        "type=\"text\" name=\"username\" value=\"ada@example.com\" autocomplete=\"username\"";
+    assert!(page.text.contains(whose), "{}", page.text);
     // What is not acceptable doesn't use the link up, nor does looking at it.
     let long = "ab".repeat(513);
     for password in ["too short", "ADA@example.com", &long, "aaaaaaaaaaaa"] {
@@ -140,7 +143,9 @@ async fn a_person_sets_a_password_and_signs_in_and_out() {
     }
     browser.send(&path, &[("password", PASSWORD)]).await.expect(200);
     browser.send(&path, &[("password", PASSWORD)]).await.expect(404);
-    browser.get(&path).await.expect(404);
+    let used = browser.get(&path).await.expect(404).text;
+    let way = "If you have set your password, <a href=\"/console/sign-in\">sign in</a>.";
+    assert!(used.contains(way), "{used}");
     assert!(!browser.is_in().await, "a link to set a password signs nobody in");
 
     let answer = browser.sign_in(" ADA@example.com ", PASSWORD).await.expect(303);
@@ -368,7 +373,9 @@ async fn a_new_password_ends_every_other_session() {
     laptop.post("/console/password", &fields(PASSWORD, "short")).await.expect(422);
     assert!(phone.is_in().await);
     let before = laptop.cookie.clone();
-    laptop.post("/console/password", &fields(PASSWORD, new)).await.expect(303);
+    let changed = laptop.post("/console/password", &fields(PASSWORD, new)).await.expect(303);
+    let told = laptop.get(changed.header("location")).await.expect(200).text;
+    assert!(told.contains("The password was changed. You are signed out everywhere"), "{told}");
     assert!(laptop.is_in().await && laptop.cookie != before);
     assert!(!phone.is_in().await);
     Browser::new(&app).sign_in("ada@example.com", PASSWORD).await.expect(401);
@@ -380,6 +387,8 @@ async fn the_password_is_asked_again_after_hours() {
     let app = TestApp::new().await;
     person(&app, "ada@example.com", "auditor").await;
     let mut ada = signed_in(&app, "ada@example.com").await;
+    let page = ada.get("/console/password").await.expect(200).text;
+    assert!(page.contains("type=\"text\" name=\"username\" value=\"ada@example.com\""), "{page}");
     let must = async |browser: &Browser| {
         let cookie = browser.cookie.as_deref().and_then(|cookie| cookie.split_once('='));
         let visitor = app.app.visitor(cookie.expect("a cookie").1).await.expect("an answer");
@@ -638,6 +647,89 @@ async fn an_operator_enters_every_company_and_acts_as_operator() {
     assert_eq!(caller.actor.kind.as_str(), "operator");
     assert_eq!(caller.actor.id.to_string(), member["member_id"].as_str().unwrap());
     assert_eq!(caller.name.as_deref(), Some("op@example.com"));
+}
+
+#[tokio::test]
+async fn an_operator_runs_the_platform_without_choosing_a_company() {
+    let app = TestApp::new().await;
+    let body = json!({"email": "op@example.com", "role": "operator"});
+    let platform = format!("/v1/companies/{}/members", CompanyId::PLATFORM);
+    let member = app.operator.post(&platform).json(&body).await.expect(201).body;
+    Browser::new(&app).send(&link_path(&member), &[("password", PASSWORD)]).await.expect(200);
+    let mut op = signed_in(&app, "op@example.com").await;
+    let way = op.get("/console").await.expect(303);
+    assert_eq!(way.header("location"), "/console/platform/companies");
+    let projections = "/console/platform/projections";
+    for path in [way.header("location"), projections, "/console/sessions", "/console/password"] {
+        let page = op.get(path).await.expect(200).text;
+        assert!(page.contains("No company chosen") && page.contains(projections), "{page}");
+        assert!(!page.contains("href=\"/console/tokens\""), "{page}");
+    }
+    op.post("/console/platform/companies/new", &[("name", "Globex")]).await.expect(303);
+    assert!(op.get(way.header("location")).await.text.contains("Globex"));
+    // Whatever is about a company asks for one.
+    for path in ["/console/tokens", "/console/members", "/console/audit"] {
+        let asked = op.get(path).await.expect(303);
+        assert!(asked.header("location").starts_with("/console/companies?next="), "{path}");
+    }
+    // Who is no operator any more, or never was, gets there neither with a company nor without.
+    let (globex, admin) = app.another_company("Initech").await;
+    let body = json!({"email": "ada@example.com", "role": "super_admin"});
+    let ada = app.operator.post(&app.path("/members")).json(&body).await.expect(201).body;
+    Browser::new(&app).send(&link_path(&ada), &[("password", PASSWORD)]).await.expect(200);
+    admin.post(&format!("/v1/companies/{globex}/members")).json(&body).await.expect(201);
+    let mut ada = signed_in(&app, "ada@example.com").await;
+    let lower = json!({"role": "auditor"});
+    let path = format!("{platform}/{}", member["member_id"].as_str().unwrap());
+    let other = json!({"email": "other@example.com", "role": "operator"});
+    app.operator.post(&platform).json(&other).await.expect(201);
+    app.operator.patch(&path).json(&lower).await.expect(200);
+    for browser in [&mut ada, &mut op] {
+        for path in [way.header("location"), projections] {
+            let refused = browser.get(path).await.expect(303);
+            assert!(refused.header("location").starts_with("/console/companies?next="), "{path}");
+        }
+        let page = browser.get("/console/sessions").await.expect(200).text;
+        assert!(!page.contains(projections), "{page}");
+        let named = [("name", "Hooli")];
+        browser.post("/console/platform/companies/new", &named).await.expect(303);
+    }
+    let enter = [("company_id", &*app.company.to_string())];
+    ada.post("/console/companies", &enter).await.expect(303);
+    ada.get(projections).await.expect(403);
+    let companies = app.operator.get("/v1/companies").await.expect(200).text;
+    assert!(companies.contains("Globex") && !companies.contains("Hooli"), "{companies}");
+}
+
+#[tokio::test]
+async fn another_company_is_offered_where_there_is_one() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let ada = signed_in(&app, "ada@example.com").await;
+    let offer = "aria-label=\"Change company\"";
+    assert!(!ada.home().await.text.contains(offer));
+    let (globex, admin) = app.another_company("Globex").await;
+    let body = json!({"email": "ada@example.com", "role": "auditor"});
+    admin.post(&format!("/v1/companies/{globex}/members")).json(&body).await.expect(201);
+    assert!(ada.home().await.text.contains(offer));
+    assert!(!ada.get("/console/companies").await.expect(200).text.contains(offer));
+}
+
+#[tokio::test]
+async fn who_was_signed_out_is_told_and_who_signs_out_is_not() {
+    let app = TestApp::new().await;
+    let told = "You were signed out.";
+    person(&app, "boss@example.com", "super_admin").await;
+    let ada = person(&app, "ada@example.com", "super_admin").await;
+    let browser = signed_in(&app, "ada@example.com").await;
+    assert!(!browser.get("/console/sign-in").await.expect(200).text.contains(told));
+    app.admin.delete(&member_path(&app, &ada)).await.expect(204);
+    let way = browser.get("/console/tokens").await.expect(303);
+    let page = browser.get(way.header("location")).await.expect(200).text;
+    assert!(page.contains(told), "{page}");
+    let mut boss = signed_in(&app, "boss@example.com").await;
+    boss.post("/console/sign-out", &[]).await.expect(303);
+    assert!(!boss.get("/console/sign-in").await.expect(200).text.contains(told));
 }
 
 #[tokio::test]

@@ -86,7 +86,23 @@ pub struct Entrances {
     pub shut: Vec<String>,
 }
 
+/// Where a person may go, whichever company the session is in.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Reach {
+    /// The standing on the platform of whoever runs it.
+    pub platform: Option<Standing>,
+    /// Whether there may be another company to choose.
+    pub is_wide: bool,
+}
+
 impl Visitor {
+    /// The caller that this person is with this standing of an operator.
+    pub fn operator(&self, standing: Standing, origin: &Origin) -> Option<Caller> {
+        let session = Session { standing: Some(standing), ..self.session.clone() };
+        let power = Some(Power::Operator);
+        Self { session, power, account: self.account.clone() }.caller(origin)
+    }
+
     /// The caller that this person is in the company that the session is in.
     pub fn caller(&self, origin: &Origin) -> Option<Caller> {
         let (standing, power) = (self.session.standing?, self.power?);
@@ -282,6 +298,17 @@ impl App {
             return Err(AppError::NotVouchedFor);
         }
         Ok(open.iter().find(|member| member.company_id == company).map(|own| standing_of(own)))
+    }
+
+    /// Where a person may go.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn reach(&self, account: &Account) -> Result<Reach, AppError> {
+        let memberships = self.people.memberships(account.person_id).await?;
+        let operator = memberships.iter().find(|own| is_operator(own) && account.opens(own));
+        let is_wide = operator.is_some() || memberships.len() > 1;
+        Ok(Reach { platform: operator.map(standing_of), is_wide })
     }
 
     /// Takes a session into a company; answers with the person's power there.

@@ -30,6 +30,8 @@ pub enum Access {
     SignedIn,
     /// This power in the company that the session is in.
     Power(Power),
+    /// Running the platform, whether or not a company is chosen.
+    Platform,
 }
 
 /// Somebody who is signed in, with what a page needs to know of the request.
@@ -45,17 +47,25 @@ pub struct SignedIn {
     pub csrf: String,
     /// Light or dark.
     pub theme: Theme,
+    /// Who runs the platform, as use cases want to know it: in the company or, where none is
+    /// chosen, on the platform itself.
+    pub operator: Option<Caller>,
+    /// Whether there may be another company to choose.
+    pub may_choose: bool,
+    /// Whether the request is a form that was sent.
+    pub sends: bool,
 }
 
 impl SignedIn {
     /// Goes on where the person has given the password lately, or else to the page that asks for
-    /// it, and from there to `next`.
+    /// it, and from there to `next`. What a form carried is lost by that, which the page says.
     ///
     /// # Errors
     /// The way to that page.
     pub fn confirmed(&self, service: &Service, next: &str) -> Result<(), Redirect> {
         if self.visitor.must_confirm(service.app.now()) {
-            return Err(Redirect::to(&paths::with_next(paths::CONFIRM, next)));
+            let way = paths::with_next(paths::CONFIRM, next);
+            return Err(Redirect::to(&if self.sends { paths::unsaved(way) } else { way }));
         }
         Ok(())
     }
@@ -143,12 +153,31 @@ async fn checked(
         Some(caller) => Some(service.app.company(&caller).await.map_err(failed)?),
         None => None,
     };
-    let theme = Theme::read(request.headers());
-    let signed_in = SignedIn { visitor, origin, company, csrf: guard::token(&secret), theme };
-    let power = signed_in.visitor.power;
+    let reach = service.app.reach(&visitor.account).await.map_err(failed)?;
+    let power = visitor.power;
+    let operator = match power {
+        Some(Power::Operator) => visitor.caller(&origin),
+        Some(_) => None,
+        None => reach.platform.and_then(|standing| visitor.operator(standing, &origin)),
+    };
+    let signed_in = SignedIn {
+        may_choose: reach.is_wide || company.is_none(),
+        visitor,
+        origin,
+        company,
+        csrf: guard::token(&secret),
+        theme: Theme::read(request.headers()),
+        operator,
+        sends: changes,
+    };
     let csrf = signed_in.csrf.clone();
     *seen = Some(signed_in.clone());
-    if let Access::Power(needed) = access {
+    let needed = match access {
+        Access::Power(needed) => Some(needed),
+        Access::Platform if signed_in.operator.is_none() => Some(Power::Operator),
+        _ => None,
+    };
+    if let Some(needed) = needed {
         if power.is_none() {
             return Err(to_choose(&request));
         }
@@ -194,7 +223,7 @@ fn to_sign_in(request: &Request) -> Response {
         Method::GET | Method::HEAD => paths::with_next(paths::SIGN_IN, wanted),
         _ => {
             let form = paths::came_from(request.headers());
-            paths::with_next(paths::SIGN_IN, &form) + "&unsaved=true"
+            paths::unsaved(paths::with_next(paths::SIGN_IN, &form))
         }
     };
     Redirect::to(&way).into_response()

@@ -12,8 +12,9 @@ use super::render::forms::{self, Field, Refused, frame};
 use super::render::pager::pager;
 use super::render::scopes;
 use super::render::time;
-use super::reveal::{Reveal, reveal};
+use super::reveal::{KEEP, Reveal, old_stops, reveal};
 use super::sent::{Query, Sent};
+use super::tokens::module_off;
 use crate::app::clients::{ClientStatus, NewClient};
 use crate::app::outcome::Changed;
 use crate::app::view::ClientView;
@@ -46,12 +47,16 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let next = listed.next.map(|client| client.to_string());
     let content = html! {
         (notice(&sent))
+        (module_off(&desk))
         @if listed.items.is_empty() {
             div .empty {
                 h2 { "No clients yet" }
                 p { "A client is a program that gets its tokens itself, with a client identifier and \
                      a secret (OAuth 2.0 client credentials). Its tokens are in the list of access \
                      tokens." }
+                @if desk.may_change() {
+                    a .button .main href=(NEW) data-dialog[true] { "Create your first client" }
+                }
             }
         } @else {
             table .rows {
@@ -113,15 +118,15 @@ fn form_page(title: &str) -> Page<'_> {
     Page { title, way: BELOW, bare: true, ..Page::default() }
 }
 
-fn shown(desk: &Desk, title: &str, changed: &Changed<ClientView>) -> Response {
+fn shown(desk: &Desk, title: &str, done: Markup, changed: &Changed<ClientView>) -> Response {
     let client = &changed.view;
     let reveals = Reveal {
         title,
-        done: html! {
-            "The client " strong { (client.name) } " is ready. Its identifier is "
-            code { (client.client_id) } "."
-        },
+        done,
         what: "client secret",
+        label: "Your client secret",
+        keep: KEEP,
+        beside: Some(("identifier", client.client_id.to_string())),
         secret: changed.secret.as_ref().map(Secret::reveal),
         lost: "If you lose it, rotate the client’s secret.",
         back: CLIENTS,
@@ -150,7 +155,10 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     };
     let conditions = sent.conditions(&desk.caller, "create client");
     match service.app.create_client(&desk.caller, input, conditions).await {
-        Ok(created) => Ok(shown(&desk, "Client created", &created)),
+        Ok(created) => {
+            let done = html! { "The client " strong { (created.view.name) } " is ready." };
+            Ok(shown(&desk, "Client created", done, &created))
+        }
         Err(error) => {
             let content = new_form(&service, &desk, &sent, &refusal(error, &sent, NEW_SHOWS)?);
             Ok(desk.refused(&form_page("Create client"), &content))
@@ -224,7 +232,13 @@ pub async fn rotate(
         .rotate_client(&desk.caller, ClientId(id), grace, sent.reason(), conditions)
         .await;
     match rotated {
-        Ok(rotated) => Ok(shown(&desk, "Secret rotated", &rotated)),
+        Ok(rotated) => {
+            let done = html! {
+                strong { (rotated.view.name) } " has a new secret."
+                (old_stops(rotated.view.previous_secret_expires_at))
+            };
+            Ok(shown(&desk, "Secret rotated", done, &rotated))
+        }
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Client(id), &sent, ROTATE_SHOWS, error).await?;

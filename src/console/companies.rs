@@ -58,12 +58,12 @@ pub(super) async fn list(
             ul .entrances { @for entrance in &offered { (row(&who, entrance, next)) } }
         }
         @if more { p .hint { "There are more: search for a name to find them." } }
-        @if everywhere && who.visitor.power == Some(Power::Operator) {
+        @if everywhere && who.operator.is_some() {
             p .hint { "As an operator you may enter every company. " a href=(PLATFORM) { "All companies" } }
         }
     };
     let lead = "Everything else in the console is about the company that you are in.";
-    let page = Page { title: "Choose a company", lead, ..Page::default() };
+    let page = Page { title: page::CHOOSE, lead, ..Page::default() };
     Ok(page::of(StatusCode::OK, &who, &page, &content))
 }
 

@@ -7,10 +7,17 @@ dialog.setAttribute("aria-labelledby", "dialog-title");
 const announcer = document.createElement("div");
 announcer.className = "sr";
 announcer.setAttribute("role", "status");
+// From how many milliseconds on something takes its time, and says so.
+const SLOW = 300;
 let opener = null; // what the focus returns to
+let opened = 0; // how often a dialog was asked for
 let page = null; // the address of the page beneath the dialog
+let shownAt = null; // the dialog's own address
 let copied = false;
 let leaving = false; // the dialog is about to be closed
+let sending = false; // the dialog's form is on its way, or its answer is
+let sent = false; // the dialog's form was sent: what is beneath may be outdated
+let back = null; // until the history is again where the dialog belongs
 
 // What is wrong in a form, in the order in which it is read.
 const WRONG = "[aria-invalid], fieldset:has(> .problem) input:not(:disabled), [role=alert]:not([hidden])";
@@ -34,6 +41,21 @@ function tell(place, words) {
   }));
   place.prepend(told);
   return told;
+}
+// What takes its time says so; what is quick doesn't flicker. Answers with what takes it back.
+function busy(part, button) {
+  const words = button?.textContent;
+  const timer = setTimeout(() => {
+    part.setAttribute("aria-busy", "true");
+    if (!button) return;
+    button.textContent = "Sending…";
+    say("Sending…");
+  }, SLOW);
+  return () => {
+    clearTimeout(timer);
+    part.removeAttribute("aria-busy");
+    if (button) button.textContent = words;
+  };
 }
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 const content = (root) => root.querySelector("[data-dialog-content]");
@@ -68,7 +90,7 @@ function localTimes(root) {
 
 function enhance(root) {
   localTimes(root);
-  root.querySelectorAll("[data-choose], [data-copy], [data-life]").forEach((part) => { part.hidden = false; });
+  root.querySelectorAll("[data-choose], [data-copy], [data-life], [data-changes]").forEach((part) => { part.hidden = false; });
   root.querySelectorAll("[data-autosubmit-button]").forEach((part) => { part.hidden = true; });
   watchChoice(root.querySelector("[data-choice]"));
 }
@@ -88,14 +110,20 @@ function show(found) {
 }
 
 async function open(url, from) {
+  const turn = opened += 1;
+  const rest = busy(document.querySelector("main"));
   const answer = await fetch(url, { headers: { accept: "text/html" } }).catch(() => null);
-  const found = answer?.ok && !answer.redirected && content(parse(await answer.text()));
+  const found = answer?.ok && !answer.redirected && content(parse(await answer.text().catch(() => "")));
+  rest();
+  // Whoever has chosen something else meanwhile gets that.
+  if (dialog.open || turn !== opened) return;
   if (!found) { location.assign(url); return; }
-  if (dialog.open) return;
   opener = from;
   page = location.href;
+  sent = false;
   show(found);
   history.pushState({ dialog: true }, "", url);
+  shownAt = location.href;
 }
 
 // A secret that was not copied is asked about before it is gone.
@@ -108,32 +136,56 @@ function mayLeave(guarded = dialog.querySelector("[data-guarded]")) {
   return false;
 }
 
-// Back to the page beneath, where the dialog is closed.
+// Back to the page beneath, where the dialog is closed. What was sent is carried out whatever is
+// pressed, so that nobody leaves before its answer is there.
 function leave() {
-  if (leaving) return;
+  if (leaving || sending || !mayLeave()) return;
   leaving = true;
   history.back();
 }
 
 function close() {
-  const shown = dialog.querySelector("[data-guarded]");
   dialog.close();
   dialog.replaceChildren();
   document.body.append(announcer);
-  if (shown) location.reload(); else if (opener?.isConnected) opener.focus();
+  if (sent) location.reload(); else if (opener?.isConnected) opener.focus();
 }
 
+// Forward again, to the entry of the history that the dialog has.
+function stay() {
+  back ||= new Promise((done) => {
+    window.addEventListener("popstate", () => { back = null; done(); }, { once: true });
+    history.forward();
+  });
+}
+
+// Browsers close a dialog at the second Esc without asking, but not where the key itself is taken.
+// It closes a list of choices first.
+document.addEventListener("keydown", (event) => {
+  if (event.key !== "Escape" || !dialog.open || event.isComposing) return;
+  if (event.target.matches("select") && !sending) return;
+  event.preventDefault();
+  leave();
+});
 dialog.addEventListener("cancel", (event) => {
   event.preventDefault();
-  if (mayLeave()) leave();
+  leave();
 });
 window.addEventListener("popstate", () => {
-  if (dialog.open && !mayLeave()) { history.pushState({ dialog: true }, "", location.href); return; }
-  if (dialog.open && location.href === page) close();
-  else if (dialog.open || location.pathname + location.search !== rendered) location.reload();
+  if (!dialog.open) {
+    if (location.pathname + location.search !== rendered) location.reload();
+  } else if (location.href === shownAt) {
+    // Here it belongs.
+  } else if (sending || !mayLeave()) {
+    stay();
+  } else if (location.href === page) {
+    close();
+  } else {
+    location.reload();
+  }
 });
 window.addEventListener("beforeunload", (event) => {
-  if (document.querySelector("[data-guarded]") && !copied) event.preventDefault();
+  if (sending || (document.querySelector("[data-guarded]") && !copied)) event.preventDefault();
 });
 // A page that the browser kept is shown as it is now.
 window.addEventListener("pageshow", (event) => {
@@ -144,15 +196,22 @@ window.addEventListener("pagehide", () => {
 });
 
 async function send(form, button) {
+  sending = sent = true;
+  form.querySelector("[data-told]")?.remove();
+  const ways = [...dialog.querySelectorAll("[data-cancel], [type=submit]")];
+  ways.forEach((way) => way.setAttribute("aria-disabled", "true"));
+  const rest = busy(form, button);
   const body = new URLSearchParams(new FormData(form, button));
-  if (button) button.disabled = true;
   const answer = await fetch(form.action, { method: "POST", body }).catch(() => null);
+  const found = answer && !answer.redirected && parse(await answer.text().catch(() => ""));
+  await back;
+  sending = false;
   if (answer?.redirected) { location.replace(answer.url); return; }
-  const found = answer && parse(await answer.text().catch(() => ""));
+  rest();
   if (found && content(found)) { show(content(found)); return; }
+  ways.forEach((way) => way.removeAttribute("aria-disabled"));
   const said = [...found?.querySelectorAll("[data-trouble] p") || []].map((part) => part.textContent);
   const why = answer ? `The service answered with an error (${answer.status}).` : "The service can’t be reached.";
-  if (button) button.disabled = false;
   tell(form, said.length ? said : [`${why} Nothing is known to have changed; try again.`]).focus();
 }
 
@@ -172,12 +231,17 @@ document.addEventListener("submit", (event) => {
     form.querySelectorAll("input, select").forEach((field) => { if (!field.value) field.disabled = true; });
   } else if (dialog.contains(form)) {
     event.preventDefault();
-    send(form, event.submitter);
+    if (!sending && !leaving) send(form, event.submitter);
   } else {
-    // A second click sends nothing; whoever stays on the page after all can send again.
-    const rest = (off) => { form.querySelectorAll("button").forEach((button) => { button.disabled = off; }); };
-    setTimeout(() => rest(true));
-    setTimeout(() => rest(false), 3000);
+    // A second click would lose the answer to the first, and a secret with it. Whoever stops the
+    // page from loading stays, and can send again.
+    const buttons = [...form.querySelectorAll("button")];
+    const rest = busy(form, event.submitter);
+    setTimeout(() => buttons.forEach((button) => { button.disabled = true; }));
+    window.navigation?.addEventListener("navigateerror", () => {
+      rest();
+      buttons.forEach((button) => { button.disabled = false; });
+    }, { once: true });
   }
 });
 
@@ -192,11 +256,13 @@ document.addEventListener("click", async (event) => {
     await open(link.href, menu ? menu.querySelector("summary") : link);
   } else if (link.matches("[data-cancel]") && dialog.contains(link)) {
     event.preventDefault();
-    if (mayLeave()) leave();
+    leave();
+  } else if (link.matches("[data-done]") && dialog.contains(link)) {
+    event.preventDefault();
+    leave();
   } else if (link.matches("[data-done]")) {
-    if (!mayLeave(link.closest("[data-guarded]"))) event.preventDefault();
-    else if (dialog.contains(link)) { event.preventDefault(); leave(); }
-    else copied = true;
+    if (mayLeave(link.closest("[data-guarded]"))) copied = true;
+    else event.preventDefault();
   } else if (link.matches("[data-copy]")) {
     await copy(link);
   } else if (link.matches("[data-all]")) {
@@ -213,7 +279,7 @@ function noteCopied() {
 }
 
 async function copy(button) {
-  const field = button.closest(".secret").querySelector("[data-secret]");
+  const field = button.closest(".secret").querySelector("input");
   field.select();
   try {
     await navigator.clipboard.writeText(field.value);
@@ -223,14 +289,14 @@ async function copy(button) {
       return;
     }
   }
-  noteCopied();
+  if (field.matches("[data-secret]")) noteCopied();
   const words = button.dataset.words ||= button.textContent;
   button.textContent = "Copied";
   say("Copied");
   setTimeout(() => { button.textContent = words; }, 2000);
 }
 document.addEventListener("focusin", (event) => {
-  if (event.target.matches("[data-secret]")) event.target.select();
+  if (event.target.matches(".secret input")) event.target.select();
 });
 document.addEventListener("copy", () => {
   if (document.activeElement?.matches("[data-secret]")) noteCopied();
@@ -238,7 +304,7 @@ document.addEventListener("copy", () => {
 
 // What an edit is going to change, before it is saved.
 function watchChoice(choice) {
-  const summary = choice?.closest("form").querySelector("[data-changes]");
+  const summary = choice?.closest("form").querySelector("[data-changes] [role=status]");
   if (!summary) return;
   const tell = () => {
     const boxes = [...choice.querySelectorAll("[data-current]")];
@@ -411,7 +477,8 @@ function listen(place) {
       enhance(part);
     }
     document.querySelectorAll("#results [data-live]").forEach(listen);
-    document.getElementById("newest")?.focus();
+    // Where the reader is looking stays in sight.
+    document.getElementById("newest")?.focus({ preventScroll: true });
   });
   if (!document.hidden) follow();
 }

@@ -9,6 +9,7 @@ use crate::app::Caller;
 use crate::app::attempts::Seen;
 use crate::app::view::CompanyView;
 use crate::http::Service;
+use crate::http::problem::Kind;
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, StatusCode};
@@ -91,6 +92,53 @@ impl Desk {
     /// The way to where the password is given again, where the last time is long ago.
     pub fn unconfirmed(&self, service: &Service, next: &str) -> Option<Response> {
         self.who.confirmed(service, next).err().map(IntoResponse::into_response)
+    }
+}
+
+/// An operator at a moment, in a company or in none.
+#[derive(Clone, Debug)]
+pub struct Bridge {
+    /// Who, as pages want to know it.
+    pub who: SignedIn,
+    /// Who, as use cases want to know it.
+    pub caller: Caller,
+    /// Now.
+    pub now: Timestamp,
+}
+
+impl FromRequestParts<Arc<Service>> for Bridge {
+    type Rejection = Trouble;
+
+    async fn from_request_parts(
+        parts: &mut Parts,
+        service: &Arc<Service>,
+    ) -> Result<Self, Trouble> {
+        let who = SignedIn::from_request_parts(parts, service).await?;
+        let outside = || Trouble::new(Kind::Internal, "The route declares no power.");
+        let caller = who.operator.clone().ok_or_else(outside)?;
+        Ok(Self { who, caller, now: service.app.now() })
+    }
+}
+
+impl Bridge {
+    /// As [`Desk::seal`], where a company is chosen.
+    pub fn seal(&self) -> Markup {
+        html! {
+            (token_field(&self.who))
+            @if let Some(company) = &self.who.company {
+                input type="hidden" name=(COMPANY) value=(company.company_id);
+            }
+        }
+    }
+
+    /// A page.
+    pub fn page(&self, page: &Page<'_>, content: &Markup) -> Response {
+        page::of(StatusCode::OK, &self.who, page, content)
+    }
+
+    /// A form that has to be filled in again.
+    pub fn refused(&self, page: &Page<'_>, content: &Markup) -> Response {
+        page::of(StatusCode::UNPROCESSABLE_ENTITY, &self.who, page, content)
     }
 }
 

@@ -40,8 +40,7 @@ pub fn card(who: &SignedIn, action: &str, fields: &Markup) -> Markup {
     html! {
         form .form .card method="post" action=(action) {
             (token_field(who))
-            input type="hidden" name="username" value=(who.visitor.account.email)
-                autocomplete="username";
+            (username(&who.visitor.account.email))
             (fields)
         }
     }
@@ -50,6 +49,17 @@ pub fn card(who: &SignedIn, action: &str, fields: &Markup) -> Markup {
 /// What tells a form of this session from one of another site.
 pub fn token_field(who: &SignedIn) -> Markup {
     html! { input type="hidden" name=(TOKEN_FIELD) value=(who.csrf); }
+}
+
+/// Whose password the form holds, for programs that keep passwords: they read no hidden fields.
+pub fn username(email: &str) -> Markup {
+    html! {
+        div .sr {
+            label for="username" { "User name" }
+            input #username type="text" name="username" value=(email) autocomplete="username"
+                readonly tabindex="-1";
+        }
+    }
 }
 
 /// A field for a password.

@@ -21,7 +21,8 @@ pub(super) const fn first_page(power: Option<Power>) -> &'static str {
 
 /// `GET /console`
 pub(super) async fn show(who: SignedIn) -> Redirect {
-    Redirect::to(first_page(who.visitor.power))
+    let power = who.operator.as_ref().map(|operator| operator.power).or(who.visitor.power);
+    Redirect::to(first_page(power))
 }
 
 /// Whatever other address of the console.

@@ -14,7 +14,7 @@ use super::render::pager::pager;
 use super::render::status::{Standing, status};
 use super::render::time::span;
 use super::render::words::key_scope;
-use super::reveal::{Reveal, reveal, valid_until};
+use super::reveal::{KEEP, Reveal, old_stops, reveal, valid_until};
 use super::sent::{Query, Sent};
 use crate::app::keys::{NewKey, Renewal};
 use crate::app::outcome::Changed;
@@ -59,6 +59,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 h2 { "No API keys yet" }
                 p { "An API key lets a program manage tokens, read the audit trail or introspect \
                      tokens for this company." }
+                @if desk.may_change() {
+                    a .button .main href=(NEW) data-dialog[true] { "Create your first API key" }
+                }
             }
         } @else {
             table .rows {
@@ -124,12 +127,14 @@ fn form_page(title: &str) -> Page<'_> {
     Page { title, way: BELOW, bare: true, ..Page::default() }
 }
 
-fn shown(desk: &Desk, title: &str, changed: &Changed<KeyView>) -> Response {
-    let key = &changed.view;
+fn shown(desk: &Desk, title: &str, done: Markup, changed: &Changed<KeyView>) -> Response {
     let reveals = Reveal {
         title,
-        done: html! { "The key " strong { (key.name) } " is ready. " (valid_until(key.expires_at, desk)) },
+        done,
         what: "key",
+        label: "Your key",
+        keep: KEEP,
+        beside: None,
         secret: changed.secret.as_ref().map(Secret::reveal),
         lost: "If you lose it, refresh the key.",
         back: KEYS,
@@ -171,7 +176,13 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     };
     let conditions = sent.conditions(&desk.caller, "create key");
     match service.app.create_key(&desk.caller, input, conditions).await {
-        Ok(created) => Ok(shown(&desk, "API key created", &created)),
+        Ok(created) => {
+            let key = &created.view;
+            let done = html! {
+                "The key " strong { (key.name) } " is ready. " (valid_until(key.expires_at, &desk))
+            };
+            Ok(shown(&desk, "API key created", done, &created))
+        }
         Err(error) => {
             let nonce = service.app.new_id().to_string();
             let content = new_form(&desk, &sent, &refusal(error, &sent, NEW_SHOWS)?, &nonce);
@@ -272,7 +283,14 @@ pub async fn refresh(
     };
     let conditions = sent.conditions(&desk.caller, &format!("refresh key {id}"));
     match app.refresh_key(&desk.caller, KeyId(id), None, input, conditions).await {
-        Ok(refreshed) => Ok(shown(&desk, "API key refreshed", &refreshed)),
+        Ok(refreshed) => {
+            let key = &refreshed.view;
+            let done = html! {
+                strong { (key.name) } " has a new secret. " (valid_until(key.expires_at, &desk))
+                (old_stops(key.previous_secret_expires_at))
+            };
+            Ok(shown(&desk, "API key refreshed", done, &refreshed))
+        }
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Key(id), &sent, REFRESH_SHOWS, error).await?;

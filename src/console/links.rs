@@ -35,6 +35,19 @@ fn spent(error: AppError) -> Trouble {
     Trouble::new(trouble.kind, detail)
 }
 
+/// The page of a link that sets no password any more. Most who come here have used it.
+fn no_password_link(theme: Theme, error: AppError) -> Shown {
+    let trouble = spent(error);
+    if trouble.kind != Kind::NotFound {
+        return Err(trouble);
+    }
+    let content = html! {
+        p { (trouble.detail) }
+        p { "If you have set your password, " a href=(paths::SIGN_IN) { "sign in" } "." }
+    };
+    Ok(page::of_link(trouble.status(), theme, trouble.title(), &content))
+}
+
 fn password_page(
     status: StatusCode,
     theme: Theme,
@@ -45,7 +58,7 @@ fn password_page(
     let content = html! {
         p { "For " strong { (email) } ". You sign in with it from now on." }
         form .form method="post" action={ (paths::SET_PASSWORD) "/" (link) } {
-            input type="hidden" name="email" value=(email) autocomplete="username";
+            (form::username(email))
             (form::password("password", "New password", "new-password", problem))
             p .hint { "At least 12 characters; a few words are fine." }
             button.main { "Set the password" }
@@ -60,8 +73,10 @@ pub(super) async fn ask_password(
     theme: Theme,
     Path(link): Path<String>,
 ) -> Shown {
-    let account = service.app.check_password_link(&link).await.map_err(spent)?;
-    Ok(password_page(StatusCode::OK, theme, &link, &account.email, None))
+    match service.app.check_password_link(&link).await {
+        Ok(account) => Ok(password_page(StatusCode::OK, theme, &link, &account.email, None)),
+        Err(error) => no_password_link(theme, error),
+    }
 }
 
 /// Sets the password.
@@ -81,11 +96,15 @@ pub(super) async fn set_password(
             Ok(page::of_link(StatusCode::OK, theme, "Done", &content))
         }
         Err(AppError::Invalid(problems)) => {
-            let account = service.app.check_password_link(&link).await.map_err(spent)?;
             let (status, problem) = (StatusCode::UNPROCESSABLE_ENTITY, in_words(&problems));
-            Ok(password_page(status, theme, &link, &account.email, Some(&problem)))
+            match service.app.check_password_link(&link).await {
+                Ok(account) => {
+                    Ok(password_page(status, theme, &link, &account.email, Some(&problem)))
+                }
+                Err(error) => no_password_link(theme, error),
+            }
         }
-        Err(error) => Err(spent(error)),
+        Err(error) => no_password_link(theme, error),
     }
 }
 
@@ -98,7 +117,7 @@ pub(super) async fn ask_sign_in(
     let account = service.app.check_sign_in_link(&link).await.map_err(spent)?;
     let content = html! {
         p { "As " strong { (account.called()) } ". The link is good for this once." }
-        form method="post" action={ (paths::SIGN_IN) "/" (link) } {
+        form .form method="post" action={ (paths::SIGN_IN) "/" (link) } {
             button.main { "Sign in" }
         }
     };

@@ -68,8 +68,8 @@ fn state(signed: &Signed, head: u64, key: Option<&str>) -> Markup {
                 dt { "Events" }
                 dd {
                     (grouped(head)) ", "
-                    @if signed.size() >= head { "all of them signed for" }
-                    @else { (grouped(signed.size())) " of them signed for" }
+                    @if signed.size() >= head { "all signed" }
+                    @else { (grouped(signed.size())) " of them signed" }
                 }
                 @if let Some(key) = key {
                     dt { "Verifier key" }

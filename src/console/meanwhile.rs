@@ -142,15 +142,15 @@ pub async fn missed(
         return Ok(Missed { refused: refusal(error, sent, shows)?, ..Missed::default() });
     }
     let names = names_of(&service.app, &desk.caller, &meanwhile).await?;
-    let telling = Telling { names: &names, signed: None, then: None };
+    let telling = Telling { names: &names, signed: None, now: desk.now, then: None };
     let told = html! {
         div .notice .bad role="alert" {
             p { strong { (subject.words()) " was changed meanwhile. Nothing of yours was saved." } }
             ul {
                 @for event in &meanwhile {
                     li {
+                        (time::stamp(event.recorded_at)) ": "
                         (events::actor_name(&event.actor)) " " (events::deed(event, telling))
-                        ", " (time::stamp(event.recorded_at))
                     }
                 }
             }

@@ -69,9 +69,23 @@ impl Change {
     }
 }
 
+/// What a person is called whose data was erased, where a name would stand.
+pub const ERASED: &str = "A person whose data was erased";
+
+/// The person's name or address; none where both were erased.
+pub fn name(member: &MemberView) -> Option<&str> {
+    member.name.as_deref().or(member.email.as_deref())
+}
+
 fn called(member: &MemberView) -> &str {
-    let name = member.name.as_deref().or(member.email.as_deref());
-    name.unwrap_or("A person whose data was erased")
+    name(member).unwrap_or(ERASED)
+}
+
+/// The person in a sentence.
+fn person(member: &MemberView) -> Markup {
+    html! {
+        @match name(member) { Some(name) => strong { (name) }, None => "this person" }
+    }
 }
 
 fn form_page(title: &str) -> Page<'_> {
@@ -84,24 +98,40 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let next = listed.next.map(|member| member.to_string());
     let content = html! {
         (notice(&sent))
-        table .rows {
-            caption .sr { "Members" }
-            thead {
-                tr {
-                    th scope="col" { "Person" } th scope="col" { "Role" } th scope="col" { "Sign-in" }
-                    th scope="col" { "Member since" }
-                    th scope="col" { span .sr { "Actions" } }
+        @if listed.items.is_empty() {
+            div .empty {
+                h2 { "No members yet" }
+                p { "Members sign in to this company: a Super Admin manages its tokens, and adds the \
+                     others." }
+                @if desk.may_change() {
+                    a .button .main href=(NEW) data-dialog[true] { "Add the first member" }
                 }
             }
-            tbody { @for member in &listed.items { (row(&desk, member)) } }
+        } @else {
+            table .rows {
+                caption .sr { "Members" }
+                thead {
+                    tr {
+                        th scope="col" { "Person" } th scope="col" { "Role" }
+                        th scope="col" { "Sign-in" } th scope="col" { "Member since" }
+                        th scope="col" { span .sr { "Actions" } }
+                    }
+                }
+                tbody { @for member in &listed.items { (row(&desk, member)) } }
+            }
         }
         (pager(MEMBERS, &sent, next.as_deref()))
     };
     let buttons = html! {
         @if desk.may_change() { a .button .main href=(NEW) data-dialog[true] { "Add member" } }
     };
-    let lead = "People who can sign in to this company. Super Admins manage tokens; auditors read \
-        everything and change nothing.";
+    let lead = if desk.caller.company == CompanyId::PLATFORM {
+        "People who can sign in to the platform. Operators run it and may enter every company; \
+         Super Admins manage its keys; auditors read everything and change nothing."
+    } else {
+        "People who can sign in to this company. Super Admins manage tokens; auditors read \
+         everything and change nothing."
+    };
     let way: Way<'_> = &[("Company Settings", None)];
     let page = Page { title: "Members", way, lead, buttons: Some(buttons), ..Page::default() };
     Ok(desk.page(&page, &content))
@@ -119,7 +149,8 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
             }
             td .nowrap data-label="Role" { (role(member.role)) }
             td .nowrap data-label="Sign-in" {
-                @if member.may_enter { "Password set" }
+                @if name(member).is_none() { span .quiet { "Erased; can’t sign in" } }
+                @else if member.may_enter { "Password set" }
                 @else if member.password_set { "Needs an operator’s link" }
                 @else { span .quiet { "No password yet" } }
             }
@@ -129,12 +160,15 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
                     details .menu {
                         summary aria-label={ "Actions for " (called(member)) } { "•••" }
                         ul {
-                            li { a href=(here(Change::Role)) data-dialog[true] { "Change role" } }
-                            li { a href=(here(Change::Link)) data-dialog[true] { "New password link" } }
-                            li .rule {
+                            @let is_there = name(member).is_some();
+                            @if is_there {
+                                li { a href=(here(Change::Role)) data-dialog[true] { "Change role" } }
+                                li { a href=(here(Change::Link)) data-dialog[true] { "New password link" } }
+                            }
+                            li .rule[is_there] {
                                 a .danger href=(here(Change::Remove)) data-dialog[true] { "Remove" }
                             }
-                            @if desk.is_operator() {
+                            @if is_there && desk.is_operator() {
                                 li {
                                     a .danger href={ (PEOPLE) "/" (member.person_id) "/erase" }
                                         data-dialog[true] { "Erase personal data" }
@@ -204,6 +238,7 @@ fn link(
     secret: Option<&Secret>,
 ) -> Response {
     let address = secret.map(|secret| paths::set_password(&service.public_url, secret));
+    let label = format!("Link for {}", member.email.as_deref().unwrap_or(called(member)));
     let shown = Reveal {
         title,
         done: html! {
@@ -211,6 +246,9 @@ fn link(
             The link is good once, for a day. Send it by a way that only this person reads."
         },
         what: "link",
+        label: &label,
+        keep: "",
+        beside: None,
         secret: address.as_deref(),
         lost: "If it is lost, make a new one.",
         back: MEMBERS,
@@ -359,6 +397,15 @@ fn change_form(
     // Whoever comes later chooses again, from what is true now.
     let chosen = sent.get("role").filter(|_| !missed.is_stale).unwrap_or(member.role);
     let action = format!("{MEMBERS}/{}/{}", member.member_id, change.below());
+    if change != Change::Remove && name(member).is_none() {
+        let content = html! {
+            (missed.told)
+            p { "The data of this person was erased. Nobody can sign in by this membership any more; \
+                 remove it." }
+            (forms::close(MEMBERS))
+        };
+        return frame(change.title(), &content);
+    }
     let content = html! {
         (missed.told)
         form .form method="post" action=(action) novalidate {
@@ -366,22 +413,28 @@ fn change_form(
             (forms::problem(refused))
             @match change {
                 Change::Role => {
-                    p { strong { (called(member)) } " is " (role(member.role)) " now. Whoever gets \
+                    p { (person(member)) " is " (role(member.role)) " now. Whoever gets \
                         a lesser role is signed out." }
                     (forms::radios("role", "Role", &roles(desk), chosen, refused.of("role")))
                     (forms::reason(sent.text("reason"), refused))
                     (forms::actions("Save", false, MEMBERS))
                 }
                 Change::Link => {
-                    p { "With the link, " strong { (called(member)) } " sets a new password. Links \
+                    p { "With the link, " (person(member)) " sets a new password. Links \
                         that were made before stop working." }
                     (forms::actions("Make link", false, MEMBERS))
                 }
                 Change::Remove => {
-                    p { strong { (called(member)) } " is signed out of this company at once and \
-                        can’t enter it any more. What they did stays in the audit trail." }
+                    @if name(member).is_some() {
+                        p { (person(member)) " is signed out of this company at once and can’t \
+                            enter it any more. What they did stays in the audit trail." }
+                    } @else {
+                        p { "The data of this person was erased, and nobody can sign in by the \
+                             membership any more. What they did stays in the audit trail." }
+                    }
                     (forms::reason(sent.text("reason"), refused))
-                    (forms::actions(&format!("Remove {}", called(member)), true, MEMBERS))
+                    @let whom = name(member).unwrap_or("this person");
+                    (forms::actions(&format!("Remove {whom}"), true, MEMBERS))
                 }
             }
         }

@@ -9,10 +9,10 @@
 //!
 //! 1. Write a file for it here, with one function per action. A handler takes
 //!    `State<Arc<Service>>` and [`Inside`] (somebody in a company, with the [`Caller`] that use
-//!    cases ask for) or [`SignedIn`] (somebody who may not have chosen a company yet); a form's
-//!    fields come with [`Fields`] or `sent::Sent`, and what the path names with `extract::Path`. It
-//!    calls one use case and answers `Shown`, a page or an error: `?` turns an `AppError` into a
-//!    page with the right status.
+//!    cases ask for), `desk::Bridge` (an operator, in a company or in none) or [`SignedIn`]
+//!    (somebody who may not have chosen a company yet); a form's fields come with [`Fields`] or
+//!    `sent::Sent`, and what the path names with `extract::Path`. It calls one use case and answers
+//!    `Shown`, a page or an error: `?` turns an `AppError` into a page with the right status.
 //! 2. Render it with [`page::inside`]: title, breadcrumb and the content, as maud markup. Forms
 //!    are made by [`form::post`], which carries the CSRF token; a script that sends something
 //!    itself puts the token into the header `X-CSRF-Token`.

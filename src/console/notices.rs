@@ -4,7 +4,7 @@ use super::sent::Sent;
 use maud::{Markup, html};
 
 /// What has been done, by the name that addresses carry.
-const NOTICES: [(&str, &str); 17] = [
+const NOTICES: [(&str, &str); 20] = [
     ("token-edited", "The data accesses were saved. They count at once."),
     ("token-deleted", "The token was deleted. Programs that used it have stopped working."),
     ("nothing-changed", "Nothing was changed: it is as it was before."),
@@ -25,6 +25,18 @@ const NOTICES: [(&str, &str); 17] = [
         "person-erased",
         "The person’s data was erased. What they did stays in the audit trail, with its proofs.",
     ),
+    (
+        "member-erased",
+        "The person’s data was erased. What they did stays in the audit trail, with its proofs. The \
+         membership stays too, though nobody can sign in by it: remove it.",
+    ),
+    (
+        "account-kept",
+        "The person’s data here was erased. What they did stays in the audit trail, with its proofs. \
+         Another company needs the account, by which the person can still come in: remove the \
+         member too.",
+    ),
+    ("password-changed", "The password was changed. You are signed out everywhere else."),
     ("policy-changed", "The policy was saved. It holds for terms that begin from now on."),
     ("module-on", "The OAuth App module is on. Tokens that are still valid work again."),
     ("module-off", "The OAuth App module is off. No token of the company works."),
@@ -36,10 +48,14 @@ const NOTICES: [(&str, &str); 17] = [
 pub fn notice(query: &Sent) -> Markup {
     let wanted = query.text("notice");
     let known = NOTICES.iter().find(|(name, _)| *name == wanted);
+    let class = match wanted {
+        "changed-meanwhile" => "soon",
+        "nothing-changed" => "neutral",
+        _ => "good",
+    };
     html! {
-        @if let Some((name, text)) = known {
-            div .notice .good[*name != "changed-meanwhile"] .soon[*name == "changed-meanwhile"]
-                role="status" data-notice[true] { p { (text) } }
+        @if let Some((_, text)) = known {
+            div .notice .{ (class) } role="status" data-notice[true] { p { (text) } }
         }
     }
 }

@@ -73,6 +73,9 @@ pub const SECTIONS: &[Section] = &[
     },
 ];
 
+/// The title of the page that chooses a company.
+pub const CHOOSE: &str = "Choose a company";
+
 /// The steps to a page: what each is called, and where it is if it is a page.
 pub type Way<'a> = &'a [(&'a str, Option<&'a str>)];
 
@@ -202,7 +205,14 @@ fn framed(who: &SignedIn, page: &Page<'_>, content: &Markup) -> Markup {
                 p .company {
                     @if let Some(company) = &who.company { bdi { (company.name) } }
                     @else { "No company chosen" }
-                    " " a href=(paths::COMPANIES) aria-label="Change company" { "Change" }
+                    @if who.may_choose && page.title != CHOOSE {
+                        " "
+                        @if who.company.is_some() {
+                            a href=(paths::COMPANIES) aria-label="Change company" { "Change" }
+                        } @else {
+                            a href=(paths::COMPANIES) aria-label=(CHOOSE) { "Choose" }
+                        }
+                    }
                 }
                 (navigation(who, page))
             }
@@ -235,7 +245,10 @@ fn navigation(who: &SignedIn, page: &Page<'_>) -> Markup {
             title == page.title
         }
     };
-    let may_see = |entry: &Entry| entry.needs <= who.visitor.power;
+    let may_see = |entry: &Entry| match entry.needs {
+        Some(Power::Operator) => who.operator.is_some(),
+        needs => needs <= who.visitor.power,
+    };
     html! {
         div .sections {
             @for Section { heading, pages } in SECTIONS {

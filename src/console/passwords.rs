@@ -15,6 +15,9 @@ use serde::Deserialize;
 use std::sync::Arc;
 use zeroize::Zeroizing;
 
+/// Where it goes on once the password is changed.
+const CHANGED: &str = "/console/sessions?notice=password-changed";
+
 /// The old and the new password.
 #[derive(Deserialize)]
 pub(super) struct Change {
@@ -38,7 +41,12 @@ fn change_page(
     let content = html! {
         @if sign_in::has_password(who) {
             (form::card(who, paths::PASSWORD, &fields))
-        } @else { (sign_in::without_password()) }
+        } @else {
+            div .notice .soon {
+                p { (sign_in::NO_PASSWORD) " A link to set one helps: a Super Admin of your company \
+                     or an operator makes it, under Members." }
+            }
+        }
     };
     page::inside_with(status, who, "Password", &["Your account"], &content)
 }
@@ -55,7 +63,7 @@ pub(super) async fn change(
     Fields(Change { old, password }): Fields<Change>,
 ) -> Shown {
     match service.app.change_password(&who.visitor, old, password, &who.origin).await {
-        Ok(cookie) => Ok(sign_in::begun(&service, &cookie, paths::SESSIONS)),
+        Ok(cookie) => Ok(sign_in::begun(&service, &cookie, CHANGED)),
         Err(AppError::Invalid(problems)) => {
             let problem = in_words(&problems);
             Ok(change_page(StatusCode::UNPROCESSABLE_ENTITY, &who, None, Some(&problem)))

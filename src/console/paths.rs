@@ -59,6 +59,11 @@ pub fn with_next(path: &str, next: &str) -> String {
     format!("{path}?next={next}")
 }
 
+/// A way to where somebody has to go first, which is to say there that what was sent is lost.
+pub fn unsaved(way: String) -> String {
+    way + "&unsaved=true"
+}
+
 /// The page to go on to: one of the console's, or else the first.
 pub fn local(next: Option<&str>) -> &str {
     let own = |next: &&str| {

@@ -3,6 +3,7 @@
 use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
 use super::extract::Path;
+use super::members::{ERASED, name};
 use super::page::{Page, Way};
 use super::paths::{MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
@@ -50,7 +51,14 @@ pub async fn erase(
     let key = sent.conditions(&desk.caller, &format!("erase {person}")).idempotency;
     let reason = sent.reason().unwrap_or_default();
     match service.app.erase_person(&desk.caller, PersonId(person), &reason, key).await {
-        Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=person-erased"))),
+        Ok(_) => {
+            let notice = match membership(&service, &desk, person).await?.as_ref().map(name) {
+                Some(Some(_)) => "account-kept",
+                Some(None) => "member-erased",
+                None => "person-erased",
+            };
+            Ok(go_on(&format!("{MEMBERS}?notice={notice}")))
+        }
         Err(error) => {
             let refused = refusal(error, &sent, SHOWS)?;
             let content = content(&service, &desk, person, &sent, &refused).await?;
@@ -100,8 +108,9 @@ async fn content(
             dl .facts {
                 dt { "Person" }
                 dd {
-                    @match member.as_ref().and_then(|member| member.name.as_ref().or(member.email.as_ref())) {
-                        Some(name) => strong { (name) },
+                    @match member.as_ref().map(name) {
+                        Some(Some(name)) => strong { (name) },
+                        Some(None) => (ERASED),
                         None => "No member of this company any more",
                     }
                     " " code { (person) }
@@ -116,6 +125,10 @@ async fn content(
                           company needs it." }
                     li { "What they did stays, by identifier, and so does every proof. The erasure \
                           itself is recorded." }
+                    @if member.is_some() {
+                        li { "The membership stays, though nobody can sign in by it any more unless \
+                              another company needs the account. Remove it under Members." }
+                    }
                     li { "Exports and backups that were made before still hold what they held." }
                 }
             }

@@ -1,7 +1,7 @@
 //! What operators see: all companies, and how the projections are doing.
 
 use super::companies::search;
-use super::desk::{Desk, go_on};
+use super::desk::{Bridge, go_on};
 use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::notices::notice;
@@ -37,7 +37,7 @@ const PAGE: usize = 50;
 /// `GET /console/platform/companies`
 pub async fn companies(
     State(service): State<Arc<Service>>,
-    desk: Desk,
+    bridge: Bridge,
     Query(sent): Query,
 ) -> Shown {
     let q = sent.text("q");
@@ -63,7 +63,7 @@ pub async fn companies(
                         th scope="col" { span .sr { "Actions" } }
                     }
                 }
-                tbody { @for company in &listed.items { (row(&desk, company, asked.as_deref())) } }
+                tbody { @for company in &listed.items { (row(&bridge, company, asked.as_deref())) } }
             }
         }
         nav .pager aria-label="Pages" {
@@ -87,21 +87,21 @@ pub async fn companies(
         its tokens works.";
     let page =
         Page { title: "Companies", way: WAY, lead, buttons: Some(buttons), ..Page::default() };
-    Ok(desk.page(&page, &content))
+    Ok(bridge.page(&page, &content))
 }
 
 /// A company, whose forms lead back to what the list was asked for.
-fn row(desk: &Desk, company: &CompanyView, asked: Option<&str>) -> Markup {
+fn row(bridge: &Bridge, company: &CompanyView, asked: Option<&str>) -> Markup {
     let on = company.oauth_app_enabled;
     let module = module_of(company);
     let turn_off = address(&module, asked.map(|asked| (LIST, asked)));
-    let is_here = desk.company.company_id == company.company_id;
+    let here = bridge.who.company.as_ref().map(|here| here.company_id);
     html! {
         tr {
             th scope="row" { (company.name) span .sub .mono { (company.company_id) } }
             td data-label="OAuth App module" {
                 form .switch method="post" action=(module) {
-                    (desk.seal()) (forms::list(asked.unwrap_or_default()))
+                    (bridge.seal()) (forms::list(asked.unwrap_or_default()))
                     span .status .good[on] .off[!on] { @if on { "On" } @else { "Off" } }
                     @if on {
                         a .button href=(turn_off) data-dialog[true]
@@ -113,11 +113,11 @@ fn row(desk: &Desk, company: &CompanyView, asked: Option<&str>) -> Markup {
                     }
                 }
             }
-            td data-label="Registered" { (time::ago(company.created_at, desk.now)) }
+            td data-label="Registered" { (time::ago(company.created_at, bridge.now)) }
             td {
-                @if is_here { span .quiet .nowrap { "You are here" } } @else {
+                @if here == Some(company.company_id) { span .quiet .nowrap { "You are here" } } @else {
                     form method="post" action=(COMPANIES) {
-                        (super::form::token_field(&desk.who))
+                        (super::form::token_field(&bridge.who))
                         button name="company_id" value=(company.company_id)
                             aria-label={ "Enter " (company.name) } { "Enter" }
                     }
@@ -130,23 +130,23 @@ fn row(desk: &Desk, company: &CompanyView, asked: Option<&str>) -> Markup {
 /// `GET /console/platform/companies/{company_id}/oauth-app`
 pub async fn module_form(
     State(service): State<Arc<Service>>,
-    desk: Desk,
+    bridge: Bridge,
     Path(id): Path<Uuid>,
     Query(sent): Query,
 ) -> Shown {
-    let company = service.app.company(&caller_in(&desk, id)).await?;
-    let content = turn_off(&desk, &company, &sent, &Refused::default());
-    Ok(desk.page(&form_page(TURN_OFF), &content))
+    let company = service.app.company(&caller_in(&bridge, id)).await?;
+    let content = turn_off(&bridge, &company, &sent, &Refused::default());
+    Ok(bridge.page(&form_page(TURN_OFF), &content))
 }
 
 /// `POST /console/platform/companies/{company_id}/oauth-app`
 pub async fn set_oauth_app(
     State(service): State<Arc<Service>>,
-    desk: Desk,
+    bridge: Bridge,
     Path(id): Path<Uuid>,
     sent: Sent,
 ) -> Shown {
-    let caller = caller_in(&desk, id);
+    let caller = caller_in(&bridge, id);
     let enabled = sent.text("enabled") == "true";
     let company = service.app.company(&caller).await?;
     let done = if enabled { "module-on" } else { "module-off" };
@@ -154,23 +154,23 @@ pub async fn set_oauth_app(
         Ok(_) => Ok(go_on(&sent.list_before(PLATFORM, &ASKED, Some(done)))),
         Err(error) => {
             let refused = refusal(error, &sent, &[("reason", "")])?;
-            let content = turn_off(&desk, &company, &sent, &refused);
-            Ok(desk.refused(&form_page(TURN_OFF), &content))
+            let content = turn_off(&bridge, &company, &sent, &refused);
+            Ok(bridge.refused(&form_page(TURN_OFF), &content))
         }
     }
 }
 
 /// The operator, in this company.
-fn caller_in(desk: &Desk, company: Uuid) -> Caller {
-    Caller { company: CompanyId(company), ..desk.caller.clone() }
+fn caller_in(bridge: &Bridge, company: Uuid) -> Caller {
+    Caller { company: CompanyId(company), ..bridge.caller.clone() }
 }
 
-fn turn_off(desk: &Desk, company: &CompanyView, sent: &Sent, refused: &Refused) -> Markup {
+fn turn_off(bridge: &Bridge, company: &CompanyView, sent: &Sent, refused: &Refused) -> Markup {
     let back = sent.list_before(PLATFORM, &ASKED, None);
     let content = html! {
         @if company.oauth_app_enabled {
             form .form method="post" action=(module_of(company)) novalidate {
-                (desk.seal()) (forms::list(sent.text(LIST))) (forms::problem(refused))
+                (bridge.seal()) (forms::list(sent.text(LIST))) (forms::problem(refused))
                 input type="hidden" name="enabled" value="false";
                 p { "Every token of " strong { (company.name) } " stops working at once, and none can \
                      be created or refreshed while the module is off. Tokens that are still valid \
@@ -191,22 +191,22 @@ fn module_of(company: &CompanyView) -> String {
 }
 
 /// `GET /console/platform/companies/new`
-pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
+pub async fn form(State(service): State<Arc<Service>>, bridge: Bridge) -> Shown {
     let nonce = service.app.new_id().to_string();
-    let content = new_form(&desk, &Sent::default(), &Refused::default(), &nonce);
-    Ok(desk.page(&form_page(REGISTER), &content))
+    let content = new_form(&bridge, &Sent::default(), &Refused::default(), &nonce);
+    Ok(bridge.page(&form_page(REGISTER), &content))
 }
 
 /// `POST /console/platform/companies/new`
-pub async fn register(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
-    let conditions = sent.conditions(&desk.caller, "register company");
+pub async fn register(State(service): State<Arc<Service>>, bridge: Bridge, sent: Sent) -> Shown {
+    let conditions = sent.conditions(&bridge.caller, "register company");
     let name = sent.text("name").trim().to_owned();
-    match service.app.register_company(&desk.caller, name, conditions).await {
+    match service.app.register_company(&bridge.caller, name, conditions).await {
         Ok(_) => Ok(go_on(&format!("{PLATFORM}?notice=company-registered"))),
         Err(error) => {
             let nonce = service.app.new_id().to_string();
-            let content = new_form(&desk, &sent, &refusal(error, &sent, SHOWS)?, &nonce);
-            Ok(desk.refused(&form_page(REGISTER), &content))
+            let content = new_form(&bridge, &sent, &refusal(error, &sent, SHOWS)?, &nonce);
+            Ok(bridge.refused(&form_page(REGISTER), &content))
         }
     }
 }
@@ -215,7 +215,7 @@ fn form_page(title: &str) -> Page<'_> {
     Page { title, way: BELOW, bare: true, ..Page::default() }
 }
 
-fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {
+fn new_form(bridge: &Bridge, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {
     let name = Field {
         name: "name",
         label: "Name",
@@ -226,7 +226,7 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
     };
     let content = html! {
         form .form method="post" action=(NEW) novalidate {
-            (desk.seal()) (forms::nonce(nonce)) (forms::problem(refused))
+            (bridge.seal()) (forms::nonce(nonce)) (forms::problem(refused))
             (forms::field(name, refused.of("name")))
             p { "Its OAuth App module is off at first. Enter the company then to add its first \
                  Super Admin." }
@@ -239,7 +239,7 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
 /// `GET /console/platform/projections`
 pub async fn projections(
     State(service): State<Arc<Service>>,
-    desk: Desk,
+    bridge: Bridge,
     Query(sent): Query,
 ) -> Shown {
     let mut projections = Vec::new();
@@ -264,7 +264,7 @@ pub async fn projections(
             }
             tbody {
                 @for (projection, rebuild) in &projections {
-                    (projection_row(&desk, projection, rebuild.as_ref()))
+                    (projection_row(&bridge, projection, rebuild.as_ref()))
                 }
             }
         }
@@ -272,11 +272,11 @@ pub async fn projections(
     let lead = "Read models made of the events. A rebuild makes them again beside the live rows \
         and puts right what differs; readers are served throughout.";
     let page = Page { title: "Projections", way: WAY, lead, ..Page::default() };
-    Ok(desk.page(&page, &content))
+    Ok(bridge.page(&page, &content))
 }
 
 fn projection_row(
-    desk: &Desk,
+    bridge: &Bridge,
     projection: &ProjectionView,
     rebuild: Option<&RebuildView>,
 ) -> Markup {
@@ -299,7 +299,7 @@ fn projection_row(
                 @match rebuild {
                     None => span .quiet { "Never" },
                     Some(rebuild) => {
-                        (time::ago(rebuild.started_at, desk.now))
+                        (time::ago(rebuild.started_at, bridge.now))
                         span .sub {
                             @match rebuild.state {
                                 RebuildState::Running => {
@@ -316,7 +316,7 @@ fn projection_row(
             }
             td {
                 form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
-                    (desk.seal())
+                    (bridge.seal())
                     button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
                 }
             }
@@ -327,10 +327,10 @@ fn projection_row(
 /// `POST /console/platform/projections/{name}/rebuild`
 pub async fn rebuild(
     State(service): State<Arc<Service>>,
-    desk: Desk,
+    bridge: Bridge,
     Path(name): Path<String>,
 ) -> Shown {
-    match service.app.start_rebuild(&desk.caller, &name, None).await {
+    match service.app.start_rebuild(&bridge.caller, &name, None).await {
         Ok(_) => Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-begun"))),
         Err(AppError::Rebuilding(running)) => {
             let detail = format!(

@@ -6,7 +6,7 @@ use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::paths::POLICY;
-use super::refusal::{Shows, between, sentence};
+use super::refusal::{Shows, sentence};
 use super::render::forms::{self, Refused};
 use super::render::scopes;
 use super::render::time::span;
@@ -26,6 +26,10 @@ const UNITS: [(i64, &str); 4] =
 const VALIDITY: &str = "max_validity_seconds";
 const GRACE: &str = "max_grace_seconds";
 const ALLOWED: &str = "allowed_scopes";
+const VALIDITY_LABEL: &str = "Tokens are valid for at most";
+const GRACE_LABEL: &str = "After a refresh, the old secret works for at most";
+const ALLOWED_LABEL: &str = "Tokens may have";
+const ALL_ON_OFFER: &str = "All that are on offer, also future ones";
 const SHOWS: Shows = &[(VALIDITY, ""), (GRACE, ""), (ALLOWED, NONE_TICKED), ("reason", "")];
 const NONE_TICKED: &str = "Choose at least one data access.";
 const SOME_TICKED: &str = "Some data accesses are not ticked. Choose “Only these” to leave them \
@@ -113,8 +117,12 @@ fn unsuitable(service: &Service, sent: &Sent) -> Vec<Invalid> {
     for (name, min) in [(VALIDITY, MIN_VALIDITY_SECONDS), (GRACE, 0)] {
         match seconds(sent, name) {
             None => errors.push(Invalid::new(name, "Enter a whole number.")),
-            Some(seconds) if !(min..=VALIDITY_CEILING_SECONDS).contains(&seconds) => {
-                errors.push(Invalid::new(name, between(min, VALIDITY_CEILING_SECONDS)));
+            Some(seconds) if seconds < min => {
+                errors.push(Invalid::new(name, format!("Choose at least {}.", span(min))));
+            }
+            Some(seconds) if seconds > VALIDITY_CEILING_SECONDS => {
+                let most = span(VALIDITY_CEILING_SECONDS);
+                errors.push(Invalid::new(name, format!("Choose at most {most}.")));
             }
             Some(_) => {}
         }
@@ -194,12 +202,12 @@ impl Duration {
 fn facts(policy: &PolicyView) -> Markup {
     html! {
         dl .facts {
-            dt { "Longest validity" } dd { (span(policy.max_validity_seconds)) }
-            dt { "Old secret at most" } dd { (span(policy.max_grace_seconds)) }
-            dt { "Data accesses" }
+            dt { (VALIDITY_LABEL) } dd { (span(policy.max_validity_seconds)) }
+            dt { (GRACE_LABEL) } dd { (span(policy.max_grace_seconds)) }
+            dt { (ALLOWED_LABEL) }
             dd {
                 @match &policy.allowed_scopes {
-                    None => "All on offer",
+                    None => (ALL_ON_OFFER),
                     Some(allowed) => (scopes::all(allowed)),
                 }
             }
@@ -218,7 +226,7 @@ fn form(
     let all: Vec<String> =
         service.app.choices.catalogue.iter().map(|(scope, _)| scope.to_string()).collect();
     let chosen = entered.scopes.as_ref().unwrap_or(&all);
-    let options = [("all", "All that are on offer, also future ones"), ("some", "Only these:")]
+    let options = [("all", ALL_ON_OFFER), ("some", "Only these:")]
         .map(|(value, words)| (value.to_owned(), words.to_owned()));
     let allow = if entered.is_narrow { "some" } else { "all" };
     html! {
@@ -228,19 +236,19 @@ fn form(
             (forms::version(version)) (forms::problem(refused))
             (duration(
                 VALIDITY,
-                "Tokens are valid for at most",
+                VALIDITY_LABEL,
                 "From 1 minute to 366 days.",
                 &entered.validity,
                 refused,
             ))
             (duration(
                 GRACE,
-                "After a refresh, the old secret works for at most",
+                GRACE_LABEL,
                 "0 stops it at once; up to 366 days.",
                 &entered.grace,
                 refused,
             ))
-            (forms::radios("allow", "Tokens may have", &options, allow, refused.of(ALLOWED)))
+            (forms::radios("allow", ALLOWED_LABEL, &options, allow, refused.of(ALLOWED)))
             (scopes::choice(&service.app.choices.catalogue, |_| true, chosen, None, None))
             (forms::reason(&entered.reason, refused))
             p .actions { button .main type="submit" { "Save policy" } }

@@ -4,7 +4,7 @@
 use super::error::Trouble;
 use super::render::forms::Refused;
 use super::render::time::span;
-use super::render::words::{accesses, key_scope, role};
+use super::render::words::{accesses, key_scope, role, typeset};
 use super::sent::Sent;
 use crate::app::AppError;
 use crate::app::error::Invalid;
@@ -51,13 +51,13 @@ pub fn refusal(error: AppError, sent: &Sent, shows: Shows) -> Result<Refused, Tr
     Ok(refused)
 }
 
-/// A text as a sentence; what must be, must be of a field.
+/// A text as a sentence of a page; what must be, must be of a field.
 pub fn sentence(text: &str) -> String {
     let text = if text.starts_with("must ") { format!("it {text}") } else { text.to_owned() };
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_uppercase().to_string());
     let end = if text.ends_with('.') { "" } else { "." };
-    format!("{}{}{end}", first.unwrap_or_default(), characters.as_str())
+    typeset(&format!("{}{}{end}", first.unwrap_or_default(), characters.as_str()))
 }
 
 /// What the API says by the names of its fields, in words.
@@ -122,7 +122,7 @@ fn of_company(refusal: &CompanyRefusal) -> Option<String> {
 }
 
 /// The bounds of a span, as a sentence.
-pub fn between(min: i64, max: i64) -> String {
+fn between(min: i64, max: i64) -> String {
     format!("From {} to {}.", span(min), span(max))
 }
 

@@ -6,6 +6,9 @@ use super::render::time;
 use maud::{Markup, html};
 use token_ledger_domain::Timestamp;
 
+/// What to do with a secret that is one's own to keep.
+pub const KEEP: &str = "Save it somewhere secure. ";
+
 /// A secret that has just been made.
 #[derive(Debug)]
 pub struct Reveal<'a> {
@@ -15,6 +18,12 @@ pub struct Reveal<'a> {
     pub done: Markup,
     /// What it is: "token", "key", "client secret", "link".
     pub what: &'a str,
+    /// What stands above it: "Your token", "Link for ada@example.com".
+    pub label: &'a str,
+    /// What to do with it.
+    pub keep: &'a str,
+    /// What goes with it and is no secret: what it is called, and its value.
+    pub beside: Option<(&'static str, String)>,
     /// The secret; none when the form had been carried out before.
     pub secret: Option<&'a str>,
     /// What to do when it is lost.
@@ -25,21 +34,22 @@ pub struct Reveal<'a> {
 
 /// The confirmation with the secret.
 pub fn reveal(reveal: &Reveal<'_>) -> Markup {
-    let Reveal { title, done, what, secret, lost, back } = reveal;
+    let Reveal { title, done, what, label, keep, beside, secret, lost, back } = reveal;
     let content = html! {
         div .stack data-guarded[secret.is_some()] {
             @match secret {
                 Some(secret) => {
                     div .notice .good { p { (done) } }
+                    @if let Some((name, value)) = beside { (plain(name, value)) }
                     div .field {
-                        label for="secret" { "Your " (what) }
+                        label for="secret" { (label) }
                         div .secret {
                             input #secret type="text" readonly value=(secret) data-secret[true]
                                 autocomplete="off" spellcheck="false" aria-describedby="once";
                             button .main type="button" data-copy[true] hidden { "Copy " (what) }
                         }
                     }
-                    p #once { "Save it somewhere secure. You will not see it again. " (lost) }
+                    p #once { (keep) "You will not see it again. " (lost) }
                     div .notice .soon data-leave[true] hidden role="alert" tabindex="-1" {
                         p {
                             "You have not copied the " (what) ". Once you leave, nobody can show it \
@@ -50,7 +60,7 @@ pub fn reveal(reveal: &Reveal<'_>) -> Markup {
                 None => {
                     div .notice .soon {
                         p { "This form had been sent before, and was carried out then." }
-                        p { "The " (what) " was shown that once and can't be shown again. " (lost) }
+                        p { "The " (what) " was shown that once and can’t be shown again. " (lost) }
                     }
                 }
             }
@@ -58,6 +68,30 @@ pub fn reveal(reveal: &Reveal<'_>) -> Markup {
         }
     };
     frame(title, &content)
+}
+
+/// What goes with a secret, to be copied too.
+fn plain(name: &str, value: &str) -> Markup {
+    html! {
+        div .field {
+            label for="beside" { "Client " (name) }
+            div .secret {
+                input #beside type="text" readonly value=(value) autocomplete="off"
+                    spellcheck="false";
+                button type="button" data-copy[true] hidden { "Copy " (name) }
+            }
+        }
+    }
+}
+
+/// When the secret stops that the new one takes the place of.
+pub fn old_stops(end: Option<Timestamp>) -> Markup {
+    html! {
+        @match end {
+            Some(end) => { " The old one stops on " (time::stamp(end)) "." },
+            None => " The old one has stopped.",
+        }
+    }
 }
 
 /// Until when the new secret is good.

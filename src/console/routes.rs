@@ -70,7 +70,7 @@ impl Routes {
 
 /// All routes of the console.
 pub fn routes(service: Arc<Service>) -> Routes {
-    use Access::{Link, Power, Public, SignedIn};
+    use Access::{Link, Platform, Power, Public, SignedIn};
     Routes::new(service)
         .get("/", Public, home::root)
         .get("/favicon.ico", Public, assets::get_icon)
@@ -120,21 +120,17 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .post("/console/members/{member_id}/remove", Power(SuperAdmin), members::remove)
         .get("/console/policy", Power(Auditor), policy::show)
         .post("/console/policy", Power(SuperAdmin), policy::change)
-        .get("/console/platform/companies", Power(Operator), platform::companies)
-        .get("/console/platform/companies/new", Power(Operator), platform::form)
-        .post("/console/platform/companies/new", Power(Operator), platform::register)
-        .get(
-            "/console/platform/companies/{company_id}/oauth-app",
-            Power(Operator),
-            platform::module_form,
-        )
+        .get("/console/platform/companies", Platform, platform::companies)
+        .get("/console/platform/companies/new", Platform, platform::form)
+        .post("/console/platform/companies/new", Platform, platform::register)
+        .get("/console/platform/companies/{company_id}/oauth-app", Platform, platform::module_form)
         .post(
             "/console/platform/companies/{company_id}/oauth-app",
-            Power(Operator),
+            Platform,
             platform::set_oauth_app,
         )
-        .get("/console/platform/projections", Power(Operator), platform::projections)
-        .post("/console/platform/projections/{name}/rebuild", Power(Operator), platform::rebuild)
+        .get("/console/platform/projections", Platform, platform::projections)
+        .post("/console/platform/projections/{name}/rebuild", Platform, platform::rebuild)
         .get("/console/audit", Power(Auditor), trail::show)
         .get("/console/audit/events/{position}", Power(Auditor), event::show)
         .get("/console/audit/denials", Power(Auditor), beside::denials)

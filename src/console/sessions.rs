@@ -4,9 +4,11 @@ use super::access::SignedIn;
 use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::form;
+use super::notices::notice;
 use super::page::{Page, Way};
 use super::render::agent::{agent, words};
 use super::render::time::stamp;
+use super::sent::Query;
 use super::{cookie, page, paths};
 use crate::http::Service;
 use crate::http::problem::Kind;
@@ -21,10 +23,15 @@ use token_ledger_projections::people::Session;
 const WAY: Way<'_> = &[("Your account", None)];
 
 /// The sessions that live.
-pub(super) async fn list(State(service): State<Arc<Service>>, who: SignedIn) -> Shown {
+pub(super) async fn list(
+    State(service): State<Arc<Service>>,
+    who: SignedIn,
+    Query(sent): Query,
+) -> Shown {
     let sessions = service.app.own_sessions(&who.visitor).await?;
     let own = who.visitor.session.session_id;
     let content = html! {
+        (notice(&sent))
         ul.entrances.wide {
             @for session in &sessions {
                 li {

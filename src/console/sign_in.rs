@@ -11,7 +11,7 @@ use crate::app::sessions::{Origin, SessionCookie};
 use crate::http::Service;
 use crate::http::problem::Kind;
 use axum::extract::State;
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
@@ -49,16 +49,26 @@ fn sign_in_form(email: &str, next: &str, problem: Option<&str>) -> Markup {
 }
 
 /// The page that asks for address and password.
-pub(super) async fn show(theme: Theme, Query(sent): Query) -> Response {
+pub(super) async fn show(
+    State(service): State<Arc<Service>>,
+    theme: Theme,
+    headers: HeaderMap,
+    Query(sent): Query,
+) -> Shown {
+    let was_in = match cookie::read(&service, &headers) {
+        Some(cookie) => service.app.onlooker(cookie).await?.is_none(),
+        None => false,
+    };
+    let told = if sent.get("unsaved").is_some() {
+        Some("You are signed out, and what you sent was not saved. Sign in to go on.")
+    } else {
+        was_in.then_some("You were signed out. Sign in to go on.")
+    };
     let content = html! {
-        @if sent.get("unsaved").is_some() {
-            div .notice .soon role="status" {
-                p { "You are signed out, and what you sent was not saved. Sign in to go on." }
-            }
-        }
+        @if let Some(told) = told { div .notice .soon role="status" { p { (told) } } }
         (sign_in_form("", paths::local(sent.get("next")), None))
     };
-    page::outside(StatusCode::OK, theme, "Sign in", &content)
+    Ok(page::outside(StatusCode::OK, theme, "Sign in", &content))
 }
 
 /// Signs in.
@@ -114,11 +124,14 @@ pub(super) fn has_password(who: &SignedIn) -> bool {
     who.visitor.account.password_hash.is_some()
 }
 
-/// What helps who has no password.
-pub(super) fn without_password() -> Markup {
+/// What stands where a password would be asked for.
+pub(super) const NO_PASSWORD: &str = "Your account has no password yet.";
+
+/// What helps who has no password to give.
+fn without_password() -> Markup {
     html! {
         div .notice .soon {
-            p { "Your account has no password yet. Either of these helps:" }
+            p { (NO_PASSWORD) " Either of these helps:" }
             ul {
                 li { "A link to set one. A Super Admin of your company or an operator makes it, \
                       under Members." }
@@ -130,13 +143,20 @@ pub(super) fn without_password() -> Markup {
     }
 }
 
-fn confirm_page(status: StatusCode, who: &SignedIn, next: &str, problem: Option<&str>) -> Response {
+fn confirm_page(
+    status: StatusCode,
+    who: &SignedIn,
+    next: &str,
+    told: Option<&str>,
+    problem: Option<&str>,
+) -> Response {
     let fields = html! {
         input type="hidden" name="next" value=(next);
         (form::password("password", "Password", "current-password", problem))
         p .actions { button .main { "Go on" } }
     };
     let content = html! {
+        @if let Some(told) = told { div .notice .soon role="status" { p { (told) } } }
         @if has_password(who) {
             div .stack {
                 p { "You signed in a while ago. Give your password again to go on." }
@@ -154,7 +174,8 @@ fn confirm_page(status: StatusCode, who: &SignedIn, next: &str, problem: Option<
 
 /// The page that asks for the password again.
 pub(super) async fn ask_again(who: SignedIn, Query(sent): Query) -> Response {
-    confirm_page(StatusCode::OK, &who, paths::local(sent.get("next")), None)
+    let told = sent.get("unsaved").map(|_| "What you sent was not saved.");
+    confirm_page(StatusCode::OK, &who, paths::local(sent.get("next")), told, None)
 }
 
 /// Takes the password again.
@@ -168,7 +189,7 @@ pub(super) async fn confirm(
         Ok(()) => Ok(Redirect::to(next).into_response()),
         Err(AppError::BadCredentials) => {
             let problem = Some("This is not your password.");
-            Ok(refused(confirm_page(StatusCode::UNAUTHORIZED, &who, next, problem)))
+            Ok(refused(confirm_page(StatusCode::UNAUTHORIZED, &who, next, None, problem)))
         }
         Err(error) => Err(error.into()),
     }

@@ -103,7 +103,7 @@ fn section(operation: &Operation<'_>) -> String {
     if !rows.is_empty() {
         let _ = write!(
             html,
-            "<table><tr><th>Parameter</th><th>In</th><th>Type</th><th></th></tr>\n{rows}</table>\n"
+            "<table><tr><th>Parameter</th><th>In</th><th>Type</th><th>Description</th></tr>\n{rows}</table>\n"
         );
     }
     for (media, body) in content["requestBody"]["content"].as_object().into_iter().flatten() {
@@ -114,7 +114,7 @@ fn section(operation: &Operation<'_>) -> String {
             escaped(media)
         );
     }
-    html.push_str("<table><tr><th>Status</th><th></th><th>Body</th></tr>\n");
+    html.push_str("<table><tr><th>Status</th><th>Description</th><th>Body</th></tr>\n");
     for (status, response) in content["responses"].as_object().into_iter().flatten() {
         let bodies: Vec<String> = response["content"]
             .as_object()
@@ -159,8 +159,10 @@ fn schema_section(name: &str, schema: &Value) -> String {
     if rows.is_empty() {
         let _ = writeln!(html, "<p>{}</p>", type_of(schema));
     } else {
-        let _ =
-            writeln!(html, "<table><tr><th>Field</th><th>Type</th><th></th></tr>\n{rows}</table>");
+        let _ = writeln!(
+            html,
+            "<table><tr><th>Field</th><th>Type</th><th>Description</th></tr>\n{rows}</table>"
+        );
     }
     html.push_str("</section>\n");
     html

@@ -27,6 +27,8 @@ async fn a_token_is_shown_as_it_was() {
     browser.press("Show").await;
     browser.sees("As of").await;
     browser.sees("What happened since").await;
+    let since = "document.querySelector('.since li').innerText";
+    browser.until(&format!("/^[0-9]+ .* ago.*: ledger.admin/s.test({since})")).await;
     let head = browser.text("#state").await;
     let position = stage.test.app.head(stage.test.company).await.expect("a head") - 1;
     assert!(head.ends_with(&format!("position {position}")), "{head}");
@@ -256,6 +258,21 @@ async fn new_events_are_counted_quietly_and_shown_when_asked_for() {
     browser.sees("1 new event").await;
     browser.press("1 new event").await;
     browser.sees("created Fourth").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_events_leave_the_filters_in_sight() {
+    let stage = Stage::new().await;
+    for number in 0..30 {
+        stage.token(&format!("Job {number}"), &["employees"]).await;
+    }
+    let browser = stage.browser(PRIYA).await;
+    browser.open("/console/audit").await;
+    stage.token("Newest", &["employees"]).await;
+    browser.press("1 new event").await;
+    browser.sees("created Newest").await;
+    browser.until("document.activeElement.id === 'newest'").await;
+    assert_eq!(browser.script("return window.scrollY").await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

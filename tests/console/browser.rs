@@ -218,6 +218,10 @@ impl Browser {
                 if self.ask("POST", &click, &json!({})).await.is_ok() {
                     return Some(());
                 }
+                // What stays at the edge of a dialog may cover it.
+                let script = "arguments[0].scrollIntoView({block: 'center'})";
+                let body = json!({"script": script, "args": [{ ELEMENT: element }]});
+                let _ = self.ask("POST", "/execute/sync", &body).await;
             }
             None
         })
@@ -355,6 +359,13 @@ impl Browser {
     /// Cuts the browser off from the service, or connects it again.
     pub async fn offline(&self, off: bool) {
         let conditions = json!({"offline": off, "latency": 0, "throughput": -1});
+        let body = json!({ "network_conditions": conditions });
+        self.ask("POST", "/chromium/network_conditions", &body).await.expect("conditions");
+    }
+
+    /// Makes each answer of the service take this long.
+    pub async fn waits(&self, milliseconds: u64) {
+        let conditions = json!({"offline": false, "latency": milliseconds, "throughput": -1});
         let body = json!({ "network_conditions": conditions });
         self.ask("POST", "/chromium/network_conditions", &body).await.expect("conditions");
     }

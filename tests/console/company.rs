@@ -39,7 +39,13 @@ async fn a_client_is_created_rotated_and_deleted_with_its_tokens() {
     browser.press("Create").await;
     browser.until("document.querySelector('[data-secret]')?.value.startsWith('tlc_')").await;
     let secret = browser.script("return document.querySelector('[data-secret]').value").await;
-    let id = browser.text(".notice.good code").await;
+    // Its identifier goes with it. Who has copied that has not copied the secret.
+    let id = browser.script("return document.querySelector('#beside').value").await;
+    let id = id.as_str().expect("an identifier");
+    browser.press("Copy identifier").await;
+    browser.until("document.querySelector('[data-copy]').textContent === 'Copied'").await;
+    browser.press("Done").await;
+    browser.sees("You have not copied the client secret").await;
     browser.press("Copy client secret").await;
     browser.press("Done").await;
     let form = format!(
@@ -52,7 +58,7 @@ async fn a_client_is_created_rotated_and_deleted_with_its_tokens() {
     browser.click("summary[aria-label='Actions for HR portal']").await;
     browser.press("Rotate secret").await;
     browser.press("Rotate").await;
-    browser.sees("You will not see it again").await;
+    browser.sees("HR portal has a new secret. The old one has stopped.").await;
     stage.test.nobody.post("/oauth/token").text(kind, &form).await.expect(401);
     browser.press("Copy client secret").await;
     browser.press("Done").await;
@@ -78,6 +84,9 @@ async fn a_member_is_added_promoted_and_removed() {
     browser
         .until("document.querySelector('[data-secret]')?.value.includes('/console/set-password/')")
         .await;
+    // The link is for somebody else.
+    browser.sees("Link for tom@acme.example").await;
+    browser.sees_no("Save it somewhere secure").await;
     browser.press("Copy link").await;
     browser.press("Done").await;
     browser.click("summary[aria-label='Actions for Tom Okafor']").await;
@@ -118,6 +127,7 @@ async fn a_policy_binds_the_terms_to_come() {
     // Whoever looks only sees the rules.
     stage.sign_in(&browser, PRIYA).await;
     browser.open("/console/policy").await;
+    browser.sees("Tokens are valid for at most").await;
     browser.sees("3 days").await;
     assert_eq!(browser.count("main form").await, 0);
 }

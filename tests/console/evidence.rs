@@ -58,7 +58,7 @@ async fn checkpoints_are_listed_and_can_be_taken_along() {
     stage.token("Payroll sync", &["employees"]).await;
     stage.sign().await;
     browser.reload().await;
-    browser.sees("all of them signed for").await;
+    browser.sees("all signed").await;
     assert_eq!(browser.count("tbody tr").await, 2);
     let (_, key) = file(&browser, "a[href='/console/log/key']").await;
     let key: VerifierKey = key.trim().parse().expect("a key");

@@ -1,7 +1,7 @@
 //! What forms say when they are refused, and where they lead.
 
 use crate::plain::Plain;
-use crate::stage::{MAYA, PRIYA, Stage};
+use crate::stage::{MAYA, OLA, PRIYA, Stage};
 use serde_json::json;
 use std::future::IntoFuture;
 
@@ -69,6 +69,7 @@ async fn an_edit_that_changes_nothing_says_so() {
     let saved = maya.fill(&format!("{here}/edit"), &[("scopes", "positions")]).await.expect(303);
     let page = maya.get(saved.header("location")).await.expect(200);
     assert!(page.text.contains("Nothing was changed"), "{}", page.text);
+    assert!(!page.text.contains("notice good"), "{}", page.text);
     assert_eq!(stage.test.count_events("token.scopes_changed").await, 0);
 }
 
@@ -94,7 +95,8 @@ async fn a_policy_is_refused_in_words_and_keeps_what_was_entered() {
     for (number, said) in [
         ("", "Enter a whole number."),
         ("1.5", "Enter a whole number."),
-        ("400", "From 1 minute to 366 days."),
+        ("400", "Choose at most 366 days."),
+        ("0", "Choose at least 1 minute."),
     ] {
         let page = sent(number, "86400", "all", &scopes).await.expect(422);
         assert!(page.text.contains(&format!("-error\">{said}</p>")), "{}", page.text);
@@ -109,7 +111,7 @@ async fn a_policy_is_refused_in_words_and_keeps_what_was_entered() {
     assert!(page.text.contains("Choose at least one data access."), "{}", page.text);
     // All that is wrong is said at once.
     let page = sent("400", "86400", "all", &scopes[1..]).await.expect(422);
-    for said in ["From 1 minute to 366 days.</p>", "Some data accesses are not ticked."] {
+    for said in ["Choose at most 366 days.</p>", "Some data accesses are not ticked."] {
         assert!(page.text.contains(&format!("-error\">{said}")), "{}", page.text);
     }
     assert_eq!(stage.test.count_events("company.policy_changed").await, 0);
@@ -160,6 +162,8 @@ async fn while_the_module_is_off_no_form_offers_what_cant_be_done() {
         assert!(page.text.contains("The OAuth App module is off."), "{}", page.text);
         assert!(page.text.contains(">Close</a>") && !page.text.contains("type=\"submit\""));
     }
+    let clients = maya.get("/console/clients").await.expect(200).text;
+    assert!(clients.contains("The OAuth App module is off."), "{clients}");
 }
 
 #[tokio::test]
@@ -268,10 +272,12 @@ async fn who_has_no_password_is_told_what_helps() {
     let maya = Plain::signed_in(&stage, MAYA).await;
     stage.after(5 * 3600);
     let way = maya.get("/console/tokens/new").await.expect(303);
-    for path in [way.header("location"), "/console/password"] {
+    // Signing in anew lets them go on, and gives nobody a password.
+    for (path, anew) in [(way.header("location"), true), ("/console/password", false)] {
         let page = maya.get(path).await.expect(200);
         assert!(page.text.contains("Your account has no password yet."), "{}", page.text);
-        assert!(page.text.contains("A link to set one") && page.text.contains("token-ledger demo"));
+        assert!(page.text.contains("A link to set one"), "{}", page.text);
+        assert_eq!(page.text.contains("token-ledger demo"), anew, "{}", page.text);
         assert!(!page.text.contains("type=\"password\""), "{}", page.text);
     }
 }
@@ -380,4 +386,86 @@ async fn white_space_around_a_name_is_no_part_of_it() {
     let fields = [("name", "  Payroll sync "), ("scopes", "positions")];
     maya.fill("/console/tokens/new", &fields).await.expect(200);
     assert_eq!(stage.found("Payroll").await["name"], "Payroll sync");
+}
+
+#[tokio::test]
+async fn a_form_that_was_sent_before_the_password_is_given_again_is_said_to_be_lost() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let told = "What you sent was not saved.";
+    let form = maya.open("/console/tokens/new").await;
+    stage.after(5 * 3600);
+    let fields = [("name", "Lost"), ("scopes", "positions")];
+    let way = maya.submit(&form, &fields).await.expect(303);
+    assert!(way.header("location").starts_with("/console/confirm?next=%2Fconsole%2Ftokens%2Fnew"));
+    let page = maya.get(way.header("location")).await.expect(200).text;
+    assert!(page.contains(told), "{page}");
+    let way = maya.get("/console/tokens/new").await.expect(303);
+    let page = maya.get(way.header("location")).await.expect(200).text;
+    assert!(page.contains("Is it still you?") && !page.contains(told), "{page}");
+    assert_eq!(stage.test.count_events("token.created").await, 0);
+}
+
+#[tokio::test]
+async fn a_member_whose_data_was_erased_can_only_be_removed() {
+    let stage = Stage::new().await;
+    let hers = member(&stage, PRIYA).await;
+    let id = hers.rsplit('/').next().expect("an id");
+    let members = stage.test.admin.get(&stage.test.path(&format!("/members/{id}"))).await;
+    let person = members.expect(200).body["person_id"].as_str().expect("a person").to_owned();
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let erase = format!("/console/people/{person}/erase");
+    let erased = ola.fill(&erase, &[("reason", "Asked for")]).await.expect(303);
+    let list = ola.get(erased.header("location")).await.expect(200).text;
+    assert!(list.contains("The membership stays too"), "{list}");
+    assert!(list.contains("Erased; can’t sign in") && !list.contains(&erase), "{list}");
+    for (below, offered) in [("role", false), ("link", false), ("remove", true)] {
+        let way = format!("{hers}/{below}");
+        assert_eq!(list.contains(&way), offered, "{list}");
+        let form = ola.get(&way).await.expect(200).text;
+        assert!(form.contains("The data of this person was erased"), "{form}");
+        assert_eq!(form.contains("type=\"submit\""), offered, "{form}");
+        assert_eq!(form.contains("Remove this person"), offered, "{form}");
+    }
+    // The page that erases says who it is about.
+    let again = ola.get(&erase).await.expect(200).text;
+    assert!(again.contains("A person whose data was erased"), "{again}");
+    let removed = ola.fill(&format!("{hers}/remove"), &[]).await.expect(303);
+    assert!(removed.header("location").ends_with("?notice=member-removed"));
+    let gone = ola.get(&erase).await.expect(200).text;
+    assert!(gone.contains("No member of this company any more"), "{gone}");
+    let erased = ola.fill(&erase, &[("reason", "Asked for")]).await.expect(303);
+    assert!(erased.header("location").ends_with("?notice=person-erased"));
+}
+
+#[tokio::test]
+async fn an_erasure_that_leaves_the_account_says_so() {
+    let stage = Stage::new().await;
+    let (globex, _) = stage.test.another_company("Globex").await;
+    stage.person("Priya Nair", PRIYA, "auditor", globex).await;
+    let hers = member(&stage, PRIYA).await;
+    let id = hers.rsplit('/').next().expect("an id");
+    let hers = stage.test.admin.get(&stage.test.path(&format!("/members/{id}"))).await;
+    let person = hers.expect(200).body["person_id"].as_str().expect("a person").to_owned();
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let erase = format!("/console/people/{person}/erase");
+    let erased = ola.fill(&erase, &[("reason", "Asked for")]).await.expect(303);
+    let list = ola.get(erased.header("location")).await.expect(200).text;
+    assert!(list.contains("Another company needs the account"), "{list}");
+    assert!(list.contains(PRIYA) && !list.contains("Erased; can’t sign in"), "{list}");
+}
+
+#[tokio::test]
+async fn where_nothing_is_yet_it_says_what_comes_first() {
+    let stage = Stage::new().await;
+    let (globex, _) = stage.test.another_company("Globex").await;
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let choose = ola.form("/console/platform/companies", "/console/companies").await;
+    ola.submit(&choose, &[("company_id", &globex.to_string())]).await.expect(303);
+    for (list, first) in
+        [("members", "Add the first member"), ("clients", "Create your first client")]
+    {
+        let page = ola.get(&format!("/console/{list}")).await.expect(200).text;
+        assert!(page.contains(first) && !page.contains("<table"), "{page}");
+    }
 }

@@ -15,3 +15,4 @@ mod pictures;
 mod plain;
 mod stage;
 mod tokens;
+mod waiting;

@@ -21,6 +21,14 @@ async fn open(browser: &Browser, list: &str, thing: &str, form: &str) {
     browser.until("document.querySelector('dialog[open] form')").await;
 }
 
+/// Closes the dialog whose form was answered, after which the page beneath is loaded again.
+async fn leave(browser: &Browser, way: &str) {
+    browser.script("window.mark = true").await;
+    browser.press(way).await;
+    browser.until("!window.mark && document.readyState === 'complete'").await;
+    assert_eq!(browser.count("dialog[open]").await, 0);
+}
+
 async fn keys(stage: &Stage) -> Vec<Value> {
     let keys = stage.test.admin.get(&stage.test.path("/keys")).await.expect(200).body;
     keys["items"].as_array().cloned().unwrap_or_default()
@@ -35,7 +43,8 @@ async fn of_a_key() {
     open(&maya, "/console/keys", "Nightly", "Refresh key").await;
     open(&tom, "/console/keys", "Nightly", "Delete").await;
     maya.press("Refresh").await;
-    maya.sees("You will not see it again").await;
+    maya.sees("Nightly has a new secret.").await;
+    maya.sees("The old one has stopped.").await;
     tom.press("Delete “Nightly”").await;
     tom.sees("This key was changed meanwhile. Nothing of yours was saved.").await;
     tom.sees("Maya Lindqvist refreshed Nightly").await;
@@ -97,8 +106,7 @@ async fn of_a_membership() {
     tom.press("Remove Priya Nair").await;
     tom.sees("This membership was changed meanwhile. Nothing of yours was saved.").await;
     tom.sees("Maya Lindqvist made Priya Nair Super Admin instead of Auditor").await;
-    tom.press("Cancel").await;
-    tom.open("/console/members").await;
+    leave(&tom, "Cancel").await;
     tom.sees("priya@acme.example").await;
     // Whoever is removed meanwhile has no role any more, and the form says who did that.
     open(&maya, "/console/members", "Priya Nair", "Change role").await;
@@ -108,7 +116,7 @@ async fn of_a_membership() {
     maya.press("Save").await;
     maya.sees("Tom Okafor removed Priya Nair from the company").await;
     maya.sees_no("Choose again").await;
-    maya.press("Close").await;
+    leave(&maya, "Close").await;
     maya.open("/console/audit?type=company.member_added").await;
     maya.sees("added Priya Nair as Auditor").await;
 }

@@ -183,6 +183,9 @@ async fn without_scripts_everything_is_done_by_plain_pages() {
     browser.open("/console/tokens").await;
     browser.click("details.menu summary").await;
     browser.press("Edit").await;
+    browser.sees("Choose what programs may read").await;
+    // What nothing brings up to date is not there.
+    browser.sees_no("What changes").await;
     browser.click("input[value=employees]").await;
     browser.press("Save").await;
     browser.sees("The data accesses were saved").await;
@@ -282,7 +285,7 @@ async fn a_session_that_has_ended_leads_to_the_sign_in() {
     // Twelve hours without use end a session.
     stage.after(12 * 3600);
     browser.reload().await;
-    browser.sees("Password").await;
+    browser.sees("You were signed out.").await;
     assert_eq!(browser.path().await, "/console/sign-in?next=%2Fconsole%2Ftokens%3Fq%3Dpay");
     // While a dialog is open, too; and what was sent in vain is said.
     stage.sign_in(&browser, MAYA).await;

@@ -25,6 +25,8 @@ pub struct Telling<'a> {
     pub names: &'a Names,
     /// How far the ledger is signed, where proofs are told of.
     pub signed: Option<&'a Signed>,
+    /// When it is told: what has ended by then is past.
+    pub now: Timestamp,
     /// Where what the events are of is shown as it was behind each of them, if anywhere.
     pub then: Option<&'a str>,
 }
@@ -48,20 +50,22 @@ pub fn face(actor: &ActorView) -> Markup {
 
 /// The actor's name, or what it is where the name is not known any more.
 pub fn actor_name(actor: &ActorView) -> Markup {
-    let fallback = match actor.kind {
-        "member" => "A former member",
-        "key" => "An API key",
-        "client" => "A client",
-        "operator" => "An operator",
-        _ => "Token Ledger",
+    let (nameless, kind) = match actor.kind {
+        "member" => ("A former member", None),
+        "key" => ("An API key", Some(" (API key)")),
+        "client" => ("A client", Some(" (client)")),
+        "operator" => ("An operator", Some(" (operator)")),
+        _ => ("Token Ledger", None),
     };
-    let kind = match actor.kind {
-        "key" => " (API key)",
-        "client" => " (client)",
-        "operator" => " (operator)",
-        _ => "",
-    };
-    html! { strong { (actor.name.as_deref().unwrap_or(fallback)) } span .kind .nowrap { (kind) } }
+    html! {
+        @match &actor.name {
+            Some(name) => {
+                strong { (name) }
+                @if let Some(kind) = kind { span .kind .nowrap { (kind) } }
+            }
+            None => strong { (nameless) },
+        }
+    }
 }
 
 /// What happened, without who: "created Payroll sync with …".
@@ -74,7 +78,7 @@ pub fn deed(event: &EventView, telling: Telling<'_>) -> Markup {
         },
         "token.refreshed" | "key.refreshed" => html! {
             "refreshed " (thing(event, telling)) ". The new secret is valid until "
-            (moment(data, "expires_at")) "; the old one " (old_secret(data))
+            (moment(data, "expires_at")) "; the old one " (old_secret(data, telling.now))
         },
         "token.grace_ended" => html! {
             "stopped the old secret of " (thing(event, telling)) " before its time"
@@ -113,7 +117,7 @@ pub fn deed(event: &EventView, telling: Telling<'_>) -> Markup {
         },
         "company.client_rotated" => html! {
             "gave the client " (known(data, "client_id", telling, "that was there then"))
-            " a new secret; the old one " (old_secret(data))
+            " a new secret; the old one " (old_secret(data, telling.now))
         },
         "company.client_deleted" => html! {
             "deleted the client " (known(data, "client_id", telling, "that was there then"))
@@ -167,10 +171,11 @@ fn moment(data: &Map<String, Value>, field: &str) -> Markup {
     }
 }
 
-fn old_secret(data: &Map<String, Value>) -> Markup {
+fn old_secret(data: &Map<String, Value>, now: Timestamp) -> Markup {
     html! {
         @if let Ok(end) = text(data, "previous_secret_expires_at").parse::<Timestamp>() {
-            "works until " (stamp(end))
+            @if end > now { "works until " } @else { "worked until " }
+            (stamp(end))
         } @else { "stopped at once" }
     }
 }
@@ -244,7 +249,10 @@ pub fn by_day(events: &[EventView], telling: Telling<'_>) -> Markup {
         }) {
             @if let Some(first) = day.first() {
                 section .day {
-                    h2 { time datetime=(time::date(first.recorded_at)) { (time::day(first.recorded_at)) } }
+                    h2 {
+                        time datetime=(time::date(first.recorded_at)) { (time::day(first.recorded_at)) }
+                        " (UTC)"
+                    }
                     ol .events { @for event in day { (entry(event, telling)) } }
                 }
             }
@@ -281,7 +289,8 @@ mod tests {
 
     fn told(kind: &str, data: &Value) -> String {
         let names = Names::from([(Uuid::from_u128(7), "Payroll sync".to_owned())]);
-        let telling = Telling { names: &names, signed: None, then: None };
+        let now = "2026-03-03T15:00:00Z".parse().unwrap();
+        let telling = Telling { names: &names, signed: None, now, then: None };
         entry(&event(kind, data), telling).into_string()
     }
 
@@ -322,6 +331,9 @@ mod tests {
             "Maya refreshed Payroll sync. The new secret is valid until 10 March 2026, 14:05:00 \
              UTC; the old one works until 3 March 2026, 15:05:00 UTC"
         );
+        let ended = json!({"previous_secret_expires_at": "2026-03-03T15:00:00Z"});
+        let told = plain("token.refreshed", &ended);
+        assert!(told.ends_with("the old one worked until 3 March 2026, 15:00:00 UTC"), "{told}");
         let lowered = json!({"member_id": Uuid::from_u128(9), "role": "auditor",
             "previous_role": "super_admin"});
         assert_eq!(
@@ -333,6 +345,16 @@ mod tests {
             plain("token.scopes_changed", &changed),
             "Maya changed the data accesses of Payroll sync: + B C A"
         );
+    }
+
+    #[test]
+    fn who_has_no_name_is_not_told_twice_what_it_is() {
+        let key = |name: Option<&str>| {
+            let name = name.map(str::to_owned);
+            actor_name(&ActorView { kind: "key", id: Uuid::from_u128(7), name }).into_string()
+        };
+        assert!(key(Some("Nightly")).contains(" (API key)"));
+        assert_eq!(key(None), "<strong>An API key</strong>");
     }
 
     #[test]

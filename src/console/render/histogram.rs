@@ -30,7 +30,7 @@ pub fn histogram(days: &[Day], link: impl Fn(Timestamp) -> String) -> Markup {
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return html! {} };
     html! {
         figure #days .histogram {
-            figcaption { (count(total, "event")) " in " (days.len()) " days" }
+            figcaption { (count(total, "event")) " in " (days.len()) " days (UTC)" }
             svg viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none" role="group"
                 aria-label="Events by day" data-brush[true] {
                 @for (index, day) in days.iter().enumerate() {

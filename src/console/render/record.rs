@@ -70,7 +70,7 @@ pub fn exactly(event: &EventView) -> Markup {
                 dt { "Secret" } dd { "Only its SHA-256 and a hint were ever stored." }
             }
         }
-        pre tabindex="0" aria-label={ "Data of position " (event.position) } { (data) }
+        pre tabindex="0" role="group" aria-label={ "Data of position " (event.position) } { (data) }
     }
 }
 

@@ -1,6 +1,6 @@
 //! Data accesses: as chips, as a list to choose from, and what a change does to them.
 
-use super::words::{access, accesses};
+use super::words::{access, accesses, typeset};
 use maud::{Markup, html};
 use token_ledger_domain::Catalogue;
 
@@ -79,7 +79,7 @@ pub fn choice(
                             span {
                                 span .name { (access(scope)) }
                                 span .hint {
-                                    (description)
+                                    (typeset(description))
                                     @if !may { ". Not allowed by the company’s policy" }
                                 }
                             }

@@ -56,6 +56,13 @@ pub fn date(time: Timestamp) -> String {
     utc(time).format("%Y-%m-%d").to_string()
 }
 
+/// `2026-03-03T14:05:09.123Z`, for programs: HTML knows no shares of a second below thousandths.
+fn machine(time: Timestamp) -> String {
+    let time = utc(time);
+    let rest = if time.timestamp_subsec_millis() == 0 { "" } else { "%.3f" };
+    time.format(&format!("%Y-%m-%dT%H:%M:%S{rest}Z")).to_string()
+}
+
 /// The midnight, in UTC, at which the day of this instant began.
 pub fn midnight(time: Timestamp) -> Timestamp {
     Timestamp::from_micros(time.as_micros().div_euclid(DAY * 1_000_000) * DAY * 1_000_000)
@@ -138,7 +145,7 @@ pub fn ago(time: Timestamp, now: Timestamp) -> Markup {
 pub fn labelled(time: Timestamp, words: &str) -> Markup {
     let exact = exact(time);
     html! {
-        time datetime=(time) data-exact=(exact) tabindex="0" {
+        time datetime=(machine(time)) data-exact=(exact) tabindex="0" {
             (words) span .sr { " (" (exact) ")" }
         }
     }
@@ -147,13 +154,13 @@ pub fn labelled(time: Timestamp, words: &str) -> Markup {
 /// An instant to the second; the script puts it into the viewer's zone.
 pub fn stamp(time: Timestamp) -> Markup {
     let exact = exact(time);
-    html! { time datetime=(time) data-local="full" data-exact=(exact) tabindex="0" { (exact) } }
+    html! { time datetime=(machine(time)) data-local="full" data-exact=(exact) tabindex="0" { (exact) } }
 }
 
 /// The time of day; the day stands above it.
 pub fn time_of_day(time: Timestamp) -> Markup {
     html! {
-        time datetime=(time) data-local="clock" data-exact=(exact(time)) tabindex="0" { (clock(time)) }
+        time datetime=(machine(time)) data-local="clock" data-exact=(exact(time)) tabindex="0" { (clock(time)) }
     }
 }
 
@@ -216,6 +223,12 @@ mod tests {
             let exact = "data-exact=\"3 March 2026, 14:05:09 UTC\" tabindex=\"0\"";
             assert!(html.contains(exact), "{html}");
         }
+    }
+
+    #[test]
+    fn programs_are_told_thousandths_at_most() {
+        assert_eq!(machine(at("2026-03-03T14:05:09.123456Z")), "2026-03-03T14:05:09.123Z");
+        assert_eq!(machine(at("2026-03-03T14:05:09Z")), "2026-03-03T14:05:09Z");
     }
 
     #[test]

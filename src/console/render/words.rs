@@ -9,6 +9,11 @@ pub fn access(scope: &str) -> String {
     text
 }
 
+/// A text that others wrote too, with the apostrophes of the pages.
+pub fn typeset(text: &str) -> String {
+    text.replace('\'', "’")
+}
+
 /// Data accesses in a row.
 pub fn accesses(scopes: &[String]) -> String {
     scopes.iter().map(|scope| access(scope)).collect::<Vec<_>>().join(", ")

@@ -16,9 +16,9 @@ use crate::console::meanwhile::{Missed, Subject, missed};
 use crate::console::paths::TOKENS;
 use crate::console::refusal::Shows;
 use crate::console::render::forms::{self, Refused, frame};
+use crate::console::render::scopes;
 use crate::console::render::words::accesses;
-use crate::console::render::{scopes, time};
-use crate::console::reveal::{Reveal, reveal, valid_until};
+use crate::console::reveal::{KEEP, Reveal, old_stops, reveal, valid_until};
 use crate::console::sent::{LIST, Query, Sent, address};
 use crate::http::Service;
 use axum::extract::State;
@@ -121,18 +121,17 @@ pub async fn refresh(
     match app.refresh_token(&desk.caller, TokenId(id), input, conditions).await {
         Ok(refreshed) => {
             let token = &refreshed.view;
-            let old = token.previous_secret_expires_at;
             let back = sent.list_before(TOKENS, &ASKED, None);
             let shown = Reveal {
                 title: "Token refreshed",
                 done: html! {
                     strong { (token.name) } " has a new secret. " (valid_until(token.expires_at, &desk))
-                    @match old {
-                        Some(end) => { " The old one stops on " (time::stamp(end)) "." },
-                        None => " The old one has stopped.",
-                    }
+                    (old_stops(token.previous_secret_expires_at))
                 },
                 what: "token",
+                label: "Your token",
+                keep: KEEP,
+                beside: None,
                 secret: refreshed.secret.as_ref().map(Secret::reveal),
                 lost: "If you lose it, refresh the token again.",
                 back: &back,
@@ -361,9 +360,9 @@ impl Shape {
                 Some(current),
                 refused.of("scopes"),
             ))
-            div .field {
+            div .field data-changes[true] hidden {
                 h2 #changes-title { "What changes" }
-                p #changes data-changes[true] aria-live="polite" aria-labelledby="changes-title" {
+                div #changes role="status" aria-labelledby="changes-title" {
                     (scopes::diff(current, chosen))
                 }
             }

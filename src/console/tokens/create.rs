@@ -10,7 +10,7 @@ use crate::console::refusal::{Shows, refusal};
 use crate::console::render::forms::{self, Field, Refused, frame};
 use crate::console::render::scopes;
 use crate::console::render::time::span;
-use crate::console::reveal::{Reveal, reveal, valid_until};
+use crate::console::reveal::{KEEP, Reveal, reveal, valid_until};
 use crate::console::sent::Sent;
 use crate::http::Service;
 use axum::extract::State;
@@ -65,6 +65,9 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
                     strong { (token.name) } " was created. " (valid_until(token.expires_at, &desk))
                 },
                 what: "token",
+                label: "Your token",
+                keep: KEEP,
+                beside: None,
                 secret: created.secret.as_ref().map(Secret::reveal),
                 lost: "If you lose it, refresh the token.",
                 back: TOKENS,

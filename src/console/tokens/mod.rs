@@ -33,7 +33,7 @@ const FILTERS: [&str; 5] = ["q", "status", "scope", "created_by", "sort"];
 const ASKED: [&str; 7] = ["q", "status", "scope", "created_by", "sort", "cursor", "back"];
 
 /// Why nothing works while the module is off, and who can change that.
-fn module_off(desk: &Desk) -> Markup {
+pub fn module_off(desk: &Desk) -> Markup {
     html! {
         @if !desk.company.oauth_app_enabled {
             div .notice .soon {

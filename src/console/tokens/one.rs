@@ -157,7 +157,7 @@ async fn then(
 impl Then {
     fn card(&self, desk: &Desk) -> Markup {
         let names = events::Names::from([(self.id, self.name.clone())]);
-        let telling = Telling { names: &names, signed: None, then: None };
+        let telling = Telling { names: &names, signed: None, now: desk.now, then: None };
         html! {
             section .state .then aria-labelledby="state" {
                 h2 #state {
@@ -181,9 +181,9 @@ impl Then {
                         ul {
                             @for event in &self.since {
                                 li {
+                                    (time::ago(event.recorded_at, desk.now)) ": "
                                     (events::actor_name(&event.actor)) " "
-                                    (events::deed(event, telling)) ", "
-                                    (time::ago(event.recorded_at, desk.now))
+                                    (events::deed(event, telling))
                                 }
                             }
                         }
@@ -258,7 +258,8 @@ async fn timeline(
     let names = names_of(&service.app, &desk.caller, &listed.items).await?;
     let signed = service.app.signed(desk.caller.company).await?;
     let here = format!("{TOKENS}/{id}");
-    let telling = Telling { names: &names, signed: Some(&signed), then: Some(&here) };
+    let telling =
+        Telling { names: &names, signed: Some(&signed), now: desk.now, then: Some(&here) };
     let older = listed.next.map(|position| {
         let position = position.to_string();
         address(&here, [("before", position.as_str())]) + "#history"
