@@ -100,7 +100,7 @@ impl Visitor {
     pub fn operator(&self, standing: Standing, origin: &Origin) -> Option<Caller> {
         let session = Session { standing: Some(standing), ..self.session.clone() };
         let power = Some(Power::Operator);
-        Self { session, power, account: self.account.clone() }.caller(origin)
+        Self { session, power, ..self.clone() }.caller(origin)
     }
 
     /// The caller that this person is in the company that the session is in.
@@ -175,12 +175,17 @@ impl App {
         shown: Digest,
         company: CompanyId,
     ) -> Result<Option<Power>, StoreError> {
-        let visitor = self.visitor_of(shown).await?;
-        let in_there = |visitor: &Visitor| {
-            visitor.power == Some(Power::Operator)
-                || visitor.session.standing.is_some_and(|standing| standing.entered == company)
+        let Some(visitor) = self.visitor_of(shown).await? else { return Ok(None) };
+        let is_there = |standing: Standing| standing.entered == company;
+        let is_operator = match visitor.session.standing {
+            Some(_) => visitor.power == Some(Power::Operator),
+            None => self.reach(&visitor.account).await?.platform.is_some(),
         };
-        Ok(visitor.filter(in_there).and_then(|visitor| visitor.power))
+        Ok(if is_operator {
+            Some(Power::Operator)
+        } else {
+            visitor.power.filter(|_| visitor.session.standing.is_some_and(is_there))
+        })
     }
 
     /// Whoever the session's cookie of this digest belongs to, while the session lives.
@@ -304,8 +309,8 @@ impl App {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn reach(&self, account: &Account) -> Result<Reach, AppError> {
-        let memberships = self.people.memberships(account.person_id).await?;
+    pub async fn reach(&self, account: &Account) -> Result<Reach, StoreError> {
+        let memberships = self.memberships(account.person_id).await?;
         let operator = memberships.iter().find(|own| is_operator(own) && account.opens(own));
         let is_wide = operator.is_some() || memberships.len() > 1;
         Ok(Reach { platform: operator.map(standing_of), is_wide })

@@ -153,7 +153,8 @@ async fn checked(
         Some(caller) => Some(service.app.company(&caller).await.map_err(failed)?),
         None => None,
     };
-    let reach = service.app.reach(&visitor.account).await.map_err(failed)?;
+    let reach = service.app.reach(&visitor.account).await;
+    let reach = reach.map_err(|error| failed(error.into()))?;
     let power = visitor.power;
     let operator = match power {
         Some(Power::Operator) => visitor.caller(&origin),

@@ -33,8 +33,8 @@ const NOTICES: [(&str, &str); 20] = [
     (
         "account-kept",
         "The person’s data here was erased. What they did stays in the audit trail, with its proofs. \
-         Another company needs the account, by which the person can still come in: remove the \
-         member too.",
+         Another company needs the account, which lets nobody in here any more. The membership stays \
+         too: remove it.",
     ),
     ("password-changed", "The password was changed. You are signed out everywhere else."),
     ("policy-changed", "The policy was saved. It holds for terms that begin from now on."),

@@ -51,11 +51,12 @@ pub async fn erase(
     let key = sent.conditions(&desk.caller, &format!("erase {person}")).idempotency;
     let reason = sent.reason().unwrap_or_default();
     match service.app.erase_person(&desk.caller, PersonId(person), &reason, key).await {
-        Ok(_) => {
-            let notice = match membership(&service, &desk, person).await?.as_ref().map(name) {
-                Some(Some(_)) => "account-kept",
-                Some(None) => "member-erased",
-                None => "person-erased",
+        Ok(erased) => {
+            let is_member = membership(&service, &desk, person).await?.is_some();
+            let notice = match (is_member, erased.view.account) {
+                (true, false) => "account-kept",
+                (true, true) => "member-erased",
+                (false, _) => "person-erased",
             };
             Ok(go_on(&format!("{MEMBERS}?notice={notice}")))
         }
@@ -126,8 +127,8 @@ async fn content(
                     li { "What they did stays, by identifier, and so does every proof. The erasure \
                           itself is recorded." }
                     @if member.is_some() {
-                        li { "The membership stays, though nobody can sign in by it any more unless \
-                              another company needs the account. Remove it under Members." }
+                        li { "The membership stays, though nobody can sign in by it any more. Remove it \
+                              under Members." }
                     }
                     li { "Exports and backups that were made before still hold what they held." }
                 }
