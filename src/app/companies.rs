@@ -36,7 +36,11 @@ impl App {
         let begun = self.begun(platform, key.as_ref()).await?;
         let id = match self.reserve_name(&name, CompanyId(self.new_id())).await {
             Ok(id) => id,
-            Err(taken) => return self.registered_before(begun, key.as_ref()).await?.ok_or(taken),
+            Err(taken) => {
+                // The same request may have been carried out since it was looked for.
+                let begun = self.begun(platform, key.as_ref()).await?;
+                return self.registered_before(begun, key.as_ref()).await?.ok_or(taken);
+            }
         };
         if begun.is_none() {
             match self.begin(caller, platform, id.0, key.clone()).await {
