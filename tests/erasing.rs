@@ -189,6 +189,7 @@ async fn what_is_noted_late_of_who_was_erased_says_nothing_of_them() {
     let before = app.auditor.get(&denials).await.expect(200).body["items"][0].clone();
     assert_eq!(before["context"]["ip"], "192.0.2.66");
     erase(&app, person).await.expect(200);
+    app.after(1);
     app.app.note(refused());
     let after = app.auditor.get(&denials).await.expect(200).body["items"][0].clone();
     assert_ne!(after["attempt_id"], before["attempt_id"]);
