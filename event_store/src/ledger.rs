@@ -6,13 +6,12 @@ use crate::decidable::Decidable;
 use crate::error::StoreError;
 use crate::record::StreamId;
 use crate::request::{ExecuteError, Executed, Request};
-use crate::standing::{ForGood, Standing};
+use crate::standing::{ForGood, STANDS_FOR, Standing};
 use crate::store::{LoadedStream, Replay, Store};
 use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
-use std::time::Duration;
 use token_ledger_domain::company::Company;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Power, Timestamp};
@@ -23,8 +22,6 @@ const MAX_ATTEMPTS: usize = 20;
 const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
 /// A stream's state is kept in a snapshot whenever it has grown by this many events.
 pub const SNAPSHOT_EVERY: u64 = 100;
-/// How long a standing counts that was found.
-const STANDS_FOR: Duration = Duration::from_millis(500);
 /// Streams that share a lock within this process; more locks, fewer waits for strangers.
 const STREAM_LOCKS: usize = 256;
 

@@ -32,5 +32,5 @@ pub use ledger::Ledger;
 pub use record::{Appended, Head, PrivatePart, RecordedEvent, StreamId};
 pub use repository::LedgerRepository;
 pub use request::{ExecuteError, Executed, Request};
-pub use standing::Standing;
+pub use standing::{STANDS_FOR, Standing};
 pub use store::{Access, LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};

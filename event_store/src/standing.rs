@@ -3,6 +3,10 @@
 use crate::clock::Moment;
 use crate::error::StoreError;
 use async_trait::async_trait;
+use std::time::Duration;
+
+/// How long a standing counts that was found.
+pub const STANDS_FOR: Duration = Duration::from_millis(500);
 
 /// Whoever asks for a command, and may lose the right to while it is held up.
 #[async_trait]

@@ -358,6 +358,9 @@ pub trait ReadModels: Send + Sync {
     /// Stores an operation, or its progress.
     async fn save_operation(&self, operation: &Operation) -> Result<(), StoreError>;
 
+    /// Forgets an operation that was never begun.
+    async fn forget_operation(&self, company: CompanyId, id: Uuid) -> Result<(), StoreError>;
+
     /// An operation.
     async fn operation(
         &self,

@@ -651,7 +651,12 @@ async fn operations_come_back_as_they_were_saved<F: Fixture>() {
     assert_eq!(models.open_operations().await.expect("operations"), [other.clone(), going.clone()]);
     let done = Operation { state: "done".to_owned(), finished_at: Some(at(60)), ..going };
     models.save_operation(&done).await.expect("it is saved");
-    assert_eq!(models.open_operations().await.expect("operations"), [other]);
+    let open = vec![other.clone()];
+    assert_eq!(models.open_operations().await.expect("operations"), open);
+    models.forget_operation(COMPANY, other.operation_id).await.expect("that of nobody");
+    assert_eq!(models.open_operations().await.expect("operations"), open);
+    models.forget_operation(OTHERS[0], other.operation_id).await.expect("it is forgotten");
+    assert_eq!(models.open_operations().await.expect("operations"), []);
 
     drop(models);
     let given = given.reopened().await;

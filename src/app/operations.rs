@@ -4,7 +4,7 @@
 //! An operation is stored before its request is answered and carried out in batches, so that a
 //! process that ends in the middle leaves it to the next one ([`App::resume_operations`]).
 
-use super::{App, erasing, sweeps};
+use super::{App, AppError, Caller, erasing, sweeps};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
@@ -38,6 +38,25 @@ enum Work {
 }
 
 impl App {
+    /// Stores an operation and begins with it, unless whoever asks was held up and may not any more.
+    ///
+    /// # Errors
+    /// When that is so, or the database fails.
+    pub(super) async fn accept(
+        self: &Arc<Self>,
+        caller: &Caller,
+        operation: &Operation,
+    ) -> Result<(), AppError> {
+        self.still_stands(caller).await?;
+        self.read.save_operation(operation).await?;
+        if let Err(lapsed) = self.still_stands(caller).await {
+            self.read.forget_operation(operation.company_id, operation.operation_id).await?;
+            return Err(lapsed);
+        }
+        self.carry_on(operation.clone());
+        Ok(())
+    }
+
     /// Goes on with the operations that an earlier process left unfinished. To be called at the
     /// start.
     ///

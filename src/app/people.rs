@@ -89,15 +89,21 @@ impl App {
     /// an older one.
     ///
     /// # Errors
-    /// When the store fails.
+    /// When the caller may not any more, or the store fails.
     pub(super) async fn password_link(
         &self,
         caller: &Caller,
         person_id: PersonId,
-    ) -> Result<Secret, StoreError> {
+    ) -> Result<Secret, AppError> {
         let asked_by = (caller.power < Power::Operator).then_some(caller.company);
         let purpose = Purpose::SetPassword;
-        self.new_link(person_id, purpose, None, asked_by, PASSWORD_LINK_SECONDS).await
+        let secret =
+            self.new_link(person_id, purpose, None, asked_by, PASSWORD_LINK_SECONDS).await?;
+        if let Err(lapsed) = self.still_stands(caller).await {
+            self.people.void_links(person_id).await?;
+            return Err(lapsed);
+        }
+        Ok(secret)
     }
 
     /// A new link by which the person of this address can sign in and enter the company.

@@ -268,8 +268,7 @@ impl App {
             started_at: now,
             finished_at: None,
         };
-        self.read.save_operation(&operation).await?;
-        self.carry_on(operation.clone());
+        self.accept(caller, &operation).await?;
         Ok(Changed::done(RebuildView::of(&operation, order)))
     }
 

@@ -1,12 +1,12 @@
 //! Whether whoever asks still may once a request was held up.
 
 use super::oauth::is_good;
-use super::{App, Caller};
+use super::{App, AppError, Caller};
 use async_trait::async_trait;
 use subtle::ConstantTimeEq;
 use token_ledger_domain::{ClientId, CompanyId, Digest, KeyScope, Power};
 use token_ledger_event_store::{
-    Context, Decidable, ExecuteError, Executed, Moment, Request, Standing, StoreError,
+    Context, Decidable, ExecuteError, Executed, Moment, Request, STANDS_FOR, Standing, StoreError,
 };
 use token_ledger_projections::index::ActiveKey;
 
@@ -74,6 +74,19 @@ impl Standing for OfCaller<'_> {
 }
 
 impl App {
+    /// Refuses whoever was held up and has lost the right to what is asked for meanwhile. For what
+    /// is no command: the ledger looks again itself before it records one.
+    ///
+    /// # Errors
+    /// [`AppError::Lapsed`], and a failure where that can't be known.
+    pub(super) async fn still_stands(&self, caller: &Caller) -> Result<(), AppError> {
+        let standing = OfCaller { app: self, caller };
+        if standing.since().elapsed() < STANDS_FOR || standing.holds().await? {
+            return Ok(());
+        }
+        Err(AppError::Lapsed)
+    }
+
     /// Executes a caller's command, while what let the caller through still does.
     pub(super) async fn execute<A: Decidable>(
         &self,

@@ -239,6 +239,10 @@ impl<S: Sql> ReadModels for S {
         self.execute(operations::save(operation)).await
     }
 
+    async fn forget_operation(&self, company: CompanyId, id: Uuid) -> Result<(), StoreError> {
+        self.execute(operations::forget(company, id)).await
+    }
+
     async fn operation(
         &self,
         company: CompanyId,
