@@ -19,6 +19,7 @@ use token_ledger_projections::postgres::Inline;
 use token_ledger_projections::rebuild::{ALL, Plan, RebuildError, Rebuilder};
 use token_ledger_projections::runner;
 use token_ledger_projections::{ReadModels, VerificationIndex};
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
 
@@ -126,6 +127,36 @@ async fn each_learns_what_a_rebuild_puts_right() {
     .await;
 }
 
+/// Whoever runs the audit trail takes it further between two ranges that a rebuild puts right.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rebuild_and_the_runner_take_the_trail_to_its_end_together() {
+    in_time(async {
+        let given = Given::<PgFixture>::a_company().await;
+        given.catch_up().await;
+        given.tokens(COMPANY, 0..5000).await;
+        assert_eq!(given.fixture.raw("DELETE FROM audit_trail WHERE position = 1".into()).await, 1);
+        let plan = Plan { projections: vec!["audit"], company: None, merge: true };
+        let (audit, runtime) = (given.fixture.audit(), Handle::current());
+        let mut runs = Vec::new();
+        let mut run = |_| {
+            // Told behind the range in which it was found.
+            let advance = audit.advance(COMPANY);
+            runs.push(tokio::task::block_in_place(|| runtime.block_on(advance)));
+            Ok(())
+        };
+        let models = given.fixture.models();
+        let id = SystemEntropy.uuid(at(0));
+        let outcome = models.rebuild_telling(&plan, id, &|_, _| {}, &mut run).await;
+        assert_eq!(outcome.expect("a rebuild").differences, 1);
+        assert_eq!(runs.len(), 1);
+        assert!(matches!(runs.pop(), Some(Ok(Some(_)))), "it runs as well");
+        let trail = support::whole_trail(&*models, COMPANY).await;
+        let shown = trail.iter().map(|record| record.event.position);
+        assert!(shown.eq(1..=given.head(COMPANY).await), "each event once");
+    })
+    .await;
+}
+
 /// A rebuild doesn't wait for ever on a connection on which nothing arrives any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_that_is_cut_off_ends() {
@@ -168,6 +199,34 @@ async fn what_was_read_before_a_deletion_brings_nothing_back() {
         let round = index.begin_round();
         index.end_round(round);
         assert_eq!(index.tombstones(), 0);
+    })
+    .await;
+}
+
+/// A process hears late that its commit was carried out, after another one has deleted what it
+/// created and it has taken that over.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn an_answer_that_comes_late_brings_nothing_back() {
+    in_time(async {
+        let given = Given::<PgFixture>::a_company().await;
+        let index = given.fixture.filled().await;
+        index.follow(BOUND);
+        let token = given.token(COMPANY, create("deleted")).await;
+        let events = given.events(COMPANY).await;
+        let created = events.last().expect("an event").appended().expect("a creation");
+        let mut inline = Inline::new(Arc::clone(&index));
+        inline.insert(&[created]).expect("a row");
+        given.tell_token(COMPANY, token, TokenCommand::Delete).await;
+        let record = given.fixture.models().token(COMPANY, token).await.expect("an answer");
+        let round = index.begin_round();
+        index.apply_token(&record.expect("it is there").row);
+        index.reached(COMPANY, given.head(COMPANY).await);
+        index.end_round(round);
+        let round = index.begin_round();
+        index.end_round(round);
+        assert_eq!(index.tombstones(), 0, "nothing is left that tells");
+        inline.committed();
+        assert!(!is_good(&index, "deleted"));
     })
     .await;
 }

@@ -9,8 +9,9 @@ use crate::keys::KeyRow;
 use crate::sql::live::{CHANGED_COLUMNS, changed};
 use crate::sql::{FromColumns, Table, Value};
 use crate::{Clients, Companies, Keys};
-use sqlx::PgConnection;
+use futures::TryStreamExt;
 use sqlx::postgres::PgRow;
+use sqlx::{Connection, Executor, PgConnection};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 use token_ledger_event_store::postgres::failed;
@@ -19,6 +20,8 @@ use uuid::Uuid;
 /// Rows that are read at a time.
 const PAGE: usize = 20_000;
 
+/// Tokens that have ended stay: among many of them it takes long to find those that are active.
+const UNHURRIED: &str = "SET LOCAL statement_timeout = 0";
 const ACTIVE: &str = "SELECT count(*) FROM tokens WHERE status = 'active'";
 
 impl PgReadModels {
@@ -37,9 +40,6 @@ pub(super) async fn fill(
     connection: &mut PgConnection,
     index: &VerificationIndex,
 ) -> Result<(), StoreError> {
-    let active: i64 =
-        sqlx::query_scalar(ACTIVE).fetch_one(&mut *connection).await.map_err(failed)?;
-    index.reserve(usize::try_from(active).unwrap_or(0));
     let companies = behind(Companies::TABLE, &Companies::COLUMNS.join(", "), "company_id", "");
     let mut after = Uuid::nil();
     loop {
@@ -85,19 +85,27 @@ pub(super) async fn fill(
             break;
         }
     }
-    let tokens = behind("tokens", CHANGED_COLUMNS, "company_id, token_id", "AND status = 'active'");
-    let mut after = (CompanyId(Uuid::nil()), Uuid::nil());
-    loop {
-        let page = page(connection, &tokens, [after.0.into(), after.1.into(), PAGE.into()]).await?;
-        for row in &page {
-            let (token, _) = changed(row)?;
-            after = (token.company_id, token.token_id.0);
-            index.apply(&token);
-        }
-        if page.len() < PAGE {
-            return Ok(());
-        }
+    fill_tokens(connection, index).await
+}
+
+/// The tokens come in one go, in whatever order the database finds them soonest: their pages would
+/// each have to be looked for among those that have ended.
+async fn fill_tokens(
+    connection: &mut PgConnection,
+    index: &VerificationIndex,
+) -> Result<(), StoreError> {
+    let mut transaction = connection.begin().await.map_err(failed)?;
+    transaction.execute(UNHURRIED).await.map_err(failed)?;
+    let active: i64 =
+        sqlx::query_scalar(ACTIVE).fetch_one(&mut *transaction).await.map_err(failed)?;
+    index.reserve(usize::try_from(active).unwrap_or(0));
+    let all = format!("SELECT {CHANGED_COLUMNS} FROM tokens WHERE status = 'active'");
+    let mut tokens = sqlx::query(&all).fetch(&mut *transaction);
+    while let Some(row) = tokens.try_next().await.map_err(failed)? {
+        index.apply(&changed(&row)?.0);
     }
+    drop(tokens);
+    transaction.commit().await.map_err(failed)
 }
 
 /// A page of a table's rows behind a place in the order of these columns.

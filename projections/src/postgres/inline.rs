@@ -5,7 +5,7 @@ use crate::companies::Companies;
 use crate::index::VerificationIndex;
 use crate::keys::Keys;
 use crate::members::Members;
-use crate::tokens::Tokens;
+use crate::tokens::{TokenRow, Tokens};
 use crate::touched::Touched;
 use async_trait::async_trait;
 use sqlx::PgConnection;
@@ -100,7 +100,14 @@ impl InlineProjections for Inline {
         self.companies.rows().for_each(|row| self.index.apply_company(row));
         self.clients.rows().for_each(|row| self.index.apply_client(row));
         self.keys.rows().for_each(|row| self.index.apply_key(row));
-        self.tokens.rows().for_each(|row| self.index.apply_token(row));
+        // Where the answer came late, the follower may have read what became of them since. Of a token
+        // that has ended by now nothing is left that would tell it from one that has just begun.
+        let is_read = |row: &&TokenRow| {
+            let appended = self.appended.get(&row.company_id);
+            appended.is_some_and(|(_, last)| self.index.cursor(row.company_id) >= *last)
+        };
+        let unread = self.tokens.rows().filter(|row| !is_read(row));
+        unread.for_each(|row| self.index.apply_token(row));
         for (company, (first, last)) in &self.appended {
             self.index.took_over(*company, *first, *last);
         }
