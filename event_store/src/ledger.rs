@@ -108,9 +108,14 @@ impl Ledger {
         request: Request<<A as Decidable>::Command>,
     ) -> Result<Executed<A>, ExecuteError<A::Error>> {
         let stream = StreamId { kind: A::KIND, id: request.id };
-        let lock = self.hasher.hash_one(stream);
-        let lock = usize::try_from(lock % STREAM_LOCKS as u64).unwrap_or(0);
-        let _turn = self.locks[lock].lock().await;
+        // Nobody else knows of a stream that is about to begin.
+        let _turn = if A::begins_stream(&request.command) {
+            None
+        } else {
+            let lock = self.hasher.hash_one(stream);
+            let lock = usize::try_from(lock % STREAM_LOCKS as u64).unwrap_or(0);
+            Some(self.locks[lock].lock().await)
+        };
         let (mut not_before, mut stood_at) = (EVER, standing.since());
         // Kept over all attempts, so that one whose answer was lost recognises itself.
         let commit_id = self.entropy.uuid(self.clock.now());

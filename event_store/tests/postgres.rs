@@ -515,6 +515,32 @@ async fn a_head_that_another_holds_fails_its_company_and_no_other() {
     assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), 2);
 }
 
+/// Commits of both come together; the other company's doesn't fail with the one whose head is held.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_another_holds_fails_no_company_of_the_same_batch() {
+    let fixture = PgFixture::fresh().await;
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("first")])).await;
+    let mut holder = fixture.owner().await;
+    holder.execute("BEGIN; SELECT * FROM company_heads FOR UPDATE").await.expect("a lock");
+    let other = CompanyId(uuid::Uuid::from_u128(2));
+    let commits = vec![
+        commit(COMPANY, new_token(), 0, [created("waits")]),
+        commit(other, new_token(), 0, [created("goes on")]),
+        commit(COMPANY, new_token(), 0, [created("waits as well")]),
+    ];
+    let mut outcomes = in_time(fixture.store.append(commits)).await;
+    let goes_on = outcomes.remove(1);
+    assert!(goes_on.is_ok(), "{goes_on:?}");
+    for outcome in outcomes {
+        let is_told = matches!(outcome, Err(AppendError::Failed(StoreError::Unavailable(_))));
+        assert!(is_told, "{outcome:?}");
+    }
+    holder.execute("ROLLBACK").await.expect("the lock is gone");
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("again")])).await;
+    assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), 2);
+    assert_eq!(sound_ledger(fixture.store.as_ref(), other).await.len(), 1);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn others_are_told_what_was_committed_in_order() {
     let fixture = PgFixture::fresh().await;

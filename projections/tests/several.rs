@@ -5,6 +5,7 @@
 mod support;
 
 use sqlx::Executor;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use support::postgres::PgFixture;
@@ -15,6 +16,7 @@ use token_ledger_domain::token::TokenCommand;
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::postgres::InlineProjections;
 use token_ledger_event_store::{Entropy, StoreError, SystemEntropy};
+use token_ledger_projections::attempts::{Attempt, AttemptKind};
 use token_ledger_projections::postgres::Inline;
 use token_ledger_projections::rebuild::{ALL, Plan, RebuildError, Rebuilder};
 use token_ledger_projections::runner;
@@ -153,6 +155,45 @@ async fn a_rebuild_and_the_runner_take_the_trail_to_its_end_together() {
         let trail = support::whole_trail(&*models, COMPANY).await;
         let shown = trail.iter().map(|record| record.event.position);
         assert!(shown.eq(1..=given.head(COMPANY).await), "each event once");
+    })
+    .await;
+}
+
+/// What is removed by one of them is counted once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_is_dropped_at_once_is_counted_once() {
+    const KEPT: usize = 5;
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        let other = another(&one).await;
+        let kind = AttemptKind::Denied;
+        let attempts: Vec<Attempt> = (0..200)
+            .map(|number| Attempt {
+                company_id: COMPANY,
+                kind,
+                at: at(number),
+                attempt_id: one.new_id(),
+                actor: None,
+                method: "GET".to_owned(),
+                route: "/v1/whoami".to_owned(),
+                status: 401,
+                problem: None,
+                request_id: None,
+                ip: None,
+                user_agent: None,
+            })
+            .collect();
+        let models = [one.fixture.models(), other.fixture.models()];
+        for part in attempts.chunks(20) {
+            models[0].add_attempts(part, &BTreeMap::new()).await.expect("they are stored");
+            let trims = models.iter().cycle().take(6);
+            let trims = trims.map(|models| models.trim_attempts(COMPANY, kind, KEPT));
+            for trimmed in futures::future::join_all(trims).await {
+                trimmed.expect("they are removed");
+            }
+        }
+        let dropped = models[0].attempts_dropped(COMPANY, kind).await.expect("a count");
+        assert_eq!(dropped, (attempts.len() - KEPT) as u64);
     })
     .await;
 }

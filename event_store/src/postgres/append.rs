@@ -3,7 +3,7 @@
 //! On plain PostgreSQL a transaction may hold commits of many companies; every statement names
 //! them, so that with one company each goes to that company's shard.
 
-use super::errors::{ending_failed, failed, is_taken};
+use super::errors::{ending_failed, failed, is_held, is_taken};
 use super::listener;
 use super::placing::{Known, Last, Placed, PlacedEvent, begins, key_name};
 use super::read::{bytes, head_from_row, int, number, place_of};
@@ -80,6 +80,8 @@ const UPSERT_KEYS: &str = "INSERT INTO idempotency_keys \
 pub(super) enum Setback {
     /// An event's place in its stream is taken.
     Taken,
+    /// Somebody else holds on to the head of a company.
+    Held(StoreError),
     /// A failure.
     Failed(StoreError),
 }
@@ -99,7 +101,7 @@ impl From<StoreError> for Setback {
 pub(super) async fn begin(
     connection: &mut PgConnection,
     companies: &BTreeSet<CompanyId>,
-) -> Result<(HashMap<CompanyId, Head>, Timestamp), StoreError> {
+) -> Result<(HashMap<CompanyId, Head>, Timestamp), Setback> {
     let (mut heads, now) = lock(connection, BEGIN, companies).await?;
     if heads.len() == companies.len() {
         return Ok((heads, now));
@@ -122,7 +124,7 @@ async fn lock(
     connection: &mut PgConnection,
     before: &str,
     companies: &BTreeSet<CompanyId>,
-) -> Result<(HashMap<CompanyId, Head>, Timestamp), StoreError> {
+) -> Result<(HashMap<CompanyId, Head>, Timestamp), Setback> {
     let names: Vec<String> = companies.iter().map(|company| format!("'{}'", company.0)).collect();
     // All in one round trip. The time is taken when the locks are.
     let sql = format!(
@@ -130,10 +132,14 @@ async fn lock(
          FROM company_heads WHERE company_id IN ({}) ORDER BY company_id FOR UPDATE; {NOW}",
         names.join(", ")
     );
-    let mut rows = connection.fetch_all(sql.as_str()).await.map_err(failed)?;
+    let mut rows = connection.fetch_all(sql.as_str()).await.map_err(|error| {
+        let is_held = is_held(&error);
+        let error = failed(error);
+        if is_held { Setback::Held(error) } else { error.into() }
+    })?;
     let now: i64 = match rows.pop() {
         Some(row) => row.try_get(0).map_err(failed)?,
-        None => return Err(StoreError::Rejected("the database has no time".to_owned())),
+        None => return Err(StoreError::Rejected("the database has no time".to_owned()).into()),
     };
     let mut heads = HashMap::with_capacity(rows.len());
     for row in &rows {

@@ -64,6 +64,8 @@ pub(super) struct Lane {
     heads: Arc<LeftHeads>,
     /// What makes the transaction at hand durable is on its way.
     is_ending: bool,
+    /// Somebody else holds on to the head of a company of the batch at hand.
+    is_held: bool,
 }
 
 /// How far these commits have brought their ledgers.
@@ -72,6 +74,10 @@ fn reached(commits: &[&Commit], answers: &[Answer]) -> Vec<(CompanyId, u64)> {
         answer.as_ref().ok().map(|recorded| (commit.company, recorded.position))
     };
     commits.iter().zip(answers).filter_map(recorded).collect()
+}
+
+fn spans_companies(commits: &[&Commit]) -> bool {
+    commits.windows(2).any(|pair| pair[0].company != pair[1].company)
 }
 
 impl Lane {
@@ -92,6 +98,7 @@ impl Lane {
             one_company: database.is_sharded(),
             heads,
             is_ending: false,
+            is_held: false,
         }
     }
 
@@ -105,7 +112,14 @@ impl Lane {
                 batch.iter().map(|waiting| waiting.commit.company).collect();
             let commits: Vec<&Commit> = batch.iter().map(|waiting| &waiting.commit).collect();
             let answers = self.append(&commits).await;
-            self.queue.release(companies);
+            match (std::mem::take(&mut self.is_held), companies.first()) {
+                (true, Some(_)) if companies.len() > 1 => {
+                    self.queue.put_back(batch);
+                    continue;
+                }
+                (true, Some(company)) => self.queue.release_apart(*company),
+                _ => self.queue.release(companies),
+            }
             self.changes.send_modify(|count| *count += 1);
             for (Waiting { answer, .. }, outcome) in batch.into_iter().zip(answers) {
                 // A caller that went away no longer wants the answer; the commit stands all the same.
@@ -136,6 +150,7 @@ impl Lane {
                         .unwrap_or_else(|error| vec![Err(error.into())]);
                     answers.push(alone.pop().unwrap_or(Err(StoreError::Closed.into())));
                 }
+                self.is_held = false;
                 answers
             }
         }
@@ -151,6 +166,7 @@ impl Lane {
         let (mut doubtful, mut in_doubt) = (false, false);
         let mut pause = FIRST_PAUSE;
         loop {
+            self.is_held = false;
             let error = match self.attempt(commits, doubtful).await {
                 Ok(answers) => return Ok(answers),
                 Err(Setback::Taken) if doubtful => {
@@ -159,6 +175,15 @@ impl Lane {
                 Err(Setback::Taken) => {
                     doubtful = true;
                     continue;
+                }
+                Err(Setback::Held(error)) => {
+                    let is_shared = spans_companies(commits);
+                    // What may have happened already is not begun anew.
+                    self.is_held = !is_shared || !doubtful;
+                    if is_shared && !doubtful {
+                        return Err(error);
+                    }
+                    error
                 }
                 Err(Setback::Failed(error)) => error,
             };
@@ -201,7 +226,10 @@ impl Lane {
         let usable = match &outcome {
             Ok(_) => true,
             // Whatever state the connection is in, it is not worth finding out.
-            Err(Setback::Failed(StoreError::Unavailable(_) | StoreError::InDoubt(_))) => false,
+            Err(
+                Setback::Held(_)
+                | Setback::Failed(StoreError::Unavailable(_) | StoreError::InDoubt(_)),
+            ) => false,
             Err(_) => in_time(append::roll_back(&mut connection)).await.is_ok(),
         };
         if usable {

@@ -2,10 +2,14 @@
 
 use crate::error::StoreError;
 use sqlx::Error;
+use sqlx::error::DatabaseError;
 use sqlx::postgres::{PgDatabaseError, PgSeverity};
 
 /// A place in a table is taken.
 const UNIQUE_VIOLATION: &str = "23505";
+
+/// A lock was waited for in vain.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
 
 /// A connection was lost, also one of the server's own to another server.
 const CONNECTION_EXCEPTION: &str = "08";
@@ -14,7 +18,7 @@ const CONNECTION_EXCEPTION: &str = "08";
 /// statement: connection, transaction, resources, operator's doing, system, roll-back, and what
 /// may not be written because the server is a standby.
 const UNAVAILABLE: [&str; 9] =
-    [CONNECTION_EXCEPTION, "25", "40", "53", "57", "58", "XX", "55P03", "25006"];
+    [CONNECTION_EXCEPTION, "25", "40", "53", "57", "58", "XX", LOCK_NOT_AVAILABLE, "25006"];
 /// The server knows no such database or user, or the password is wrong.
 const NOT_LET_IN: [&str; 2] = ["28", "3D"];
 /// The user lacks a right.
@@ -50,6 +54,12 @@ pub(super) fn failed_ref(error: &Error) -> StoreError {
         Error::PoolClosed => StoreError::Closed,
         _ => StoreError::Rejected(text),
     }
+}
+
+/// Whether somebody else held on to what was to be locked.
+pub(super) fn is_held(error: &Error) -> bool {
+    let refusal = error.as_database_error();
+    refusal.and_then(DatabaseError::code).is_some_and(|state| state == LOCK_NOT_AVAILABLE)
 }
 
 /// An error of what ends a transaction, in the store's words: it may have been carried out, unless

@@ -5,7 +5,7 @@ use crate::error::StoreError;
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 /// The migrations, in order: the first has the number 1.
-const MIGRATIONS: [(&str, &str); 9] = [
+const MIGRATIONS: [(&str, &str); 10] = [
     ("ledger", include_str!("../../../migrations/postgres/0001_ledger.sql")),
     ("projections", include_str!("../../../migrations/postgres/0002_projections.sql")),
     ("people", include_str!("../../../migrations/postgres/0003_people.sql")),
@@ -15,6 +15,7 @@ const MIGRATIONS: [(&str, &str); 9] = [
     ("uses_by_time", include_str!("../../../migrations/postgres/0007_uses_by_time.sql")),
     ("uses_from", include_str!("../../../migrations/postgres/0008_uses_from.sql")),
     ("vouched_passwords", include_str!("../../../migrations/postgres/0009_vouched_passwords.sql")),
+    ("lookups", include_str!("../../../migrations/postgres/0010_lookups.sql")),
 ];
 
 /// The advisory lock under which one process at a time migrates.

@@ -33,6 +33,8 @@ struct Lines {
     ready: VecDeque<CompanyId>,
     /// Companies that somebody works on.
     taken: HashSet<CompanyId>,
+    /// Companies that would hold others up which are worked on together with them.
+    apart: HashSet<CompanyId>,
     closed: bool,
 }
 
@@ -131,6 +133,28 @@ impl Queue {
         self.arrived.notify_one();
     }
 
+    /// Puts a batch back to the front of its companies' lines. Each of them is worked on by itself the
+    /// next time.
+    pub fn put_back(&self, batch: Vec<Waiting>) {
+        let mut lines = self.lines.lock();
+        for waiting in batch.into_iter().rev() {
+            let company = waiting.commit.company;
+            lines.waiting.entry(company).or_default().push_front(waiting);
+            if lines.taken.remove(&company) {
+                lines.apart.insert(company);
+                lines.ready.push_front(company);
+            }
+        }
+        drop(lines);
+        self.arrived.notify_one();
+    }
+
+    /// The work on this company is done for now, and the next is to be by itself again.
+    pub fn release_apart(&self, company: CompanyId) {
+        self.lines.lock().apart.insert(company);
+        self.release([company]);
+    }
+
     /// Takes no more and lets go of what waits: its callers are told that the store is closed.
     pub fn abandon(&self) {
         let mut lines = self.lines.lock();
@@ -166,6 +190,11 @@ impl Lines {
         let mut batch = Vec::new();
         while batch.len() < at_most && (batch.is_empty() || !one_company) {
             let Some(company) = self.ready.pop_front() else { break };
+            let is_apart = self.apart.contains(&company);
+            if is_apart && !batch.is_empty() {
+                self.ready.push_front(company);
+                break;
+            }
             let Some(line) = self.waiting.get_mut(&company) else { continue };
             let count = line.len().min(at_most - batch.len());
             batch.extend(line.drain(..count));
@@ -173,6 +202,10 @@ impl Lines {
                 self.waiting.remove(&company);
             }
             self.taken.insert(company);
+            if is_apart {
+                self.apart.remove(&company);
+                break;
+            }
         }
         batch
     }

@@ -6,7 +6,7 @@ use rusqlite::Connection;
 use rusqlite_migration::{M, MigrationDefinitionError, Migrations, SchemaVersion};
 
 /// The migrations, in order: the first has the number 1.
-const MIGRATIONS: [&str; 9] = [
+const MIGRATIONS: [&str; 10] = [
     include_str!("../../../migrations/sqlite/0001_ledger.sql"),
     include_str!("../../../migrations/sqlite/0002_projections.sql"),
     include_str!("../../../migrations/sqlite/0003_people.sql"),
@@ -16,6 +16,7 @@ const MIGRATIONS: [&str; 9] = [
     include_str!("../../../migrations/sqlite/0007_uses_by_time.sql"),
     include_str!("../../../migrations/sqlite/0008_uses_from.sql"),
     include_str!("../../../migrations/sqlite/0009_vouched_passwords.sql"),
+    include_str!("../../../migrations/sqlite/0010_lookups.sql"),
 ];
 
 /// What the first migration marks a ledger's file with.

@@ -64,6 +64,11 @@ pub(super) fn add_dropped(dropped: &BTreeMap<(CompanyId, AttemptKind), u64>) -> 
 
 /// Removes all but the newest so many, and counts those that go.
 pub(super) fn trim(company: CompanyId, kind: AttemptKind, keep: usize) -> Vec<Statement> {
+    // One process at a time counts, behind what another one has removed.
+    let hold = Statement::new(
+        "INSERT INTO attempts_dropped (company_id, kind, dropped) VALUES (?1, ?2, 0) \
+         ON CONFLICT (company_id, kind) DO UPDATE SET dropped = attempts_dropped.dropped",
+    );
     let count = Statement::new(
         "INSERT INTO attempts_dropped (company_id, kind, dropped) \
          SELECT company_id, kind, count(*) - ?3 FROM attempts \
@@ -77,10 +82,8 @@ pub(super) fn trim(company: CompanyId, kind: AttemptKind, keep: usize) -> Vec<St
          (SELECT at, attempt_id FROM attempts WHERE company_id = ?1 AND kind = ?2 \
          ORDER BY at DESC, attempt_id DESC LIMIT 1 OFFSET ?3)",
     );
-    [count, remove]
-        .into_iter()
-        .map(|statement| statement.with(company).with(kind.as_str()).with(keep))
-        .collect()
+    let of = |statement: Statement| statement.with(company).with(kind.as_str());
+    vec![of(hold), of(count).with(keep), of(remove).with(keep)]
 }
 
 /// A company's attempts of one kind, newest first.

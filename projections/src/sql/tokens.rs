@@ -154,8 +154,9 @@ pub(super) fn of_live_secret(company: CompanyId, digest: Digest) -> Statement {
 pub(super) fn of_clients_secret(company: CompanyId, client: ClientId, digest: Digest) -> Statement {
     Statement::new(
         "SELECT token_id FROM tokens \
-         WHERE company_id = ?1 AND client_id = ?2 AND (digest = ?3 OR previous_digest = ?3) \
-         LIMIT 1",
+         WHERE company_id = ?1 AND client_id = ?2 AND digest = ?3 UNION ALL \
+         SELECT token_id FROM tokens \
+         WHERE company_id = ?1 AND client_id = ?2 AND previous_digest = ?3 LIMIT 1",
     )
     .with(company)
     .with(client.0)
