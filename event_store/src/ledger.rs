@@ -314,11 +314,14 @@ impl Ledger {
             company = newer;
         }
         let events = events.map_err(ExecuteError::Refused)?;
-        let holds_until = folded.state.holds_until().filter(|end| *end > now);
+        let held_until = folded.state.holds_until();
         let mut state = folded.state;
         for event in &events {
             state.apply(event.clone());
         }
+        // Neither is what a change relied on over when it is recorded, nor what begins with it.
+        let ends = [held_until, state.holds_until()];
+        let holds_until = ends.into_iter().flatten().filter(|end| *end > now).min();
         let sequence = folded.sequence + events.len() as u64;
         let snapshot = (sequence / SNAPSHOT_EVERY > folded.sequence / SNAPSHOT_EVERY)
             .then(|| serde_json::to_string(&state))

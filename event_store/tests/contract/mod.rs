@@ -65,6 +65,7 @@ macro_rules! every_promise {
                 pages_follow_each_other_without_gap_or_overlap,
                 position_at_is_exact_to_the_microsecond,
                 recorded_time_never_goes_back,
+                no_term_is_over_when_its_beginning_is_recorded,
                 a_term_that_is_over_when_a_change_is_recorded_ends_before_it,
                 what_is_decided_anew_needs_somebody_who_still_may,
                 a_clock_that_is_far_behind_stops_writing,

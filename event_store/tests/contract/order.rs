@@ -11,7 +11,7 @@ use std::sync::Arc;
 use token_ledger_domain::token::{Token, TokenCommand};
 use token_ledger_domain::{CompanyId, Power, TokenId};
 use token_ledger_event_store::{
-    AppendError, Context, ExecuteError, Moment, RecordedEvent, Request, Standing, Store,
+    AppendError, Context, ExecuteError, Executed, Moment, RecordedEvent, Request, Standing, Store,
     StoreError, StreamId,
 };
 use uuid::Uuid;
@@ -233,6 +233,22 @@ pub async fn a_term_that_is_over_when_a_change_is_recorded_ends_before_it<F: Fix
         let types: Vec<_> = stream.iter().map(|event| event.event_type.as_str()).collect();
         assert_eq!(types, ["token.created", "token.expired", last]);
     }
+}
+
+/// The ledger is further than the clock by more than the term is long.
+pub async fn no_term_is_over_when_its_beginning_is_recorded<F: Fixture>(fixture: F) {
+    let given = Given::a_company(fixture).await;
+    given.clock.set(at(200));
+    token(&given.ledger).await;
+    given.clock.set(at(0));
+    let id = new_token();
+    let TokenCommand::Create(mut create) = create("short") else { panic!("a creation") };
+    create.validity_seconds = Some(60);
+    let outcome = ask_token(&given.ledger, COMPANY, id, TokenCommand::Create(create)).await;
+    let Ok(Executed::Done { state: Token::Active(grant), recorded_at, .. }) = outcome else {
+        panic!("was to be done, but {outcome:?}");
+    };
+    assert_eq!((recorded_at, grant.term.expires_at), (at(200), at(260)));
 }
 
 /// May not do any more what was asked.
