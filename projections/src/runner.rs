@@ -198,7 +198,8 @@ async fn run_once(
         };
         while position < head.position {
             let next = match projection.advance(company).await {
-                Ok(Some(next)) if next > position => Ok(next),
+                // It may have been begun anew meanwhile, and be further back.
+                Ok(Some(next)) if next != position => Ok(next),
                 Ok(Some(_)) => {
                     Err(format!("the ledger's head is {}, but no event follows", head.position))
                 }

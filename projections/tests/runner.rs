@@ -5,6 +5,7 @@
 mod support;
 
 use async_trait::async_trait;
+use std::collections::BTreeMap;
 use std::future::poll_fn;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
@@ -27,6 +28,7 @@ on_every_database!(
     a_poisoned_event_that_was_put_right_lets_the_trail_go_on,
     an_event_that_is_none_of_its_type_stops_its_company,
     a_restart_goes_on_from_the_checkpoint,
+    what_is_begun_anew_meanwhile_is_brought_to_the_head_again,
     another_version_writes_everything_again,
     who_waits_is_told_when_it_is_there,
     who_waits_too_long_is_told_so,
@@ -246,6 +248,21 @@ async fn a_restart_goes_on_from_the_checkpoint<F: Fixture>() {
 }
 
 const MARK: &str = "company.marked";
+
+async fn what_is_begun_anew_meanwhile_is_brought_to_the_head_again<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..2_500).await;
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, COMPANY).await;
+    given.fixture.raw("DELETE FROM checkpoints".to_owned()).await;
+    given.token(COMPANY, create("later")).await;
+    let head = given.head(COMPANY).await;
+    while !running.handle.reached(COMPANY, head, Duration::from_millis(1)).await {
+        assert_eq!(running.handle.stopped(), BTreeMap::new());
+    }
+    running.ended().await;
+    assert_trail(&given, COMPANY, head).await;
+}
 
 async fn mark_the_first_row<F: Fixture>(given: &Given<F>) {
     let literal = F::blob(COMPANY.0.as_bytes());

@@ -5,7 +5,6 @@ use super::outcome::Changed;
 use super::{App, AppError, Caller};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
@@ -329,21 +328,27 @@ impl App {
             }
             Ok(())
         };
-        let mut work = pin!(self.rebuild_as_planned(&plan, &on_progress, &mut tell));
-        let mut ticks = tokio::time::interval(NOTED_EVERY);
-        loop {
-            let ended = tokio::select! {
-                outcome = &mut work => Some(outcome),
-                _ = ticks.tick() => None,
-            };
+        let note = |operation: &mut Operation| {
             operation.done = events.load(Ordering::Relaxed);
             // What was recorded since it began is read too.
             operation.matched = total.load(Ordering::Relaxed).max(operation.done);
-            if let Some(outcome) = ended {
-                return outcome;
+        };
+        let work = self.rebuild_as_planned(&plan, &on_progress, &mut tell);
+        // Beside the work, which may hold a ledger's head and must not wait for it.
+        let noting = async {
+            let mut ticks = tokio::time::interval(NOTED_EVERY);
+            loop {
+                ticks.tick().await;
+                note(operation);
+                self.save_rebuild(operation, order).await;
             }
-            self.save_rebuild(operation, order).await;
-        }
+        };
+        let outcome = tokio::select! {
+            outcome = work => outcome,
+            never = noting => never,
+        };
+        note(operation);
+        outcome
     }
 
     async fn save_rebuild(&self, operation: &mut Operation, order: &mut Order) {

@@ -9,8 +9,9 @@ use super::errors::failed;
 use crate::clock::{CorrectedClock, Moment};
 use crate::error::StoreError;
 use parking_lot::Mutex;
-use sqlx::PgConnection;
-use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions};
+use sqlx::query::QueryScalar;
+use sqlx::{PgConnection, Postgres};
 use std::collections::VecDeque;
 use std::fmt::Write as _;
 use std::str::FromStr;
@@ -42,8 +43,10 @@ const MEASUREMENTS: usize = 8;
 /// How far two clocks may drift apart while these are made, in microseconds.
 const DRIFT: i64 = 2_000;
 
-const SEND_NONCE: &str = "SELECT pg_notify($1, $2), \
-    (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+const SEND_NONCE: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+    FROM pg_notify($1, $2)";
+/// Nobody is told, and a standby answers it too.
+const ASK_TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// Which kinds of aggregates something is about.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -361,7 +364,8 @@ async fn send_nonces(
             waiting.push_back(Nonce { number, sent });
         }
         let payload = format!("nonce {process} {number}");
-        let sending = measure(connection, clock, &payload);
+        let nonce = sqlx::query_scalar(SEND_NONCE).bind(CHANNEL).bind(payload);
+        let sending = measure(connection, clock, nonce);
         let measurement =
             tokio::time::timeout(NONCE_TIMEOUT, sending).await.map_err(|_| silent())??;
         clock.set(measured.add(measurement));
@@ -377,18 +381,14 @@ struct Measurement {
     took: i64,
 }
 
+/// Measures with a query that answers the database's time.
 async fn measure(
     connection: &mut PgConnection,
     clock: &CorrectedClock,
-    payload: &str,
+    time: QueryScalar<'_, Postgres, i64, PgArguments>,
 ) -> Result<Measurement, StoreError> {
     let before = clock.steady_micros();
-    let ((), database): ((), i64) = sqlx::query_as(SEND_NONCE)
-        .bind(CHANNEL)
-        .bind(payload)
-        .fetch_one(connection)
-        .await
-        .map_err(failed)?;
+    let database = time.fetch_one(connection).await.map_err(failed)?;
     let took = clock.steady_micros() - before;
     Ok(Measurement { offset: database - (before + took / 2), took })
 }
@@ -400,7 +400,7 @@ pub(super) async fn set_clock(
 ) -> Result<(), StoreError> {
     let mut measured = Measurements::default();
     for _ in 0..3 {
-        let measurement = measure(connection, clock, "").await?;
+        let measurement = measure(connection, clock, sqlx::query_scalar(ASK_TIME)).await?;
         clock.set(measured.add(measurement));
     }
     Ok(())

@@ -7,11 +7,15 @@ use crate::tree::{Edge, LogHead, SignedCheckpoint, TREE_NAME, TREE_VERSION, Tile
 use async_trait::async_trait;
 use std::borrow::Cow;
 use std::sync::Arc;
+use std::time::Duration;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::StoreError;
 
 /// Entries that are taken into the tree in one transaction: 64 full tiles.
 const BATCH: usize = 64 * 256;
+
+/// How long it is left to another process that is at it.
+const ELSEWHERE: Duration = Duration::from_millis(50);
 
 const LEAVES: &str = "SELECT position, entry_hash FROM events \
     WHERE company_id = ?1 AND position > ?2 ORDER BY position LIMIT ?3";
@@ -326,11 +330,12 @@ impl<S: Sql + 'static> Trees for SqlTrees<S> {
         self.sql.transact(vec![forget, Statement::new(CLEAR).with(company)]).await?;
         let mut size = 0;
         loop {
-            let reached = self.advance(company).await?.unwrap_or(size);
-            if reached == size {
-                return Ok(size);
+            match self.advance(company).await? {
+                Some(reached) if reached == size => return Ok(size),
+                Some(reached) => size = reached,
+                // Another process is at it.
+                None => tokio::time::sleep(ELSEWHERE).await,
             }
-            size = reached;
         }
     }
 
