@@ -215,7 +215,8 @@ async fn the_files_are_for_their_owner_alone() {
     let directory = directory();
     let ledger = ledger_in(directory.path());
     let _database = open(&ledger, Access::Write).expect("a ledger");
-    for file in [ledger.clone(), log_of(&ledger)] {
+    let lock = ledger.with_extension("db.lock");
+    for file in [ledger.clone(), log_of(&ledger), lock] {
         let permissions = std::fs::metadata(&file).expect("a file").permissions();
         assert_eq!(permissions.mode() & 0o077, 0, "{}", file.display());
     }

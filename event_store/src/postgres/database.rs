@@ -265,7 +265,8 @@ async fn expect_current(connection: &mut PgConnection) -> Result<(), StoreError>
     match migrate::schema_status(connection).await? {
         MigrationStatus::UpToDate => Ok(()),
         MigrationStatus::Missing(count) => Err(StoreError::Incompatible(format!(
-            "the ledger's schema lacks {count} migrations; run `token-ledger migrate`"
+            "the ledger's schema lacks {count} of this release's migrations; run `token-ledger \
+             migrate`"
         ))),
     }
 }

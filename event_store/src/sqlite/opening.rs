@@ -52,12 +52,12 @@ pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
     let unavailable = |error: std::io::Error| {
         StoreError::Unavailable(format!("{}: {error}", Path::new(&name).display()))
     };
-    let file = File::options()
-        .create(true)
-        .truncate(false)
-        .write(true)
-        .open(&name)
-        .map_err(unavailable)?;
+    // Whoever can open it can keep the service from starting.
+    let mut options = File::options();
+    options.create(true).truncate(false).write(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let file = options.open(&name).map_err(unavailable)?;
     match file.try_lock() {
         Ok(()) => Ok(file),
         Err(TryLockError::WouldBlock) => Err(StoreError::InUse(format!(
@@ -159,7 +159,8 @@ pub(super) fn expect_current(connection: &Connection) -> Result<(), StoreError> 
     match migrate::schema_status(connection)? {
         MigrationStatus::UpToDate => Ok(()),
         MigrationStatus::Missing(count) => Err(StoreError::Incompatible(format!(
-            "the ledger's schema lacks {count} migrations; run `token-ledger migrate`"
+            "the ledger's schema lacks {count} of this release's migrations; run `token-ledger \
+             migrate`"
         ))),
     }
 }
