@@ -350,6 +350,13 @@ impl Call {
         self
     }
 
+    /// From another address.
+    #[must_use]
+    pub fn coming_from(mut self, ip: [u8; 4]) -> Self {
+        self.request = self.request.extension(ConnectInfo(SocketAddr::from((ip, 40_000))));
+        self
+    }
+
     #[must_use]
     pub fn json(self, body: &Value) -> Self {
         self.text("application/json", &body.to_string())
