@@ -160,7 +160,10 @@ impl From<AppError> for Problem {
                 let header = Some((header::WWW_AUTHENTICATE, challenge));
                 return Self { header, ..Self::new(Kind::Unauthorized, detail) };
             }
-            AppError::AuditBehind | AppError::Busy | AppError::Unsigned(_) => Kind::Unavailable,
+            AppError::AuditBehind
+            | AppError::Busy
+            | AppError::CheckpointLate
+            | AppError::Unsigned => Kind::Unavailable,
         };
         Self::new(kind, detail)
     }
