@@ -1,5 +1,7 @@
 //! What every request gets around it: an identifier, a deadline, headers, a metric, a log line.
 
+use super::oauth;
+use super::oauth::error::OauthError;
 use super::problem::{Kind, Problem};
 use super::proxies::OverTls;
 use super::rest::Rest;
@@ -66,11 +68,7 @@ pub(super) async fn envelope(
         if !names_one_host(&request) {
             return Problem::invalid("Host", "must be sent once").into_response();
         }
-        match tokio::time::timeout(DEADLINE, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Problem::new(Kind::Unavailable, "The request took too long; try again.")
-                .into_response(),
-        }
+        in_time(DEADLINE, method, &route, next.run(request)).await
     }
     .instrument(span.clone())
     .await;
@@ -97,6 +95,25 @@ pub(super) async fn envelope(
         rest.read_out(&mut response).await;
     }
     response
+}
+
+/// The answer, or a refusal to wait for it any longer. What was begun by then may be done.
+async fn in_time(
+    deadline: Duration,
+    method: &str,
+    route: &str,
+    answer: impl Future<Output = Response>,
+) -> Response {
+    if let Ok(response) = tokio::time::timeout(deadline, answer).await {
+        return response;
+    }
+    match method {
+        "GET" | "HEAD" => {
+            Problem::new(Kind::Unavailable, "The request took too long; try again.").into_response()
+        }
+        _ if oauth::is_for_clients(route) => OauthError::in_doubt().into_response(),
+        _ => Problem::in_doubt().into_response(),
+    }
 }
 
 /// Whether the request says whom it is for, as it must (RFC 9112 §3.2).
@@ -152,4 +169,35 @@ pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
     let text = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes());
     let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
     Some(without_secrets(&text).chars().take(MAX_USER_AGENT).map(shown).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+
+    /// What is told of a request to which nobody answers.
+    async fn detail(method: &str, route: &str) -> String {
+        let mut response = in_time(Duration::ZERO, method, route, std::future::pending()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let problem = response.extensions_mut().remove::<Problem>();
+        problem.expect("a problem").detail.into_owned()
+    }
+
+    #[tokio::test]
+    async fn what_took_too_long_may_be_done_unless_it_only_reads() {
+        let tokens = "/v1/companies/{company_id}/tokens";
+        for method in ["GET", "HEAD"] {
+            assert!(detail(method, tokens).await.contains("try again"), "{method}");
+        }
+        for method in ["POST", "PUT", "PATCH", "DELETE", "other"] {
+            assert!(detail(method, tokens).await.contains("Idempotency-Key"), "{method}");
+        }
+        for route in
+            ["/oauth/token", "/oauth/revoke", "/tokens", "/tokens/refresh_token", "/revoke"]
+        {
+            let detail = detail("POST", route).await;
+            assert!(detail.contains("ask for a new one, or revoke again"), "{route}: {detail}");
+        }
+    }
 }

@@ -110,6 +110,15 @@ impl Problem {
         Self { kind, detail: detail.into(), errors: Vec::new(), rule: None, header: None }
     }
 
+    /// A request that failed before it was known whether it is done.
+    pub fn in_doubt() -> Self {
+        Self::new(
+            Kind::Unavailable,
+            "The ledger failed before it was known whether this is done: it may be. Look, or send \
+             the request again with its Idempotency-Key, which does nothing twice.",
+        )
+    }
+
     /// One field that is not acceptable.
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         vec![Invalid::new(field, detail)].into()
@@ -260,11 +269,7 @@ impl From<StoreError> for Problem {
                 Kind::Unavailable,
                 "The ledger can't be used right now; nothing was changed. Try again.",
             ),
-            StoreError::InDoubt(_) => Self::new(
-                Kind::Unavailable,
-                "The ledger failed before it was known whether this is done: it may be. Look, or \
-                 send the request again with its Idempotency-Key, which does nothing twice.",
-            ),
+            StoreError::InDoubt(_) => Self::in_doubt(),
             StoreError::Incompatible(_) | StoreError::Corrupt { .. } | StoreError::Rejected(_) => {
                 Self::new(
                     Kind::Internal,
