@@ -13,13 +13,15 @@ use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use token_ledger_domain::secret::without_secrets;
+use token_ledger_domain::secret::beginning_without_secrets;
 use tracing::Instrument;
 
 /// How long a request may take before it is given up.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Characters that are kept of what a program calls itself.
 const MAX_USER_AGENT: usize = 300;
+/// Bytes that are looked through for them: secrets among them are left out.
+const SCANNED_USER_AGENT: usize = 2048;
 
 /// For how long a browser that was here by TLS comes by nothing else, in seconds: a year.
 const ONLY_TLS: &str = "max-age=31536000";
@@ -166,15 +168,19 @@ pub(super) fn method_name(method: &Method) -> &'static str {
 
 /// What the program calls itself; U+FFFD in place of what is no UTF-8 or a control character.
 pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
-    let text = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes());
+    let sent = headers.get(header::USER_AGENT)?.as_bytes();
+    // One more, so that a text that goes on is known to.
+    let text = String::from_utf8_lossy(&sent[..sent.len().min(SCANNED_USER_AGENT + 1)]);
+    let text = beginning_without_secrets(&text, SCANNED_USER_AGENT);
     let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    Some(without_secrets(&text).chars().take(MAX_USER_AGENT).map(shown).collect())
+    Some(text.chars().take(MAX_USER_AGENT).map(shown).collect())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use axum::http::StatusCode;
+    use token_ledger_domain::Secret;
 
     /// What is told of a request to which nobody answers.
     async fn detail(method: &str, route: &str) -> String {
@@ -199,5 +205,18 @@ mod tests {
             let detail = detail("POST", route).await;
             assert!(detail.contains("ask for a new one, or revoke again"), "{route}: {detail}");
         }
+    }
+
+    #[test]
+    fn a_long_name_of_a_program_holds_no_part_of_a_secret() {
+        let secret = Secret::from_random("tlk_", [5; 32]);
+        let sent = format!("{} ", secret.reveal()).repeat(100);
+        let headers = HeaderMap::from_iter([(header::USER_AGENT, sent.parse().unwrap())]);
+        let kept = user_agent(&headers).unwrap();
+        // What a secret begins with is no part of it.
+        assert!("tlk_".starts_with(kept.trim_start_matches(['…', ' '])), "{kept}");
+        let headers =
+            HeaderMap::from_iter([(header::USER_AGENT, "x".repeat(5000).parse().unwrap())]);
+        assert_eq!(user_agent(&headers).unwrap(), "x".repeat(MAX_USER_AGENT));
     }
 }

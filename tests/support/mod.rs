@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use token_ledger::app::keys::NewKey;
 use token_ledger::app::{App, Caller, Choices, Conditions};
 use token_ledger::config::DatabaseUrl;
-use token_ledger::http::{Proxies, Service, router};
+use token_ledger::http::{Documents, Proxies, Service, router};
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::{CompanyId, Name, Power, Timestamp};
 use token_ledger_event_store::clock::SetClock;
@@ -210,6 +210,7 @@ impl TestApp {
             public_url: public_url.to_owned(),
             no_query_credentials,
             stopping: self.service.stopping.clone(),
+            documents: Documents::default(),
         };
         Client { router: router(Arc::new(service)), key: None }
     }
@@ -233,6 +234,7 @@ pub fn service(app: &Arc<App>, stopping: watch::Receiver<bool>) -> Arc<Service> 
         public_url: "http://localhost:8080".to_owned(),
         no_query_credentials: false,
         stopping,
+        documents: Documents::default(),
     })
 }
 
