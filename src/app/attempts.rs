@@ -143,6 +143,16 @@ impl Attempts {
 impl App {
     /// Notes an attempt. Never waits.
     pub fn note(&self, seen: Seen) {
+        let is_cheap = is_cheap(seen.kind);
+        self.keep(seen, is_cheap);
+    }
+
+    /// As [`Self::note`], of what takes its caller next to nothing whatever its kind.
+    pub(super) fn note_cheap(&self, seen: Seen) {
+        self.keep(seen, true);
+    }
+
+    fn keep(&self, seen: Seen, is_cheap: bool) {
         let now = self.now();
         let from = seen.counted_from();
         let Seen {
@@ -160,7 +170,7 @@ impl App {
         let company_id = company.unwrap_or(CompanyId::PLATFORM);
         metrics::counter!("attempts_total", "kind" => kind.as_str()).increment(1);
         let whose = (kind, actor, from);
-        if is_cheap(kind) && !self.throttle.admits(&whose, OF_ONE_CALLER, now) {
+        if is_cheap && !self.throttle.admits(&whose, OF_ONE_CALLER, now) {
             return self.attempts.drop_one(company_id, kind);
         }
         self.attempts.put(Attempt {
