@@ -4,7 +4,8 @@ mod support;
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use support::{Client, TestApp};
+use std::future::IntoFuture;
+use support::{Client, TestApp, held};
 
 /// The records of a list below a company's audit trail.
 async fn records(client: &Client, path: &str) -> Vec<Value> {
@@ -222,6 +223,24 @@ async fn what_was_noted_is_still_there_after_a_restart() {
     let client = Client::of(&service).with(auditor);
     let path = format!("/v1/companies/{company}/audit/denials");
     assert_eq!(records(&client, &path).await.len(), 1);
+}
+
+#[tokio::test]
+async fn who_loses_the_key_while_a_body_is_on_its_way_is_named() {
+    let test = TestApp::new().await;
+    let whoami = test.admin.get("/v1/whoami").await.expect(200).body;
+    let id = whoami["key_id"].as_str().expect("an id");
+    let (body, mut held) = held(&json!({"name": "t", "scopes": ["positions"]}).to_string());
+    let call = test.admin.post(&test.path("/tokens")).body("application/json", body);
+    let call = tokio::spawn(call.into_future());
+    held.begun().await;
+    test.operator.delete(&test.path(&format!("/keys/{id}"))).await.expect(204);
+    held.go_on();
+    call.await.expect("an answer").problem(401, "unauthorized");
+    let found = records(&test.auditor, &test.path("/audit/denials")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["actor"], json!({"type": "key", "id": id}));
+    assert_eq!(found[0]["action"]["status"], 401);
 }
 
 #[tokio::test]
