@@ -6,7 +6,7 @@ pub use kind::Kind;
 
 use crate::app::AppError;
 use crate::app::error::Invalid;
-use crate::app::streams::{NoPlace, PER_CREDENTIAL};
+use crate::app::streams::{NoPlace, PER_COMPANY, PER_CREDENTIAL};
 use crate::app::throttle::Throttled;
 use crate::app::view::scope_list;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -180,14 +180,16 @@ impl From<AppError> for Problem {
 
 impl From<NoPlace> for Problem {
     fn from(refusal: NoPlace) -> Self {
+        let too_many = |whose: &str, most| Self {
+            header: Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            ..Self::new(
+                Kind::TooManyStreams,
+                format!("This {whose} has {most} streams and exports under way."),
+            )
+        };
         match refusal {
-            NoPlace::OfCredential => Self {
-                header: Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
-                ..Self::new(
-                    Kind::TooManyStreams,
-                    format!("This credential has {PER_CREDENTIAL} streams and exports under way."),
-                )
-            },
+            NoPlace::OfCredential => too_many("credential", PER_CREDENTIAL),
+            NoPlace::OfCompany => too_many("company", PER_COMPANY),
             NoPlace::AtAll => Self::new(
                 Kind::Unavailable,
                 "The service has as many streams and exports under way as it can; try again.",

@@ -33,7 +33,7 @@ pub async fn export(
     let company = desk.caller.company;
     let mut export = service.app.export(company, asked.filter, format);
     let session = desk.who.visitor.session.session_id;
-    let place = service.app.streams.begin(session)?;
+    let place = service.app.streams.begin(session, company)?;
     export.begin().await?;
     desk.note_export(&service, ROUTE);
     let onlooker = Onlooker::of(&service, company, &headers);
