@@ -452,6 +452,20 @@ async fn a_session_ends_with_the_membership_or_when_it_is_lowered() {
     browser.get("/console").await.expect(303);
 }
 
+#[tokio::test]
+async fn a_download_that_is_only_asked_about_is_no_export() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let ada = signed_in(&app, "ada@example.com").await;
+    let export = "/console/audit/export?format=csv";
+    ada.call(Method::HEAD, export).await.expect(200);
+    let list = app.path("/audit/exports");
+    assert_eq!(app.auditor.get(&list).await.expect(200).body["items"], json!([]));
+    ada.get(export).await.expect(200);
+    let noted = app.auditor.get(&list).await.expect(200).body;
+    assert_eq!(noted["items"][0]["action"]["route"], "/console/audit/export");
+}
+
 /// Who signed in to a company, as its auditor sees it, the newest first: by which route, and as whom.
 async fn sign_ins(client: &Client, company: CompanyId) -> Vec<(String, Value)> {
     let path = format!("/v1/companies/{company}/audit/sign-ins");
