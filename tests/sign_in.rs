@@ -518,8 +518,8 @@ async fn a_company_sees_who_enters_it() {
         let actor = json!({"type": kind, "id": member["member_id"]});
         ("/console/companies".to_owned(), actor)
     };
-    let hers = entry("member", &here);
-    assert_eq!(sign_ins(&app.auditor, app.company).await, [hers.clone(), hers]);
+    let once = entry("member", &here);
+    assert_eq!(sign_ins(&app.auditor, app.company).await, [once.clone(), once]);
     let theirs = [entry("operator", &op), entry("member", &there)];
     assert_eq!(sign_ins(&admin, globex).await, theirs);
     let signed_in = |actor| ("/console/sign-in".to_owned(), actor);

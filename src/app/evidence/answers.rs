@@ -110,9 +110,9 @@ impl App {
         };
         let bound = self.evidence.choices.delay + PATIENCE;
         let found = match self.unsigned(company) {
-            None => tokio::time::timeout(bound, wait)
-                .await
-                .unwrap_or_else(|_| Err(AppError::CheckpointLate)),
+            None => {
+                tokio::time::timeout(bound, wait).await.unwrap_or(Err(AppError::CheckpointLate))
+            }
             // Nobody will sign: only what is there already can be had.
             Some(reason) => {
                 let last = self.evidence.trees.last_checkpoint(company, &origin).await?;
