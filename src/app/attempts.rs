@@ -376,3 +376,42 @@ impl Writer {
         exists
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(kind: AttemptKind) -> Attempt {
+        Attempt {
+            company_id: CompanyId::PLATFORM,
+            kind,
+            at: Timestamp::from_micros(0),
+            attempt_id: Uuid::nil(),
+            actor: None,
+            method: String::new(),
+            route: String::new(),
+            status: 403,
+            problem: None,
+            request_id: None,
+            ip: None,
+            user_agent: None,
+        }
+    }
+
+    #[test]
+    fn refusals_leave_room_for_everything_else() {
+        let attempts = Attempts::default();
+        let dropped = |kind| attempts.dropped.lock().get(&(CompanyId::PLATFORM, kind)).copied();
+        for _ in 0..=QUEUE {
+            attempts.put(attempt(AttemptKind::Denied));
+        }
+        let beyond = u64::try_from(NOT_FOR_REFUSALS + 1).ok();
+        assert_eq!(dropped(AttemptKind::Denied), beyond);
+        for _ in 0..NOT_FOR_REFUSALS {
+            attempts.put(attempt(AttemptKind::PasswordLink));
+        }
+        assert_eq!(dropped(AttemptKind::PasswordLink), None);
+        attempts.put(attempt(AttemptKind::PasswordLink));
+        assert_eq!(dropped(AttemptKind::PasswordLink), Some(1), "there is an end to it");
+    }
+}
