@@ -15,7 +15,7 @@ use token_ledger::app::members::NewMember;
 use token_ledger::app::sessions::Origin;
 use token_ledger::app::{App, Caller, Choices, Conditions};
 use token_ledger::config::DatabaseUrl;
-use token_ledger::http::{Proxies, Service, router};
+use token_ledger::http::{Documents, Proxies, Service, router};
 use token_ledger_domain::token::{Create, TokenCommand};
 use token_ledger_domain::{Catalogue, CompanyId, Name, Secret, Timestamp, TokenId};
 use token_ledger_event_store::sqlite::Access;
@@ -71,6 +71,7 @@ async fn main() {
         no_query_credentials: false,
         public_url: "http://localhost:8080".to_owned(),
         stopping,
+        documents: Documents::default(),
     };
     let router = router(Arc::new(service));
     let mut pages: Vec<String> = PAGES.map(str::to_owned).to_vec();

@@ -15,7 +15,7 @@ use std::time::{Duration, Instant};
 use support::{folder, median, new_id, percentile};
 use token_ledger::app::{App, Choices};
 use token_ledger::config::DatabaseUrl;
-use token_ledger::http::{Proxies, Service, router};
+use token_ledger::http::{Documents, Proxies, Service, router};
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::token::{Create, Token, TokenCommand};
@@ -118,6 +118,7 @@ async fn prepare() -> Prepared {
         public_url: "http://localhost".to_owned(),
         no_query_credentials: false,
         stopping,
+        documents: Documents::default(),
     });
     let address = serve(router(service)).await;
     let form = |secret: &str| format!("token={secret}");

@@ -4,7 +4,8 @@ mod support;
 
 use axum::http::Method;
 use serde_json::{Value, json};
-use support::{Client, TestApp};
+use std::future::IntoFuture;
+use support::{Client, TestApp, held};
 
 /// The records of a list below a company's audit trail.
 async fn records(client: &Client, path: &str) -> Vec<Value> {
@@ -225,6 +226,24 @@ async fn what_was_noted_is_still_there_after_a_restart() {
 }
 
 #[tokio::test]
+async fn who_loses_the_key_while_a_body_is_on_its_way_is_named() {
+    let test = TestApp::new().await;
+    let whoami = test.admin.get("/v1/whoami").await.expect(200).body;
+    let id = whoami["key_id"].as_str().expect("an id");
+    let (body, mut held) = held(&json!({"name": "t", "scopes": ["positions"]}).to_string());
+    let call = test.admin.post(&test.path("/tokens")).body("application/json", body);
+    let call = tokio::spawn(call.into_future());
+    held.begun().await;
+    test.operator.delete(&test.path(&format!("/keys/{id}"))).await.expect(204);
+    held.go_on();
+    call.await.expect("an answer").problem(401, "unauthorized");
+    let found = records(&test.auditor, &test.path("/audit/denials")).await;
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found[0]["actor"], json!({"type": "key", "id": id}));
+    assert_eq!(found[0]["action"]["status"], 401);
+}
+
+#[tokio::test]
 async fn a_client_that_does_not_prove_itself_is_shown_to_the_company_whose_client_it_named() {
     let test = TestApp::new().await;
     let form = "application/x-www-form-urlencoded";
@@ -357,6 +376,70 @@ async fn links_to_set_passwords_are_shown_to_the_auditor() {
     let theirs = format!("/v1/companies/{}", globex.as_str().expect("an id"));
     other.post(&format!("{theirs}/members")).json(&body).await.expect(201);
     assert!(records(&other, &format!("{theirs}/audit/password-links")).await.is_empty());
+}
+
+/// More refusals than are kept of one caller at once.
+const TOO_MANY: usize = 501;
+
+#[tokio::test]
+async fn nobody_drowns_links_and_exports_in_refusals_of_their_own() {
+    let test = TestApp::new().await;
+    let body = json!({"email": "ada@example.com", "role": "auditor"});
+    let member = test.admin.post(&test.path("/members")).json(&body).await.expect(201).body;
+    for _ in 0..TOO_MANY {
+        test.admin.get("/v1/companies").await.problem(403, "forbidden");
+    }
+    let platform =
+        format!("/v1/companies/{}/audit/denials", token_ledger_domain::CompanyId::PLATFORM);
+    let refused = test.operator.get(&platform).await.expect(200).body;
+    assert_eq!(refused["dropped"], 1, "of one caller, so many");
+    let id = member["member_id"].as_str().expect("an id");
+    test.admin.post(&test.path(&format!("/members/{id}/password-link"))).await.expect(201);
+    test.admin.get(&test.path("/audit/export?format=csv")).await.expect(200);
+    let list = |name: &str| test.path(&format!("/audit/{name}"));
+    assert_eq!(records(&test.auditor, &list("exports")).await.len(), 1);
+    let links = records(&test.auditor, &list("password-links")).await;
+    assert_eq!(links.len(), 2, "with the member, and on request");
+}
+
+#[tokio::test]
+async fn links_are_not_counted_by_caller() {
+    let test = TestApp::new().await;
+    let body = json!({"email": "ada@example.com", "role": "auditor"});
+    let member = test.admin.post(&test.path("/members")).json(&body).await.expect(201).body;
+    let id = member["member_id"].as_str().expect("an id");
+    let path = test.path(&format!("/members/{id}/password-link"));
+    for _ in 0..TOO_MANY {
+        test.admin.post(&path).await.expect(201);
+    }
+    let list = test.path("/audit/password-links?limit=1000");
+    let page = test.auditor.get(&list).await.expect(200).body;
+    assert_eq!(page["dropped"], 0);
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(TOO_MANY + 1));
+}
+
+#[tokio::test]
+async fn a_client_that_somebody_else_names_too_often_is_seen_from_elsewhere() {
+    let test = TestApp::new().await;
+    let body = json!({"name": "HR portal", "scopes": ["positions"]});
+    let client = test.admin.post(&test.path("/clients")).json(&body).await.expect(201).body;
+    let form = format!(
+        "token=typed&client_secret=typed&client_id={}",
+        client["client_id"].as_str().expect("an id")
+    );
+    let form_type = "application/x-www-form-urlencoded";
+    for _ in 0..TOO_MANY {
+        let answer = test.nobody.post("/oauth/revoke").text(form_type, &form).await;
+        assert!(matches!(answer.status.as_u16(), 401 | 429), "{}", answer.text);
+    }
+    let elsewhere = test.nobody.post("/oauth/revoke").coming_from([198, 51, 100, 7]);
+    let answer = elsewhere.text(form_type, &form).await;
+    assert!(matches!(answer.status.as_u16(), 401 | 429), "{}", answer.text);
+    let list = test.path("/audit/denials?limit=1000");
+    let page = test.auditor.get(&list).await.expect(200).body;
+    assert_eq!(page["dropped"], 1, "of one network, so many");
+    let items = page["items"].as_array().expect("a list");
+    assert!(items.iter().any(|denial| denial["context"]["ip"] == "198.51.100.7"));
 }
 
 #[tokio::test]

@@ -35,3 +35,29 @@ async fn a_change_whose_answer_cannot_be_read_may_be_done() {
     assert!(answer.status.is_server_error(), "{}", answer.text);
     assert!(answer.text.contains("nothing was changed"), "{}", answer.text);
 }
+
+#[tokio::test]
+async fn a_link_that_was_not_made_is_made_by_the_repeat() {
+    let app = TestApp::new().await;
+    let body = json!({"email": "ada@example.com", "role": "auditor"});
+    let member = app.admin.post(&app.path("/members")).json(&body).await.expect(201).body;
+    let id = member["member_id"].as_str().expect("an id");
+    let path = app.path(&format!("/members/{id}/password-link"));
+    let link = || app.admin.post(&path).header("Idempotency-Key", "link");
+    app.storage.tamper("ALTER TABLE links RENAME TO links_away");
+    may_be_done(link().await);
+    app.storage.tamper("ALTER TABLE links_away RENAME TO links");
+    // The first request may be at it still.
+    link().await.problem(409, "contended");
+    app.after(5);
+    let made = link().await.expect(201);
+    assert_eq!(made.header("idempotent-replay"), "");
+    let url = made.body["set_password_url"].as_str().expect("a link");
+    let page = url.strip_prefix("http://localhost:8080").expect("our own");
+    app.nobody.get(page).await.expect(200);
+    app.after(60);
+    let again = link().await.expect(201);
+    assert_eq!(again.header("idempotent-replay"), "true");
+    assert!(again.body["set_password_url"].is_null(), "{}", again.text);
+    app.nobody.get(page).await.expect(200);
+}

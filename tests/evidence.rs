@@ -639,7 +639,15 @@ async fn a_database_that_was_put_back_signs_nothing_until_a_new_origin_is_declar
     assert!(head > before.size);
     let refused = log.raw(&format!("log/proof?position={head}")).await;
     assert_eq!(refused.status, 503);
-    assert!(String::from_utf8_lossy(&refused.bytes).contains("--log-name"));
+    // What to do about it is for the operator, and where the folder stands for nobody else.
+    let told = String::from_utf8_lossy(&refused.bytes).into_owned();
+    assert!(told.contains("the operator's log says why"), "{told}");
+    let folder = place.evidence().display().to_string();
+    for inside in ["--log-name", "put back", "folder", folder.as_str()] {
+        assert!(!told.contains(inside), "{inside}: {told}");
+    }
+    let said = serving.says("nobody signs the checkpoint that is asked for");
+    assert!(said.contains("--log-name"), "{said}");
     let (_, page) = get(&log.url("log/checkpoints"), &company.audit_key).await;
     let sizes: Vec<_> = page["items"].as_array().unwrap().iter().map(|it| &it["size"]).collect();
     assert!(sizes.iter().all(|size| size.as_u64().unwrap() < before.size), "{sizes:?}");

@@ -235,6 +235,22 @@ fn a_head_that_can_not_be_read_leaves_a_trace() {
     serving.stop();
 }
 
+#[test]
+fn a_head_is_no_larger_than_a_body() {
+    let place = Place::new();
+    place.setup("Acme");
+    let serving = place.serve(&[]);
+    let begun = "GET /healthz HTTP/1.1\r\nHost: a\r\nUser-Agent: ";
+    let mut connection = Connection::to(&serving.base);
+    connection.send(format!("{begun}{}\r\n\r\n", "x".repeat(60 * 1024)).as_bytes());
+    assert!(connection.answer().starts_with("http/1.1 200"));
+    let mut connection = Connection::to(&serving.base);
+    let more = "x".repeat(64 * 1024 - begun.len());
+    connection.send(format!("{begun}{more}").as_bytes());
+    assert!(connection.answer().starts_with("http/1.1 431"));
+    serving.stop();
+}
+
 #[tokio::test]
 async fn a_repeat_is_one_however_its_identifiers_are_spelt() {
     let app = TestApp::new().await;

@@ -453,6 +453,82 @@ async fn a_session_ends_with_the_membership_or_when_it_is_lowered() {
 }
 
 #[tokio::test]
+async fn a_download_that_is_only_asked_about_is_no_export() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let ada = signed_in(&app, "ada@example.com").await;
+    let export = "/console/audit/export?format=csv";
+    ada.call(Method::HEAD, export).await.expect(200);
+    let list = app.path("/audit/exports");
+    assert_eq!(app.auditor.get(&list).await.expect(200).body["items"], json!([]));
+    ada.get(export).await.expect(200);
+    let noted = app.auditor.get(&list).await.expect(200).body;
+    assert_eq!(noted["items"][0]["action"]["route"], "/console/audit/export");
+}
+
+/// Who signed in to a company, as its auditor sees it, the newest first: by which route, and as whom.
+async fn sign_ins(client: &Client, company: CompanyId) -> Vec<(String, Value)> {
+    let path = format!("/v1/companies/{company}/audit/sign-ins");
+    let page = client.get(&path).await.expect(200).body;
+    let items = page["items"].as_array().expect("a list").iter();
+    items
+        .map(|item| {
+            let route = item["action"]["route"].as_str().expect("a route").to_owned();
+            assert_eq!(item["context"]["ip"], "192.0.2.7");
+            assert!(item["context"]["request_id"].is_string());
+            (route, item["actor"].clone())
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_company_sees_who_enters_it() {
+    let app = TestApp::new().await;
+    let (globex, admin) = app.another_company("Globex").await;
+    let members = |company: CompanyId| format!("/v1/companies/{company}/members");
+    let add = async |company: CompanyId, email: &str, role: &str| {
+        let body = json!({"email": email, "role": role});
+        app.operator.post(&members(company)).json(&body).await.expect(201).body
+    };
+    let here = add(app.company, "ada@example.com", "auditor").await;
+    let there = add(globex, "ada@example.com", "auditor").await;
+    let op = add(CompanyId::PLATFORM, "op@example.com", "operator").await;
+    for member in [&there, &op] {
+        let id = member["member_id"].as_str().expect("an id");
+        let company = member["company_id"].as_str().expect("an id");
+        let path = format!("/v1/companies/{company}/members/{id}/password-link");
+        let link = app.operator.post(&path).await.expect(201).body;
+        let set = [("password", PASSWORD)];
+        Browser::new(&app).send(&link_path(&link), &set).await.expect(200);
+    }
+    let enter = async |browser: &mut Browser, company: CompanyId| {
+        let fields = [("company_id", &*company.to_string())];
+        browser.post("/console/companies", &fields).await.expect(303);
+    };
+    let mut ada = signed_in(&app, "ada@example.com").await;
+    for (second, company) in (1..).zip([app.company, app.company, globex, app.company]) {
+        app.after(second);
+        enter(&mut ada, company).await;
+    }
+    app.after(5);
+    let mut operator = signed_in(&app, "op@example.com").await;
+    enter(&mut operator, globex).await;
+
+    let entry = |kind: &str, member: &Value| {
+        let actor = json!({"type": kind, "id": member["member_id"]});
+        ("/console/companies".to_owned(), actor)
+    };
+    let once = entry("member", &here);
+    assert_eq!(sign_ins(&app.auditor, app.company).await, [once.clone(), once]);
+    let theirs = [entry("operator", &op), entry("member", &there)];
+    assert_eq!(sign_ins(&admin, globex).await, theirs);
+    let signed_in = |actor| ("/console/sign-in".to_owned(), actor);
+    let known = signed_in(json!({"type": "operator", "id": op["member_id"]}));
+    let found = sign_ins(&app.operator, CompanyId::PLATFORM).await;
+    assert_eq!(found, [known, signed_in(Value::Null)]);
+}
+
+#[tokio::test]
 async fn who_is_in_several_companies_chooses_one() {
     let app = TestApp::new().await;
     // Every company takes an operator's word for who she is.

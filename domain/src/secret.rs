@@ -94,7 +94,6 @@ pub fn is_well_formed(text: &str) -> bool {
 /// The text with every run of letters, digits, `_` and `-` left out that holds a secret: for what
 /// callers are told about what they sent, and for what is kept of it.
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
-    let is_run = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     if !text.split(|c| !is_run(c)).any(holds_secret) {
         return Cow::Borrowed(text);
     }
@@ -105,6 +104,24 @@ pub fn without_secrets(text: &str) -> Cow<'_, str> {
         kept.push_str(&piece[run.len()..]);
     }
     Cow::Owned(kept)
+}
+
+/// As [`without_secrets`], of a text of which no more than so many bytes are looked through. What may
+/// be the beginning of a secret that goes on behind them is left out.
+pub fn beginning_without_secrets(text: &str, most: usize) -> Cow<'_, str> {
+    if text.len() <= most {
+        return without_secrets(text);
+    }
+    let end = (0..=most).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+    let mut kept = without_secrets(&text[..end]).into_owned();
+    let last = kept.chars().rev().take(RANDOM_CHARS + CHECKSUM_CHARS - 1);
+    let begun = last.take_while(|c| is_run(*c)).count();
+    kept.truncate(kept.len() - begun);
+    Cow::Owned(kept)
+}
+
+const fn is_run(c: char) -> bool {
+    c.is_ascii_alphanumeric() || c == '_' || c == '-'
 }
 
 /// Whether a secret stands anywhere in a run of letters, digits, `_` and `-`.
@@ -251,6 +268,26 @@ mod tests {
         for plain in ["", "no secret — at all", "tlk_", &text[5..], &"a".repeat(200)] {
             assert!(matches!(without_secrets(plain), Cow::Borrowed(kept) if kept == plain));
         }
+    }
+
+    #[test]
+    fn no_part_of_a_secret_is_told_that_goes_on_behind_the_end() {
+        let secret = Secret::from_random("tlk_", [5; 32]);
+        let secret = secret.reveal();
+        let mut text = format!("{secret} ").repeat(3);
+        text.push_str("a/1 ");
+        let before = text.len();
+        text.push_str(secret);
+        for most in 0..=text.len() + 1 {
+            let told = beginning_without_secrets(&text, most);
+            let told = told.trim_start_matches(['…', ' ']).trim_end_matches(['…', ' ']);
+            // What a secret begins with is no part of it.
+            let is_none = ["tlk_", "a/1 tlk_"].iter().any(|harmless| harmless.starts_with(told));
+            assert!(is_none, "{most}: {told}");
+        }
+        assert!(beginning_without_secrets(&text, before).ends_with("… a/1 "));
+        let plain = "é".repeat(100);
+        assert_eq!(beginning_without_secrets(&plain, 101), "é".repeat(50));
     }
 
     #[test]

@@ -1,8 +1,9 @@
 //! What was refused, who signed in and what was exported, for the auditor, beside the ledger.
 //!
 //! Noting an attempt never waits: it goes into a bounded queue, from which one task writes in
-//! batches. What finds the queue full, what one caller does too often and what is beyond the
-//! newest so many is dropped and counted.
+//! batches. What finds the queue full, what one caller is refused or exports too often and what is
+//! beyond the newest so many is dropped and counted. No record of a sign-in or of a link to set a
+//! password is dropped for what else its caller did, and links are all kept.
 
 use super::outcome::Listed;
 use super::throttle::{Allowance, party};
@@ -23,6 +24,8 @@ use uuid::Uuid;
 const KEPT: usize = 10_000;
 /// Attempts that wait to be written.
 const QUEUE: usize = 4096;
+/// Places of the queue that refusals leave to everything else.
+const NOT_FOR_REFUSALS: usize = 1024;
 /// Attempts that are written in one transaction.
 const BATCH: usize = 500;
 /// How long attempts are gathered before they are written.
@@ -34,7 +37,7 @@ const WAIT: Duration = Duration::from_secs(5);
 /// Companies whose dropped attempts are counted apart between two writes; those of others count
 /// as the platform's.
 const COUNTED_APART: usize = 1024;
-/// Attempts of one caller that are kept: more would push those of others out.
+/// Attempts of one kind of one caller that are kept: more would push those of others out.
 const OF_ONE_CALLER: Allowance = Allowance::new(500, Duration::from_secs(1));
 
 /// An attempt as whoever saw it knows it.
@@ -95,7 +98,39 @@ impl Default for Attempts {
     }
 }
 
+/// Attempts of each kind that are kept of each company; `None` where all are. A link is made by a
+/// command, and whoever made one could push its record out by making others.
+const fn kept(kind: AttemptKind) -> Option<usize> {
+    match kind {
+        AttemptKind::Denied | AttemptKind::SignIn | AttemptKind::Export => Some(KEPT),
+        AttemptKind::PasswordLink => None,
+    }
+}
+
+/// Whether a caller may do so much of this that its records push those of others out.
+const fn is_cheap(kind: AttemptKind) -> bool {
+    matches!(kind, AttemptKind::Denied | AttemptKind::Export)
+}
+
+impl Seen {
+    /// Where the caller's attempts are counted apart by where they come from: nobody has shown to
+    /// be the caller who is named, so that anybody may say so.
+    fn counted_from(&self) -> Option<IpAddr> {
+        let is_shown = self.actor.is_some() && !matches!(self.status, 401 | 429);
+        self.ip.filter(|_| !is_shown).map(party)
+    }
+}
+
 impl Attempts {
+    /// Puts an attempt into the queue, if it has a place for it.
+    fn put(&self, attempt: Attempt) {
+        let (company, kind) = (attempt.company_id, attempt.kind);
+        let is_full = kind == AttemptKind::Denied && self.sender.capacity() <= NOT_FOR_REFUSALS;
+        if is_full || self.sender.try_send(Message::Note(Box::new(attempt))).is_err() {
+            self.drop_one(company, kind);
+        }
+    }
+
     fn drop_one(&self, company: CompanyId, kind: AttemptKind) {
         metrics::counter!("attempts_dropped_total", "kind" => kind.as_str()).increment(1);
         let mut dropped = self.dropped.lock();
@@ -108,7 +143,18 @@ impl Attempts {
 impl App {
     /// Notes an attempt. Never waits.
     pub fn note(&self, seen: Seen) {
+        let is_cheap = is_cheap(seen.kind);
+        self.keep(seen, is_cheap);
+    }
+
+    /// As [`Self::note`], of what takes its caller next to nothing whatever its kind.
+    pub(super) fn note_cheap(&self, seen: Seen) {
+        self.keep(seen, true);
+    }
+
+    fn keep(&self, seen: Seen, is_cheap: bool) {
         let now = self.now();
+        let from = seen.counted_from();
         let Seen {
             kind,
             company,
@@ -123,11 +169,11 @@ impl App {
         } = seen;
         let company_id = company.unwrap_or(CompanyId::PLATFORM);
         metrics::counter!("attempts_total", "kind" => kind.as_str()).increment(1);
-        let from = ip.filter(|_| actor.is_none()).map(party);
-        if !self.throttle.admits(&(actor, from), OF_ONE_CALLER, now) {
+        let whose = (kind, actor, from);
+        if is_cheap && !self.throttle.admits(&whose, OF_ONE_CALLER, now) {
             return self.attempts.drop_one(company_id, kind);
         }
-        let attempt = Attempt {
+        self.attempts.put(Attempt {
             company_id,
             kind,
             at: now,
@@ -140,10 +186,7 @@ impl App {
             request_id,
             ip: ip.map(|ip| ip.to_string()),
             user_agent,
-        };
-        if self.attempts.sender.try_send(Message::Note(Box::new(attempt))).is_err() {
-            self.attempts.drop_one(company_id, kind);
-        }
+        });
     }
 
     /// A company's attempts, newest first, and how many were dropped. Includes everything that was
@@ -314,10 +357,8 @@ impl Writer {
     /// Removes the oldest of those of which much was written.
     async fn trim(&mut self) {
         for ((company, kind), written) in &mut self.written {
-            if *written < TRIM_EVERY {
-                continue;
-            }
-            match self.app.read.trim_attempts(*company, *kind, KEPT).await {
+            let Some(kept) = kept(*kind).filter(|_| *written >= TRIM_EVERY) else { continue };
+            match self.app.read.trim_attempts(*company, *kind, kept).await {
                 Ok(()) => *written = 0,
                 Err(error) => tracing::warn!(%error, %company, "old attempts were not removed"),
             }
@@ -333,5 +374,44 @@ impl Writer {
             self.known.insert(company);
         }
         exists
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn attempt(kind: AttemptKind) -> Attempt {
+        Attempt {
+            company_id: CompanyId::PLATFORM,
+            kind,
+            at: Timestamp::from_micros(0),
+            attempt_id: Uuid::nil(),
+            actor: None,
+            method: String::new(),
+            route: String::new(),
+            status: 403,
+            problem: None,
+            request_id: None,
+            ip: None,
+            user_agent: None,
+        }
+    }
+
+    #[test]
+    fn refusals_leave_room_for_everything_else() {
+        let attempts = Attempts::default();
+        let dropped = |kind| attempts.dropped.lock().get(&(CompanyId::PLATFORM, kind)).copied();
+        for _ in 0..=QUEUE {
+            attempts.put(attempt(AttemptKind::Denied));
+        }
+        let beyond = u64::try_from(NOT_FOR_REFUSALS + 1).ok();
+        assert_eq!(dropped(AttemptKind::Denied), beyond);
+        for _ in 0..NOT_FOR_REFUSALS {
+            attempts.put(attempt(AttemptKind::PasswordLink));
+        }
+        assert_eq!(dropped(AttemptKind::PasswordLink), None);
+        attempts.put(attempt(AttemptKind::PasswordLink));
+        assert_eq!(dropped(AttemptKind::PasswordLink), Some(1), "there is an end to it");
     }
 }

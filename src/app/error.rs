@@ -99,9 +99,12 @@ pub enum AppError {
     /// Reading the audit trail would have shown less than what was committed.
     #[error("the audit trail has not caught up with the ledger; try again")]
     AuditBehind,
-    /// No checkpoint was signed that covers what was asked for.
-    #[error("no signed checkpoint covers this: {0}")]
-    Unsigned(String),
+    /// The checkpoint that covers what was asked for is yet to be signed.
+    #[error("no signed checkpoint covers this: the checkpoint is late; try again")]
+    CheckpointLate,
+    /// No checkpoint covers what was asked for, and none is being signed. Why is for the operator.
+    #[error("no checkpoint is signed at the moment; the operator's log says why")]
+    Unsigned,
     /// A failure of ours.
     #[error(transparent)]
     Failed(#[from] StoreError),

@@ -290,23 +290,31 @@ impl App {
     }
 
     /// A new link by which a member can set a password. It replaces an older one. A repeat of a
-    /// request makes none.
+    /// request makes none, unless the request failed before it made one.
     ///
     /// # Errors
     /// When there is no such member, its role is more than the caller's, or the person is in other
-    /// companies too: whoever holds the link gets into all of them.
+    /// companies too: whoever holds the link gets into all of them. [`AppError::Contended`] while
+    /// the first request may be at it still.
     pub async fn new_password_link(
         &self,
         caller: &Caller,
         id: MemberId,
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<MemberView>, AppError> {
-        if let Some(replay) = self.recorded(caller.company, idempotency.as_ref()).await? {
-            let then = Until::Time(replay.recorded_at);
-            let row = self.member_then(caller.company, id, then).await?;
-            let row = row.ok_or(AppError::NotFound("member"))?;
-            let account = self.account_shown(&row).await?;
-            return Ok(Changed::before(MemberView::new(&row, account.as_ref())));
+        let begun = self.recorded(caller.company, idempotency.as_ref()).await?;
+        if let Some(replay) = &begun {
+            let made = idempotency.as_ref().map(Self::made);
+            if self.recorded(caller.company, made.as_ref()).await?.is_some() {
+                let then = Until::Time(replay.recorded_at);
+                let row = self.member_then(caller.company, id, then).await?;
+                let row = row.ok_or(AppError::NotFound("member"))?;
+                let account = self.account_shown(&row).await?;
+                return Ok(Changed::before(MemberView::new(&row, account.as_ref())));
+            }
+            if self.is_recent(replay.recorded_at) {
+                return Err(AppError::Contended);
+            }
         }
         let row = self.member_row(caller.company, id).await?;
         if row.role.power() > caller.power {
@@ -320,9 +328,14 @@ impl App {
         }
         let account = self.account_shown(&row).await?.ok_or(AppError::NotFound("person"))?;
         let view = MemberView::new(&row, Some(&account));
-        self.begin(caller, caller.company, id.0, idempotency).await?;
-        let secret = self.password_link(caller, row.person_id).await?;
+        if begun.is_none() {
+            self.begin(caller, caller.company, id.0, idempotency.clone()).await?;
+        }
+        let secret = self.password_link(caller, row.person_id).await;
+        let secret = secret.map_err(AppError::after_change)?;
         self.note_password_link(caller, id);
+        let ended = self.end_begun(caller, caller.company, id.0, idempotency.as_ref()).await;
+        ended.map_err(AppError::after_change)?;
         Ok(Changed { view, secret: Some(secret), repeated: false })
     }
 

@@ -3,23 +3,29 @@
 //! A repeat of a command is recognised by the ledger that the command changes. A registration has
 //! no ledger yet, and an operation is no command: for these the identifier of what is begun is
 //! recorded with the idempotency key first, and a repeat leads to it. A repeat after a crash
-//! finishes what the first request began.
+//! finishes what the first request began. What leaves no trace of its own once it was used, a link,
+//! is recorded with a second key when it is made.
 
 use super::{App, AppError, Caller};
-use token_ledger_domain::CompanyId;
 use token_ledger_domain::event::AggregateType;
+use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::{AppendError, Commit, Idempotency, Replay, StoreError, StreamId};
 use uuid::Uuid;
 
 /// How long the request that recorded its key may take to store what it begins, in seconds.
-const UNDER_WAY_SECONDS: u64 = 5;
+const UNDER_WAY_SECONDS: i64 = 5;
 
 impl App {
     /// Whether the request that began this, of which nothing is stored yet, may be at it still.
     pub(super) fn may_be_under_way(&self, begun: Uuid) -> bool {
         let since = begun.get_timestamp().map_or(0, |time| time.to_unix().0);
-        let now = u64::try_from(self.now().as_seconds()).unwrap_or(0);
-        now < since + UNDER_WAY_SECONDS
+        let since = i64::try_from(since).unwrap_or(0);
+        self.is_recent(Timestamp::from_micros(0).plus_seconds(since))
+    }
+
+    /// Whether a request that recorded its key at that time may be at it still.
+    pub(super) fn is_recent(&self, recorded_at: Timestamp) -> bool {
+        self.now() < recorded_at.plus_seconds(UNDER_WAY_SECONDS)
     }
 
     /// What the first request with this key began.
@@ -42,6 +48,26 @@ impl App {
             Some(replay) if replay.request_hash == key.request_hash => Ok(Some(replay)),
             Some(_) => Err(AppError::KeyReused),
             None => Ok(None),
+        }
+    }
+
+    /// The key with which is recorded that what was begun with this one is made.
+    pub(super) fn made(begun: &Idempotency) -> Idempotency {
+        Idempotency { key: format!("{} made", begun.key), ..begun.clone() }
+    }
+
+    /// Records that what was begun with the key is made.
+    pub(super) async fn end_begun(
+        &self,
+        caller: &Caller,
+        ledger: CompanyId,
+        id: Uuid,
+        begun: Option<&Idempotency>,
+    ) -> Result<(), AppError> {
+        match self.begin(caller, ledger, id, begun.map(Self::made)).await {
+            // A repeat that was as fast has recorded it.
+            Err(AppError::Contended) => Ok(()),
+            other => other,
         }
     }
 

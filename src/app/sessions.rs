@@ -8,7 +8,7 @@ use super::view::CompanyView;
 use super::{App, AppError, Caller};
 use std::net::IpAddr;
 use token_ledger_domain::{
-    Actor, ActorType, CompanyId, Digest, PersonId, Power, Role, Secret, Timestamp,
+    Actor, ActorType, CompanyId, Digest, MemberId, PersonId, Power, Role, Secret, Timestamp,
 };
 use token_ledger_event_store::{Moment, StoreError};
 use token_ledger_projections::members::MemberRow;
@@ -106,11 +106,10 @@ impl Visitor {
     /// The caller that this person is in the company that the session is in.
     pub fn caller(&self, origin: &Origin) -> Option<Caller> {
         let (standing, power) = (self.session.standing?, self.power?);
-        let kind = if power == Power::Operator { ActorType::Operator } else { ActorType::Member };
         Some(Caller {
             company: standing.entered,
             power,
-            actor: Actor { kind, id: standing.member_id.0 },
+            actor: actor_by(power, standing.member_id),
             name: Some(self.account.called().to_owned()),
             shown: Shown::Session(self.shown),
             let_through_at: Moment::now(),
@@ -125,6 +124,12 @@ impl Visitor {
     pub fn must_confirm(&self, now: Timestamp) -> bool {
         self.session.signed_in_at.plus_seconds(RECENT_SECONDS) <= now
     }
+}
+
+/// Whoever acts with this power by a membership.
+pub(super) fn actor_by(power: Power, member: MemberId) -> Actor {
+    let kind = if power == Power::Operator { ActorType::Operator } else { ActorType::Member };
+    Actor { kind, id: member.0 }
 }
 
 /// Whether a session still lives, as far as time is concerned.
@@ -316,14 +321,23 @@ impl App {
         Ok(Reach { platform: operator.map(standing_of), is_wide })
     }
 
-    /// Takes a session into a company; answers with the person's power there.
+    /// Takes a session into a company; answers with the person's power there. The company's auditor
+    /// sees who came in.
     ///
     /// # Errors
     /// When there is no such company for this person.
-    pub async fn enter(&self, visitor: &Visitor, company: CompanyId) -> Result<Power, AppError> {
+    pub async fn enter(
+        &self,
+        visitor: &Visitor,
+        company: CompanyId,
+        origin: &Origin,
+    ) -> Result<Power, AppError> {
         let standing = self.standing_in(&visitor.account, company).await?;
         let standing = standing.ok_or(AppError::NotFound("company"))?;
         self.people.place_session(&visitor.session, &standing).await?;
+        if visitor.session.standing.is_none_or(|before| before.entered != company) {
+            self.note_entry(standing, origin);
+        }
         Ok(standing.role.power())
     }
 

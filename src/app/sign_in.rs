@@ -6,10 +6,10 @@
 use super::attempts::Seen;
 use super::passwords::{Line, Password};
 use super::people::Email;
-use super::sessions::{Origin, SessionCookie, Visitor};
+use super::sessions::{Origin, SessionCookie, Visitor, actor_by};
 use super::throttle::{Failed, party};
 use super::{App, AppError};
-use token_ledger_domain::{Actor, ActorType};
+use token_ledger_domain::CompanyId;
 use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::people::{Account, Purpose, Standing};
 use zeroize::Zeroizing;
@@ -65,7 +65,7 @@ impl App {
         let standing = self.only_standing(&account).await?;
         let session = self.begin_session(&account, standing, origin).await?;
         let session = session.ok_or(AppError::BadCredentials)?;
-        self.note_sign_in(&attempt, &session);
+        self.note_sign_in(&attempt, &account, &session).await;
         Ok(session)
     }
 
@@ -92,7 +92,7 @@ impl App {
         let standing = standing.map_err(AppError::after_change)?;
         let session = self.begin_session(&account, standing, origin).await;
         let session = session.map_err(AppError::after_change)?.ok_or(AppError::LinkSpent)?;
-        self.note_sign_in(&attempt, &session);
+        self.note_sign_in(&attempt, &account, &session).await;
         Ok(session)
     }
 
@@ -220,27 +220,27 @@ impl App {
         }
     }
 
-    /// Keeps a sign-in for the auditor: of the company that it led into, or of the platform.
-    fn note_sign_in(&self, attempt: &Attempt<'_>, cookie: &SessionCookie) {
-        let standing = cookie.session.standing;
-        let member =
-            |standing: Standing| Actor { kind: ActorType::Member, id: standing.member_id.0 };
+    /// Keeps a sign-in for the auditor: of the company that it led into, or of the platform. Who is
+    /// in no company yet is named as the operator that they are, if they are one.
+    async fn note_sign_in(&self, attempt: &Attempt<'_>, account: &Account, cookie: &SessionCookie) {
         let route = match attempt.proof {
             Proof::SignInLink => "/console/sign-in/{link}",
             _ => "/console/sign-in",
         };
-        self.note(Seen {
-            kind: AttemptKind::SignIn,
-            company: standing.map(|standing| standing.entered),
-            actor: standing.map(member),
-            method: "POST".to_owned(),
-            route: route.to_owned(),
-            status: 303,
-            problem: None,
-            request_id: attempt.origin.request_id.clone(),
-            ip: attempt.origin.ip,
-            user_agent: attempt.origin.user_agent.clone(),
-        });
+        let entered = cookie.session.standing;
+        let known = match entered {
+            Some(standing) => Some(standing),
+            // They are in by now, whatever is known of them.
+            None => self.reach(account).await.unwrap_or_default().platform,
+        };
+        let company = entered.map(|standing| standing.entered);
+        self.note(came_in(route, company, known, attempt.origin));
+    }
+
+    /// Keeps for the company's auditor that somebody who had signed in came into the company.
+    pub(super) fn note_entry(&self, standing: Standing, origin: &Origin) {
+        let company = Some(standing.entered);
+        self.note_cheap(came_in("/console/companies", company, Some(standing), origin));
     }
 
     /// What every successful proof passes.
@@ -259,6 +259,27 @@ impl App {
             Ok(()) => error,
             Err(throttled) => throttled.into(),
         }
+    }
+}
+
+/// Who came in by this route, into which company.
+fn came_in(
+    route: &str,
+    company: Option<CompanyId>,
+    known: Option<Standing>,
+    origin: &Origin,
+) -> Seen {
+    Seen {
+        kind: AttemptKind::SignIn,
+        company,
+        actor: known.map(|standing| actor_by(standing.role.power(), standing.member_id)),
+        method: "POST".to_owned(),
+        route: route.to_owned(),
+        status: 303,
+        problem: None,
+        request_id: origin.request_id.clone(),
+        ip: origin.ip,
+        user_agent: origin.user_agent.clone(),
     }
 }
 

@@ -13,8 +13,8 @@ pub struct Signed {
     pub origin: String,
     /// The newest checkpoint; none while nothing was signed.
     pub newest: Option<CheckpointView>,
-    /// Why nothing more is signed; none while all is well.
-    pub refused: Option<String>,
+    /// Whether nothing more is signed at the moment. Why is for the operator, in the log.
+    pub is_refused: bool,
 }
 
 impl Signed {
@@ -34,7 +34,7 @@ impl App {
         let origin = self.evidence.origin(company);
         let newest = self.evidence.trees().last_checkpoint(company, &origin).await?;
         let newest = newest.map(|signed| self.served(signed).into());
-        Ok(Signed { origin, newest, refused: self.unsigned(company) })
+        Ok(Signed { origin, newest, is_refused: self.unsigned(company).is_some() })
     }
 
     /// A checkpoint that was signed, of any origin that the log had.

@@ -2,23 +2,37 @@
 
 use parking_lot::Mutex;
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::hash::Hash;
 use std::sync::Arc;
+use token_ledger_domain::CompanyId;
 use uuid::Uuid;
 
 /// At a time, of one credential.
 pub const PER_CREDENTIAL: usize = 32;
+/// At a time, about one company.
+pub const PER_COMPANY: usize = 256;
 /// At a time, of all.
 pub const IN_ALL: usize = 1024;
 
 /// The long answers that are under way.
 #[derive(Clone, Debug, Default)]
-pub struct Streams(Arc<Mutex<HashMap<Uuid, usize>>>);
+pub struct Streams(Arc<Mutex<Held>>);
+
+/// How many places are taken.
+#[derive(Debug, Default)]
+struct Held {
+    of_credentials: HashMap<Uuid, usize>,
+    of_companies: HashMap<CompanyId, usize>,
+}
 
 /// Why there is no place for another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum NoPlace {
     /// The credential has as many as it may.
     OfCredential,
+    /// As many are about the company as may be.
+    OfCompany,
     /// There are as many as there may be.
     AtAll,
 }
@@ -28,34 +42,44 @@ pub enum NoPlace {
 pub struct StreamPlace {
     streams: Streams,
     credential: Uuid,
+    company: CompanyId,
 }
 
 impl Streams {
-    /// A place for one more of this credential.
+    /// A place for one more of this credential, about this company.
     ///
     /// # Errors
     /// [`NoPlace`] when there are too many.
-    pub fn begin(&self, credential: Uuid) -> Result<StreamPlace, NoPlace> {
+    pub fn begin(&self, credential: Uuid, company: CompanyId) -> Result<StreamPlace, NoPlace> {
         let mut held = self.0.lock();
-        if held.get(&credential).is_some_and(|count| *count >= PER_CREDENTIAL) {
+        if held.of_credentials.get(&credential).is_some_and(|count| *count >= PER_CREDENTIAL) {
             return Err(NoPlace::OfCredential);
         }
-        if held.values().sum::<usize>() >= IN_ALL {
+        if held.of_companies.get(&company).is_some_and(|count| *count >= PER_COMPANY) {
+            return Err(NoPlace::OfCompany);
+        }
+        if held.of_companies.values().sum::<usize>() >= IN_ALL {
             return Err(NoPlace::AtAll);
         }
-        *held.entry(credential).or_insert(0) += 1;
-        Ok(StreamPlace { streams: self.clone(), credential })
+        *held.of_credentials.entry(credential).or_insert(0) += 1;
+        *held.of_companies.entry(company).or_insert(0) += 1;
+        Ok(StreamPlace { streams: self.clone(), credential, company })
     }
 }
 
 impl Drop for StreamPlace {
     fn drop(&mut self) {
         let mut held = self.streams.0.lock();
-        if let Some(count) = held.get_mut(&self.credential) {
-            *count -= 1;
-            if *count == 0 {
-                held.remove(&self.credential);
-            }
+        one_less(&mut held.of_credentials, self.credential);
+        one_less(&mut held.of_companies, self.company);
+    }
+}
+
+fn one_less<K: Eq + Hash>(counts: &mut HashMap<K, usize>, of: K) {
+    if let Entry::Occupied(mut count) = counts.entry(of) {
+        *count.get_mut() -= 1;
+        if *count.get() == 0 {
+            count.remove();
         }
     }
 }
@@ -64,29 +88,47 @@ impl Drop for StreamPlace {
 mod tests {
     use super::*;
 
+    fn company(n: usize) -> CompanyId {
+        CompanyId(uuid(n))
+    }
+
+    fn uuid(n: usize) -> Uuid {
+        Uuid::from_u128(n as u128)
+    }
+
     #[test]
     fn a_credential_has_so_many_places_and_gets_them_back() {
         let streams = Streams::default();
-        let (one, other) = (Uuid::from_u128(1), Uuid::from_u128(2));
-        let mut held: Vec<_> = (0..PER_CREDENTIAL).map(|_| streams.begin(one).unwrap()).collect();
-        assert_eq!(streams.begin(one).unwrap_err(), NoPlace::OfCredential);
-        assert!(streams.begin(other).is_ok(), "others have theirs");
+        let begin = |credential| streams.begin(uuid(credential), company(0));
+        let mut held: Vec<_> = (0..PER_CREDENTIAL).map(|_| begin(1).unwrap()).collect();
+        assert_eq!(begin(1).unwrap_err(), NoPlace::OfCredential);
+        assert!(begin(2).is_ok(), "others have theirs");
         held.pop();
-        assert!(streams.begin(one).is_ok());
+        assert!(begin(1).is_ok());
+    }
+
+    #[test]
+    fn a_company_has_so_many_places_and_gets_them_back() {
+        let streams = Streams::default();
+        let begin = |n, of| streams.begin(uuid(n / PER_CREDENTIAL), company(of));
+        let mut held: Vec<_> = (0..PER_COMPANY).map(|n| begin(n, 1).unwrap()).collect();
+        assert_eq!(begin(PER_COMPANY, 1).unwrap_err(), NoPlace::OfCompany);
+        assert!(begin(PER_COMPANY, 2).is_ok(), "others have theirs");
+        held.pop();
+        assert!(begin(PER_COMPANY, 1).is_ok());
+        held.clear();
+        let nothing = streams.0.lock();
+        assert!(nothing.of_credentials.is_empty() && nothing.of_companies.is_empty());
     }
 
     #[test]
     fn there_are_so_many_places_in_all() {
         let streams = Streams::default();
-        let credentials = (0..).map(|n| Uuid::from_u128(n / PER_CREDENTIAL as u128));
         let mut held = Vec::new();
-        for credential in credentials {
-            match streams.begin(credential) {
+        for n in 0..=IN_ALL {
+            match streams.begin(uuid(n / PER_CREDENTIAL), company(n / PER_COMPANY)) {
                 Ok(place) => held.push(place),
-                Err(refusal) => {
-                    assert_eq!(refusal, NoPlace::AtAll);
-                    break;
-                }
+                Err(refusal) => assert_eq!(refusal, NoPlace::AtAll),
             }
         }
         assert_eq!(held.len(), IN_ALL);

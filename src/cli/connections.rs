@@ -27,6 +27,8 @@ const DRAIN: Duration = Duration::from_secs(10);
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a client may take over a request's head, and how long an idle connection is kept.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// The largest head of a request, in bytes.
+const MAX_HEAD: usize = 64 * 1024;
 /// How long a client may leave what it was sent unacknowledged before it counts as gone.
 const UNACKNOWLEDGED: Duration = Duration::from_secs(60);
 /// How long to wait before accepting again when the system has no more sockets to give.
@@ -277,6 +279,7 @@ where
     http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEAD_TIMEOUT)
+        .max_buf_size(MAX_HEAD)
         .serve_connection(TokioIo::new(stream), service)
 }
 

@@ -6,7 +6,7 @@ use super::tls::{self, Tls};
 use crate::app::App;
 use crate::app::jobs::{self, Intervals};
 use crate::app::{signing, witnessing};
-use crate::http::{Proxies, Service, router};
+use crate::http::{Documents, Proxies, Service, router};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -99,6 +99,7 @@ impl Server {
             public_url: public_url.unwrap_or_else(|| base.clone()),
             no_query_credentials,
             stopping: is_stopping.clone(),
+            documents: Documents::default(),
         });
         let entrance = Entrance {
             listener,

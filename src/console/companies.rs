@@ -126,7 +126,7 @@ pub(super) async fn enter(
     Fields(Choice { company_id, next }): Fields<Choice>,
 ) -> Shown {
     let next = paths::local(next.as_deref());
-    match service.app.enter(&who.visitor, CompanyId(company_id)).await {
+    match service.app.enter(&who.visitor, CompanyId(company_id), &who.origin).await {
         Ok(_) if next != HOME => Ok(Redirect::to(next).into_response()),
         // An operator's first page is about all companies; here one of them was chosen.
         Ok(Power::Operator) => Ok(Redirect::to(TOKENS).into_response()),

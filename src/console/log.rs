@@ -4,10 +4,12 @@ use super::desk::Desk;
 use super::error::{Shown, Trouble};
 use super::page::Page;
 use super::paths::LOG;
+use super::refusal::sentence;
 use super::render::record::of_event;
 use super::render::words::{count, grouped};
 use super::render::{icons, time};
 use super::sent::{Query, Sent, address};
+use crate::app::AppError;
 use crate::app::evidence::{CheckpointPlace, CheckpointView};
 use crate::app::signed::Signed;
 use crate::http::Service;
@@ -32,10 +34,10 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let key = app.evidence.key(company).map(|key| key.verifier_key());
     let key = key.or_else(|| signed.newest.as_ref().map(|newest| newest.verifier_key.clone()));
     let content = html! {
-        @if let Some(refused) = &signed.refused {
+        @if signed.is_refused {
             div .notice .bad {
                 p { strong { "Nothing more is signed." } }
-                p { (refused) }
+                p { (sentence(&AppError::Unsigned.to_string())) }
             }
         }
         (state(&signed, head, key.as_deref()))

@@ -84,6 +84,7 @@ pub(super) async fn authorize(
     let is_readable = path.is_ok();
     let path = path.map(|Path(path)| path).unwrap_or_default();
     let mut admitted = admit(&service, access, &path, request.headers(), ip).await;
+    let before = admitted.as_ref().ok().and_then(Option::as_ref).map(Authenticated::denied);
     if admitted.is_ok() && access != Access::Public && brings_body(&request) {
         request = match body::gathered(request).await {
             Ok(request) => request,
@@ -99,21 +100,26 @@ pub(super) async fn authorize(
         Ok(Some(authenticated)) => {
             let denied = authenticated.denied();
             request.extensions_mut().insert(authenticated);
-            let mut response = next.run(request).await;
-            // What its rules refuse although the route let it through.
-            if response.status() == StatusCode::FORBIDDEN {
-                response.extensions_mut().insert(denied);
-            }
-            response
+            answered(next.run(request).await, denied)
         }
-        Err(Refused { problem, denied }) => {
-            let mut response = problem.into_response();
-            if let Some(denied) = denied {
-                response.extensions_mut().insert(denied);
-            }
-            response
-        }
+        // Who was let through at first is known.
+        Err(Refused { problem, denied }) => noted(problem.into_response(), denied.or(before)),
     }
+}
+
+/// The answer to somebody who was let through, with whom to note where it is a refusal all the same:
+/// by its rules, or since the key's power ended meanwhile.
+fn answered(response: Response, denied: Denied) -> Response {
+    let is_denied = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN);
+    noted(response, Some(denied).filter(|_| is_denied))
+}
+
+/// The response, with what there is to note of it.
+fn noted(mut response: Response, denied: Option<Denied>) -> Response {
+    if let Some(denied) = denied {
+        response.extensions_mut().insert(denied);
+    }
+    response
 }
 
 fn brings_body(request: &Request) -> bool {
@@ -251,5 +257,26 @@ impl<S: Sync> FromRequestParts<S> for Caller {
             ip: info.ip.map(|ip| ip.to_string()),
             user_agent: info.user_agent,
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::app::AppError;
+
+    #[test]
+    fn whoever_was_let_through_and_refused_all_the_same_is_noted() {
+        let actor = Some(Actor { kind: ActorType::Key, id: uuid::Uuid::from_u128(7) });
+        let noted = |response| {
+            let denied = Denied { company: Some(CompanyId::PLATFORM), actor };
+            let response = answered(response, denied);
+            response.extensions().get::<Denied>().and_then(|denied| denied.actor)
+        };
+        let lapsed = Problem::from(AppError::Lapsed).into_response();
+        assert_eq!(noted(lapsed), actor);
+        assert_eq!(noted(Problem::from(AppError::NotVouchedFor).into_response()), actor);
+        assert_eq!(noted(Problem::from(AppError::Contended).into_response()), None);
+        assert_eq!(noted(StatusCode::OK.into_response()), None);
     }
 }

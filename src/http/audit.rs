@@ -259,7 +259,7 @@ pub(super) async fn export(
     let format: ExportFormat =
         format.parse().map_err(|detail: String| Problem::invalid("format", detail))?;
     let mut export = service.app.export(company, filter, format);
-    let place = service.app.streams.begin(caller.key.key_id.0)?;
+    let place = service.app.streams.begin(caller.key.key_id.0, company)?;
     export.begin().await?;
     // Nothing leaves in answer to HEAD.
     if method == Method::GET {

@@ -85,7 +85,7 @@ pub(super) async fn stream(
     }
     let position = last_seen.or(query.after).unwrap_or(head);
     let listener = Listener {
-        _place: service.app.streams.begin(key.key_id.0)?,
+        _place: service.app.streams.begin(key.key_id.0, company)?,
         holder: KeyHolder::of(&service, company, &headers),
         appended: service.app.store().watch(),
         stopping: service.stopping.clone(),

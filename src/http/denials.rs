@@ -204,8 +204,8 @@ pub(super) async fn denials(
     page(&service, company, AttemptKind::Denied, query).await
 }
 
-/// Who signed in to the company, newest first. Kept beside the ledger and bounded; `dropped`
-/// counts what was not kept.
+/// Who signed in to the company or entered it, newest first. Kept beside the ledger and bounded;
+/// `dropped` counts what was not kept.
 #[utoipa::path(
     get,
     path = "/v1/companies/{company_id}/audit/sign-ins",

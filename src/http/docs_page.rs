@@ -1,8 +1,7 @@
 //! The description of the API as a page for people.
 
 use super::Service;
-use super::html::{escaped, page, prose};
-use super::openapi::document;
+use super::html::{self, escaped, prose};
 use axum::extract::State;
 use axum::response::Response;
 use serde_json::Value;
@@ -19,8 +18,12 @@ use std::sync::Arc;
     responses((status = 200, description = "A page", body = String, content_type = "text/html"))
 )]
 pub(super) async fn docs(State(service): State<Arc<Service>>) -> Response {
-    let document = document(&service.app.choices.catalogue);
-    page("API", &rendered(&document))
+    html::answer(service.documents.page(&service.app.choices.catalogue))
+}
+
+/// The page that shows the document.
+pub(super) fn page_of(document: &Value) -> String {
+    html::text("API", &rendered(document))
 }
 
 /// One operation of the document.

@@ -1,5 +1,7 @@
 //! What every request gets around it: an identifier, a deadline, headers, a metric, a log line.
 
+use super::oauth;
+use super::oauth::error::OauthError;
 use super::problem::{Kind, Problem};
 use super::proxies::OverTls;
 use super::rest::Rest;
@@ -11,13 +13,15 @@ use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use token_ledger_domain::secret::without_secrets;
+use token_ledger_domain::secret::beginning_without_secrets;
 use tracing::Instrument;
 
 /// How long a request may take before it is given up.
 const DEADLINE: Duration = Duration::from_secs(30);
 /// Characters that are kept of what a program calls itself.
 const MAX_USER_AGENT: usize = 300;
+/// Bytes that are looked through for them: secrets among them are left out.
+const SCANNED_USER_AGENT: usize = 2048;
 
 /// For how long a browser that was here by TLS comes by nothing else, in seconds: a year.
 const ONLY_TLS: &str = "max-age=31536000";
@@ -66,11 +70,7 @@ pub(super) async fn envelope(
         if !names_one_host(&request) {
             return Problem::invalid("Host", "must be sent once").into_response();
         }
-        match tokio::time::timeout(DEADLINE, next.run(request)).await {
-            Ok(response) => response,
-            Err(_) => Problem::new(Kind::Unavailable, "The request took too long; try again.")
-                .into_response(),
-        }
+        in_time(DEADLINE, method, &route, next.run(request)).await
     }
     .instrument(span.clone())
     .await;
@@ -97,6 +97,25 @@ pub(super) async fn envelope(
         rest.read_out(&mut response).await;
     }
     response
+}
+
+/// The answer, or a refusal to wait for it any longer. What was begun by then may be done.
+async fn in_time(
+    deadline: Duration,
+    method: &str,
+    route: &str,
+    answer: impl Future<Output = Response>,
+) -> Response {
+    if let Ok(response) = tokio::time::timeout(deadline, answer).await {
+        return response;
+    }
+    match method {
+        "GET" | "HEAD" => {
+            Problem::new(Kind::Unavailable, "The request took too long; try again.").into_response()
+        }
+        _ if oauth::is_for_clients(route) => OauthError::in_doubt().into_response(),
+        _ => Problem::in_doubt().into_response(),
+    }
 }
 
 /// Whether the request says whom it is for, as it must (RFC 9112 §3.2).
@@ -149,7 +168,55 @@ pub(super) fn method_name(method: &Method) -> &'static str {
 
 /// What the program calls itself; U+FFFD in place of what is no UTF-8 or a control character.
 pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
-    let text = String::from_utf8_lossy(headers.get(header::USER_AGENT)?.as_bytes());
+    let sent = headers.get(header::USER_AGENT)?.as_bytes();
+    // One more, so that a text that goes on is known to.
+    let text = String::from_utf8_lossy(&sent[..sent.len().min(SCANNED_USER_AGENT + 1)]);
+    let text = beginning_without_secrets(&text, SCANNED_USER_AGENT);
     let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
-    Some(without_secrets(&text).chars().take(MAX_USER_AGENT).map(shown).collect())
+    Some(text.chars().take(MAX_USER_AGENT).map(shown).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use axum::http::StatusCode;
+    use token_ledger_domain::Secret;
+
+    /// What is told of a request to which nobody answers.
+    async fn detail(method: &str, route: &str) -> String {
+        let mut response = in_time(Duration::ZERO, method, route, std::future::pending()).await;
+        assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+        let problem = response.extensions_mut().remove::<Problem>();
+        problem.expect("a problem").detail.into_owned()
+    }
+
+    #[tokio::test]
+    async fn what_took_too_long_may_be_done_unless_it_only_reads() {
+        let tokens = "/v1/companies/{company_id}/tokens";
+        for method in ["GET", "HEAD"] {
+            assert!(detail(method, tokens).await.contains("try again"), "{method}");
+        }
+        for method in ["POST", "PUT", "PATCH", "DELETE", "other"] {
+            assert!(detail(method, tokens).await.contains("Idempotency-Key"), "{method}");
+        }
+        for route in
+            ["/oauth/token", "/oauth/revoke", "/tokens", "/tokens/refresh_token", "/revoke"]
+        {
+            let detail = detail("POST", route).await;
+            assert!(detail.contains("ask for a new one, or revoke again"), "{route}: {detail}");
+        }
+    }
+
+    #[test]
+    fn a_long_name_of_a_program_holds_no_part_of_a_secret() {
+        let secret = Secret::from_random("tlk_", [5; 32]);
+        let sent = format!("{} ", secret.reveal()).repeat(100);
+        let headers = HeaderMap::from_iter([(header::USER_AGENT, sent.parse().unwrap())]);
+        let kept = user_agent(&headers).unwrap();
+        // What a secret begins with is no part of it.
+        assert!("tlk_".starts_with(kept.trim_start_matches(['…', ' '])), "{kept}");
+        let headers =
+            HeaderMap::from_iter([(header::USER_AGENT, "x".repeat(5000).parse().unwrap())]);
+        assert_eq!(user_agent(&headers).unwrap(), "x".repeat(MAX_USER_AGENT));
+    }
 }

@@ -1,5 +1,6 @@
 //! The frame of pages for people: plain HTML, one stylesheet, nothing from elsewhere.
 
+use axum::body::Bytes;
 use axum::http::{HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 
@@ -9,14 +10,23 @@ const STYLE: &str = include_str!("docs.css");
 
 /// A page of this title with this HTML.
 pub(super) fn page(title: &str, body: &str) -> Response {
-    let html = format!(
+    answer(text(title, body).into())
+}
+
+/// The text of such a page.
+pub(super) fn text(title: &str, body: &str) -> String {
+    format!(
         "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\
          <title>{title} – Token Ledger</title>\
          <link rel=\"stylesheet\" href=\"/docs/style.css\"></head>\n\
          <body><main>\n{body}\n</main></body></html>\n",
         title = escaped(title),
-    );
+    )
+}
+
+/// The answer that is a page of this text.
+pub(super) fn answer(html: Bytes) -> Response {
     (headers("text/html; charset=utf-8"), html).into_response()
 }
 

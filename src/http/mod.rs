@@ -13,6 +13,7 @@ pub mod companies;
 pub mod denials;
 mod described;
 pub mod docs_page;
+mod documents;
 mod envelope;
 pub mod extract;
 mod html;
@@ -41,6 +42,7 @@ pub mod tokens;
 pub mod verify;
 mod vocabulary;
 
+pub use documents::Documents;
 pub use envelope::RequestInfo;
 pub use proxies::{ForwardedHeader, OverTls, Proxies};
 pub use routes::{Routes, router, routes};
@@ -61,4 +63,6 @@ pub struct Service {
     pub no_query_credentials: bool,
     /// Turns true when the service is about to stop: streams end then, and `/readyz` says so.
     pub stopping: tokio::sync::watch::Receiver<bool>,
+    /// The descriptions of the API that are handed out.
+    pub documents: Documents,
 }

@@ -8,8 +8,9 @@ use super::{
     incidents, introspect, keys, log, members, oauth, ops, people, policy, problems_page,
     projections, tokens, verify, vocabulary,
 };
-use axum::Json;
 use axum::extract::State;
+use axum::http::{HeaderValue, header};
+use axum::response::IntoResponse;
 use serde_json::Value;
 use std::sync::Arc;
 use token_ledger_domain::Catalogue;
@@ -180,6 +181,7 @@ pub fn document(catalogue: &Catalogue) -> Value {
     security(()),
     responses((status = 200, description = "An OpenAPI document", body = Object))
 )]
-pub(super) async fn openapi_json(State(service): State<Arc<Service>>) -> Json<Value> {
-    Json(document(&service.app.choices.catalogue))
+pub(super) async fn openapi_json(State(service): State<Arc<Service>>) -> impl IntoResponse {
+    let json = HeaderValue::from_static("application/json");
+    ([(header::CONTENT_TYPE, json)], service.documents.openapi(&service.app.choices.catalogue))
 }

@@ -1,10 +1,10 @@
 //! What whoever runs the service asks: does it live, can it work, how is it doing.
 
-use super::Service;
-use axum::Json;
+use super::{RequestInfo, Service};
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use axum::{Extension, Json};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -36,6 +36,9 @@ pub(super) struct Readiness {
     /// Why not.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     reasons: Vec<String>,
+    /// Where to look in the log; where it can't.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    request_id: Option<String>,
 }
 
 /// The process lives.
@@ -63,11 +66,15 @@ pub(super) async fn healthz() -> &'static str {
         (status = 503, description = "It can't, and why", body = Readiness),
     )
 )]
-pub(super) async fn readyz(State(service): State<Arc<Service>>) -> Response {
+pub(super) async fn readyz(
+    State(service): State<Arc<Service>>,
+    Extension(info): Extension<RequestInfo>,
+) -> Response {
     let reasons = reasons(&service).await;
     let ready = reasons.is_empty();
     let status = if ready { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
-    (status, Json(Readiness { ready, reasons })).into_response()
+    let request_id = (!ready).then_some(info.request_id);
+    (status, Json(Readiness { ready, reasons, request_id })).into_response()
 }
 
 /// Why the service can't do its work; the log knows the details.

@@ -6,7 +6,7 @@ pub use kind::Kind;
 
 use crate::app::AppError;
 use crate::app::error::Invalid;
-use crate::app::streams::{NoPlace, PER_CREDENTIAL};
+use crate::app::streams::{NoPlace, PER_COMPANY, PER_CREDENTIAL};
 use crate::app::throttle::Throttled;
 use crate::app::view::scope_list;
 use axum::http::{HeaderName, HeaderValue, header};
@@ -110,6 +110,15 @@ impl Problem {
         Self { kind, detail: detail.into(), errors: Vec::new(), rule: None, header: None }
     }
 
+    /// A request that failed before it was known whether it is done.
+    pub fn in_doubt() -> Self {
+        Self::new(
+            Kind::Unavailable,
+            "The ledger failed before it was known whether this is done: it may be. Look, or send \
+             the request again with its Idempotency-Key, which does nothing twice.",
+        )
+    }
+
     /// One field that is not acceptable.
     pub fn invalid(field: impl Into<String>, detail: impl Into<String>) -> Self {
         vec![Invalid::new(field, detail)].into()
@@ -160,7 +169,10 @@ impl From<AppError> for Problem {
                 let header = Some((header::WWW_AUTHENTICATE, challenge));
                 return Self { header, ..Self::new(Kind::Unauthorized, detail) };
             }
-            AppError::AuditBehind | AppError::Busy | AppError::Unsigned(_) => Kind::Unavailable,
+            AppError::AuditBehind
+            | AppError::Busy
+            | AppError::CheckpointLate
+            | AppError::Unsigned => Kind::Unavailable,
         };
         Self::new(kind, detail)
     }
@@ -168,14 +180,16 @@ impl From<AppError> for Problem {
 
 impl From<NoPlace> for Problem {
     fn from(refusal: NoPlace) -> Self {
+        let too_many = |whose: &str, most| Self {
+            header: Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            ..Self::new(
+                Kind::TooManyStreams,
+                format!("This {whose} has {most} streams and exports under way."),
+            )
+        };
         match refusal {
-            NoPlace::OfCredential => Self {
-                header: Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
-                ..Self::new(
-                    Kind::TooManyStreams,
-                    format!("This credential has {PER_CREDENTIAL} streams and exports under way."),
-                )
-            },
+            NoPlace::OfCredential => too_many("credential", PER_CREDENTIAL),
+            NoPlace::OfCompany => too_many("company", PER_COMPANY),
             NoPlace::AtAll => Self::new(
                 Kind::Unavailable,
                 "The service has as many streams and exports under way as it can; try again.",
@@ -257,11 +271,7 @@ impl From<StoreError> for Problem {
                 Kind::Unavailable,
                 "The ledger can't be used right now; nothing was changed. Try again.",
             ),
-            StoreError::InDoubt(_) => Self::new(
-                Kind::Unavailable,
-                "The ledger failed before it was known whether this is done: it may be. Look, or \
-                 send the request again with its Idempotency-Key, which does nothing twice.",
-            ),
+            StoreError::InDoubt(_) => Self::in_doubt(),
             StoreError::Incompatible(_) | StoreError::Corrupt { .. } | StoreError::Rejected(_) => {
                 Self::new(
                     Kind::Internal,

@@ -448,6 +448,7 @@ mod tests {
     use super::*;
     use crate::app::{App, Choices};
     use crate::config::DatabaseUrl;
+    use crate::http::Documents;
     use crate::http::Proxies;
     use token_ledger_event_store::sqlite::Access;
     use token_ledger_event_store::{SystemClock, SystemEntropy};
@@ -462,6 +463,7 @@ mod tests {
             no_query_credentials: false,
             public_url: String::new(),
             stopping: tokio::sync::watch::channel(false).1,
+            documents: Documents::default(),
         })
     }
 

@@ -19,7 +19,7 @@ use tempfile::TempDir;
 use token_ledger::app::keys::NewKey;
 use token_ledger::app::{App, Caller, Choices, Conditions};
 use token_ledger::config::DatabaseUrl;
-use token_ledger::http::{Proxies, Service, router};
+use token_ledger::http::{Documents, Proxies, Service, router};
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::{CompanyId, Name, Power, Timestamp};
 use token_ledger_event_store::clock::SetClock;
@@ -210,6 +210,7 @@ impl TestApp {
             public_url: public_url.to_owned(),
             no_query_credentials,
             stopping: self.service.stopping.clone(),
+            documents: Documents::default(),
         };
         Client { router: router(Arc::new(service)), key: None }
     }
@@ -233,6 +234,7 @@ pub fn service(app: &Arc<App>, stopping: watch::Receiver<bool>) -> Arc<Service> 
         public_url: "http://localhost:8080".to_owned(),
         no_query_credentials: false,
         stopping,
+        documents: Documents::default(),
     })
 }
 
@@ -347,6 +349,13 @@ impl Call {
     pub fn program(mut self, name: &str) -> Self {
         let name = HeaderValue::from_bytes(name.as_bytes()).expect("a value");
         self.request.headers_mut().expect("headers").insert(header::USER_AGENT, name);
+        self
+    }
+
+    /// From another address.
+    #[must_use]
+    pub fn coming_from(mut self, ip: [u8; 4]) -> Self {
+        self.request = self.request.extension(ConnectInfo(SocketAddr::from((ip, 40_000))));
         self
     }
 

@@ -83,8 +83,8 @@ impl App {
     /// The newest signed checkpoint of a company.
     ///
     /// # Errors
-    /// [`AppError::NotFound`] when there is no such company, [`AppError::Unsigned`] while nothing
-    /// was signed.
+    /// [`AppError::NotFound`] when there is no such company, [`AppError::CheckpointLate`] or
+    /// [`AppError::Unsigned`] while nothing was signed.
     pub async fn checkpoint(&self, company: CompanyId) -> Result<SignedCheckpoint, AppError> {
         self.checkpoint_covering(company, 1).await
     }
@@ -110,13 +110,16 @@ impl App {
         };
         let bound = self.evidence.choices.delay + PATIENCE;
         let found = match self.unsigned(company) {
-            None => tokio::time::timeout(bound, wait).await.unwrap_or_else(|_| {
-                Err(AppError::Unsigned("the checkpoint is late; try again".to_owned()))
-            }),
+            None => {
+                tokio::time::timeout(bound, wait).await.unwrap_or(Err(AppError::CheckpointLate))
+            }
             // Nobody will sign: only what is there already can be had.
             Some(reason) => {
                 let last = self.evidence.trees.last_checkpoint(company, &origin).await?;
-                last.filter(|last| last.size >= position).ok_or(AppError::Unsigned(reason))
+                last.filter(|last| last.size >= position).ok_or_else(|| {
+                    tracing::error!(%company, reason, "nobody signs the checkpoint that is asked for");
+                    AppError::Unsigned
+                })
             }
         };
         Ok(self.served(found?))

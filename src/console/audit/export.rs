@@ -9,7 +9,7 @@ use crate::http::Service;
 use crate::http::audit::download;
 use crate::http::problem::Kind;
 use axum::extract::State;
-use axum::http::HeaderMap;
+use axum::http::{HeaderMap, Method};
 use std::sync::Arc;
 
 /// The route, as records of exports name it.
@@ -19,6 +19,7 @@ pub const ROUTE: &str = "/console/audit/export";
 pub async fn export(
     State(service): State<Arc<Service>>,
     desk: Desk,
+    method: Method,
     Query(sent): Query,
     headers: HeaderMap,
 ) -> Shown {
@@ -33,9 +34,12 @@ pub async fn export(
     let company = desk.caller.company;
     let mut export = service.app.export(company, asked.filter, format);
     let session = desk.who.visitor.session.session_id;
-    let place = service.app.streams.begin(session)?;
+    let place = service.app.streams.begin(session, company)?;
     export.begin().await?;
-    desk.note_export(&service, ROUTE);
+    // Nothing leaves in answer to HEAD.
+    if method == Method::GET {
+        desk.note_export(&service, ROUTE);
+    }
     let onlooker = Onlooker::of(&service, company, &headers);
     Ok(download(export, (onlooker, place), company, format))
 }

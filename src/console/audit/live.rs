@@ -42,7 +42,7 @@ pub async fn stream(
     let after = sent.number("after").and_then(|after| u64::try_from(after).ok());
     let head = service.app.head(desk.caller.company).await?;
     let session = desk.who.visitor.session.session_id;
-    let place = service.app.streams.begin(session)?;
+    let place = service.app.streams.begin(session, desk.caller.company)?;
     let listener = Listener {
         _place: place,
         onlooker: Onlooker::of(&service, desk.caller.company, &headers),

@@ -18,6 +18,7 @@ use crate::console::sent::{Query, Sent, address};
 use crate::http::Service;
 use crate::http::log::pack_file;
 use axum::extract::State;
+use axum::http::Method;
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::{Timestamp, TokenId};
@@ -293,9 +294,13 @@ pub const EVIDENCE: &str = "/console/tokens/{token_id}/evidence";
 pub async fn evidence(
     State(service): State<Arc<Service>>,
     desk: Desk,
+    method: Method,
     Path(id): Path<Uuid>,
 ) -> Shown {
     let pack = service.app.evidence_pack(desk.caller.company, TokenId(id)).await?;
-    desk.note_export(&service, EVIDENCE);
+    // Nothing leaves in answer to HEAD.
+    if method == Method::GET {
+        desk.note_export(&service, EVIDENCE);
+    }
     Ok(pack_file(pack))
 }

@@ -97,6 +97,12 @@ impl OauthError {
         Self::Refused { status, code, description: description.into(), denied: None }
     }
 
+    /// A request that failed before it was known whether it is done.
+    pub(in crate::http) fn in_doubt() -> Self {
+        let problem = Problem::new(Kind::Unavailable, IN_DOUBT);
+        Self::Failed(Box::new(problem))
+    }
+
     /// A client that did not prove who it is, and named nobody.
     pub(in crate::http) fn invalid_client() -> Self {
         BadClient::default().into()
@@ -125,13 +131,9 @@ impl From<GrantRefusal> for OauthError {
                 "Others keep changing the same thing; try again.",
             ))),
             GrantRefusal::Failed(error) => {
-                let in_doubt = matches!(error, StoreError::InDoubt(_));
+                let is_in_doubt = matches!(error, StoreError::InDoubt(_));
                 let problem = Problem::from(error);
-                Self::Failed(Box::new(if in_doubt {
-                    Problem { detail: IN_DOUBT.into(), ..problem }
-                } else {
-                    problem
-                }))
+                if is_in_doubt { Self::in_doubt() } else { Self::Failed(Box::new(problem)) }
             }
         }
     }

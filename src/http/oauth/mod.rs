@@ -15,6 +15,11 @@ pub(super) mod token;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
+/// Whether a route is one that OAuth clients call, and are answered at in the words of OAuth.
+pub(super) fn is_for_clients(route: &str) -> bool {
+    route.starts_with("/oauth/") || matches!(route, "/tokens" | "/tokens/refresh_token" | "/revoke")
+}
+
 /// What says that an answer is kept by nobody (RFC 6749 §5.1).
 fn never_cached(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

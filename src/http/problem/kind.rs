@@ -248,8 +248,8 @@ impl Kind {
             Self::UnsupportedMediaType => "Send `Content-Type: application/json`.",
             Self::TooManyRequests => "Wait for as long as `Retry-After` says.",
             Self::TooManyStreams => {
-                "A credential may have 32 streams and exports under way. Close one, or wait for one \
-                 to end."
+                "A credential may have 32 streams and exports under way, and a company 256. Close \
+                 one, or wait for one to end."
             }
             Self::Internal => {
                 "This is our fault. `request_id` is in the service's log; name it to the operator."
