@@ -330,7 +330,7 @@ document.addEventListener("change", (event) => {
   if (!only) return;
   if (event.target.closest("[data-choice]")) only.checked = true;
   if (event.target.matches("[name=allow][value=all]")) {
-    form.querySelectorAll("[data-choice] input").forEach((box) => { box.checked = true; });
+    form.querySelectorAll("[data-choice] input:not(:disabled)").forEach((box) => { box.checked = true; });
   }
 }, true);
 

@@ -13,6 +13,7 @@ mod meanwhile;
 mod operators;
 mod pictures;
 mod plain;
+mod retired;
 mod stage;
 mod tokens;
 mod waiting;
