@@ -13,6 +13,7 @@ mod meanwhile;
 mod operators;
 mod pictures;
 mod plain;
+mod repeats;
 mod retired;
 mod stage;
 mod tokens;
