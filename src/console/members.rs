@@ -9,7 +9,7 @@ use super::page::{Page, Way};
 use super::paths::{self, MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
-use super::render::pager::pager;
+use super::render::pager::{is_further, nothing_further, pager};
 use super::render::time;
 use super::render::words::role;
 use super::reveal::{Reveal, reveal};
@@ -99,7 +99,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let next = listed.next.map(|member| member.to_string());
     let content = html! {
         (notice(&sent))
-        @if listed.items.is_empty() {
+        @if listed.items.is_empty() && is_further(&sent) {
+            (nothing_further())
+        } @else if listed.items.is_empty() {
             div .empty {
                 h2 { "No members yet" }
                 p { "Members sign in to this company: a Super Admin manages its tokens, and adds the \

@@ -9,6 +9,7 @@ use super::page::{Page, Way};
 use super::paths::{COMPANIES, PLATFORM, PROJECTIONS};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
+use super::render::pager::nothing_further;
 use super::render::time;
 use super::render::words::grouped;
 use super::sent::{LIST, Query, Sent, address};
@@ -48,7 +49,9 @@ pub async fn companies(
     let content = html! {
         (notice(&sent))
         (search(PLATFORM, PLATFORM, q))
-        @if listed.items.is_empty() {
+        @if listed.items.is_empty() && after.is_some() {
+            (nothing_further())
+        } @else if listed.items.is_empty() {
             div .empty {
                 p { "No company has “" (q) "” in its name." }
                 a .button href=(PLATFORM) { "Show all" }
