@@ -4,6 +4,7 @@ use super::demo_history;
 use super::demo_script::{COMPANY, OPERATOR, PEOPLE};
 use super::serve::{addresses, check_exposure, limits, listen, tls};
 use super::server::Server;
+use super::signals::Signals;
 use super::{Failure, answer, answer_json, companies, open, tell};
 use crate::app::jobs::Intervals;
 use crate::app::{App, AppError, Caller};
@@ -119,7 +120,7 @@ impl Demo {
             },
         };
         server
-            .run(|url| {
+            .run(Signals::listen()?, |url| {
                 tell(&format!("listening on {url}"));
                 let url = here.as_deref().unwrap_or(url);
                 let sign_in_url = &paths::sign_in(url, &link);

@@ -24,6 +24,7 @@ mod replay;
 mod serve;
 mod server;
 mod setup;
+mod signals;
 mod tls;
 mod verify;
 
@@ -47,6 +48,9 @@ use token_ledger_projections::rebuild::RebuildError;
 
 /// The variable that names the file of settings.
 const CONFIG: &str = "TOKEN_LEDGER_CONFIG";
+
+/// How long work may take that a command leaves behind, such as an opening that was given up.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// How URLs of databases begin.
 const SCHEMES: [&str; 3] = ["sqlite:", "postgres:", "postgresql:"];
@@ -235,7 +239,11 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(run(place.found(), command)));
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(run(place.found(), command));
+            runtime.shutdown_timeout(LEAVE);
+            outcome
+        });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failed(&failure),
