@@ -563,6 +563,23 @@ fn what_a_url_holds_beside_the_place_is_not_shown() {
     }
     let said = place.run(&["verify", "--database-url", "postgres:u:hunter2@h/l"]).refused(2);
     assert!(said.contains("'postgres:…'"), "{said}");
+    // Also where none is expected, and where others are proposed.
+    for url in ["postgres://u:hunter2@h/l", "x://h?p=hunter2", "postgres:u:hunter2@h/l"] {
+        for args in [
+            &["verify", url][..],
+            &[url],
+            &["key", url],
+            &["migrate", &format!("--{url}")],
+            &["export", "--format", url],
+            &["serve", &format!("--databas-url={url}")],
+            &["demo", "--database-url", url],
+        ] {
+            let said = place.run(args).refused(2);
+            assert!(!said.contains("hunter2"), "{args:?}: {said}");
+        }
+    }
+    let said = place.run(&["verify", "postgres://u:hunter2@h/l"]).refused(2);
+    assert!(said.contains("'postgres://…'"), "{said}");
     let said = place.run(&["verify", "--database-url", "ledger.db"]).refused(2);
     assert!(said.contains("'ledger.db'"), "{said}");
     // A parameter that means nothing is named in the log, and its value is not.

@@ -273,24 +273,35 @@ fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The error without what a URL may hold besides the place: user, password and parameters.
+/// The error without what a URL may hold besides the place: user, password and parameters. One may
+/// also stand where none is expected.
 fn discreet(mut error: clap::Error) -> clap::Error {
-    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
-        && argument.contains("-url ")
-        && let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
-        && value.contains(['@', '?'])
+    let argument = error.get(ContextKind::InvalidArg);
+    let is_for_url =
+        matches!(argument, Some(ContextValue::String(argument)) if argument.contains("-url "));
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue]
     {
-        // What stands before a colon may also be a user.
-        let scheme = SCHEMES.into_iter().find(|scheme| value.starts_with(scheme));
-        let shown = match (value.split_once("://"), scheme) {
-            (Some((scheme, _)), _) => format!("{scheme}://…"),
-            (None, Some(scheme)) => format!("{scheme}…"),
-            (None, None) => "…".to_owned(),
-        };
-        let shown = ContextValue::String(shown);
-        error.insert(ContextKind::InvalidValue, shown);
+        let Some(ContextValue::String(said)) = error.get(kind) else { continue };
+        let is_url = said.contains("://") || SCHEMES.iter().any(|scheme| said.contains(scheme));
+        let is_value = kind == ContextKind::InvalidValue && is_for_url;
+        if said.contains(['@', '?']) && (is_url || is_value) {
+            let shown = ContextValue::String(place_of(said));
+            error.insert(kind, shown);
+            // What is proposed instead repeats it.
+            error.remove(ContextKind::Suggested);
+        }
     }
     error
+}
+
+/// What may be shown of a URL. What stands before a colon may also be a user.
+fn place_of(url: &str) -> String {
+    let scheme = SCHEMES.into_iter().find(|scheme| url.starts_with(scheme));
+    match (url.split_once("://"), scheme) {
+        (Some((scheme, _)), _) => format!("{scheme}://…"),
+        (None, Some(scheme)) => format!("{scheme}…"),
+        (None, None) => "…".to_owned(),
+    }
 }
 
 async fn run(place: Place, command: Command) -> Result<(), Failure> {
