@@ -175,6 +175,18 @@ async fn verify_finds_what_was_tampered_with_and_where() {
 }
 
 #[tokio::test]
+async fn what_is_stored_does_not_write_to_the_terminal() {
+    let (place, ..) = ledger_with_tokens().await;
+    let escape = if place.is_postgres() { "chr(27)" } else { "char(27)" };
+    place.alter(&format!(
+        "UPDATE checkpoints SET projection = {escape} || '[2J', position = 999 \
+         WHERE projection = 'audit'"
+    ));
+    let said = place.run(&["verify"]).refused(1);
+    assert!(said.contains("[2J") && !said.contains('\u{1b}'), "{said}");
+}
+
+#[tokio::test]
 async fn replay_finds_and_repairs_rows_that_are_not_what_the_events_say() {
     let (original, company, _) = ledger_with_tokens().await;
     for (projection, sql, what) in [

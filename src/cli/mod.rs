@@ -376,6 +376,13 @@ fn answer(line: &str) -> Result<(), Failure> {
     Ok(stdout.flush()?)
 }
 
+/// A text that others wrote: nothing in it may write to the terminal as it likes.
+fn printable(text: &str) -> String {
+    let escaped =
+        |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
 /// An identifier of whatever is meant.
 fn identifier<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "must be a UUID".to_owned())

@@ -10,7 +10,7 @@ mod snapshots;
 mod tree;
 
 use super::options::Logs;
-use super::{Failure, answer, company_id, open};
+use super::{Failure, answer, company_id, open, printable};
 use crate::app::App;
 use crate::app::erasure::People;
 use crate::config::Settings;
@@ -222,7 +222,7 @@ impl Report {
     /// Says what was found.
     fn finds(&mut self, owner: Owner, finding: Finding) -> Result<(), Failure> {
         let Finding { position, problem } = finding;
-        answer(&format!("company {owner}, position {position}: {problem}"))?;
+        answer(&printable(&format!("company {owner}, position {position}: {problem}")))?;
         self.wrong.insert(owner.clone());
         self.ledgers.insert(owner);
         Ok(())
