@@ -785,6 +785,31 @@ fn a_scope_is_refused_in_words() {
     }
 }
 
+#[test]
+fn of_two_demos_that_begin_at_once_one_runs_and_the_other_says_so() {
+    let place = Place::sqlite();
+    let demo = || Serving::spawn(place.command(&["demo", "--listen", "127.0.0.1:0"]));
+    let mut demos = [demo(), demo()];
+    let runs = demos.each_mut().map(Serving::comes_to_listen);
+    let [first, second] = demos;
+    let (running, other) = match runs {
+        [true, false] => (first, second),
+        [false, true] => (second, first),
+        _ => panic!("{runs:?}: {} {}", first.before(), second.before()),
+    };
+    let said = other.before();
+    assert!(said.contains("another process writes") && said.contains("--dir"), "{said}");
+    assert_eq!(other.wait().0.code(), Some(1));
+    running.stop();
+    // Nothing is left of what the other one has made.
+    let left = std::fs::read_dir(place.file("demo-ledger")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name.to_str().unwrap().starts_with("ledger.db")), "{left:?}");
+    let url = format!("sqlite://{}", place.file("demo-ledger/ledger.db").display());
+    place.run(&["verify", "--database-url", &url]).done();
+    place.run(&["replay", "--check", "--database-url", &url]).done();
+}
+
 #[tokio::test]
 async fn a_reset_of_the_demo_leaves_alone_what_is_not_the_demos() {
     let place = Place::sqlite();
