@@ -624,7 +624,7 @@ fn every_command_explains_itself() {
     let place = Place::new();
     for command in ["demo", "serve", "setup", "migrate", "replay", "verify", "export", "openapi"] {
         let help = place.run(&[command, "--help"]).done();
-        assert!(help.contains("--database-url"), "{help}");
+        assert_eq!(help.contains("--database-url"), command != "demo", "{help}");
         let version = place.run(&[command, "--version"]).done();
         assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
     }

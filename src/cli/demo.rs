@@ -43,6 +43,9 @@ pub(super) struct Demo {
     /// Throw the demo's ledger away and start afresh; what is not the demo's stays
     #[arg(long)]
     reset: bool,
+    /// Not offered: the ledger is in the folder
+    #[arg(long, global = true, hide = true, value_name = "URL")]
+    pub(super) database_url: Option<DatabaseUrl>,
     /// The address to listen on; 127.0.0.1:8080, or a free port where that is taken, unless given
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,

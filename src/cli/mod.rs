@@ -312,7 +312,7 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
     let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
     log::start(settings.log_format, level)?;
     match command {
-        Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
+        Command::Demo(demo) if demo.database_url.is_some() => Err(Failure::Usage(
             "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
         )),
         Command::Demo(demo) => demo.run(&settings).await,
@@ -381,6 +381,11 @@ fn printable(text: &str) -> String {
     let escaped =
         |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
     text.chars().map(escaped).collect()
+}
+
+/// `1 event`, `2 events`
+fn counted(number: u64, unit: &str) -> String {
+    if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
 }
 
 /// An identifier of whatever is meant.

@@ -11,7 +11,7 @@ use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
 use super::render::pager::nothing_further;
 use super::render::time;
-use super::render::words::grouped;
+use super::render::words::{count, grouped};
 use super::sent::{LIST, Query, Sent, address};
 use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState, RebuildView};
 use crate::app::view::CompanyView;
@@ -297,7 +297,7 @@ fn projection_row(
                     span .sub { code { (stopped.company_id) } ": " (stopped.reason) }
                 }
             }
-            td data-label="Behind" { (grouped(projection.behind)) " events" }
+            td data-label="Behind" { (count(projection.behind, "event")) }
             td data-label="Last rebuild" {
                 @match rebuild {
                     None => span .quiet { "Never" },
@@ -306,10 +306,10 @@ fn projection_row(
                         span .sub {
                             @match rebuild.state {
                                 RebuildState::Running => {
-                                    (grouped(rebuild.events)) " of " (grouped(rebuild.total_events)) " events"
+                                    (grouped(rebuild.events)) " of " (count(rebuild.total_events, "event"))
                                 }
                                 RebuildState::Done => {
-                                    (grouped(rebuild.differences.unwrap_or(0))) " rows put right"
+                                    (count(rebuild.differences.unwrap_or(0), "row")) " put right"
                                 }
                                 RebuildState::Failed => "Failed; the log says why",
                             }
