@@ -19,7 +19,7 @@ let sending = false; // the dialog's form is on its way, or its answer is
 let sent = false; // the dialog's form was sent: what is beneath may be outdated
 let back = null; // until the history is again where the dialog belongs
 
-// What is wrong in a form, in the order in which it is read.
+// What is wrong in a form or beside it, in the order in which it is read.
 const WRONG = "[aria-invalid], fieldset:has(> .problem) input:not(:disabled), [role=alert]:not([hidden])";
 
 const say = (text) => {
@@ -33,7 +33,6 @@ function tell(place, words) {
   told.className = "notice bad";
   told.dataset.told = "true";
   told.setAttribute("role", "alert");
-  told.tabIndex = -1;
   told.append(...words.map((text) => {
     const paragraph = document.createElement("p");
     paragraph.textContent = text;
@@ -56,6 +55,11 @@ function busy(part, button) {
     part.removeAttribute("aria-busy");
     if (button) button.textContent = words;
   };
+}
+// Where what is wrong is seen, read aloud and gone on from.
+function point(target) {
+  if (!target?.matches("input, select, textarea, button, a")) target?.setAttribute("tabindex", "-1");
+  target?.focus();
 }
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 const content = (root) => root.querySelector("[data-dialog-content]");
@@ -102,11 +106,9 @@ function show(found) {
   dialog.replaceChildren(document.adoptNode(found), announcer);
   enhance(dialog);
   if (!dialog.open) dialog.showModal();
-  const alert = dialog.querySelector("[role=alert]:not([hidden])");
-  if (alert) alert.tabIndex = -1;
   const target = dialog.querySelector(`${WRONG}, [data-secret]`) ||
     dialog.querySelector("form:not(:has([name=version], button.danger)) input:not([type=hidden], [type=radio])");
-  (target || dialog.querySelector("h1")).focus();
+  point(target || dialog.querySelector("h1"));
 }
 
 async function open(url, from) {
@@ -212,7 +214,7 @@ async function send(form, button) {
   ways.forEach((way) => way.removeAttribute("aria-disabled"));
   const said = [...found?.querySelectorAll("[data-trouble] p") || []].map((part) => part.textContent);
   const why = answer ? `The service answered with an error (${answer.status}).` : "The service can’t be reached.";
-  tell(form, said.length ? said : [`${why} Nothing is known to have changed; try again.`]).focus();
+  point(tell(form, said.length ? said : [`${why} Nothing is known to have changed; try again.`]));
 }
 
 document.addEventListener("submit", (event) => {
@@ -411,5 +413,8 @@ const rendered = location.pathname + location.search;
 
 document.body.append(dialog, announcer);
 enhance(document);
-document.querySelector(`main form :is(${WRONG})`)?.focus();
+point(document.querySelector(`main :is(${WRONG})`));
+// What is there from the beginning is read aloud only where it comes to a place that is known.
+const told = document.querySelector("main .notice[role=status]");
+if (told) setTimeout(() => say(told.innerText), SLOW);
 document.querySelectorAll("main [data-live]").forEach(listen);
