@@ -9,6 +9,9 @@ announcer.className = "sr";
 announcer.setAttribute("role", "status");
 // From how many milliseconds on something takes its time, and says so.
 const SLOW = 300;
+// After how many milliseconds a page that does not come is taken to have been stopped, where browsers
+// don't say so.
+const GIVEN_UP = 30000;
 let opener = null; // what the focus returns to
 let opened = 0; // how often a dialog was asked for
 let page = null; // the address of the page beneath the dialog
@@ -42,13 +45,13 @@ function tell(place, words) {
   return told;
 }
 // What takes its time says so; what is quick doesn't flicker. Answers with what takes it back.
-function busy(part, button) {
+function busy(part, button, doing = "Sending…") {
   const words = button?.textContent;
   const timer = setTimeout(() => {
     part.setAttribute("aria-busy", "true");
     if (!button) return;
-    button.textContent = "Sending…";
-    say("Sending…");
+    button.textContent = doing;
+    say(doing);
   }, SLOW);
   return () => {
     clearTimeout(timer);
@@ -217,21 +220,24 @@ async function send(form, button) {
   point(tell(form, said.length ? said : [`${why} Nothing is known to have changed; try again.`]));
 }
 
+// What is sent differs from what the fields show, which stay as they are: whoever stops the page that
+// is to come goes on with them.
+document.addEventListener("formdata", ({ target: form, formData: sent }) => {
+  for (const field of form.querySelectorAll("input[data-utc]:enabled")) {
+    const at = new Date(field.value);
+    if (!field.value || isNaN(at)) continue;
+    // What was not touched stays exact: a clock that is put back shows an hour twice.
+    sent.set(field.name, field.value === field.dataset.shown ? field.dataset.utc : at.toISOString());
+  }
+  // Filters that say nothing stay out of the address.
+  if (form.method !== "get") return;
+  for (const name of new Set(sent.keys())) if (sent.getAll(name).every((value) => !value)) sent.delete(name);
+});
+
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  for (const field of form.querySelectorAll("input[data-utc]")) {
-    const at = new Date(field.value);
-    if (field.value && !isNaN(at)) {
-      // What was not touched stays exact: a clock that is put back shows an hour twice.
-      const exact = field.value === field.dataset.shown ? field.dataset.utc : at.toISOString();
-      field.type = "hidden";
-      field.value = exact;
-    }
-  }
-  if (form.method === "get") {
-    // Filters that say nothing stay out of the address.
-    form.querySelectorAll("input, select").forEach((field) => { if (!field.value) field.disabled = true; });
-  } else if (dialog.contains(form)) {
+  if (form.method === "get") return;
+  if (dialog.contains(form)) {
     event.preventDefault();
     if (!sending && !leaving) send(form, event.submitter);
   } else {
@@ -240,10 +246,12 @@ document.addEventListener("submit", (event) => {
     const buttons = [...form.querySelectorAll("button")];
     const rest = busy(form, event.submitter);
     setTimeout(() => buttons.forEach((button) => { button.disabled = true; }));
-    window.navigation?.addEventListener("navigateerror", () => {
+    const again = () => {
       rest();
       buttons.forEach((button) => { button.disabled = false; });
-    }, { once: true });
+    };
+    if (window.navigation) window.navigation.addEventListener("navigateerror", again, { once: true });
+    else setTimeout(again, GIVEN_UP);
   }
 });
 
@@ -382,15 +390,17 @@ document.addEventListener("input", (event) => {
 });
 
 // Fields for a name suggest those that there are.
-let asked = 0;
+let asked = 0; // what is about to ask
+let asking = 0; // how often it was asked: an older answer may come later
 document.addEventListener("input", (event) => {
   const field = event.target;
   if (!field.matches("[data-suggest]")) return;
   clearTimeout(asked);
+  const turn = asking += 1;
   asked = setTimeout(async () => {
     const answer = await fetch(`${field.dataset.suggest}?q=${encodeURIComponent(field.value)}`).catch(() => null);
-    const found = answer?.ok && parse(await answer.text()).querySelector("datalist");
-    if (found && field.list) field.list.replaceChildren(...document.adoptNode(found).children);
+    const found = answer?.ok && parse(await answer.text().catch(() => "")).querySelector("datalist");
+    if (found && field.list && turn === asking) field.list.replaceChildren(...document.adoptNode(found).children);
   }, 150);
 });
 document.addEventListener("focusin", (event) => {

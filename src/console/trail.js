@@ -46,6 +46,8 @@ function listen(place) {
   const button = place.querySelector("button");
   let source = null;
   let fresh = 0;
+  let fetching = false;
+  const count = () => { button.textContent = fresh === 1 ? "1 new event" : `${fresh} new events`; };
   // Whoever may see the page no more leaves it; where only the connection was refused, it is asked
   // for again.
   const lost = async ({ target }) => {
@@ -61,7 +63,8 @@ function listen(place) {
       address.searchParams.set("after", event.lastEventId);
       fresh += 1;
       place.hidden = false;
-      button.textContent = fresh === 1 ? "1 new event" : `${fresh} new events`;
+      if (fetching) return;
+      count();
       say(button.textContent);
     });
     source.addEventListener("over", () => { source.close(); location.reload(); });
@@ -72,9 +75,21 @@ function listen(place) {
     follow();
   });
   button.addEventListener("click", async () => {
+    if (fetching) return;
+    fetching = true;
+    button.setAttribute("aria-disabled", "true");
+    const rest = busy(place, button, "Loading…");
     const answer = await fetch(location.href).catch(() => null);
-    const now = answer?.ok && !answer.redirected && parse(await answer.text());
-    if (!now || !now.getElementById("results")) { location.reload(); return; }
+    if (answer && (answer.redirected || [401, 403, 404].includes(answer.status))) { location.reload(); return; }
+    const now = answer?.ok && parse(await answer.text().catch(() => ""));
+    rest();
+    fetching = false;
+    button.removeAttribute("aria-disabled");
+    if (!now?.getElementById("results")) {
+      count();
+      tell(place, ["The new events can’t be fetched right now. Try again."]);
+      return;
+    }
     source?.close();
     for (const id of ["days", "results"]) {
       const part = document.adoptNode(now.getElementById(id));
