@@ -175,6 +175,18 @@ async fn verify_finds_what_was_tampered_with_and_where() {
 }
 
 #[tokio::test]
+async fn what_is_stored_does_not_write_to_the_terminal() {
+    let (place, ..) = ledger_with_tokens().await;
+    let escape = if place.is_postgres() { "chr(27)" } else { "char(27)" };
+    place.alter(&format!(
+        "UPDATE checkpoints SET projection = {escape} || '[2J', position = 999 \
+         WHERE projection = 'audit'"
+    ));
+    let said = place.run(&["verify"]).refused(1);
+    assert!(said.contains("[2J") && !said.contains('\u{1b}'), "{said}");
+}
+
+#[tokio::test]
 async fn replay_finds_and_repairs_rows_that_are_not_what_the_events_say() {
     let (original, company, _) = ledger_with_tokens().await;
     for (projection, sql, what) in [
@@ -348,7 +360,12 @@ async fn events_are_exported() {
     for (event, position) in events.iter().zip(1_u64..) {
         assert_eq!(event["position"], position);
     }
-    assert!(!text.contains("tla_A") && !text.contains("ada@example.com\",\"password"));
+    let keys =
+        [&company.operator_key, &company.admin_key, &company.audit_key, &company.introspect_key];
+    for key in keys {
+        assert!(key.starts_with("tla_") && !text.contains(key.as_str()), "{text}");
+    }
+    assert!(!text.contains("password"), "{text}");
 
     let text = place.run(&["export", "--format", "ndjson"]).done();
     let lines: Vec<Value> = text.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
@@ -563,6 +580,23 @@ fn what_a_url_holds_beside_the_place_is_not_shown() {
     }
     let said = place.run(&["verify", "--database-url", "postgres:u:hunter2@h/l"]).refused(2);
     assert!(said.contains("'postgres:…'"), "{said}");
+    // Also where none is expected, and where others are proposed.
+    for url in ["postgres://u:hunter2@h/l", "x://h?p=hunter2", "postgres:u:hunter2@h/l"] {
+        for args in [
+            &["verify", url][..],
+            &[url],
+            &["key", url],
+            &["migrate", &format!("--{url}")],
+            &["export", "--format", url],
+            &["serve", &format!("--databas-url={url}")],
+            &["demo", "--database-url", url],
+        ] {
+            let said = place.run(args).refused(2);
+            assert!(!said.contains("hunter2"), "{args:?}: {said}");
+        }
+    }
+    let said = place.run(&["verify", "postgres://u:hunter2@h/l"]).refused(2);
+    assert!(said.contains("'postgres://…'"), "{said}");
     let said = place.run(&["verify", "--database-url", "ledger.db"]).refused(2);
     assert!(said.contains("'ledger.db'"), "{said}");
     // A parameter that means nothing is named in the log, and its value is not.
@@ -595,7 +629,7 @@ fn every_command_explains_itself() {
     let place = Place::new();
     for command in ["demo", "serve", "setup", "migrate", "replay", "verify", "export", "openapi"] {
         let help = place.run(&[command, "--help"]).done();
-        assert!(help.contains("--database-url"), "{help}");
+        assert_eq!(help.contains("--database-url"), command != "demo", "{help}");
         let version = place.run(&[command, "--version"]).done();
         assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
     }
@@ -661,16 +695,29 @@ fn what_is_no_ledger_is_left_alone() {
 fn a_file_that_may_not_be_written_is_not_served() {
     let place = Place::sqlite();
     place.setup("Acme");
-    let mut permissions = std::fs::metadata(place.ledger()).unwrap().permissions();
-    permissions.set_readonly(true);
-    std::fs::set_permissions(place.ledger(), permissions).unwrap();
-    if std::fs::File::options().append(true).open(place.ledger()).is_ok() {
+    let program = place.file("program");
+    std::fs::copy(env!("CARGO_BIN_EXE_token-ledger"), &program).unwrap();
+    let folder = program.parent().unwrap();
+    let allow = |path: &Path, mode| {
+        std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
+    };
+    allow(&place.ledger(), 0o444);
+    allow(folder, 0o777);
+    let run = |args: &[&str]| {
+        let mut command = Command::new(&program);
+        command.env_clear().current_dir(folder).args(args);
+        command.args(["--database-url", &place.url()]);
         // Permissions mean nothing to the superuser.
-        return;
-    }
-    let said = place.run(&["serve", "--listen", "127.0.0.1:0"]).refused(1);
+        if std::fs::metadata(&program).unwrap().uid() == 0 {
+            command.uid(NOBODY).gid(NOBODY);
+        }
+        ended(&mut command)
+    };
+    // Whoever set it up holds no lock any more.
+    std::fs::remove_file(place.file("ledger.db.lock")).unwrap();
+    let said = run(&["serve", "--listen", "127.0.0.1:0"]).refused(1);
     assert!(said.contains("may not be written"), "{said}");
-    place.run(&["verify"]).done();
+    run(&["verify"]).done();
 }
 
 #[tokio::test]
@@ -754,6 +801,31 @@ fn a_scope_is_refused_in_words() {
         let said = place.run(&[&["serve", "--scope", scope], &listen[..]].concat()).refused(2);
         assert!(said.contains(hint) && !said.contains("src/"), "{said}");
     }
+}
+
+#[test]
+fn of_two_demos_that_begin_at_once_one_runs_and_the_other_says_so() {
+    let place = Place::sqlite();
+    let demo = || Serving::spawn(place.command(&["demo", "--listen", "127.0.0.1:0"]));
+    let mut demos = [demo(), demo()];
+    let runs = demos.each_mut().map(Serving::comes_to_listen);
+    let [first, second] = demos;
+    let (running, other) = match runs {
+        [true, false] => (first, second),
+        [false, true] => (second, first),
+        _ => panic!("{runs:?}: {} {}", first.before(), second.before()),
+    };
+    let said = other.before();
+    assert!(said.contains("another process writes") && said.contains("--dir"), "{said}");
+    assert_eq!(other.wait().0.code(), Some(1));
+    running.stop();
+    // Nothing is left of what the other one has made.
+    let left = std::fs::read_dir(place.file("demo-ledger")).unwrap();
+    let left: Vec<_> = left.map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| name.to_str().unwrap().starts_with("ledger.db")), "{left:?}");
+    let url = format!("sqlite://{}", place.file("demo-ledger/ledger.db").display());
+    place.run(&["verify", "--database-url", &url]).done();
+    place.run(&["replay", "--check", "--database-url", &url]).done();
 }
 
 #[tokio::test]

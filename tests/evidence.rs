@@ -576,7 +576,7 @@ async fn a_tree_that_stands_still_is_told() {
         (status == 503 && reasons.contains("the projection tree stands still")).then_some(reasons)
     })
     .await;
-    assert!(reasons.contains("for 1 companies"), "{reasons}");
+    assert!(reasons.contains("for 1 company"), "{reasons}");
     let metrics = raw(&serving.url("/metrics"), None).await.bytes;
     let metrics = String::from_utf8(metrics).expect("a text");
     for line in [
@@ -626,7 +626,7 @@ async fn a_database_that_was_put_back_signs_nothing_until_a_new_origin_is_declar
         (status == 503).then(|| ready["reasons"].to_string())
     })
     .await;
-    assert!(reasons.contains("no checkpoint is signed for 1 companies"), "{reasons}");
+    assert!(reasons.contains("no checkpoint is signed for 1 company"), "{reasons}");
     let said = serving.says("no checkpoint is signed");
     for words in [company.id.as_str(), "put back to an earlier state", "--log-name"] {
         assert!(said.contains(words), "{words}: {said}");

@@ -98,7 +98,7 @@ async fn a_projection_that_stands_still_is_told() {
     .await;
     let ready = app.nobody.get("/readyz").await.expect(503);
     let reasons = ready.body["reasons"].to_string();
-    assert!(reasons.contains("the projection audit stands still for 1 companies"), "{reasons}");
+    assert!(reasons.contains("the projection audit stands still for 1 company"), "{reasons}");
     stop.send(true).unwrap();
     for task in tasks {
         soon(task).await.unwrap();

@@ -198,7 +198,7 @@ async fn a_company_that_was_made_after_the_backup_is_missed() {
     let (status, ready) = get(&serving.url("/readyz"), "").await;
     assert_eq!(status, 503, "{ready}");
     let reasons = ready["reasons"].to_string();
-    assert!(reasons.contains("no checkpoint is signed for 1 companies"), "{reasons}");
+    assert!(reasons.contains("no checkpoint is signed for 1 company"), "{reasons}");
     serving.stop();
 }
 
@@ -372,7 +372,7 @@ fn rows_that_cannot_be_are_found_and_the_other_ledgers_read() {
         let start = format!("company {}, position 0: ", rest.one.id);
         let found = said.lines().any(|line| line.starts_with(&start) && line.contains(words));
         assert!(found, "{said}");
-        assert!(said.contains("1 of 3 ledgers are not in order"), "{said}");
+        assert!(said.contains("1 of 3 ledgers is not in order"), "{said}");
         copy.run(&["verify", "--company", &rest.other.id]).done();
         // Another ledger's finding is there as well.
         copy.tamper(&format!("DELETE FROM events WHERE company_id = {other} AND position = 3"));

@@ -140,7 +140,7 @@ impl App {
     }
 
     /// Whether the person is a member of another company than this.
-    pub(super) async fn is_elsewhere(
+    pub(crate) async fn is_elsewhere(
         &self,
         person: PersonId,
         company: CompanyId,

@@ -1,6 +1,6 @@
 //! `token-ledger check-evidence`
 
-use super::{Failure, answer};
+use super::{Failure, answer, printable};
 use crate::evidence::check::{Proved, check};
 use crate::evidence::note::VerifierKey;
 use clap::Args;
@@ -42,13 +42,6 @@ impl CheckEvidence {
             }
         }
     }
-}
-
-/// What the file says is anybody's: nothing in it may write to the terminal as it likes.
-fn printable(text: &str) -> String {
-    let escaped =
-        |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
-    text.chars().map(escaped).collect()
 }
 
 fn open(file: &Path) -> Result<File, Failure> {

@@ -185,11 +185,18 @@ impl Entrance {
 }
 
 impl Connections {
-    /// Lets requests under way finish, within the bound.
-    pub(super) async fn drain(self) {
+    /// Lets requests under way finish, within the bound, unless `hurry` comes.
+    pub(super) async fn drain(self, hurry: impl Future<Output = ()>) {
         let Self { mut tasks, graceful } = self;
-        if tokio::time::timeout(DRAIN, graceful.shutdown()).await.is_err() {
-            tracing::warn!(connections = tasks.len(), "requests were cut off");
+        let connections = tasks.len();
+        tokio::select! {
+            () = graceful.shutdown() => {}
+            () = tokio::time::sleep(DRAIN) => {
+                tracing::warn!(connections, "requests were cut off");
+            }
+            () = hurry => {
+                tracing::warn!(connections, "asked to stop once more: requests were cut off");
+            }
         }
         tasks.shutdown().await;
     }

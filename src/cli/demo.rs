@@ -4,7 +4,8 @@ use super::demo_history;
 use super::demo_script::{COMPANY, OPERATOR, PEOPLE};
 use super::serve::{addresses, check_exposure, limits, listen, tls};
 use super::server::Server;
-use super::{Failure, answer, answer_json, companies, open, tell};
+use super::signals::Signals;
+use super::{Failure, answer, answer_json, companies, tell};
 use crate::app::jobs::Intervals;
 use crate::app::{App, AppError, Caller};
 use crate::config::{DatabaseUrl, Settings};
@@ -15,6 +16,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use tempfile::TempPath;
 use token_ledger_domain::{CompanyId, KeyScope, Secret};
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::sqlite::Access;
@@ -30,8 +32,8 @@ const NOT_HERE: &str = "the console can't be signed in to at this address: brows
 /// What the token that is shown as an example may read, if that is on offer.
 const EXAMPLE_SCOPE: &str = "positions";
 const LEDGER: &str = "ledger.db";
-/// The ledger while its history is being made.
-const UNFINISHED: &str = "unfinished.db";
+/// How the folder's name begins in which a ledger is while its history is being made.
+const UNFINISHED: &str = "unfinished-";
 
 #[derive(Debug, Args)]
 pub(super) struct Demo {
@@ -41,6 +43,9 @@ pub(super) struct Demo {
     /// Throw the demo's ledger away and start afresh; what is not the demo's stays
     #[arg(long)]
     reset: bool,
+    /// Not offered: the ledger is in the folder
+    #[arg(long, global = true, hide = true, value_name = "URL")]
+    pub(super) database_url: Option<DatabaseUrl>,
     /// The address to listen on; 127.0.0.1:8080, or a free port where that is taken, unless given
     #[arg(long, value_name = "ADDR")]
     listen: Option<String>,
@@ -63,7 +68,22 @@ struct Answer<'a> {
 }
 
 impl Demo {
+    /// The demo's ledger, made where there is none yet.
+    async fn opened(&self, settings: &Settings, ledger: &Path) -> Result<Arc<App>, Failure> {
+        if self.reset {
+            reset(settings, ledger).await?;
+        }
+        if !ledger.exists() {
+            make_ledger(&self.dir, settings, ledger).await?;
+        }
+        open(settings, Access::Write, ledger).await.map_err(|error| match error {
+            StoreError::InUse(_) => in_use(ledger),
+            error => error.into(),
+        })
+    }
+
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
+        let mut signals = Signals::listen()?;
         let settings = Settings {
             database_url: DatabaseUrl::Sqlite(self.dir.join(LEDGER)),
             insecure_http: self.insecure_http,
@@ -82,13 +102,8 @@ impl Demo {
             Failure::Failed(format!("{} can't be made: {error}", self.dir.display()))
         })?;
         let ledger = self.dir.join(LEDGER);
-        if self.reset {
-            reset(&settings, &ledger).await?;
-        }
-        if !ledger.exists() {
-            make_ledger(&self.dir, &settings, &ledger).await?;
-        }
-        let app = open(&settings, Access::Write, false).await?;
+        let opening = self.opened(&settings, &ledger);
+        let Some(app) = signals.stop.unless_before(opening).await? else { return Ok(()) };
         let company = demo_company(&app, &ledger).await?;
         let link = sign_in_link(&app, company, &ledger).await?;
         let key = app.issue_key(&Caller::command_line(company), "Demo", KeyScope::Admin).await?;
@@ -119,7 +134,7 @@ impl Demo {
             },
         };
         server
-            .run(|url| {
+            .run(signals, |url| {
                 tell(&format!("listening on {url}"));
                 let url = here.as_deref().unwrap_or(url);
                 let sign_in_url = &paths::sign_in(url, &link);
@@ -133,6 +148,21 @@ impl Demo {
             })
             .await
     }
+}
+
+/// Opens the ledger, unless another process writes to it.
+async fn open(settings: &Settings, access: Access, ledger: &Path) -> Result<Arc<App>, StoreError> {
+    let (url, choices) = (DatabaseUrl::Sqlite(ledger.to_owned()), settings.choices());
+    App::open(&url, access, Arc::new(SystemClock), Arc::new(SystemEntropy), choices).await
+}
+
+/// What is told where another process has the ledger.
+fn in_use(ledger: &Path) -> Failure {
+    Failure::Failed(format!(
+        "another process writes to {}, most likely a demo that runs there: go on with that one, \
+         stop it first, or name another folder with --dir",
+        ledger.display()
+    ))
 }
 
 /// Throws the demo's ledger away, unless a process is using it. What is not the demo's stays.
@@ -158,11 +188,9 @@ async fn reset(settings: &Settings, ledger: &Path) -> Result<(), Failure> {
 
 /// The companies of the ledger, which must be the demo's, and in use by nobody.
 async fn demo_companies(settings: &Settings, ledger: &Path) -> Result<Vec<CompanyId>, Failure> {
-    let (url, choices) = (&settings.database_url, settings.choices());
-    let (clock, entropy) = (Arc::new(SystemClock), Arc::new(SystemEntropy));
-    let app = match App::open(url, Access::WriteUnmigrated, clock, entropy, choices).await {
+    let app = match open(settings, Access::WriteUnmigrated, ledger).await {
         Ok(app) => app,
-        Err(error @ StoreError::InUse(_)) => return Err(error.into()),
+        Err(StoreError::InUse(_)) => return Err(in_use(ledger)),
         Err(error) => {
             return Err(Failure::Failed(format!(
                 "{error}; nothing was removed, since {} may be no demo's: remove it yourself, or \
@@ -211,11 +239,11 @@ fn remove(file: &Path) -> std::io::Result<()> {
     Ok(())
 }
 
-/// Makes the ledger with its history. It gets its name when it is finished, so that there is never
-/// half a history.
+/// Makes the ledger with its history, in a folder that nobody else knows. It gets its place when it
+/// is finished, so that there is never half a history, unless another demo's is there by then.
 async fn make_ledger(dir: &Path, settings: &Settings, ledger: &Path) -> Result<(), Failure> {
-    let unfinished = dir.join(UNFINISHED);
-    remove(&unfinished)?;
+    let folder = tempfile::Builder::new().prefix(UNFINISHED).tempdir_in(dir)?;
+    let unfinished = folder.path().join(LEDGER);
     let present = SystemClock.now();
     let clock = Arc::new(SetClock::at(present));
     let url = DatabaseUrl::Sqlite(unfinished.clone());
@@ -226,8 +254,10 @@ async fn make_ledger(dir: &Path, settings: &Settings, ledger: &Path) -> Result<(
             .await?;
     demo_history::make(&app, &clock, present).await?;
     drop(app);
-    std::fs::rename(&unfinished, ledger)?;
-    Ok(remove(&unfinished)?)
+    match TempPath::try_from_path(unfinished)?.persist_noclobber(ledger) {
+        Err(failed) if failed.error.kind() != ErrorKind::AlreadyExists => Err(failed.error.into()),
+        _ => Ok(()),
+    }
 }
 
 /// The demo's company, in a ledger that is the demo's: nobody else's has both the company and one

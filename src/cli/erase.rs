@@ -1,6 +1,6 @@
 //! `token-ledger erase`
 
-use super::{Failure, answer, company_id, identifier, open};
+use super::{Failure, answer, company_id, counted, identifier, open};
 use crate::app::Caller;
 use crate::config::Settings;
 use clap::Args;
@@ -26,9 +26,9 @@ impl Erase {
         let caller = Caller::command_line(self.company);
         let erased = app.erase_person(&caller, self.person, &self.reason, None).await?.view;
         answer(&format!(
-            "erased: {} private parts of events, with their salts; position {} of the company's \
-             ledger says so",
-            erased.private_parts, erased.position
+            "erased: {} of events, with their salts; position {} of the company's ledger says so",
+            counted(erased.private_parts, "private part"),
+            erased.position
         ))?;
         answer(if erased.account {
             "the account and its e-mail address are gone"

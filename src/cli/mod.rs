@@ -24,6 +24,7 @@ mod replay;
 mod serve;
 mod server;
 mod setup;
+mod signals;
 mod tls;
 mod verify;
 
@@ -47,6 +48,9 @@ use token_ledger_projections::rebuild::RebuildError;
 
 /// The variable that names the file of settings.
 const CONFIG: &str = "TOKEN_LEDGER_CONFIG";
+
+/// How long work may take that a command leaves behind, such as an opening that was given up.
+const LEAVE: Duration = Duration::from_secs(1);
 
 /// How URLs of databases begin.
 const SCHEMES: [&str; 3] = ["sqlite:", "postgres:", "postgresql:"];
@@ -235,7 +239,11 @@ pub fn main() -> ExitCode {
         .enable_all()
         .build()
         .map_err(Failure::from)
-        .and_then(|runtime| runtime.block_on(run(place.found(), command)));
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(run(place.found(), command));
+            runtime.shutdown_timeout(LEAVE);
+            outcome
+        });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => failed(&failure),
@@ -265,24 +273,35 @@ fn tell(line: &str) {
     let _ = writeln!(std::io::stderr(), "{line}");
 }
 
-/// The error without what a URL may hold besides the place: user, password and parameters.
+/// The error without what a URL may hold besides the place: user, password and parameters. One may
+/// also stand where none is expected.
 fn discreet(mut error: clap::Error) -> clap::Error {
-    if let Some(ContextValue::String(argument)) = error.get(ContextKind::InvalidArg)
-        && argument.contains("-url ")
-        && let Some(ContextValue::String(value)) = error.get(ContextKind::InvalidValue)
-        && value.contains(['@', '?'])
+    let argument = error.get(ContextKind::InvalidArg);
+    let is_for_url =
+        matches!(argument, Some(ContextValue::String(argument)) if argument.contains("-url "));
+    for kind in [ContextKind::InvalidArg, ContextKind::InvalidSubcommand, ContextKind::InvalidValue]
     {
-        // What stands before a colon may also be a user.
-        let scheme = SCHEMES.into_iter().find(|scheme| value.starts_with(scheme));
-        let shown = match (value.split_once("://"), scheme) {
-            (Some((scheme, _)), _) => format!("{scheme}://…"),
-            (None, Some(scheme)) => format!("{scheme}…"),
-            (None, None) => "…".to_owned(),
-        };
-        let shown = ContextValue::String(shown);
-        error.insert(ContextKind::InvalidValue, shown);
+        let Some(ContextValue::String(said)) = error.get(kind) else { continue };
+        let is_url = said.contains("://") || SCHEMES.iter().any(|scheme| said.contains(scheme));
+        let is_value = kind == ContextKind::InvalidValue && is_for_url;
+        if said.contains(['@', '?']) && (is_url || is_value) {
+            let shown = ContextValue::String(place_of(said));
+            error.insert(kind, shown);
+            // What is proposed instead repeats it.
+            error.remove(ContextKind::Suggested);
+        }
     }
     error
+}
+
+/// What may be shown of a URL. What stands before a colon may also be a user.
+fn place_of(url: &str) -> String {
+    let scheme = SCHEMES.into_iter().find(|scheme| url.starts_with(scheme));
+    match (url.split_once("://"), scheme) {
+        (Some((scheme, _)), _) => format!("{scheme}://…"),
+        (None, Some(scheme)) => format!("{scheme}…"),
+        (None, None) => "…".to_owned(),
+    }
 }
 
 async fn run(place: Place, command: Command) -> Result<(), Failure> {
@@ -293,7 +312,7 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
     let level = if matches!(command, Command::Serve(_)) { "info" } else { "warn" };
     log::start(settings.log_format, level)?;
     match command {
-        Command::Demo(_) if place.database_url.is_some() => Err(Failure::Usage(
+        Command::Demo(demo) if demo.database_url.is_some() => Err(Failure::Usage(
             "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
         )),
         Command::Demo(demo) => demo.run(&settings).await,
@@ -355,6 +374,18 @@ fn answer(line: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
     writeln!(stdout, "{line}")?;
     Ok(stdout.flush()?)
+}
+
+/// A text that others wrote: nothing in it may write to the terminal as it likes.
+fn printable(text: &str) -> String {
+    let escaped =
+        |c: char| if c.is_control() { c.escape_default().collect() } else { c.to_string() };
+    text.chars().map(escaped).collect()
+}
+
+/// `1 event`, `2 events`
+fn counted(number: u64, unit: &str) -> String {
+    if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
 }
 
 /// An identifier of whatever is meant.

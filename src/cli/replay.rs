@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use super::progress::Progress;
-use super::{Failure, answer, companies, company_id, open};
+use super::{Failure, answer, companies, company_id, counted, open};
 use crate::app::App;
 use crate::app::view::TokenView;
 use crate::config::Settings;
@@ -75,7 +75,10 @@ impl Replay {
         for company in &companies {
             entries += app.evidence.trees().rebuild(*company).await?;
         }
-        answer(&format!("rebuilt tree: {} trees, {entries} entries", companies.len()))
+        let trees = counted(companies.len() as u64, "tree");
+        let entries =
+            if entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") };
+        answer(&format!("rebuilt tree: {trees}, {entries}"))
     }
 
     fn report(&self, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {
@@ -85,12 +88,11 @@ impl Replay {
         let found = match (differences, self.check) {
             (0, true) => "all as the events say".to_owned(),
             (0, false) => "all were as the events say".to_owned(),
-            (1, true) => "1 difference".to_owned(),
-            (n, true) => format!("{n} differences"),
-            (1, false) => "1 difference put right".to_owned(),
-            (n, false) => format!("{n} differences put right"),
+            (n, true) => counted(*n, "difference"),
+            (n, false) => format!("{} put right", counted(*n, "difference")),
         };
-        answer(&format!("{verb} {names}: {events} events, {rows} rows, {found}"))?;
+        let (events, rows) = (counted(*events, "event"), counted(*rows, "row"));
+        answer(&format!("{verb} {names}: {events}, {rows}, {found}"))?;
         match (behind, self.check) {
             (0, _) => {}
             (n, true) => answer(&format!(

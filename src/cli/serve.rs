@@ -3,8 +3,10 @@
 use super::connections::Limits;
 use super::options::{KeyPrefix, Logs, Offer, is_false};
 use super::server::Server;
+use super::signals::Signals;
 use super::tls::{Tls, TlsFiles};
 use super::{Failure, open_within, tell};
+use crate::app::App;
 use crate::app::jobs::Intervals;
 use crate::config::{LogFormat, PostgresUrl, Settings, network};
 use crate::http::ForwardedHeader;
@@ -126,11 +128,14 @@ pub(super) struct Serve {
 }
 
 pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
+    let mut signals = Signals::listen()?;
     let addresses = addresses(&settings.listen).await?;
     check_exposure(settings, &addresses)?;
     let tls = tls(settings)?;
-    let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
-    let app = open_within(settings, access, !settings.no_migrate, None).await?;
+    // It may wait for its database, and loads what it verifies by: signals are heard meanwhile.
+    let opening = tokio::spawn(opened(settings.clone()));
+    let opening = async { opening.await.map_err(|error| Failure::Failed(error.to_string()))? };
+    let Some(app) = signals.stop.unless_before(opening).await? else { return Ok(()) };
     let server = Server {
         app,
         listener: listen(&addresses).await?,
@@ -145,7 +150,7 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
         },
     };
     server
-        .run(|url| {
+        .run(signals, |url| {
             match settings.log_format {
                 LogFormat::Text => tell(&format!("listening on {url}")),
                 LogFormat::Json => tracing::info!("listening on {url}"),
@@ -153,6 +158,11 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
             Ok(())
         })
         .await
+}
+
+async fn opened(settings: Settings) -> Result<Arc<App>, Failure> {
+    let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
+    open_within(&settings, access, !settings.no_migrate, None).await
 }
 
 /// The certificate, where one is set.

@@ -2,7 +2,8 @@
 
 use super::Failure;
 use super::connections::{Entrance, Limits};
-use super::tls::{self, Tls};
+use super::signals::{self, Signals};
+use super::tls::Tls;
 use crate::app::App;
 use crate::app::jobs::{self, Intervals};
 use crate::app::{signing, witnessing};
@@ -10,7 +11,6 @@ use crate::http::{Documents, Proxies, Service, router};
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::net::TcpListener;
-use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
@@ -32,36 +32,16 @@ pub(super) struct Server {
     pub(super) intervals: Intervals,
 }
 
-/// What a process is asked to stop with.
-struct Signals {
-    interrupt: Signal,
-    terminate: Signal,
-}
-
-impl Signals {
-    fn listen() -> std::io::Result<Self> {
-        Ok(Self {
-            interrupt: signal(SignalKind::interrupt())?,
-            terminate: signal(SignalKind::terminate())?,
-        })
-    }
-
-    async fn arrival(&mut self) {
-        tokio::select! {
-            _ = self.interrupt.recv() => {}
-            _ = self.terminate.recv() => {}
-        }
-    }
-}
-
 impl Server {
     /// Serves until Ctrl-C or SIGTERM, calling `ready` with the service's address as a URL once
     /// requests are answered.
     ///
-    /// Then streams are told to end and requests under way are let finish, within a bound; last
-    /// uses are written down, the projections and jobs stop, and the database is closed.
+    /// Then streams are told to end and requests under way are let finish, within a bound and
+    /// unless it is asked once more; last uses are written down, the projections and jobs stop, and
+    /// the database is closed.
     pub(super) async fn run(
         self,
+        signals: Signals,
         ready: impl FnOnce(&str) -> Result<(), Failure>,
     ) -> Result<(), Failure> {
         let Self {
@@ -74,7 +54,6 @@ impl Server {
             limits,
             intervals,
         } = self;
-        let mut signals = Signals::listen()?;
         let address = listener.local_addr()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base = format!("{scheme}://{address}");
@@ -84,11 +63,15 @@ impl Server {
         tasks.push(signing::start(&app, &stopped));
         tasks.extend(witnessing::start(&app, &stopped));
         tasks.extend(jobs::start(&app, intervals, &stopped));
+        let Signals { stop: mut stop_asked, hangup } = signals;
         let acceptor = match tls {
-            None => None,
+            None => {
+                tasks.push(tokio::spawn(signals::ignore(hangup, stopped.clone())));
+                None
+            }
             Some(tls) => {
                 let acceptor = tls.acceptor()?;
-                tasks.push(tokio::spawn(tls.follow(tls::hangup()?, stopped.clone())));
+                tasks.push(tokio::spawn(tls.follow(hangup, stopped.clone())));
                 Some(acceptor)
             }
         };
@@ -110,10 +93,10 @@ impl Server {
             stopping: is_stopping,
         };
         ready(&base)?;
-        let connections = entrance.accept(signals.arrival()).await;
+        let connections = entrance.accept(stop_asked.arrival()).await;
         tracing::info!("stopping");
         stopping.send_replace(true);
-        connections.drain().await;
+        connections.drain(stop_asked.arrival()).await;
         stop.send_replace(true);
         finish(&app, tasks).await;
         // The last one to let go of it closes the database.

@@ -6,7 +6,7 @@ use sha2::{Digest, Sha256};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::signal::unix::Signal;
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::{CryptoProvider, ring};
@@ -206,9 +206,4 @@ fn note(outcome: Result<bool, Unusable>, complaint: &mut Option<Unusable>) {
             *complaint = Some(error);
         }
     }
-}
-
-/// SIGHUP, which a process must listen for before it is sent.
-pub(super) fn hangup() -> std::io::Result<Signal> {
-    signal(SignalKind::hangup())
 }

@@ -23,7 +23,7 @@ pub(super) static STYLE: Asset = Asset {
 pub(super) static SCRIPT: Asset = Asset {
     name: "console.js",
     content_type: "text/javascript; charset=utf-8",
-    content: include_str!("console.js"),
+    content: concat!(include_str!("trail.js"), include_str!("console.js")),
 };
 
 pub(super) static ICON: Asset =

@@ -9,7 +9,7 @@ use super::page::{Page, Way};
 use super::paths::CLIENTS;
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
-use super::render::pager::pager;
+use super::render::pager::{is_further, nothing_further, pager};
 use super::render::scopes;
 use super::render::time;
 use super::reveal::{KEEP, Reveal, old_stops, reveal};
@@ -48,7 +48,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let content = html! {
         (notice(&sent))
         (module_off(&desk))
-        @if listed.items.is_empty() {
+        @if listed.items.is_empty() && is_further(&sent) {
+            (nothing_further())
+        } @else if listed.items.is_empty() {
             div .empty {
                 h2 { "No clients yet" }
                 p { "A client is a program that gets its tokens itself, with a client identifier and \
@@ -70,8 +72,8 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 }
                 tbody { @for client in &listed.items { (row(&desk, client)) } }
             }
-            (pager(CLIENTS, &sent, next.as_deref()))
         }
+        (pager(CLIENTS, &sent, next.as_deref()))
     };
     let buttons = html! {
         @if desk.may_change() {

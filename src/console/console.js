@@ -9,6 +9,9 @@ announcer.className = "sr";
 announcer.setAttribute("role", "status");
 // From how many milliseconds on something takes its time, and says so.
 const SLOW = 300;
+// After how many milliseconds a page that does not come is taken to have been stopped, where browsers
+// don't say so.
+const GIVEN_UP = 30000;
 let opener = null; // what the focus returns to
 let opened = 0; // how often a dialog was asked for
 let page = null; // the address of the page beneath the dialog
@@ -19,7 +22,7 @@ let sending = false; // the dialog's form is on its way, or its answer is
 let sent = false; // the dialog's form was sent: what is beneath may be outdated
 let back = null; // until the history is again where the dialog belongs
 
-// What is wrong in a form, in the order in which it is read.
+// What is wrong in a form or beside it, in the order in which it is read.
 const WRONG = "[aria-invalid], fieldset:has(> .problem) input:not(:disabled), [role=alert]:not([hidden])";
 
 const say = (text) => {
@@ -33,7 +36,6 @@ function tell(place, words) {
   told.className = "notice bad";
   told.dataset.told = "true";
   told.setAttribute("role", "alert");
-  told.tabIndex = -1;
   told.append(...words.map((text) => {
     const paragraph = document.createElement("p");
     paragraph.textContent = text;
@@ -43,19 +45,24 @@ function tell(place, words) {
   return told;
 }
 // What takes its time says so; what is quick doesn't flicker. Answers with what takes it back.
-function busy(part, button) {
+function busy(part, button, doing = "Sending…") {
   const words = button?.textContent;
   const timer = setTimeout(() => {
     part.setAttribute("aria-busy", "true");
     if (!button) return;
-    button.textContent = "Sending…";
-    say("Sending…");
+    button.textContent = doing;
+    say(doing);
   }, SLOW);
   return () => {
     clearTimeout(timer);
     part.removeAttribute("aria-busy");
     if (button) button.textContent = words;
   };
+}
+// Where what is wrong is seen, read aloud and gone on from.
+function point(target) {
+  if (!target?.matches("input, select, textarea, button, a")) target?.setAttribute("tabindex", "-1");
+  target?.focus();
 }
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 const content = (root) => root.querySelector("[data-dialog-content]");
@@ -102,11 +109,9 @@ function show(found) {
   dialog.replaceChildren(document.adoptNode(found), announcer);
   enhance(dialog);
   if (!dialog.open) dialog.showModal();
-  const alert = dialog.querySelector("[role=alert]:not([hidden])");
-  if (alert) alert.tabIndex = -1;
   const target = dialog.querySelector(`${WRONG}, [data-secret]`) ||
     dialog.querySelector("form:not(:has([name=version], button.danger)) input:not([type=hidden], [type=radio])");
-  (target || dialog.querySelector("h1")).focus();
+  point(target || dialog.querySelector("h1"));
 }
 
 async function open(url, from) {
@@ -212,24 +217,27 @@ async function send(form, button) {
   ways.forEach((way) => way.removeAttribute("aria-disabled"));
   const said = [...found?.querySelectorAll("[data-trouble] p") || []].map((part) => part.textContent);
   const why = answer ? `The service answered with an error (${answer.status}).` : "The service can’t be reached.";
-  tell(form, said.length ? said : [`${why} Nothing is known to have changed; try again.`]).focus();
+  point(tell(form, said.length ? said : [`${why} Nothing is known to have changed; try again.`]));
 }
+
+// What is sent differs from what the fields show, which stay as they are: whoever stops the page that
+// is to come goes on with them.
+document.addEventListener("formdata", ({ target: form, formData: sent }) => {
+  for (const field of form.querySelectorAll("input[data-utc]:enabled")) {
+    const at = new Date(field.value);
+    if (!field.value || isNaN(at)) continue;
+    // What was not touched stays exact: a clock that is put back shows an hour twice.
+    sent.set(field.name, field.value === field.dataset.shown ? field.dataset.utc : at.toISOString());
+  }
+  // Filters that say nothing stay out of the address.
+  if (form.method !== "get") return;
+  for (const name of new Set(sent.keys())) if (sent.getAll(name).every((value) => !value)) sent.delete(name);
+});
 
 document.addEventListener("submit", (event) => {
   const form = event.target;
-  for (const field of form.querySelectorAll("input[data-utc]")) {
-    const at = new Date(field.value);
-    if (field.value && !isNaN(at)) {
-      // What was not touched stays exact: a clock that is put back shows an hour twice.
-      const exact = field.value === field.dataset.shown ? field.dataset.utc : at.toISOString();
-      field.type = "hidden";
-      field.value = exact;
-    }
-  }
-  if (form.method === "get") {
-    // Filters that say nothing stay out of the address.
-    form.querySelectorAll("input, select").forEach((field) => { if (!field.value) field.disabled = true; });
-  } else if (dialog.contains(form)) {
+  if (form.method === "get") return;
+  if (dialog.contains(form)) {
     event.preventDefault();
     if (!sending && !leaving) send(form, event.submitter);
   } else {
@@ -238,10 +246,12 @@ document.addEventListener("submit", (event) => {
     const buttons = [...form.querySelectorAll("button")];
     const rest = busy(form, event.submitter);
     setTimeout(() => buttons.forEach((button) => { button.disabled = true; }));
-    window.navigation?.addEventListener("navigateerror", () => {
+    const again = () => {
       rest();
       buttons.forEach((button) => { button.disabled = false; });
-    }, { once: true });
+    };
+    if (window.navigation) window.navigation.addEventListener("navigateerror", again, { once: true });
+    else setTimeout(again, GIVEN_UP);
   }
 });
 
@@ -330,7 +340,7 @@ document.addEventListener("change", (event) => {
   if (!only) return;
   if (event.target.closest("[data-choice]")) only.checked = true;
   if (event.target.matches("[name=allow][value=all]")) {
-    form.querySelectorAll("[data-choice] input").forEach((box) => { box.checked = true; });
+    form.querySelectorAll("[data-choice] input:not(:disabled)").forEach((box) => { box.checked = true; });
   }
 }, true);
 
@@ -380,108 +390,23 @@ document.addEventListener("input", (event) => {
 });
 
 // Fields for a name suggest those that there are.
-let asked = 0;
+let asked = 0; // what is about to ask
+let asking = 0; // how often it was asked: an older answer may come later
 document.addEventListener("input", (event) => {
   const field = event.target;
   if (!field.matches("[data-suggest]")) return;
   clearTimeout(asked);
+  const turn = asking += 1;
   asked = setTimeout(async () => {
     const answer = await fetch(`${field.dataset.suggest}?q=${encodeURIComponent(field.value)}`).catch(() => null);
-    const found = answer?.ok && parse(await answer.text()).querySelector("datalist");
-    if (found && field.list) field.list.replaceChildren(...document.adoptNode(found).children);
+    const found = answer?.ok && parse(await answer.text().catch(() => "")).querySelector("datalist");
+    if (found && field.list && turn === asking) field.list.replaceChildren(...document.adoptNode(found).children);
   }, 150);
 });
 document.addEventListener("focusin", (event) => {
   const field = event.target;
   if (field.matches("[data-suggest]") && field.list && !field.list.options.length) field.dispatchEvent(new Event("input", { bubbles: true }));
 });
-
-// Brushing over the days of the histogram shows all of them.
-let brushed = null;
-const dayAt = (event) => event.target.closest?.("[data-brush] a");
-const spanTo = (end) => [brushed.dataset.day, end.dataset.day].sort();
-function unbrush() {
-  brushed = null;
-  document.querySelectorAll("a.brushed").forEach((day) => day.classList.remove("brushed"));
-}
-document.addEventListener("pointerdown", (event) => {
-  brushed = dayAt(event);
-  if (brushed) event.preventDefault();
-});
-document.addEventListener("dragstart", (event) => {
-  if (event.target.closest?.("[data-brush]")) event.preventDefault();
-});
-document.addEventListener("pointerover", (event) => {
-  const end = brushed && dayAt(event);
-  if (!end) return;
-  const [from, to] = spanTo(end);
-  document.querySelectorAll("[data-brush] a").forEach((day) => {
-    day.classList.toggle("brushed", from <= day.dataset.day && day.dataset.day <= to);
-  });
-});
-document.addEventListener("pointercancel", unbrush);
-document.addEventListener("pointerup", (event) => {
-  const end = dayAt(event);
-  if (brushed && end && end !== brushed) {
-    const [from, to] = spanTo(end);
-    const url = new URL(brushed.href.baseVal, location.href);
-    const next = new Date(`${to}T00:00:00Z`);
-    next.setUTCDate(next.getUTCDate() + 1);
-    url.searchParams.set("from", `${from}T00:00:00Z`);
-    url.searchParams.set("to", next.toISOString().replace(".000", ""));
-    location.assign(url);
-  }
-  unbrush();
-});
-
-// New events are counted quietly and shown when asked for. A page that nobody sees holds no
-// connection, of which browsers have few; it catches up when it is seen again.
-function listen(place) {
-  const address = new URL(place.dataset.live, location.href);
-  const button = place.querySelector("button");
-  let source = null;
-  let fresh = 0;
-  // Whoever may see the page no more leaves it; where only the connection was refused, it is asked
-  // for again.
-  const lost = async ({ target }) => {
-    if (target.readyState !== EventSource.CLOSED) return;
-    const answer = await fetch(location.href).catch(() => null);
-    if (answer && (!answer.ok || answer.redirected)) { location.reload(); return; }
-    setTimeout(() => { if (source === target && place.isConnected && !document.hidden) follow(); }, 5000);
-  };
-  const follow = () => {
-    source = new EventSource(address);
-    source.addEventListener("error", lost);
-    source.addEventListener("recorded", (event) => {
-      address.searchParams.set("after", event.lastEventId);
-      fresh += 1;
-      place.hidden = false;
-      button.textContent = fresh === 1 ? "1 new event" : `${fresh} new events`;
-      say(button.textContent);
-    });
-    source.addEventListener("over", () => { source.close(); location.reload(); });
-  };
-  document.addEventListener("visibilitychange", () => {
-    source?.close();
-    if (document.hidden || !place.isConnected) return;
-    follow();
-  });
-  button.addEventListener("click", async () => {
-    const answer = await fetch(location.href).catch(() => null);
-    const now = answer?.ok && !answer.redirected && parse(await answer.text());
-    if (!now || !now.getElementById("results")) { location.reload(); return; }
-    source?.close();
-    for (const id of ["days", "results"]) {
-      const part = document.adoptNode(now.getElementById(id));
-      document.getElementById(id).replaceWith(part);
-      enhance(part);
-    }
-    document.querySelectorAll("#results [data-live]").forEach(listen);
-    // Where the reader is looking stays in sight.
-    document.getElementById("newest")?.focus({ preventScroll: true });
-  });
-  if (!document.hidden) follow();
-}
 
 // On phones the navigation is one line, of which the own place shall be seen.
 const sections = document.querySelector(".side .sections");
@@ -498,5 +423,8 @@ const rendered = location.pathname + location.search;
 
 document.body.append(dialog, announcer);
 enhance(document);
-document.querySelector(`main form :is(${WRONG})`)?.focus();
+point(document.querySelector(`main :is(${WRONG})`));
+// What is there from the beginning is read aloud only where it comes to a place that is known.
+const told = document.querySelector("main .notice[role=status]");
+if (told) setTimeout(() => say(told.innerText), SLOW);
 document.querySelectorAll("main [data-live]").forEach(listen);

@@ -10,7 +10,7 @@ use super::paths::KEYS;
 use super::refusal::{Shows, refusal};
 use super::render::events;
 use super::render::forms::{self, Field, Refused, frame};
-use super::render::pager::pager;
+use super::render::pager::{is_further, nothing_further, pager};
 use super::render::status::{Standing, status};
 use super::render::time::span;
 use super::render::words::key_scope;
@@ -54,7 +54,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let next = listed.next.map(|key| key.to_string());
     let content = html! {
         (notice(&sent))
-        @if listed.items.is_empty() {
+        @if listed.items.is_empty() && is_further(&sent) {
+            (nothing_further())
+        } @else if listed.items.is_empty() {
             div .empty {
                 h2 { "No API keys yet" }
                 p { "An API key lets a program manage tokens, read the audit trail or introspect \
@@ -75,8 +77,8 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 }
                 tbody { @for key in &listed.items { (row(&desk, key)) } }
             }
-            (pager(KEYS, &sent, next.as_deref()))
         }
+        (pager(KEYS, &sent, next.as_deref()))
     };
     let buttons = html! {
         @if desk.may_change() {

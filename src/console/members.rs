@@ -1,7 +1,7 @@
 //! The company's members.
 
 use super::desk::{Desk, go_on};
-use super::error::Shown;
+use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::notice;
@@ -9,19 +9,20 @@ use super::page::{Page, Way};
 use super::paths::{self, MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
-use super::render::pager::pager;
+use super::render::pager::{is_further, nothing_further, pager};
 use super::render::time;
 use super::render::words::role;
 use super::reveal::{Reveal, reveal};
 use super::sent::{Query, Sent};
 use crate::app::AppError;
 use crate::app::members::{MemberView, NewMember};
+use crate::app::outcome::Changed;
 use crate::http::Service;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use std::sync::Arc;
-use token_ledger_domain::{CompanyId, MemberId, Role, Secret};
+use token_ledger_domain::{CompanyId, MemberId, PersonId, Role, Secret};
 use uuid::Uuid;
 
 const NEW: &str = "/console/members/new";
@@ -98,7 +99,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let next = listed.next.map(|member| member.to_string());
     let content = html! {
         (notice(&sent))
-        @if listed.items.is_empty() {
+        @if listed.items.is_empty() && is_further(&sent) {
+            (nothing_further())
+        } @else if listed.items.is_empty() {
             div .empty {
                 h2 { "No members yet" }
                 p { "Members sign in to this company: a Super Admin manages its tokens, and adds the \
@@ -216,7 +219,7 @@ pub async fn add(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) ->
     };
     let conditions = sent.conditions(&desk.caller, "add member");
     match service.app.add_member(&desk.caller, input, conditions).await {
-        Ok(added) if added.secret.is_some() || added.repeated => {
+        Ok(added) if added.secret.is_some() || had_link(&service, &added).await? => {
             Ok(link(&service, &desk, "Member added", &added.view, added.secret.as_ref()))
         }
         Ok(added) if added.view.may_enter => Ok(go_on(&format!("{MEMBERS}?notice=member-added"))),
@@ -227,6 +230,18 @@ pub async fn add(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) ->
             Ok(desk.refused(&form_page("Add member"), &content))
         }
     }
+}
+
+/// Whether the form had been sent before, and a link was shown then. Nobody gets one who can come in
+/// without it, or is in another company too.
+async fn had_link(service: &Service, added: &Changed<MemberView>) -> Result<bool, Trouble> {
+    let Changed { view, repeated, .. } = added;
+    let (person, company) = (PersonId(view.person_id), CompanyId(view.company_id));
+    if !repeated || view.may_enter {
+        return Ok(false);
+    }
+    let is_elsewhere = service.app.is_elsewhere(person, company).await.map_err(AppError::from)?;
+    Ok(!is_elsewhere)
 }
 
 /// A link to set a password, shown once.

@@ -9,8 +9,9 @@ use super::page::{Page, Way};
 use super::paths::{COMPANIES, PLATFORM, PROJECTIONS};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
+use super::render::pager::nothing_further;
 use super::render::time;
-use super::render::words::grouped;
+use super::render::words::{count, grouped};
 use super::sent::{LIST, Query, Sent, address};
 use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState, RebuildView};
 use crate::app::view::CompanyView;
@@ -48,7 +49,9 @@ pub async fn companies(
     let content = html! {
         (notice(&sent))
         (search(PLATFORM, PLATFORM, q))
-        @if listed.items.is_empty() {
+        @if listed.items.is_empty() && after.is_some() {
+            (nothing_further())
+        } @else if listed.items.is_empty() {
             div .empty {
                 p { "No company has “" (q) "” in its name." }
                 a .button href=(PLATFORM) { "Show all" }
@@ -294,7 +297,7 @@ fn projection_row(
                     span .sub { code { (stopped.company_id) } ": " (stopped.reason) }
                 }
             }
-            td data-label="Behind" { (grouped(projection.behind)) " events" }
+            td data-label="Behind" { (count(projection.behind, "event")) }
             td data-label="Last rebuild" {
                 @match rebuild {
                     None => span .quiet { "Never" },
@@ -303,10 +306,10 @@ fn projection_row(
                         span .sub {
                             @match rebuild.state {
                                 RebuildState::Running => {
-                                    (grouped(rebuild.events)) " of " (grouped(rebuild.total_events)) " events"
+                                    (grouped(rebuild.events)) " of " (count(rebuild.total_events, "event"))
                                 }
                                 RebuildState::Done => {
-                                    (grouped(rebuild.differences.unwrap_or(0))) " rows put right"
+                                    (count(rebuild.differences.unwrap_or(0), "row")) " put right"
                                 }
                                 RebuildState::Failed => "Failed; the log says why",
                             }

@@ -52,7 +52,7 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let content = html! {
         (notice(&sent))
         @if desk.may_change() {
-            (form(&service, &desk, &Entered::of(&policy), version, &Missed::default()))
+            (form(&service, &desk, &policy, &Entered::of(&policy), version, &Missed::default()))
         } @else { (facts(&policy)) }
     };
     Ok(desk.page(&PAGE, &content))
@@ -66,7 +66,7 @@ pub async fn change(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     };
     let (current, version) = service.app.policy(&desk.caller).await?;
     let shown = if missed.is_stale { Entered::of(&current) } else { Entered::sent(&sent) };
-    Ok(desk.refused(&PAGE, &form(&service, &desk, &shown, version, &missed)))
+    Ok(desk.refused(&PAGE, &form(&service, &desk, &current, &shown, version, &missed)))
 }
 
 /// Saves what was sent: the notice of what was done, or why the form is shown again.
@@ -218,13 +218,15 @@ fn facts(policy: &PolicyView) -> Markup {
 fn form(
     service: &Service,
     desk: &Desk,
+    current: &PolicyView,
     entered: &Entered,
     version: u64,
     missed: &Missed,
 ) -> Markup {
     let refused = &missed.refused;
-    let all: Vec<String> =
-        service.app.choices.catalogue.iter().map(|(scope, _)| scope.to_string()).collect();
+    let catalogue = &service.app.choices.catalogue;
+    let current = current.allowed_scopes.as_deref();
+    let all: Vec<String> = catalogue.iter().map(|(scope, _)| scope.to_string()).collect();
     let chosen = entered.scopes.as_ref().unwrap_or(&all);
     let options = [("all", ALL_ON_OFFER), ("some", "Only these:")]
         .map(|(value, words)| (value.to_owned(), words.to_owned()));
@@ -249,7 +251,7 @@ fn form(
                 refused,
             ))
             (forms::radios("allow", ALLOWED_LABEL, &options, allow, refused.of(ALLOWED)))
-            (scopes::choice(&service.app.choices.catalogue, |_| true, chosen, None, None))
+            (scopes::choice(catalogue, |_| true, chosen, current, None))
             (forms::reason(&entered.reason, refused))
             p .actions { button .main type="submit" { "Save policy" } }
         }

@@ -77,6 +77,11 @@ pub(super) async fn readyz(
     (status, Json(Readiness { ready, reasons, request_id })).into_response()
 }
 
+/// `1 company`, `2 companies`
+fn counted(number: usize, one: &str, several: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { several })
+}
+
 /// Why the service can't do its work; the log knows the details.
 async fn reasons(service: &Service) -> Vec<String> {
     let mut reasons = Vec::new();
@@ -100,20 +105,24 @@ async fn reasons(service: &Service) -> Vec<String> {
     for runner in service.app.behind() {
         let (name, stopped) = (runner.name(), runner.stopped().len());
         if stopped > 0 {
-            reasons.push(format!("the projection {name} stands still for {stopped} companies"));
+            let companies = counted(stopped, "company", "companies");
+            reasons.push(format!("the projection {name} stands still for {companies}"));
         }
     }
     let stalled = service.app.stalled_operations().len();
     if stalled > 0 {
-        reasons.push(format!("{stalled} operations can't be read and stand still"));
+        let operations = counted(stalled, "operation", "operations");
+        let stand = if stalled == 1 { "stands" } else { "stand" };
+        reasons.push(format!("{operations} can't be read and {stand} still"));
     }
     if service.app.evidence.disabled().is_some() {
         reasons.push("checkpoints can't be signed".to_owned());
     }
     let unsigned = service.app.evidence.refused().len();
     if unsigned > 0 {
+        let companies = counted(unsigned, "company", "companies");
         reasons.push(format!(
-            "no checkpoint is signed for {unsigned} companies; the log says why and what to do"
+            "no checkpoint is signed for {companies}; the log says why and what to do"
         ));
     }
     if !answers {

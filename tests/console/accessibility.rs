@@ -3,7 +3,7 @@
 
 use crate::browser::Browser;
 use crate::stage::{MAYA, OLA, Stage};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 const AXE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/node_modules/axe-core/axe.min.js");
@@ -104,6 +104,27 @@ async fn no_page_has_a_violation_in_either_theme() {
     outside.open("/console/sign-in").await;
     found.extend(violations(&outside, &axe).await);
     assert!(found.is_empty(), "{}", found.join("\n"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_whole_page_says_is_read_aloud_or_gone_on_from() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/tokens?notice=token-deleted").await;
+    let said = "document.querySelector('body > .sr[role=status]').textContent";
+    browser.until(&format!("{said}.startsWith('The token was deleted.')")).await;
+    browser.open("/console/policy").await;
+    let other = json!({"max_validity_seconds": 3600});
+    stage.test.admin.put(&stage.test.path("/policy")).json(&other).await.expect(200);
+    browser.press("Save policy").await;
+    browser.sees("The policy was changed meanwhile.").await;
+    browser.until("document.activeElement.matches('main > [role=alert]')").await;
+    let outside = Browser::at(&stage.base).await;
+    outside.open("/console/sign-in").await;
+    outside.fill("#email", MAYA).await;
+    outside.fill("#password", "not her password").await;
+    outside.press("Sign in").await;
+    outside.until("document.activeElement.matches('main [role=alert]')").await;
 }
 
 /// By how much the page or its dialog is too wide, whatever is focused of that which says more

@@ -321,3 +321,50 @@ async fn denied_attempts_are_told_apart_from_what_was_recorded() {
     browser.press("Sign-ins").await;
     browser.sees("Sign in with a one-time link").await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn new_events_are_fetched_once_and_a_failure_is_said() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(PRIYA).await;
+    browser.open("/console/audit").await;
+    let counted = "window.mark = true; window.fetched = 0; window.sources = 0; \
+        window.reach = window.fetch; \
+        window.fetch = () => { fetched += 1; return Promise.reject(new TypeError('away')); }; \
+        window.EventSource = class extends EventSource { \
+            constructor(address) { super(address); sources += 1; } \
+        }";
+    browser.script(counted).await;
+    stage.token("Newest", &["employees"]).await;
+    browser.press("1 new event").await;
+    browser.sees("The new events can’t be fetched right now.").await;
+    browser.sees("1 new event").await;
+    assert_eq!(browser.script("return [window.mark, fetched]").await, json!([true, 1]));
+    let twice = "window.fetch = (address) => { fetched += 1; return reach(address); }; \
+        const button = document.querySelector('[data-live] button'); \
+        button.click(); button.click();";
+    browser.script(twice).await;
+    browser.sees("created Newest").await;
+    assert_eq!(browser.script("return [window.mark, fetched, sources]").await, json!([true, 2, 1]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_suggestion_that_comes_late_takes_nobodys_place() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(PRIYA).await;
+    browser.open("/console/audit").await;
+    let held = "window.reach = window.fetch; \
+        window.fetch = (address) => reach(address).then((answer) => \
+            address.endsWith('q=maya') \
+                ? new Promise((done) => { window.letGo = () => done(answer); }) : answer)";
+    browser.script(held).await;
+    browser.set("#actor", "maya").await;
+    browser.until("window.letGo").await;
+    browser.set("#actor", "priya").await;
+    let names = "[...document.querySelectorAll('#actor-suggestions option')].map((o) => o.value)";
+    browser.until(&format!("{names}.join() === 'Priya Nair'")).await;
+    let late = format!(
+        "const done = arguments[arguments.length - 1]; \
+         letGo(); reach('/healthz').then(() => done({names}))"
+    );
+    assert_eq!(browser.async_script(&late).await, json!(["Priya Nair"]));
+}

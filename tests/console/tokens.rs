@@ -124,17 +124,16 @@ async fn leaving_without_copying_is_asked_about() {
     browser.press("Done").await;
     browser.sees("Forgotten").await;
     assert_eq!(browser.count("[data-secret]").await, 0);
-    browser.back().await;
-    browser.until("document.readyState === 'complete'").await;
-    assert_eq!(
-        browser
-            .script(
-                "return document.body.innerHTML.includes('tlk_' + 'x') || \
-        Boolean([...document.querySelectorAll('input')].find(i => i.value.startsWith('tlk_')))"
-            )
-            .await,
-        false
+    // The way forward leads to where it was shown, and that holds it no more.
+    browser.script("history.forward()").await;
+    browser.until("location.pathname === '/console/tokens/new'").await;
+    browser.sees("What will use it").await;
+    let kept = format!(
+        "return document.documentElement.innerHTML.includes({0}) || \
+         [...document.querySelectorAll('input')].some((field) => field.value === {0})",
+        json!(shown)
     );
+    assert_eq!(browser.script(&kept).await, false);
 }
 
 #[tokio::test(flavor = "multi_thread")]

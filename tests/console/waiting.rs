@@ -129,3 +129,46 @@ async fn a_page_whose_dialog_was_answered_is_shown_as_it_is_now() {
     browser.sees_no("Active").await;
     assert_eq!(browser.count(".head .button").await, 0);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_stops_a_filtered_list_goes_on_with_the_filters() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/audit?from=2026-03-01T00:00:00Z").await;
+    let stop = "document.addEventListener('submit', () => setTimeout(() => { \
+        window.stop(); window.stopped = true; }, 1000), { once: true })";
+    browser.script(stop).await;
+    browser.waits(5000).await;
+    browser.press("Apply").await;
+    browser.until("window.stopped").await;
+    assert_eq!(browser.count(".filters input[type=datetime-local]").await, 2);
+    assert_eq!(browser.count(".filters :disabled").await, 0);
+    browser.waits(0).await;
+    browser.press("Apply").await;
+    browser.until("!window.stopped && document.readyState === 'complete'").await;
+    assert_eq!(browser.path().await, "/console/audit?from=2026-03-01T00%3A00%3A00.000000Z");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn where_nobody_says_that_a_page_was_stopped_it_can_be_sent_again_later() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/tokens/new").await;
+    browser.fill("#name", "Stopped").await;
+    // A browser without the Navigation API, in which what takes long happens when it is told to.
+    let other = "Object.defineProperty(window, 'navigation', { value: undefined }); \
+        const later = window.setTimeout; \
+        window.setTimeout = (what, wait) => { \
+            if (wait < 10000 || !wait) return later(what, wait); \
+            window.inTheEnd = what; \
+        }; \
+        document.addEventListener('submit', () => later(() => { \
+            window.stop(); window.stopped = true; }, 1000), { once: true })";
+    browser.script(other).await;
+    browser.waits(5000).await;
+    browser.press("Create").await;
+    browser.until("window.stopped && document.querySelector('form.form button:disabled')").await;
+    browser.script("window.inTheEnd()").await;
+    browser.until("document.querySelector('form.form button:enabled')").await;
+    assert_eq!(browser.text("form.form button.main").await, "Create");
+}

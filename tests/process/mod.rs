@@ -267,16 +267,25 @@ impl Serving {
 
     /// Waits until it says where it listens.
     pub fn listens(&mut self) {
+        assert!(self.comes_to_listen(), "it does not listen; it said: {}", self.before.join("\n"));
+    }
+
+    /// Waits until it says where it listens, or says nothing any more.
+    pub fn comes_to_listen(&mut self) -> bool {
         self.base = loop {
-            let Ok(line) = self.stderr.recv_timeout(PATIENCE) else {
-                panic!("it does not listen; it said: {}", self.before.join("\n"));
-            };
+            let Ok(line) = self.stderr.recv_timeout(PATIENCE) else { return false };
             if let Some((_, rest)) = line.split_once("listening on ") {
                 let end = rest.find(|c: char| c == '"' || c.is_whitespace()).unwrap_or(rest.len());
                 break rest[..end].to_owned();
             }
             self.before.push(line);
         };
+        true
+    }
+
+    /// What it said before it listened, or in vain.
+    pub fn before(&self) -> String {
+        self.before.join("\n")
     }
 
     /// The first line that it prints as its answer.

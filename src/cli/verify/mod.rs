@@ -10,7 +10,7 @@ mod snapshots;
 mod tree;
 
 use super::options::Logs;
-use super::{Failure, answer, company_id, open};
+use super::{Failure, answer, company_id, counted, open, printable};
 use crate::app::App;
 use crate::app::erasure::People;
 use crate::config::Settings;
@@ -222,7 +222,7 @@ impl Report {
     /// Says what was found.
     fn finds(&mut self, owner: Owner, finding: Finding) -> Result<(), Failure> {
         let Finding { position, problem } = finding;
-        answer(&format!("company {owner}, position {position}: {problem}"))?;
+        answer(&printable(&format!("company {owner}, position {position}: {problem}")))?;
         self.wrong.insert(owner.clone());
         self.ledgers.insert(owner);
         Ok(())
@@ -230,10 +230,12 @@ impl Report {
 
     fn end(self) -> Result<(), Failure> {
         let Self { ledgers, wrong, events } = self;
+        let all = counted(ledgers.len() as u64, "ledger");
         if wrong.is_empty() {
-            return answer(&format!("{} ledgers, {events} events: all in order", ledgers.len()));
+            return answer(&format!("{all}, {}: all in order", counted(events, "event")));
         }
-        answer(&format!("{} of {} ledgers are not in order", wrong.len(), ledgers.len()))?;
+        let are = if wrong.len() == 1 { "is" } else { "are" };
+        answer(&format!("{} of {all} {are} not in order", wrong.len()))?;
         Err(Failure::Silent)
     }
 }

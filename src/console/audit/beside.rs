@@ -88,7 +88,11 @@ async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown
         (tabs(side.path))
         @if dropped > 0 {
             div .notice .soon {
-                p { (count(dropped, "older or excess attempt")) " were dropped, and counted here only." }
+                p {
+                    (count(dropped, "older or excess attempt"))
+                    @if dropped == 1 { " was" } @else { " were" }
+                    " dropped, and counted here only."
+                }
             }
         }
         @if listed.items.is_empty() {

@@ -6,9 +6,19 @@ use maud::{Markup, html};
 /// The parameter that names the item behind which a page goes on.
 const AFTER: &str = "after";
 
+/// Whether a page is asked for that is not the first.
+pub fn is_further(sent: &Sent) -> bool {
+    sent.get(AFTER).is_some()
+}
+
+/// What stands where a list has nothing behind the item that was named.
+pub fn nothing_further() -> Markup {
+    html! { div .empty { p { "Nothing further." } } }
+}
+
 /// The ways to the first page of the list at this path and to the next one.
 pub fn pager(path: &str, sent: &Sent, next: Option<&str>) -> Markup {
-    let is_further = sent.get(AFTER).is_some();
+    let is_further = is_further(sent);
     html! {
         @if is_further || next.is_some() {
             nav .pager aria-label="Pages" {

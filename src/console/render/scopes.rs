@@ -6,6 +6,8 @@ use token_ledger_domain::Catalogue;
 
 /// How many chips a row shows before the rest is counted.
 const SHOWN: usize = 3;
+/// What is said beside one that can't be kept.
+const NO_LONGER: &str = "No longer on offer; saving takes it away";
 
 /// The first few data accesses as chips; the rest is counted, and named behind the count.
 pub fn chips(scopes: &[String]) -> Markup {
@@ -49,7 +51,8 @@ pub fn diff(before: &[String], after: &[String]) -> Markup {
 }
 
 /// The data accesses on offer, each with what it opens, as a list of checkboxes. Those outside of
-/// the policy can't be chosen; the ones that are chosen already are marked so that a change shows.
+/// the policy can't be chosen; the ones that there are already are marked so that a change shows.
+/// What is there and no longer on offer stands behind them, since it can't be kept.
 pub fn choice(
     catalogue: &Catalogue,
     allowed: impl Fn(&str) -> bool,
@@ -58,6 +61,7 @@ pub fn choice(
     error: Option<&str>,
 ) -> Markup {
     let is_current = |scope: &str| current.is_some_and(|own| own.iter().any(|own| own == scope));
+    let (_, retired) = kept(catalogue, current.unwrap_or_default());
     html! {
         fieldset .scopes #scopes data-choice[true] aria-describedby=[error.map(|_| "scopes-error")] {
             legend { "Data accesses" }
@@ -86,9 +90,26 @@ pub fn choice(
                         }
                     }
                 }
+                @for scope in &retired {
+                    li {
+                        label {
+                            input type="checkbox" disabled data-current="true";
+                            span {
+                                span .name { (access(scope)) }
+                                span .hint { (NO_LONGER) }
+                            }
+                        }
+                    }
+                }
             }
         }
     }
+}
+
+/// The data accesses that are still on offer, and those that aren't any more.
+pub fn kept(catalogue: &Catalogue, scopes: &[String]) -> (Vec<String>, Vec<String>) {
+    let is_offered = |scope: &String| catalogue.iter().any(|(known, _)| known.as_str() == scope);
+    scopes.iter().cloned().partition(is_offered)
 }
 
 #[cfg(test)]
@@ -114,5 +135,17 @@ mod tests {
         assert!(html.contains("<ins class=\"chip\">+ C</ins>"));
         assert!(html.contains("<del class=\"chip\">A</del>"));
         assert!(html.contains("<span class=\"chip\">B</span>"));
+    }
+
+    #[test]
+    fn what_is_no_longer_on_offer_is_shown_as_going() {
+        let catalogue = Catalogue::default();
+        let own = owned(&["employees", "rooms"]);
+        let html = choice(&catalogue, |_| true, &own, Some(&own), None).into_string();
+        let (_, behind) = html.split_once("type=\"checkbox\" disabled").expect("a box");
+        assert!(behind.starts_with(" data-current=\"true\""));
+        assert!(behind.contains("Rooms") && behind.contains(NO_LONGER));
+        assert_eq!(html.matches(NO_LONGER).count(), 1);
+        assert!(!choice(&catalogue, |_| true, &own, None, None).into_string().contains(NO_LONGER));
     }
 }

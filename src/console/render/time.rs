@@ -71,13 +71,12 @@ pub fn midnight(time: Timestamp) -> Timestamp {
 /// The instant that a date or date-time field names in UTC: `2026-03-03`, `2026-03-03T14:05`,
 /// with seconds, or a whole RFC 3339 time.
 pub fn parse_field(text: &str) -> Option<Timestamp> {
-    let whole = match text.len() {
+    let in_utc = || match text.len() {
         10 => format!("{text}T00:00:00Z"),
         16 => format!("{text}:00Z"),
-        _ if text.ends_with('Z') || text.contains('+') => text.to_owned(),
         _ => format!("{text}Z"),
     };
-    whole.parse().ok()
+    text.parse().or_else(|_| in_utc().parse()).ok()
 }
 
 /// `1 day`, `2 days`
@@ -209,6 +208,8 @@ mod tests {
         assert_eq!(parse_field("2026-03-03T14:05"), Some(time));
         assert_eq!(parse_field(&field(time)), Some(time));
         assert_eq!(parse_field("2026-03-03T15:05:00+01:00"), Some(time));
+        assert_eq!(parse_field("2026-03-03T09:05:00-05:00"), Some(time));
+        assert_eq!(parse_field("2026-03-03T09:05:00.000-05:00"), Some(time));
         assert_eq!(parse_field("2026-03-03"), Some(midnight(time)));
         for text in ["", "yesterday", "2026-13-01", "2026-03-03T25:00"] {
             assert_eq!(parse_field(text), None, "{text:?}");

@@ -349,21 +349,22 @@ impl Shape {
         let chosen = sent.all("scopes");
         // Whoever comes later chooses again, from what is true now.
         let is_fresh = sent.get("version").is_none() || missed.is_stale;
-        let chosen = if is_fresh { current } else { &chosen };
+        let catalogue = &service.app.choices.catalogue;
+        let chosen = if is_fresh { scopes::kept(catalogue, current).0 } else { chosen };
         html! {
             p { "Choose what programs may read with " strong { (self.token.name) }
                 ". A change counts for its secrets at once." }
             (scopes::choice(
-                &service.app.choices.catalogue,
+                catalogue,
                 |scope| allows(&self.policy, scope),
-                chosen,
+                &chosen,
                 Some(current),
                 refused.of("scopes"),
             ))
             div .field data-changes[true] hidden {
                 h2 #changes-title { "What changes" }
                 div #changes role="status" aria-labelledby="changes-title" {
-                    (scopes::diff(current, chosen))
+                    (scopes::diff(current, &chosen))
                 }
             }
         }

@@ -1,0 +1,28 @@
+//! Forms that are sent twice.
+
+use crate::plain::Plain;
+use crate::stage::{OLA, PRIYA, Stage};
+
+#[tokio::test]
+async fn a_link_is_said_to_have_been_shown_only_where_one_was() {
+    let stage = Stage::new().await;
+    let (globex, _) = stage.test.another_company("Globex").await;
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let choose = ola.form("/console/platform/companies", "/console/companies").await;
+    ola.submit(&choose, &[("company_id", &globex.to_string())]).await.expect(303);
+    // Who is a member elsewhere gets no link from here.
+    let path = "/console/members/new";
+    let known = ola.open(path).await;
+    let fields = [("email", PRIYA), ("role", "auditor")];
+    for _ in 0..2 {
+        let added = ola.submit(&known, &fields).await.expect(303);
+        assert_eq!(added.header("location"), "/console/members?notice=member-outside");
+    }
+    let stranger = ola.open(path).await;
+    let fields = [("email", "ada@globex.example"), ("role", "super_admin")];
+    let first = ola.submit(&stranger, &fields).await.expect(200).text;
+    assert!(first.contains("/console/set-password/"), "{first}");
+    let again = ola.submit(&stranger, &fields).await.expect(200).text;
+    assert!(again.contains("The link was shown that once"), "{again}");
+    assert!(!again.contains("/console/set-password/"), "{again}");
+}
