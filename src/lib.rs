@@ -13,3 +13,4 @@ pub mod config;
 pub mod console;
 pub mod evidence;
 pub mod http;
+mod plural;

@@ -50,7 +50,9 @@ impl App {
         self.still_stands(caller).await?;
         self.read.save_operation(operation).await?;
         if let Err(lapsed) = self.still_stands(caller).await {
-            self.read.forget_operation(operation.company_id, operation.operation_id).await?;
+            let forgotten =
+                self.read.forget_operation(operation.company_id, operation.operation_id).await;
+            forgotten.map_err(StoreError::after_change)?;
             return Err(lapsed);
         }
         self.carry_on(operation.clone());

@@ -1,8 +1,9 @@
 //! `token-ledger erase`
 
-use super::{Failure, answer, company_id, counted, identifier, open};
+use super::{Failure, answer, company_id, identifier, open};
 use crate::app::Caller;
 use crate::config::Settings;
+use crate::plural::counted;
 use clap::Args;
 use token_ledger_domain::{CompanyId, PersonId};
 use token_ledger_event_store::sqlite::Access;

@@ -383,11 +383,6 @@ fn printable(text: &str) -> String {
     text.chars().map(escaped).collect()
 }
 
-/// `1 event`, `2 events`
-fn counted(number: u64, unit: &str) -> String {
-    if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
-}
-
 /// An identifier of whatever is meant.
 fn identifier<T: FromStr>(text: &str) -> Result<T, String> {
     text.parse().map_err(|_| "must be a UUID".to_owned())

@@ -2,10 +2,11 @@
 
 use super::output::Output;
 use super::progress::Progress;
-use super::{Failure, answer, companies, company_id, counted, open};
+use super::{Failure, answer, companies, company_id, open};
 use crate::app::App;
 use crate::app::view::TokenView;
 use crate::config::Settings;
+use crate::plural::counted;
 use clap::Args;
 use std::collections::HashMap;
 use std::io::Write;

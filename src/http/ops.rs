@@ -1,6 +1,7 @@
 //! What whoever runs the service asks: does it live, can it work, how is it doing.
 
 use super::{RequestInfo, Service};
+use crate::plural::counted;
 use axum::extract::State;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -77,11 +78,6 @@ pub(super) async fn readyz(
     (status, Json(Readiness { ready, reasons, request_id })).into_response()
 }
 
-/// `1 company`, `2 companies`
-fn counted(number: usize, one: &str, several: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { several })
-}
-
 /// Why the service can't do its work; the log knows the details.
 async fn reasons(service: &Service) -> Vec<String> {
     let mut reasons = Vec::new();
@@ -105,13 +101,13 @@ async fn reasons(service: &Service) -> Vec<String> {
     for runner in service.app.behind() {
         let (name, stopped) = (runner.name(), runner.stopped().len());
         if stopped > 0 {
-            let companies = counted(stopped, "company", "companies");
+            let companies = counted(stopped, "company");
             reasons.push(format!("the projection {name} stands still for {companies}"));
         }
     }
     let stalled = service.app.stalled_operations().len();
     if stalled > 0 {
-        let operations = counted(stalled, "operation", "operations");
+        let operations = counted(stalled, "operation");
         let stand = if stalled == 1 { "stands" } else { "stand" };
         reasons.push(format!("{operations} can't be read and {stand} still"));
     }
@@ -120,7 +116,7 @@ async fn reasons(service: &Service) -> Vec<String> {
     }
     let unsigned = service.app.evidence.refused().len();
     if unsigned > 0 {
-        let companies = counted(unsigned, "company", "companies");
+        let companies = counted(unsigned, "company");
         reasons.push(format!(
             "no checkpoint is signed for {companies}; the log says why and what to do"
         ));

@@ -10,11 +10,12 @@ mod snapshots;
 mod tree;
 
 use super::options::Logs;
-use super::{Failure, answer, company_id, counted, open, printable};
+use super::{Failure, answer, company_id, open, printable};
 use crate::app::App;
 use crate::app::erasure::People;
 use crate::config::Settings;
 use crate::evidence::note::VerifierKey;
+use crate::plural::counted;
 use clap::Args;
 use finding::{Finding, Stop};
 use kept::{Kept, KeptEntries};

@@ -1,6 +1,7 @@
 //! Instants and spans in words. The exact time stands behind every relative one; the script adds
 //! the viewer's zone, which the server doesn't know.
 
+use crate::plural::counted;
 use chrono::{DateTime, Datelike, Timelike, Utc};
 use maud::{Markup, html};
 use token_ledger_domain::Timestamp;
@@ -77,11 +78,6 @@ pub fn parse_field(text: &str) -> Option<Timestamp> {
         _ => format!("{text}Z"),
     };
     text.parse().or_else(|_| in_utc().parse()).ok()
-}
-
-/// `1 day`, `2 days`
-fn counted(number: i64, unit: &str) -> String {
-    if number == 1 { format!("1 {unit}") } else { format!("{number} {unit}s") }
 }
 
 /// A span of seconds in its largest unit, rounded: `7 days`, `36 hours`, `12 minutes`.

@@ -1,5 +1,7 @@
 //! The console's words for what the ledger names by codes.
 
+use crate::plural::units;
+
 /// A data access as people read it: `position_applications` is "Position applications".
 pub fn access(scope: &str) -> String {
     let mut text = scope.replace(['_', '-'], " ");
@@ -70,7 +72,7 @@ pub fn event_type(kind: &str) -> &str {
 
 /// `1 event`, `2 events`, `12,345 events`
 pub fn count(number: u64, unit: &str) -> String {
-    if number == 1 { format!("1 {unit}") } else { format!("{} {unit}s", grouped(number)) }
+    format!("{} {}", grouped(number), units(number == 1, unit))
 }
 
 /// A number with commas between its thousands.
