@@ -121,10 +121,13 @@ impl Lane {
                 _ => self.queue.release(companies),
             }
             self.changes.send_modify(|count| *count += 1);
-            for (Waiting { answer, .. }, outcome) in batch.into_iter().zip(answers) {
-                // A caller that went away no longer wants the answer; the commit stands all the same.
-                let _ = answer.send(outcome);
-            }
+            // The next batch goes out meanwhile.
+            tokio::spawn(async move {
+                for (Waiting { answer, .. }, outcome) in batch.into_iter().zip(answers) {
+                    // A caller that went away no longer wants the answer; the commit stands all the same.
+                    let _ = answer.send(outcome);
+                }
+            });
         }
     }
 

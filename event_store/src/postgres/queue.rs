@@ -11,6 +11,9 @@ use tokio::time::Instant;
 
 /// How closely callers follow one another who were answered together and ask again at once.
 const FOLLOWS: Duration = Duration::from_micros(30);
+/// As many callers take turns in two halves: one half is answered and asks again while the database
+/// is busy with the other. Fewer share what a transaction costs by itself.
+const HALVED_FROM: usize = 128;
 
 /// A commit with whoever waits for its answer.
 #[derive(Debug)]
@@ -68,6 +71,8 @@ impl Queue {
         answered: usize,
     ) -> Option<Vec<Waiting>> {
         while self.is_ready().await {
+            let present = answered + self.lines.lock().ready_commits(2 * at_most);
+            let at_most = at_most.min(present.max(HALVED_FROM) / 2);
             self.gather(at_most.min(answered)).await;
             let mut lines = self.lines.lock();
             let batch = lines.take(at_most, one_company);
