@@ -1,6 +1,6 @@
 //! Things as they were: what their events up to some point make of them.
 
-use super::App;
+use super::{App, AppError};
 use token_ledger_domain::{CompanyId, KeyId, MemberId, Timestamp, TokenId};
 use token_ledger_event_store::{Appended, RecordedEvent, StoreError, StreamId};
 use token_ledger_projections::clients::ClientRow;
@@ -73,6 +73,15 @@ impl App {
         until: Until,
     ) -> Result<Option<CompanyRow>, StoreError> {
         self.fold::<Companies>(id, id.into(), until).await
+    }
+
+    /// Whether a company's OAuth App module was on at a time, so that its tokens worked.
+    ///
+    /// # Errors
+    /// When the events can't be read.
+    pub async fn was_on(&self, company: CompanyId, at: Timestamp) -> Result<bool, AppError> {
+        let then = self.company_then(company, Until::Time(at)).await?;
+        Ok(then.is_some_and(|company| company.oauth_app_enabled))
     }
 
     /// The client that the event at this sequence of its company's stream is about, as it was right

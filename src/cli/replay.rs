@@ -77,9 +77,7 @@ impl Replay {
             entries += app.evidence.trees().rebuild(*company).await?;
         }
         let trees = counted(companies.len() as u64, "tree");
-        let entries =
-            if entries == 1 { "1 entry".to_owned() } else { format!("{entries} entries") };
-        answer(&format!("rebuilt tree: {trees}, {entries}"))
+        answer(&format!("rebuilt tree: {trees}, {}", counted(entries, "entry")))
     }
 
     fn report(&self, plan: &Plan, outcome: &Outcome) -> Result<(), Failure> {

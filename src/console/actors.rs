@@ -152,7 +152,11 @@ impl Picked {
             @match self {
                 Self::Anybody | Self::One(_) => {},
                 Self::Unknown(text) => div .notice .soon role="status" {
-                    p { "Nobody here is called “" (text) "”: no member, API key or client." }
+                    p {
+                        "Nobody here is called “" (text) "”: no member, API key or client. For an \
+                         operator, or somebody who has left, open one of their events in the audit \
+                         trail and choose “All they did”."
+                    }
                 },
                 Self::Several(text, several) => div .notice .soon role="status" {
                     p { "Several are called “" (text) "”. Which one?" }

@@ -52,12 +52,12 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
             (nothing_further())
         } @else if listed.items.is_empty() {
             div .empty {
-                h2 { "No clients yet" }
+                h2 { "No clients" }
                 p { "A client is a program that gets its tokens itself, with a client identifier and \
                      a secret (OAuth 2.0 client credentials). Its tokens are in the list of access \
                      tokens." }
                 @if desk.may_change() {
-                    a .button .main href=(NEW) data-dialog[true] { "Create your first client" }
+                    a .button .main href=(NEW) data-dialog[true] { "Create a client" }
                 }
             }
         } @else {

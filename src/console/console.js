@@ -93,6 +93,9 @@ function localTimes(root) {
     }
     field.form?.querySelectorAll("[data-zone]").forEach((zone) => { zone.textContent = "your time"; });
   }
+  for (const slider of root.querySelectorAll("[data-life] input")) {
+    slider.setAttribute("aria-valuetext", full.format(new Date(Number(slider.value) * 1000)));
+  }
 }
 
 function enhance(root) {
@@ -387,6 +390,15 @@ document.addEventListener("input", (event) => {
   const field = event.target.form.querySelector("[data-utc]");
   field.dataset.utc = new Date(Number(event.target.value) * 1000).toISOString();
   localTimes(event.target.form);
+});
+// By arrow keys it crosses that life in a hundred steps; the field has the seconds.
+document.addEventListener("keydown", (event) => {
+  const slider = event.target;
+  const way = { ArrowLeft: -1, ArrowDown: -1, ArrowRight: 1, ArrowUp: 1 }[event.key];
+  if (!way || !slider.matches("[data-life] input")) return;
+  event.preventDefault();
+  slider.value = Number(slider.value) + way * Math.max(1, Math.round((slider.max - slider.min) / 100));
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
 });
 
 // Fields for a name suggest those that there are.

@@ -51,6 +51,13 @@ impl Trouble {
         }
     }
 
+    /// A page that tells of it itself, with the header that goes along.
+    pub fn on(self, page: impl FnOnce(StatusCode, &str) -> Response) -> Response {
+        let mut page = page(self.status(), &self.detail);
+        page.headers_mut().extend(self.header);
+        page
+    }
+
     /// The status.
     pub const fn status(&self) -> StatusCode {
         self.kind.status()

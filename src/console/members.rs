@@ -282,7 +282,8 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
         ..Field::default()
     };
     let name = Field { name: "name", label: "Name", value: sent.text("name"), max: 100, ..email };
-    let name = Field { kind: "text", required: false, ..name };
+    let hint = "Kept only if this address has no account yet.";
+    let name = Field { kind: "text", required: false, hint, ..name };
     let chosen = sent.get("role").unwrap_or("auditor");
     let content = html! {
         form .form method="post" action=(NEW) novalidate {

@@ -4,7 +4,7 @@ use super::sent::Sent;
 use maud::{Markup, html};
 
 /// What has been done, by the name that addresses carry.
-const NOTICES: [(&str, &str); 20] = [
+const NOTICES: [(&str, &str); 21] = [
     ("token-edited", "The data accesses were saved. They count at once."),
     ("token-deleted", "The token was deleted. Programs that used it have stopped working."),
     ("nothing-changed", "Nothing was changed: it is as it was before."),
@@ -42,6 +42,7 @@ const NOTICES: [(&str, &str); 20] = [
     ("module-off", "The OAuth App module is off. No token of the company works."),
     ("company-registered", "The company was registered, with its OAuth App module off."),
     ("rebuild-begun", "The rebuild has begun. Readers are served throughout."),
+    ("rebuild-under-way", "None was begun: one is under way. Begin another when it is done."),
 ];
 
 /// The notice that the address asks for.
@@ -49,7 +50,7 @@ pub fn notice(query: &Sent) -> Markup {
     let wanted = query.text("notice");
     let known = NOTICES.iter().find(|(name, _)| *name == wanted);
     let class = match wanted {
-        "changed-meanwhile" => "soon",
+        "changed-meanwhile" | "rebuild-under-way" => "soon",
         "nothing-changed" => "neutral",
         _ => "good",
     };

@@ -1,7 +1,7 @@
 //! Changing the own password.
 
 use super::access::SignedIn;
-use super::error::Shown;
+use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
 use super::{page, paths, sign_in};
 use crate::app::AppError;
@@ -71,6 +71,10 @@ pub(super) async fn change(
         Err(AppError::BadCredentials) => {
             let problem = "This is not your password.";
             Ok(change_page(StatusCode::UNPROCESSABLE_ENTITY, &who, Some(problem), None))
+        }
+        Err(error @ (AppError::Throttled(_) | AppError::Busy)) => {
+            let again = |status, told: &str| change_page(status, &who, Some(told), None);
+            Ok(Trouble::from(error).on(again))
         }
         Err(error) => Err(error.into()),
     }

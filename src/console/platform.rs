@@ -2,7 +2,7 @@
 
 use super::companies::search;
 use super::desk::{Bridge, go_on};
-use super::error::{Shown, Trouble};
+use super::error::Shown;
 use super::extract::Path;
 use super::notices::notice;
 use super::page::{Page, Way};
@@ -17,7 +17,6 @@ use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState, Rebuil
 use crate::app::view::CompanyView;
 use crate::app::{AppError, Caller};
 use crate::http::Service;
-use crate::http::problem::Kind;
 use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -27,6 +26,7 @@ use uuid::Uuid;
 const NEW: &str = "/console/platform/companies/new";
 const REGISTER: &str = "Register company";
 const TURN_OFF: &str = "Turn off the OAuth App module";
+const TURN_ON: &str = "Turn on the OAuth App module";
 /// What the list of companies can be asked for.
 const ASKED: [&str; 3] = ["q", "after", "id"];
 const WAY: Way<'_> = &[("Platform", None)];
@@ -57,7 +57,7 @@ pub async fn companies(
                 a .button href=(PLATFORM) { "Show all" }
             }
         } @else {
-            table .rows {
+            table .rows .roomy {
                 caption .sr { "Companies" }
                 thead {
                     tr {
@@ -158,7 +158,8 @@ pub async fn set_oauth_app(
         Err(error) => {
             let refused = refusal(error, &sent, &[("reason", "")])?;
             let content = turn_off(&bridge, &company, &sent, &refused);
-            Ok(bridge.refused(&form_page(TURN_OFF), &content))
+            let title = if enabled { TURN_ON } else { TURN_OFF };
+            Ok(bridge.refused(&form_page(title), &content))
         }
     }
 }
@@ -182,11 +183,13 @@ fn turn_off(bridge: &Bridge, company: &CompanyView, sent: &Sent, refused: &Refus
                 (forms::actions(&format!("Turn off for “{}”", company.name), true, &back))
             }
         } @else {
+            (forms::problem(refused))
             p { "The module of " strong { (company.name) } " is off." }
             (forms::close(&back))
         }
     };
-    frame(TURN_OFF, &content)
+    let title = if company.oauth_app_enabled { TURN_OFF } else { TURN_ON };
+    frame(title, &content)
 }
 
 fn module_of(company: &CompanyView) -> String {
@@ -254,9 +257,12 @@ pub async fn projections(
         };
         projections.push((projection, rebuild));
     }
+    let is_under_way =
+        projections.iter().any(|(projection, _)| projection.state == ProjectionState::Rebuilding);
+    let nonce = (!is_under_way).then(|| service.app.new_id().to_string());
     let content = html! {
         (notice(&sent))
-        table .rows {
+        table .rows .roomy {
             caption .sr { "Projections" }
             thead {
                 tr {
@@ -267,7 +273,7 @@ pub async fn projections(
             }
             tbody {
                 @for (projection, rebuild) in &projections {
-                    (projection_row(&bridge, projection, rebuild.as_ref()))
+                    (projection_row(&bridge, projection, rebuild.as_ref(), nonce.as_deref()))
                 }
             }
         }
@@ -278,10 +284,12 @@ pub async fn projections(
     Ok(bridge.page(&page, &content))
 }
 
+/// The row of a projection; without a button where a rebuild can't be begun.
 fn projection_row(
     bridge: &Bridge,
     projection: &ProjectionView,
     rebuild: Option<&RebuildView>,
+    nonce: Option<&str>,
 ) -> Markup {
     let (class, words) = match projection.state {
         ProjectionState::Stopped => ("soon", "Stopped"),
@@ -318,9 +326,11 @@ fn projection_row(
                 }
             }
             td {
-                form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
-                    (bridge.seal())
-                    button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
+                @if let Some(nonce) = nonce {
+                    form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
+                        (bridge.seal()) (forms::nonce(nonce))
+                        button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
+                    }
                 }
             }
         }
@@ -332,17 +342,14 @@ pub async fn rebuild(
     State(service): State<Arc<Service>>,
     bridge: Bridge,
     Path(name): Path<String>,
+    sent: Sent,
 ) -> Shown {
-    match service.app.start_rebuild(&bridge.caller, &name, None).await {
+    let nonce = sent.conditions(&bridge.caller, &format!("rebuild {name}")).idempotency;
+    match service.app.start_rebuild(&bridge.caller, &name, nonce).await {
         Ok(_) => Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-begun"))),
-        Err(AppError::Rebuilding(running)) => {
-            let detail = format!(
-                "A rebuild of {running} is under way; the list of projections says how far it has \
-                 come."
-            );
-            Err(Trouble::new(Kind::Contended, detail))
+        Err(AppError::Rebuilding(_)) => {
+            Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-under-way")))
         }
-        Err(error @ AppError::NotFound(_)) => Err(Trouble::from(error)),
         Err(error) => Err(error.into()),
     }
 }

@@ -71,6 +71,10 @@ pub(super) async fn show(
     Ok(page::outside(StatusCode::OK, theme, "Sign in", &content))
 }
 
+/// What helps who has forgotten the password or has none; the same for every address.
+const FORGOTTEN: &str = "If you forgot the password or have none yet, a Super Admin of your company \
+    or an operator makes you a link to set one.";
+
 /// Signs in.
 pub(super) async fn sign_in(
     State(service): State<Arc<Service>>,
@@ -83,15 +87,15 @@ pub(super) async fn sign_in(
     match service.app.sign_in(&email, password, &origin).await {
         Ok(cookie) => Ok(begun(&service, &cookie, next)),
         Err(error @ AppError::BadCredentials) => {
-            let form = sign_in_form(&email, next, Some(&sentence(&error)));
+            let problem = format!("{} {FORGOTTEN}", sentence(&error));
+            let form = sign_in_form(&email, next, Some(&problem));
             Ok(refused(page::outside(StatusCode::UNAUTHORIZED, theme, "Sign in", &form)))
         }
-        Err(error @ AppError::Throttled(_)) => {
-            let trouble = Trouble::from(error);
-            let form = sign_in_form(&email, next, Some(&trouble.detail));
-            let mut response = page::outside(trouble.status(), theme, "Sign in", &form);
-            response.headers_mut().extend(trouble.header);
-            Ok(response)
+        Err(error @ (AppError::Throttled(_) | AppError::Busy)) => {
+            let again = |status, told: &str| {
+                page::outside(status, theme, "Sign in", &sign_in_form(&email, next, Some(told)))
+            };
+            Ok(Trouble::from(error).on(again))
         }
         Err(error) => Err(error.into()),
     }
@@ -190,6 +194,10 @@ pub(super) async fn confirm(
         Err(AppError::BadCredentials) => {
             let problem = Some("This is not your password.");
             Ok(refused(confirm_page(StatusCode::UNAUTHORIZED, &who, next, None, problem)))
+        }
+        Err(error @ (AppError::Throttled(_) | AppError::Busy)) => {
+            let again = |status, told: &str| confirm_page(status, &who, next, None, Some(told));
+            Ok(Trouble::from(error).on(again))
         }
         Err(error) => Err(error.into()),
     }

@@ -182,6 +182,26 @@ async fn every_page_fits_a_phone_and_a_window() {
             }
         }
     }
+    stage.test.another_company("Globex Holding ".repeat(6).trim()).await;
+    stage.sign_in(&phone, OLA).await;
+    for page in OPERATORS {
+        phone.open(page).await;
+        let excess = excess(&phone).await;
+        if excess > 0 {
+            wide.push(format!("{page} is {excess} pixels too wide"));
+        }
+        let covered = "return [...document.querySelectorAll('.rows tr')].filter((row) => { \
+            const words = document.createRange(); \
+            words.selectNodeContents(row.cells[0]); \
+            const [first, last] = [words, row.cells[row.cells.length - 1]] \
+                .map((part) => part.getBoundingClientRect()); \
+            return last.left < first.right && last.top < first.bottom && last.bottom > first.top; \
+        }).length";
+        if phone.script(covered).await != 0 {
+            wide.push(format!("What can be done lies over a name on {page}"));
+        }
+    }
+    stage.sign_in(&phone, MAYA).await;
     assert!(wide.is_empty(), "{}", wide.join("\n"));
     phone.open("/console/tokens").await;
     phone.click("tbody tr details.menu summary").await;

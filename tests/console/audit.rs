@@ -67,6 +67,26 @@ async fn a_token_is_shown_as_it_was() {
     assert_eq!(browser.text(".side [aria-current]").await, "Access Token");
 }
 
+#[tokio::test]
+async fn a_token_was_paused_while_the_module_was_off() {
+    let stage = Stage::new().await;
+    let token = stage.token("Payroll sync", &["employees"]).await;
+    let id = token["token_id"].as_str().expect("an id");
+    let (module, operator) = (stage.test.path("/oauth-app"), &stage.test.operator);
+    stage.after(3600);
+    operator.put(&module).json(&json!({"enabled": false})).await.expect(200);
+    stage.after(7200);
+    operator.put(&module).json(&json!({"enabled": true})).await.expect(200);
+    stage.after(10800);
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    for (at, words) in [("09:30", ">Active<"), ("10:30", ">Paused<"), ("11:30", ">Active<")] {
+        let path = format!("/console/tokens/{id}?at=2026-03-01T{at}:00Z");
+        let page = priya.get(&path).await.expect(200).text;
+        let then = page.split("class=\"since\"").next().expect("the token then");
+        assert!(then.contains(words), "{at}: {then}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn times_are_the_viewers_own() {
     let stage = Stage::new().await;

@@ -1,7 +1,10 @@
 //! API keys, members, policy, companies.
 
+use crate::plain::Plain;
 use crate::stage::{MAYA, OLA, PRIYA, Stage};
 use serde_json::json;
+
+const PROJECTIONS: &str = "/console/platform/projections";
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_key_is_created_refreshed_and_deleted() {
@@ -21,6 +24,17 @@ async fn a_key_is_created_refreshed_and_deleted() {
     browser.press("Copy key").await;
     browser.press("Done").await;
     browser.sees("Nightly rotation").await;
+    browser.click("summary[aria-label='Actions for Nightly rotation']").await;
+    browser.press("Refresh key").await;
+    browser.press("Refresh").await;
+    browser.until("document.querySelector('[data-secret]')?.value.startsWith('tla_')").await;
+    let secret = browser.script("return document.querySelector('[data-secret]').value").await;
+    key.get("/v1/whoami").await.expect(401);
+    let key = stage.test.nobody.with(secret.as_str().expect("a secret"));
+    key.get("/v1/whoami").await.expect(200);
+    browser.press("Copy key").await;
+    browser.press("Done").await;
+    browser.until("!document.querySelector('dialog[open]')").await;
     browser.click("summary[aria-label='Actions for Nightly rotation']").await;
     browser.press("Delete").await;
     browser.press("Delete “Nightly rotation”").await;
@@ -164,6 +178,20 @@ async fn an_operator_turns_the_module_off_and_on() {
     stage.sign_in(&browser, MAYA).await;
     browser.open("/console/platform/companies").await;
     browser.sees("This is for operators of the platform.").await;
+}
+
+#[tokio::test]
+async fn a_rebuild_that_is_asked_for_twice_is_begun_once() {
+    let stage = Stage::new().await;
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let form = ola.form(PROJECTIONS, &format!("{PROJECTIONS}/tokens/rebuild")).await;
+    let begun = format!("{PROJECTIONS}?notice=rebuild-begun");
+    let mut rebuilds = Vec::new();
+    for _ in 0..2 {
+        assert_eq!(ola.submit(&form, &[]).await.expect(303).header("location"), begun);
+        rebuilds.push(stage.test.app.rebuild("tokens").await.expect("a rebuild").rebuild_id);
+    }
+    assert_eq!(rebuilds[0], rebuilds[1]);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -364,6 +364,24 @@ async fn whoever_is_signed_out_sees_pages_of_the_chosen_theme_and_comes_back_to_
 }
 
 #[tokio::test]
+async fn the_theme_is_chosen_in_turn() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let form = maya.form("/console/tokens", "/console/theme").await;
+    let mut theme = "browser";
+    for next in ["dark", "light", "browser"] {
+        let cookie = format!("token-ledger-theme={theme}");
+        let page = stage.test.nobody.get("/console/sign-in").header("cookie", &cookie).await;
+        assert_eq!(page.text.contains(&format!("data-theme=\"{theme}\"")), theme != "browser");
+        let answer = maya.submit(&form, &[("theme", next)]).await.expect(303);
+        let chosen = format!("token-ledger-theme={next};");
+        assert!(answer.header("set-cookie").starts_with(&chosen), "{answer:?}");
+        theme = next;
+    }
+    maya.submit(&form, &[("theme", "plaid")]).await.expect(400);
+}
+
+#[tokio::test]
 async fn files_are_kept_for_good_by_their_own_address_alone() {
     let stage = Stage::new().await;
     let nobody = &stage.test.nobody;
@@ -462,9 +480,7 @@ async fn where_nothing_is_yet_it_says_what_comes_first() {
     let ola = Plain::signed_in(&stage, OLA).await;
     let choose = ola.form("/console/platform/companies", "/console/companies").await;
     ola.submit(&choose, &[("company_id", &globex.to_string())]).await.expect(303);
-    for (list, first) in
-        [("members", "Add the first member"), ("clients", "Create your first client")]
-    {
+    for (list, first) in [("members", "Add the first member"), ("clients", "Create a client")] {
         let page = ola.get(&format!("/console/{list}")).await.expect(200).text;
         assert!(page.contains(first) && !page.contains("<table"), "{page}");
     }

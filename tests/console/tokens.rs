@@ -122,6 +122,7 @@ async fn leaving_without_copying_is_asked_about() {
     browser.press("Copy token").await;
     browser.sees_no("You have not copied the token").await;
     browser.press("Done").await;
+    browser.until("!document.querySelector('dialog[open]')").await;
     browser.sees("Forgotten").await;
     assert_eq!(browser.count("[data-secret]").await, 0);
     // The way forward leads to where it was shown, and that holds it no more.

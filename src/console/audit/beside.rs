@@ -29,6 +29,8 @@ struct Side {
     kind: AttemptKind,
     path: &'static str,
     title: &'static str,
+    /// One of them.
+    each: &'static str,
     lead: &'static str,
     nothing: &'static str,
 }
@@ -38,6 +40,7 @@ static SIDES: [Side; 3] = [
         kind: AttemptKind::Denied,
         path: "/console/audit/denials",
         title: "Denied attempts",
+        each: "attempt",
         lead: "Requests that were refused. They are kept beside the ledger for a while, not in \
                it, and without what was typed.",
         nothing: "Nothing was refused.",
@@ -46,6 +49,7 @@ static SIDES: [Side; 3] = [
         kind: AttemptKind::SignIn,
         path: "/console/audit/sign-ins",
         title: "Sign-ins",
+        each: "sign-in",
         lead: "Who signed in to this company. Kept beside the ledger for a while, not in it.",
         nothing: "Nobody has signed in.",
     },
@@ -53,6 +57,7 @@ static SIDES: [Side; 3] = [
         kind: AttemptKind::Export,
         path: "/console/audit/exports",
         title: "Exports",
+        each: "export",
         lead: "Who took records out: exports of the audit trail, and evidence packs. Kept beside \
                the ledger for a while, not in it.",
         nothing: "Nobody has taken records out.",
@@ -89,7 +94,7 @@ async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown
         @if dropped > 0 {
             div .notice .soon {
                 p {
-                    (count(dropped, "older or excess attempt"))
+                    (count(dropped, &format!("older or excess {}", side.each)))
                     @if dropped == 1 { " was" } @else { " were" }
                     " dropped, and counted here only."
                 }
@@ -113,7 +118,7 @@ async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown
                 span {}
                 div {
                     @if after.is_some() { a .button href=(side.path) { "Newest" } }
-                    @if let Some(older) = &older { a .button rel="next" href=(older) { "Older attempts" } }
+                    @if let Some(older) = &older { a .button rel="next" href=(older) { "Older " (side.each) "s" } }
                 }
             }
         }

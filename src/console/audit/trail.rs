@@ -25,7 +25,7 @@ use token_ledger_domain::event::EVENT_TYPES;
 
 /// Events on a page.
 const PAGE: usize = 50;
-/// The steps to a page about the audit trail.
+/// What the types of events stand under.
 pub const HEADINGS: [(&str, &str); 3] =
     [("token", "Tokens"), ("key", "API keys"), ("company", "The company")];
 

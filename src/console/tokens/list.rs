@@ -52,12 +52,14 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let scopes: Vec<&str> = app.choices.catalogue.iter().map(|(scope, _)| scope.as_str()).collect();
     let creates = desk.may_change() && desk.company.oauth_app_enabled;
     let is_filtered = !sent.only(&FILTERS).is_empty() || sheet.before.is_some();
+    let nothing = sheet.items.is_empty() && !is_filtered;
+    let has_deleted = nothing && has_deleted(&service, &desk).await?;
     let others = sent.only(&["q", "status", "scope", "sort"]);
     let by = |id: &str| address(TOKENS, others.iter().copied().chain([("created_by", id)]));
     let content = html! {
         (notice(&sent))
         (module_off(&desk))
-        @if sheet.items.is_empty() && !is_filtered {
+        @if nothing && !has_deleted {
             (empty(creates))
         } @else {
             (filters(&sent, &scopes, &creator))
@@ -66,8 +68,15 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 @if creator.is_unclear() {} @else if sheet.items.is_empty() {
                     p .sr role="status" { (sheet.words()) }
                     div .empty {
-                        p { "No token matches these filters." }
-                        a .button href=(TOKENS) { "Clear filters" }
+                        @if has_deleted {
+                            p { "No token is active or expired; all there were are deleted." }
+                            a .button href=(address(TOKENS, [("status", "deleted")])) {
+                                "Show deleted tokens"
+                            }
+                        } @else {
+                            p { "No token matches these filters." }
+                            a .button href=(TOKENS) { "Clear filters" }
+                        }
                     }
                 } @else {
                     p .sr role="status" { (sheet.words()) }
@@ -156,17 +165,28 @@ impl Sheet {
     }
 }
 
+/// Whether the company has tokens that are deleted, which the list leaves out unless it is asked.
+async fn has_deleted(service: &Service, desk: &Desk) -> Result<bool, Trouble> {
+    let asked = parse("?status=deleted&limit=1", desk)?;
+    let listed = service.app.tokens(&desk.caller, &asked.filter, asked.page).await?;
+    Ok(!listed.items.is_empty())
+}
+
 /// What the address asks for, with the place where its page goes on.
 fn read(sent: &Sent, cursor: Option<&str>, desk: &Desk) -> Result<Asked, Trouble> {
     let cursor = cursor.map(|cursor| ("cursor", cursor));
-    let known = address("", sent.only(&FILTERS).into_iter().chain(cursor));
+    parse(&address("", sent.only(&FILTERS).into_iter().chain(cursor)), desk)
+}
+
+fn parse(address: &str, desk: &Desk) -> Result<Asked, Trouble> {
     let query: TokenQuery =
-        serde_html_form::from_str(known.trim_start_matches('?')).map_err(|_| bad_address())?;
+        serde_html_form::from_str(address.trim_start_matches('?')).map_err(|_| bad_address())?;
     query.read(desk.caller.company, desk.now).map_err(|_| bad_address())
 }
 
 fn filters(sent: &Sent, scopes: &[&str], creator: &Picked) -> Markup {
     let chosen = sent.all("status");
+    let chosen_scope = sent.text("scope");
     let is_chosen = |status: &str| {
         if chosen.is_empty() { status != "deleted" } else { chosen.iter().any(|own| own == status) }
     };
@@ -182,7 +202,10 @@ fn filters(sent: &Sent, scopes: &[&str], creator: &Picked) -> Markup {
                 select #scope name="scope" {
                     option value="" { "Any" }
                     @for scope in scopes {
-                        option value=(scope) selected[*scope == sent.text("scope")] { (access(scope)) }
+                        option value=(scope) selected[*scope == chosen_scope] { (access(scope)) }
+                    }
+                    @if !chosen_scope.is_empty() && !scopes.contains(&chosen_scope) {
+                        option value=(chosen_scope) selected { (access(chosen_scope)) }
                     }
                 }
             }

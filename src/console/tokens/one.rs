@@ -122,8 +122,12 @@ struct Then {
     token: Option<TokenView>,
     /// The ledger's last position at that time.
     position: u64,
-    /// What happened to the token after it.
+    /// Whether tokens worked at all then.
+    was_on: bool,
+    /// What happened to the token after it, the first of it.
     since: Vec<EventView>,
+    /// More happened than that.
+    is_more: bool,
     name: String,
 }
 
@@ -142,6 +146,7 @@ async fn then(
         Err(AppError::NotFound(_)) => None,
         Err(error) => return Err(error.into()),
     };
+    let was_on = app.was_on(desk.caller.company, at).await?;
     let position = app.store().position_at(desk.caller.company, at, true).await;
     let seen = token.as_ref().map_or(0, |token| token.version);
     let since = app.token_history(desk.caller.company, id, seen, SINCE).await?;
@@ -150,7 +155,9 @@ async fn then(
         at,
         token,
         position: position.map_err(AppError::from)?,
+        was_on,
         since: since.items,
+        is_more: since.next.is_some(),
         name: now.name.clone(),
     }))
 }
@@ -167,7 +174,7 @@ impl Then {
                 @match &self.token {
                     None => p { "The token did not exist yet." },
                     Some(token) => dl .facts {
-                        dt { "Status" } dd { (status_then(token)) }
+                        dt { "Status" } dd { (status_then(token, self.was_on)) }
                         (facts(token))
                         @if let Some(end) = token.previous_secret_expires_at {
                             dt { "Old secret" } dd { "Worked until " (time::stamp(end)) }
@@ -187,6 +194,7 @@ impl Then {
                                     (events::deed(event, telling))
                                 }
                             }
+                            @if self.is_more { li { "And more: the history below has all of it." } }
                         }
                     }
                 }
@@ -195,9 +203,12 @@ impl Then {
     }
 }
 
-fn status_then(token: &TokenView) -> Markup {
+fn status_then(token: &TokenView, was_on: bool) -> Markup {
     html! {
         @match token.status {
+            "active" if !was_on => {
+                span .status .off { "Paused" } ": the OAuth App module was off"
+            },
             "active" => span .status .good { "Active" },
             "deleted" => span .status .gone { "Deleted" },
             _ => span .status .over { "Expired" },
