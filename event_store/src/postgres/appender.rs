@@ -106,6 +106,7 @@ impl Lane {
     pub async fn run(mut self) {
         let _watch = Watch(Arc::clone(&self.queue));
         let mut answered = 0;
+        let mut answering = tokio::spawn(async {});
         while let Some(batch) = self.queue.take(MAX_BATCH, self.one_company, answered).await {
             answered = batch.len();
             let companies: BTreeSet<CompanyId> =
@@ -122,13 +123,15 @@ impl Lane {
             }
             self.changes.send_modify(|count| *count += 1);
             // The next batch goes out meanwhile.
-            tokio::spawn(async move {
+            let answer_all = async move {
                 for (Waiting { answer, .. }, outcome) in batch.into_iter().zip(answers) {
                     // A caller that went away no longer wants the answer; the commit stands all the same.
                     let _ = answer.send(outcome);
                 }
-            });
+            };
+            let _ = std::mem::replace(&mut answering, tokio::spawn(answer_all)).await;
         }
+        let _ = answering.await;
     }
 
     async fn append(&mut self, commits: &[&Commit]) -> Vec<Answer> {

@@ -11,11 +11,9 @@ use crate::error::StoreError;
 use crate::record::{Head, RecordedEvent, StreamId};
 use crate::store::{LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};
 use async_trait::async_trait;
-use parking_lot::Mutex;
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Timestamp};
 use tokio::sync::{oneshot, watch};
-use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 /// Transactions that a process has in flight.
@@ -31,7 +29,8 @@ const COMPANIES_AT_ONCE: usize = 500;
 pub struct PgStore {
     database: Arc<Database>,
     queue: Arc<Queue>,
-    lanes: Mutex<Vec<JoinHandle<()>>>,
+    /// Told when the lanes have ended.
+    ended: watch::Receiver<bool>,
 }
 
 impl PgStore {
@@ -43,8 +42,18 @@ impl PgStore {
         let lanes = if database.is_writable() { count } else { 0 };
         let heads = Arc::new(LeftHeads::default());
         let lane = || Lane::new(&database, inline(), Arc::clone(&queue), Arc::clone(&heads));
-        let lanes = (0..lanes).map(|_| tokio::spawn(lane().run())).collect();
-        Self { database, queue, lanes: Mutex::new(lanes) }
+        let lanes = (0..lanes).map(|_| lane()).collect();
+        let (end, ended) = watch::channel(false);
+        let on_its_thread = {
+            let queue = Arc::clone(&queue);
+            move || run(lanes, &queue, &end)
+        };
+        let thread = std::thread::Builder::new().name("appender".to_owned()).spawn(on_its_thread);
+        if let Err(error) = thread {
+            tracing::error!(%error, "no thread for appending could be started");
+            queue.abandon();
+        }
+        Self { database, queue, ended }
     }
 
     /// The database behind it.
@@ -55,12 +64,28 @@ impl PgStore {
     /// Takes no more commits and waits until those that wait are appended.
     pub async fn close(&self) {
         self.queue.close();
-        let lanes = std::mem::take(&mut *self.lanes.lock());
-        for lane in lanes {
-            // One that has panicked has nothing more to do.
-            let _ = lane.await;
+        // Where the thread is gone there is nothing to wait for either.
+        let _ = self.ended.clone().wait_for(|ended| *ended).await;
+    }
+}
+
+/// Runs the lanes to their end, on this thread: whoever waits for the database to have something to do
+/// doesn't wait for all the callers who were answered just now.
+fn run(lanes: Vec<Lane>, queue: &Queue, end: &watch::Sender<bool>) {
+    match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime.block_on(async {
+            let lanes: Vec<_> = lanes.into_iter().map(|lane| tokio::spawn(lane.run())).collect();
+            for lane in lanes {
+                // One that has panicked has nothing more to do.
+                let _ = lane.await;
+            }
+        }),
+        Err(error) => {
+            tracing::error!(%error, "the thread for appending can't wait for the database");
+            queue.abandon();
         }
     }
+    end.send_replace(true);
 }
 
 impl Drop for PgStore {
