@@ -94,8 +94,8 @@ impl Ledger {
 
     /// As [`Self::execute`], for somebody whose standing was checked when the request was let through,
     /// and is checked again where that is a while ago and before a command that was decided anew is
-    /// appended. A decision is recorded soon after it was made or not at all, so that nothing is
-    /// recorded long after whoever asked has lost the right to.
+    /// appended. On PostgreSQL a decision is recorded soon after it was made or not at all, so that
+    /// nothing is recorded long after whoever asked has lost the right to.
     ///
     /// # Errors
     /// As [`Self::execute`], and [`ExecuteError::Lapsed`].

@@ -17,6 +17,7 @@ mod store;
 
 pub use crate::record::Appended;
 pub use crate::store::Access;
+pub use append::BOUNDS;
 pub use database::{Config, Database, RecordedTime};
 pub use errors::{failed, reading_failed};
 pub use lent::{Lent, end_in_time, in_time};
