@@ -6,7 +6,7 @@ mod process;
 use base64::Engine;
 use base64::prelude::BASE64_STANDARD;
 use ed25519_dalek::SigningKey;
-use process::{Company, Place, get, post};
+use process::{Company, Place, ended, get, post};
 use serde_json::json;
 use std::process::Command;
 
@@ -393,6 +393,32 @@ fn an_event_of_the_platform_that_cannot_be_read_keeps_no_ledger_from_being_read(
     finds(&copy, &rest.other.id, 3, "missing");
     let said = copy.run(&["verify"]).refused(1);
     assert!(said.contains("2 of 3 ledgers are not in order"), "{said}");
+}
+
+#[test]
+fn who_may_not_read_a_table_is_told_so_and_of_no_finding() {
+    const AUDITOR: &str = "ledger_test_auditor";
+    let place = Place::postgres();
+    place.setup("Acme");
+    place.serve(&["--checkpoint-delay-ms", "20"]).stop();
+    place.database().let_in_blocking(AUDITOR, "pg_monitor");
+    place.alter(&format!("GRANT SELECT ON ALL TABLES IN SCHEMA public TO {AUDITOR}"));
+    let verify = || {
+        let mut command = place.command(&["verify"]);
+        command.env("TOKEN_LEDGER_DATABASE_URL", place.database().url_as(AUDITOR));
+        ended(&mut command)
+    };
+    verify().done();
+    for table in ["events", "event_private", "snapshots", "log_tiles", "log_checkpoints"] {
+        place.alter(&format!("REVOKE SELECT ON {table} FROM {AUDITOR}"));
+        let ended = verify();
+        assert_eq!((ended.code, ended.stdout.as_str()), (Some(1), ""), "{ended:?}");
+        assert!(
+            ended.stderr.contains(&format!("permission denied for table {table}")),
+            "{ended:?}"
+        );
+        place.alter(&format!("GRANT SELECT ON {table} TO {AUDITOR}"));
+    }
 }
 
 #[test]

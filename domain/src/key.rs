@@ -194,6 +194,11 @@ impl Key {
 /// # Errors
 /// The reason for a refusal, after which nothing has happened.
 pub fn decide(key: &Key, decision: &KeyDecision) -> Result<Vec<KeyEvent>, KeyRefusal> {
+    if let KeyCommand::Expire { term } = decision.command
+        && key.grant().is_none_or(|grant| grant.term.number != term)
+    {
+        return Ok(Vec::new());
+    }
     let expired = match key {
         Key::Active(grant) if grant.term.is_over(decision.now) => {
             KeyEvent::Expired { term: grant.term.number, expired_at: grant.term.expires_at }
@@ -242,6 +247,7 @@ fn decide_in_time(key: &Key, decision: &KeyDecision) -> Result<Vec<KeyEvent>, Ke
             above_own_power(&key.changeable()?.scopes, *power, *platform)?;
             Ok(vec![KeyEvent::Deleted {}])
         }
+        // Where the term is over, its end stands before this.
         KeyCommand::Expire { .. } => Ok(Vec::new()),
     }
 }

@@ -224,6 +224,11 @@ impl Token {
 /// # Errors
 /// The reason for a refusal, after which nothing has happened.
 pub fn decide(token: &Token, decision: &TokenDecision) -> Result<Vec<TokenEvent>, TokenRefusal> {
+    if let TokenCommand::Expire { term } = decision.command
+        && token.grant().is_none_or(|grant| grant.term.number != term)
+    {
+        return Ok(Vec::new());
+    }
     let overdue = overdue(token, decision.now);
     let Some(expired) = overdue else {
         return decide_in_time(token, decision);
@@ -255,7 +260,7 @@ fn decide_in_time(
         TokenCommand::EndGrace => decide_end_grace(token, *now),
         TokenCommand::ChangeScopes { scopes } => decide_change_scopes(token, scopes, rules),
         TokenCommand::Delete => token.changeable().map(|_| vec![TokenEvent::Deleted {}]),
-        // A term that is over has been recorded by now; one that was refreshed is not meant.
+        // Where the term is over, its end stands before this.
         TokenCommand::Expire { .. } => Ok(Vec::new()),
     }
 }

@@ -28,6 +28,9 @@ pub enum StoreError {
         /// What is wrong.
         problem: String,
     },
+    /// What is stored can't be read, where its place in a ledger is not known.
+    #[error("what is stored can't be read: {0}")]
+    Unreadable(String),
     /// The database refused a statement that should have worked.
     #[error("the database refused a statement: {0}")]
     Rejected(String),
@@ -56,12 +59,24 @@ impl StoreError {
     #[must_use]
     pub const fn is_general(&self) -> bool {
         match self {
-            Self::Corrupt { .. } | Self::Rejected(_) | Self::ClockBehind { .. } => false,
+            Self::Corrupt { .. }
+            | Self::Unreadable(_)
+            | Self::Rejected(_)
+            | Self::ClockBehind { .. } => false,
             Self::Unavailable(_)
             | Self::InDoubt(_)
             | Self::InUse(_)
             | Self::Incompatible(_)
             | Self::Closed => true,
+        }
+    }
+
+    /// What can't be read, with its place in a company's ledger; any other failure as it is.
+    #[must_use]
+    pub fn at(self, company: CompanyId, position: u64) -> Self {
+        match self {
+            Self::Unreadable(problem) => Self::Corrupt { company, position, problem },
+            other => other,
         }
     }
 

@@ -94,8 +94,8 @@ impl Ledger {
 
     /// As [`Self::execute`], for somebody whose standing was checked when the request was let through,
     /// and is checked again where that is a while ago and before a command that was decided anew is
-    /// appended. A decision is recorded soon after it was made or not at all, so that nothing is
-    /// recorded long after whoever asked has lost the right to.
+    /// appended. On PostgreSQL a decision is recorded soon after it was made or not at all, so that
+    /// nothing is recorded long after whoever asked has lost the right to.
     ///
     /// # Errors
     /// As [`Self::execute`], and [`ExecuteError::Lapsed`].
@@ -214,12 +214,13 @@ impl Ledger {
             let mut owners = Vec::with_capacity(open.len());
             for (index, loaded) in open.into_iter().zip(loaded) {
                 let request = &requests[index];
-                let decided = match loaded.and_then(fold_stream::<A>) {
-                    Ok(folded) => {
-                        self.decide(company, power, context, folded, request, not_before).await
-                    }
-                    Err(error) => Err(error.into()),
-                };
+                let decided =
+                    match loaded.and_then(|loaded| fold_stream::<A>(company, request.id, loaded)) {
+                        Ok(folded) => {
+                            self.decide(company, power, context, folded, request, not_before).await
+                        }
+                        Err(error) => Err(error.into()),
+                    };
                 match decided {
                     Ok((commit, _)) if commit.events.is_empty() => answers[index] = Some(Ok(false)),
                     Ok((commit, _)) => {
@@ -360,7 +361,7 @@ impl Ledger {
         stream: StreamId,
     ) -> Result<Folded<A>, StoreError> {
         let loaded = self.store.load(company, &[stream]).await?.pop().unwrap_or_default();
-        fold_stream(loaded)
+        fold_stream(company, stream.id, loaded)
     }
 
     async fn company(&self, id: CompanyId) -> Result<Arc<Folded<Company>>, StoreError> {
@@ -419,13 +420,19 @@ fn repeated<A, R>(key: &Idempotency, replay: Replay) -> Result<Executed<A>, Exec
     }
 }
 
-fn fold_stream<A: Decidable>(loaded: LoadedStream) -> Result<Folded<A>, StoreError> {
+fn fold_stream<A: Decidable>(
+    company: CompanyId,
+    id: uuid::Uuid,
+    loaded: LoadedStream,
+) -> Result<Folded<A>, StoreError> {
     let (mut sequence, mut state) = match loaded.snapshot {
         None => (0, A::default()),
         Some((sequence, text)) => match serde_json::from_str(&text) {
             Ok(state) => (sequence, state),
             Err(error) => {
-                return Err(StoreError::Rejected(format!("a snapshot can't be read: {error}")));
+                let stream = StreamId { kind: A::KIND, id };
+                let problem = format!("the snapshot of {stream} can't be read: {error}");
+                return Err(StoreError::Corrupt { company, position: 0, problem });
             }
         },
     };

@@ -227,7 +227,9 @@ fn persistence(error: StoreError) -> PersistenceError {
         StoreError::Unavailable(_) | StoreError::InDoubt(_) | StoreError::Closed => {
             PersistenceError::ConnectionError(Box::new(error))
         }
-        StoreError::Corrupt { .. } => PersistenceError::DeserializationError(Box::new(error)),
+        StoreError::Corrupt { .. } | StoreError::Unreadable(_) => {
+            PersistenceError::DeserializationError(Box::new(error))
+        }
         other => PersistenceError::UnknownError(Box::new(other)),
     }
 }

@@ -177,8 +177,8 @@ pub trait Store: Send + Sync {
         now: Timestamp,
     ) -> Result<Option<Replay>, StoreError>;
 
-    /// Removes idempotency keys that are no longer remembered, so many of them or a few more, and
-    /// answers how many. Appending does so only for a company that sends others.
+    /// Removes idempotency keys that are no longer remembered, at most so many, and answers how many.
+    /// Appending does so only for a company that sends others.
     ///
     /// # Errors
     /// When the database fails.

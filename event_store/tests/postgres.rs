@@ -6,7 +6,7 @@ mod contract;
 use async_trait::async_trait;
 use contract::evidence::assert_refused;
 use contract::given::{
-    COMPANY, Given, append, append_one, changed, commit, created, in_time, new_token, read_all,
+    COMPANY, Given, append, append_one, at, changed, commit, created, in_time, new_token, read_all,
     register, side_by_side, sound_ledger, sound_ledgers, token,
 };
 use contract::{Fixture, REFUSED_BY_PROJECTION, REFUSED_BY_STATEMENT};
@@ -658,6 +658,21 @@ async fn a_role_that_was_made_after_the_tables_is_let_in_by_the_next_migration()
     Database::connect(service(&place)).await.expect_err("it may read nothing");
     Database::connect(Config::new(place.url())).await.expect("a ledger");
     Database::connect(service(&place)).await.expect("it may read and write");
+}
+
+#[tokio::test]
+async fn no_more_keys_are_removed_than_asked_for_however_many_companies_there_are() {
+    let fixture = PgFixture::fresh().await;
+    for sql in [
+        "INSERT INTO company_heads SELECT gen_random_uuid(), 1, 0, 1 FROM generate_series(1, 1100)",
+        "INSERT INTO idempotency_keys SELECT company_id, 'caller', 'route', 'key', '', '', 0 \
+         FROM company_heads",
+    ] {
+        fixture.raw(sql).await.expect("rows");
+    }
+    let forget = async |limit| fixture.store.forget_keys(at(0), limit).await.expect("done");
+    assert_eq!((forget(3).await, forget(700).await), (3, 700));
+    assert_eq!((forget(0).await, forget(9_999).await), (0, 397));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -23,7 +23,7 @@ use token_ledger_domain::token::TokenEvent;
 use token_ledger_domain::{CompanyId, LedgerEvent};
 use token_ledger_event_store::sqlite::database::failed;
 use token_ledger_event_store::sqlite::{
-    Access, Appended, Database, InlineProjections, NoProjections, SqliteStore,
+    Access, Appended, Database, InlineProjections, NoProjections, SqliteStore, decoded_page,
 };
 use token_ledger_event_store::{AppendError, Clock, Context, LedgerRepository, Store, StoreError};
 
@@ -602,4 +602,41 @@ async fn what_is_written_along_shares_the_transaction_and_holds_nobody_up() {
     let texts = database.read(beside).await.expect("the table");
     assert_eq!(texts, ["with it", "without it", "without it either"]);
     assert_eq!(sound_ledger(store.as_ref(), COMPANY).await.len(), 3);
+}
+
+/// A ledger whose second event can't be read in this column.
+async fn unreadable(column: &str) -> SqliteFixture {
+    let given = Given::<SqliteFixture>::a_company(SqliteFixture::fresh().await).await;
+    let sql = format!(
+        "DROP TRIGGER events_are_never_changed; \
+         UPDATE events SET {column} = x'00' WHERE position = 2"
+    );
+    given.fixture.raw(&sql).await.expect("it is changed");
+    given.fixture
+}
+
+#[track_caller]
+fn assert_names_the_second(error: &StoreError, column: &str) {
+    let StoreError::Corrupt { company, position, problem } = error else { panic!("{error:?}") };
+    assert_eq!((*company, *position), (COMPANY, 2), "{problem}");
+    assert!(problem.contains(column), "{problem}");
+}
+
+#[tokio::test]
+async fn an_event_that_cannot_be_read_is_named_with_its_place() {
+    for column in ["salt", "sequence", "aggregate_id", "payload"] {
+        let fixture = unreadable(column).await;
+        let error = fixture.store().read(COMPANY, 0, 9).await.expect_err("no page");
+        assert_names_the_second(&error, column);
+    }
+}
+
+#[tokio::test]
+async fn what_stands_before_an_event_that_cannot_be_read_is_handed_out() {
+    let fixture = unreadable("payload").await;
+    let page = fixture.database().read(|connection| decoded_page(connection, COMPANY, 0, 9)).await;
+    let (events, error) = page.expect("a page");
+    assert_eq!(events.iter().map(|event| event.position).collect::<Vec<_>>(), [1]);
+    let error = error.expect("what is wrong with the second");
+    assert!(matches!(error, StoreError::Corrupt { company: COMPANY, position: 2, .. }), "{error}");
 }

@@ -1,6 +1,5 @@
 //! Running projections behind the log, each with a checkpoint per company.
 
-use crate::projection::Projection;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -8,6 +7,7 @@ use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{Store, StoreError};
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 
 /// Events that are taken into the rows in one transaction: few enough that a command that comes
 /// meanwhile waits no longer than for another command's.
@@ -16,8 +16,9 @@ pub const BATCH: usize = 250;
 const RETRY: Duration = Duration::from_secs(1);
 /// How long after another process was found at a company's projection it is looked after again.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
-/// How long after the last run the heads are looked at where nobody has told of an append: what is
-/// told of may be lost.
+/// How long after the last run the heads are looked at where nobody has told of an append, since what
+/// is told of may be lost; and how often the stored checkpoints are, since whoever rebuilds the rows
+/// beside this process may have put them back.
 const LOOK_UNTOLD: Duration = Duration::from_secs(5);
 /// How long events are gathered when nobody waits for them: a transaction for each commit would
 /// cost the writers more than the commits themselves.
@@ -36,6 +37,12 @@ pub trait Behind: Send + Sync {
     /// # Errors
     /// When the database fails.
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError>;
+
+    /// The last positions that are in the rows, by company, as far as they are there and can be read.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError>;
 
     /// Takes the next events into the rows and moves the checkpoint with them; answers the new
     /// checkpoint, or `None` while another process is at it.
@@ -112,14 +119,16 @@ pub fn spawn(
         moved: receiver,
         wanted: Arc::clone(&wanted),
     };
+    let mut runner = Runner { projection, store, progress, moved, looked: None };
     let task = tokio::spawn(async move {
-        let mut appended = store.watch();
+        let name = runner.projection.name();
+        let mut appended = runner.store.watch();
         while !*stop.borrow() {
             appended.mark_unchanged();
-            let ended = match run_once(&*projection, &*store, &progress, &moved).await {
+            let ended = match runner.run().await {
                 Ok(ended) => ended,
                 Err(error) => {
-                    tracing::error!(projection = projection.name(), %error, "can't read the heads");
+                    tracing::error!(projection = name, %error, "can't read how far it has to go");
                     Ended::Behind
                 }
             };
@@ -139,14 +148,13 @@ pub fn spawn(
             }
         }
         // What was gathered when the end came.
-        let last = run_once(&*projection, &*store, &progress, &moved);
-        match tokio::time::timeout(LAST_RUN, last).await {
+        match tokio::time::timeout(LAST_RUN, runner.run()).await {
             Ok(Ok(_)) => {}
             Ok(Err(error)) => {
-                tracing::error!(projection = projection.name(), %error, "can't read the heads");
+                tracing::error!(projection = name, %error, "can't read how far it has to go");
             }
             Err(_) => tracing::warn!(
-                projection = projection.name(),
+                projection = name,
                 "there was too much to take in before the end; the next start goes on with it"
             ),
         }
@@ -176,71 +184,113 @@ impl Ended {
     }
 }
 
-/// Brings every company up to its head.
-async fn run_once(
-    projection: &dyn Behind,
-    store: &dyn Store,
-    progress: &Progress,
-    moved: &watch::Sender<u64>,
-) -> Result<Ended, StoreError> {
-    let mut ended = Ended::AtHeads;
-    for head in store.heads().await? {
-        let company = head.company;
-        let known = progress.positions.read().get(&company).copied();
-        if known.is_some_and(|position| position >= head.position) {
-            // Another process may have done what this one could not.
-            progress.stopped.write().remove(&company);
-            continue;
+/// What brings a projection up to the log.
+struct Runner {
+    projection: Arc<dyn Behind>,
+    store: Arc<dyn Store>,
+    progress: Arc<Progress>,
+    moved: watch::Sender<u64>,
+    /// When the stored checkpoints were last looked at.
+    looked: Option<Instant>,
+}
+
+impl Runner {
+    /// Brings every company up to its head.
+    async fn run(&mut self) -> Result<Ended, StoreError> {
+        if self.looked.is_none_or(|at| at.elapsed() >= LOOK_UNTOLD) {
+            let stored = self.projection.checkpoints().await?;
+            *self.progress.positions.write() = stored;
+            self.tell();
+            self.looked = Some(Instant::now());
         }
+        let mut ended = Ended::AtHeads;
+        for head in self.store.heads().await? {
+            let company = head.company;
+            let known = self.progress.positions.read().get(&company).copied();
+            if known.is_some_and(|position| position >= head.position) {
+                // Another process may have done what this one could not.
+                self.progress.stopped.write().remove(&company);
+                continue;
+            }
+            ended = ended.max(self.bring_up(company, known, head.position).await?);
+        }
+        Ok(ended)
+    }
+
+    /// Brings one company up to its head. An error only where no other company would fare better.
+    async fn bring_up(
+        &self,
+        company: CompanyId,
+        known: Option<u64>,
+        head: u64,
+    ) -> Result<Ended, StoreError> {
         let mut position = match known {
             Some(position) => position,
-            None => projection.checkpoint(company).await?,
+            None => match self.stored(company, 0).await? {
+                Some(position) => position,
+                None => return Ok(Ended::Behind),
+            },
         };
-        while position < head.position {
-            let next = match projection.advance(company).await {
+        self.note(company, position);
+        while position < head {
+            position = match self.projection.advance(company).await {
                 // It may have been begun anew meanwhile, and be further back.
-                Ok(Some(next)) if next != position => Ok(next),
+                Ok(Some(next)) if next != position => next,
                 Ok(Some(_)) => {
-                    Err(format!("the ledger's head is {}, but no event follows", head.position))
+                    let reason = format!("the ledger's head is {head}, but no event follows");
+                    return Ok(self.stop(company, position, &reason));
                 }
                 Ok(None) => {
-                    // What it has done so far counts here too.
-                    position = position.max(projection.checkpoint(company).await?);
-                    ended = ended.max(Ended::Elsewhere);
-                    break;
+                    // What it has done so far counts here too, also where it has begun anew.
+                    let Some(stored) = self.stored(company, position).await? else {
+                        return Ok(Ended::Behind);
+                    };
+                    self.note(company, stored);
+                    return Ok(Ended::Elsewhere);
                 }
-                Err(error) => Err(error.to_string()),
+                Err(error) => return Ok(self.stop(company, position, &error.to_string())),
             };
-            match next {
-                Ok(next) => position = next,
-                Err(reason) => {
-                    let before = progress.stopped.write().insert(company, reason.clone());
-                    if before.as_ref() != Some(&reason) {
-                        tracing::error!(
-                            projection = projection.name(),
-                            %company,
-                            after_position = position,
-                            reason,
-                            "the projection of this company stands still"
-                        );
-                    }
-                    ended = Ended::Behind;
-                    break;
-                }
-            }
-            progress.stopped.write().remove(&company);
-            note(progress, moved, company, position);
+            self.progress.stopped.write().remove(&company);
+            self.note(company, position);
         }
-        note(progress, moved, company, position);
+        Ok(Ended::AtHeads)
     }
-    Ok(ended)
-}
 
-fn note(progress: &Progress, moved: &watch::Sender<u64>, company: CompanyId, position: u64) {
-    progress.positions.write().insert(company, position);
-    moved.send_modify(|count| *count = count.wrapping_add(1));
-}
+    /// How far the rows of a company have come. Where that can't be read, its projection stands
+    /// still.
+    async fn stored(&self, company: CompanyId, before: u64) -> Result<Option<u64>, StoreError> {
+        match self.projection.checkpoint(company).await {
+            Ok(position) => Ok(Some(position)),
+            Err(error) if error.is_general() => Err(error),
+            Err(error) => {
+                self.stop(company, before, &error.to_string());
+                Ok(None)
+            }
+        }
+    }
 
-/// The projections that run behind, by name and version.
-pub const PROJECTIONS_BEHIND: [(&str, u32); 1] =
-    [(crate::AuditTrail::NAME, crate::AuditTrail::VERSION)];
+    /// Says, once, that the projection of a company stands still.
+    fn stop(&self, company: CompanyId, position: u64, reason: &str) -> Ended {
+        let before = self.progress.stopped.write().insert(company, reason.to_owned());
+        if before.as_deref() != Some(reason) {
+            tracing::error!(
+                projection = self.projection.name(),
+                %company,
+                after_position = position,
+                reason,
+                "the projection of this company stands still"
+            );
+        }
+        Ended::Behind
+    }
+
+    fn note(&self, company: CompanyId, position: u64) {
+        self.progress.positions.write().insert(company, position);
+        self.tell();
+    }
+
+    /// Lets those who wait look again.
+    fn tell(&self) {
+        self.moved.send_modify(|count| *count = count.wrapping_add(1));
+    }
+}

@@ -15,7 +15,7 @@ use support::{COMPANY, Fixture, Given, OTHERS, create, on_every_database, refres
 use token_ledger_domain::token::TokenEvent;
 use token_ledger_domain::{CompanyId, LedgerEvent};
 use token_ledger_event_store::StoreError;
-use token_ledger_projections::runner::{self, BATCH, Behind, PROJECTIONS_BEHIND, RunnerHandle};
+use token_ledger_projections::runner::{self, BATCH, Behind, RunnerHandle};
 use token_ledger_projections::{AuditTrail, Projection, ReadModels};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -29,6 +29,9 @@ on_every_database!(
     an_event_that_is_none_of_its_type_stops_its_company,
     a_restart_goes_on_from_the_checkpoint,
     what_is_begun_anew_meanwhile_is_brought_to_the_head_again,
+    what_is_begun_anew_while_nothing_happens_is_brought_to_the_head_again,
+    how_far_another_process_is_counts_though_it_is_further_back,
+    a_checkpoint_that_cannot_be_read_stops_its_company_and_no_other,
     another_version_writes_everything_again,
     who_waits_is_told_when_it_is_there,
     who_waits_too_long_is_told_so,
@@ -60,6 +63,10 @@ impl Behind for Noting {
 
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
         self.inner.checkpoint(company).await
+    }
+
+    async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
+        self.inner.checkpoints().await
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
@@ -159,7 +166,7 @@ async fn every_company_is_brought_to_its_head_and_kept_there<F: Fixture>() {
             (checkpoint.company_id, of, checkpoint.position)
         })
         .collect();
-    let of = PROJECTIONS_BEHIND[0];
+    let of = (AuditTrail::NAME, AuditTrail::VERSION);
     assert_eq!(shown, [(OTHERS[0], of, 4), (COMPANY, of, 4), (OTHERS[1], of, 4)]);
 }
 
@@ -262,6 +269,70 @@ async fn what_is_begun_anew_meanwhile_is_brought_to_the_head_again<F: Fixture>()
     }
     running.ended().await;
     assert_trail(&given, COMPANY, head).await;
+}
+
+async fn what_is_begun_anew_while_nothing_happens_is_brought_to_the_head_again<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, COMPANY).await;
+    // As whoever began to write the rows anew leaves them, when it is killed.
+    given.fixture.raw("DELETE FROM audit_trail".to_owned()).await;
+    given.fixture.raw("DELETE FROM checkpoints".to_owned()).await;
+    let head = given.head(COMPANY).await;
+    let audit = given.fixture.audit();
+    while audit.checkpoint(COMPANY).await.expect("a checkpoint") < head {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    running.ended().await;
+    assert_trail(&given, COMPANY, head).await;
+}
+
+/// A projection that another process is at, which has begun anew.
+struct Elsewhere;
+
+#[async_trait]
+impl Behind for Elsewhere {
+    fn name(&self) -> &'static str {
+        AuditTrail::NAME
+    }
+
+    async fn checkpoint(&self, _: CompanyId) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
+        Ok(BTreeMap::from([(COMPANY, 1)]))
+    }
+
+    async fn advance(&self, _: CompanyId) -> Result<Option<u64>, StoreError> {
+        Ok(None)
+    }
+}
+
+async fn how_far_another_process_is_counts_though_it_is_further_back<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let (stop, stopped) = watch::channel(false);
+    let (handle, task) = runner::spawn(Arc::new(Elsewhere), given.fixture.store(), stopped);
+    // It ends with a run, whatever came before.
+    stop.send(true).expect("the runner listens");
+    task.await.expect("the runner ends");
+    assert_eq!(handle.position(COMPANY), 0);
+}
+
+async fn a_checkpoint_that_cannot_be_read_stops_its_company_and_no_other<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    given.catch_up().await;
+    let literal = F::blob(COMPANY.0.as_bytes());
+    let unreadable = format!("UPDATE checkpoints SET position = -1 WHERE company_id = {literal}");
+    assert_eq!(given.fixture.raw(unreadable).await, 1);
+    let running = Running::start(&given);
+    for company in OTHERS {
+        a_turn(&given, &running, company).await;
+    }
+    let stopped = running.handle.stopped();
+    assert_eq!(stopped.keys().collect::<Vec<_>>(), [&COMPANY]);
+    assert!(stopped[&COMPANY].contains("position"), "{stopped:?}");
+    running.ended().await;
 }
 
 async fn mark_the_first_row<F: Fixture>(given: &Given<F>) {

@@ -377,7 +377,9 @@ impl App {
                     // Somebody else has deleted it meanwhile.
                     Err(ExecuteError::Refused(_)) => {}
                     Err(ExecuteError::Failed(
-                        error @ (StoreError::Corrupt { .. } | StoreError::Rejected(_)),
+                        error @ (StoreError::Corrupt { .. }
+                        | StoreError::Unreadable(_)
+                        | StoreError::Rejected(_)),
                     )) => left.failed.push((request.id, error)),
                     Err(_) => left.is_any = true,
                 }

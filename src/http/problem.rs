@@ -272,12 +272,13 @@ impl From<StoreError> for Problem {
                 "The ledger can't be used right now; nothing was changed. Try again.",
             ),
             StoreError::InDoubt(_) => Self::in_doubt(),
-            StoreError::Incompatible(_) | StoreError::Corrupt { .. } | StoreError::Rejected(_) => {
-                Self::new(
-                    Kind::Internal,
-                    "The service failed; nothing was changed. Name the request_id to the operator.",
-                )
-            }
+            StoreError::Incompatible(_)
+            | StoreError::Corrupt { .. }
+            | StoreError::Unreadable(_)
+            | StoreError::Rejected(_) => Self::new(
+                Kind::Internal,
+                "The service failed; nothing was changed. Name the request_id to the operator.",
+            ),
         }
     }
 }

@@ -19,11 +19,12 @@ use uuid::Uuid;
 
 /// Idempotency keys that are forgotten with each new one, at most: more than come in, so that the
 /// old ones get fewer.
-const FORGOTTEN_AT_ONCE: usize = 4;
+const FORGOTTEN_AT_ONCE: u64 = 4;
 
-/// Held by the transaction itself, since a pooler between may not keep what a session was told: a
-/// peer that dies while it holds a head lets go of it within seconds.
-const BEGIN: &str = "BEGIN; SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '3s'; \
+/// What a transaction begins with that locks a head. It holds the bounds itself, since a pooler between
+/// may not keep what a session was told: a peer that dies while it holds a head lets go of it within
+/// seconds.
+pub const BOUNDS: &str = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '3s'; \
     SET LOCAL idle_in_transaction_session_timeout = '5s'";
 const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
@@ -102,7 +103,7 @@ pub(super) async fn begin(
     connection: &mut PgConnection,
     companies: &BTreeSet<CompanyId>,
 ) -> Result<(HashMap<CompanyId, Head>, Timestamp), Setback> {
-    let (mut heads, now) = lock(connection, BEGIN, companies).await?;
+    let (mut heads, now) = lock(connection, &format!("BEGIN; {BOUNDS}; "), companies).await?;
     if heads.len() == companies.len() {
         return Ok((heads, now));
     }
@@ -128,7 +129,7 @@ async fn lock(
     let names: Vec<String> = companies.iter().map(|company| format!("'{}'", company.0)).collect();
     // All in one round trip. The time is taken when the locks are.
     let sql = format!(
-        "{before}; SELECT company_id, last_position, last_recorded_at, company_sequence \
+        "{before}SELECT company_id, last_position, last_recorded_at, company_sequence \
          FROM company_heads WHERE company_id IN ({}) ORDER BY company_id FOR UPDATE; {NOW}",
         names.join(", ")
     );
@@ -373,7 +374,7 @@ async fn write_keys(connection: &mut PgConnection, placed: &Placed<'_>) -> Resul
     let keys = &placed.keys;
     let Some((.., newest)) = keys.last() else { return Ok(()) };
     let companies: Vec<Uuid> = keys.iter().map(|(commit, ..)| commit.company.0).collect();
-    let limit = FORGOTTEN_AT_ONCE.saturating_mul(keys.len());
+    let limit = FORGOTTEN_AT_ONCE.saturating_mul(keys.len() as u64);
     forget_keys(&mut *connection, &companies, *newest, limit).await?;
     let results: Vec<String> = keys
         .iter()
@@ -444,12 +445,12 @@ pub(super) async fn forget_keys(
     connection: &mut PgConnection,
     companies: &[Uuid],
     now: Timestamp,
-    limit: usize,
+    limit: u64,
 ) -> Result<u64, StoreError> {
     let forgotten = sqlx::query(FORGET_KEYS)
         .bind(companies)
         .bind(now.plus_seconds(-IDEMPOTENCY_SECONDS).as_micros())
-        .bind(i64::try_from(limit).unwrap_or(i64::MAX))
+        .bind(int(limit))
         .execute(connection)
         .await
         .map_err(failed)?;

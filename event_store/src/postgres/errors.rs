@@ -15,10 +15,12 @@ const LOCK_NOT_AVAILABLE: &str = "55P03";
 const CONNECTION_EXCEPTION: &str = "08";
 
 /// Classes and states of SQLSTATE that say something about the database rather than about the
-/// statement: connection, transaction, resources, operator's doing, system, roll-back, and what
-/// may not be written because the server is a standby.
-const UNAVAILABLE: [&str; 9] =
-    [CONNECTION_EXCEPTION, "25", "40", "53", "57", "58", "XX", LOCK_NOT_AVAILABLE, "25006"];
+/// statement: connection, transaction (also one that may not write because the server is a standby),
+/// roll-back, resources, operator's doing, system, and locks.
+const UNAVAILABLE: [&str; 8] =
+    [CONNECTION_EXCEPTION, "25", "40", "53", "57", "58", "XX", LOCK_NOT_AVAILABLE];
+/// A value lends itself to nothing that was asked of it.
+const DATA_EXCEPTION: &str = "22";
 /// The server knows no such database or user, or the password is wrong.
 const NOT_LET_IN: [&str; 2] = ["28", "3D"];
 /// The user lacks a right.
@@ -52,7 +54,24 @@ pub(super) fn failed_ref(error: &Error) -> StoreError {
         | Error::PoolTimedOut
         | Error::WorkerCrashed => StoreError::Unavailable(text),
         Error::PoolClosed => StoreError::Closed,
+        Error::ColumnDecode { .. } | Error::Decode(_) | Error::RowNotFound => {
+            StoreError::Unreadable(text)
+        }
         _ => StoreError::Rejected(text),
+    }
+}
+
+/// An error of a query that only reads, in the store's words: one that stumbles over what is stored
+/// can't read it.
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+pub fn reading_failed(error: Error) -> StoreError {
+    match failed_ref(&error) {
+        StoreError::Rejected(text)
+            if state_of(&error).is_some_and(|state| state.starts_with(DATA_EXCEPTION)) =>
+        {
+            StoreError::Unreadable(text)
+        }
+        other => other,
     }
 }
 

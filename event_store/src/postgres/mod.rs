@@ -17,8 +17,9 @@ mod store;
 
 pub use crate::record::Appended;
 pub use crate::store::Access;
+pub use append::BOUNDS;
 pub use database::{Config, Database, RecordedTime};
-pub use errors::failed;
+pub use errors::{failed, reading_failed};
 pub use lent::{Lent, end_in_time, in_time};
 pub use listener::{Change, Kinds, PutRight, tell_put_right};
 pub use migrate::MigrationStatus;

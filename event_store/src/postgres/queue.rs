@@ -42,11 +42,12 @@ struct Lines {
 }
 
 impl Queue {
-    /// Puts these at the end of their companies' lines; gives them back when the queue is closed.
-    pub fn put(&self, arrivals: Vec<Waiting>) -> Result<(), Vec<Waiting>> {
+    /// Puts these at the end of their companies' lines; `false` when the queue is closed, and nobody
+    /// answers them.
+    pub fn put(&self, arrivals: Vec<Waiting>) -> bool {
         let mut lines = self.lines.lock();
         if lines.closed {
-            return Err(arrivals);
+            return false;
         }
         for waiting in arrivals {
             let company = waiting.commit.company;
@@ -58,7 +59,7 @@ impl Queue {
         }
         drop(lines);
         self.arrived.notify_one();
-        Ok(())
+        true
     }
 
     /// Takes up to so many commits of companies that nobody else works on, waiting for the first;
@@ -249,7 +250,7 @@ mod tests {
     #[tokio::test]
     async fn all_who_wait_hear_of_the_end_though_something_waits_when_it_is_closed() {
         let queue = Queue::default();
-        let in_line = |queue: &Queue| assert!(queue.put(vec![waiting()]).is_ok());
+        let in_line = |queue: &Queue| assert!(queue.put(vec![waiting()]));
         in_line(&queue);
         assert_eq!(queue.take(1, false, 0).await.expect("a batch").len(), 1);
         in_line(&queue);

@@ -1,12 +1,12 @@
 //! Reading the ledger's tables.
 
-use super::errors::failed;
+use super::errors::reading_failed;
 use crate::commit::{IDEMPOTENCY_SECONDS, Idempotency};
 use crate::error::StoreError;
 use crate::record::{Head, RecordedEvent, StreamId};
 use crate::store::{LoadedStream, Replay, StoredPrivate, StoredSnapshot};
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, PgExecutor, Row, ValueRef};
+use sqlx::{Decode, Error, PgConnection, PgExecutor, Postgres, Row, Type, ValueRef};
 use std::str::FromStr;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
@@ -65,55 +65,70 @@ fn limit(number: usize) -> i64 {
 /// When a column holds what it can't.
 pub fn event_from_row(row: &PgRow) -> Result<RecordedEvent, StoreError> {
     Ok(RecordedEvent {
-        company: CompanyId(row.try_get(0).map_err(failed)?),
+        company: CompanyId(column(row, 0)?),
         position: number(row, 1)?,
         stream: stream_from_columns(row, 2, 3)?,
         sequence: number(row, 4)?,
-        event_type: row.try_get(5).map_err(failed)?,
-        event_version: row.try_get(6).map_err(failed)?,
+        event_type: column(row, 5)?,
+        event_version: column(row, 6)?,
         payload: text(row, 7)?.to_owned(),
         metadata: text(row, 8)?.to_owned(),
-        recorded_at: Timestamp::from_micros(row.try_get(9).map_err(failed)?),
-        commit_id: row.try_get(10).map_err(failed)?,
+        recorded_at: Timestamp::from_micros(column(row, 9)?),
+        commit_id: column(row, 10)?,
         salt: bytes(row, 11)?,
         private_commitment: if is_null(row, 12)? { None } else { Some(bytes(row, 12)?) },
         entry_hash: bytes(row, 13)?,
     })
 }
 
+/// What a column holds.
+fn column<'r, T>(row: &'r PgRow, place: usize) -> Result<T, StoreError>
+where
+    T: Decode<'r, Postgres> + Type<Postgres>,
+{
+    row.try_get(place).map_err(|error| undecodable(row, place, error))
+}
+
 /// A count, which is never negative.
-pub(super) fn number(row: &PgRow, column: usize) -> Result<u64, StoreError> {
-    let number: i64 = row.try_get(column).map_err(failed)?;
-    u64::try_from(number).map_err(|_| wrong(row, column, &number.to_string()))
+pub(super) fn number(row: &PgRow, place: usize) -> Result<u64, StoreError> {
+    let number: i64 = column(row, place)?;
+    u64::try_from(number).map_err(|_| wrong(row, place, &number.to_string()))
 }
 
 /// The exact text of a column, JSON included.
-fn text(row: &PgRow, column: usize) -> Result<&str, StoreError> {
-    row.try_get_raw(column)
-        .map_err(failed)?
+fn text(row: &PgRow, place: usize) -> Result<&str, StoreError> {
+    row.try_get_raw(place)
+        .map_err(|error| undecodable(row, place, error))?
         .as_str()
-        .map_err(|error| wrong(row, column, &error.to_string()))
+        .map_err(|error| wrong(row, place, &error.to_string()))
 }
 
 /// 32 bytes.
-pub(super) fn bytes(row: &PgRow, column: usize) -> Result<[u8; 32], StoreError> {
-    let bytes: &[u8] = row.try_get(column).map_err(failed)?;
-    bytes.try_into().map_err(|_| wrong(row, column, &format!("{} bytes", bytes.len())))
+pub(super) fn bytes(row: &PgRow, place: usize) -> Result<[u8; 32], StoreError> {
+    let bytes: &[u8] = column(row, place)?;
+    bytes.try_into().map_err(|_| wrong(row, place, &format!("{} bytes", bytes.len())))
 }
 
-fn is_null(row: &PgRow, column: usize) -> Result<bool, StoreError> {
-    Ok(row.try_get_raw(column).map_err(failed)?.is_null())
+fn is_null(row: &PgRow, place: usize) -> Result<bool, StoreError> {
+    Ok(row.try_get_raw(place).map_err(|error| undecodable(row, place, error))?.is_null())
 }
 
-/// A row that can't be.
+/// A column that can't be decoded.
+fn undecodable(row: &PgRow, place: usize, error: Error) -> StoreError {
+    match error {
+        Error::ColumnDecode { source, .. } => wrong(row, place, &source.to_string()),
+        other => reading_failed(other),
+    }
+}
+
+/// A row that can't be. Where it doesn't say whose it is, whoever asked for it knows.
 fn wrong(row: &PgRow, column: usize, problem: &str) -> StoreError {
     let name = row.try_column(column).map_or("", |column| sqlx::Column::name(column));
-    let company = row.try_get("company_id").map_or(Uuid::nil(), |company| company);
+    let error = StoreError::Unreadable(format!("{name}: {problem}"));
     let position: i64 = row.try_get("position").unwrap_or(0);
-    StoreError::Corrupt {
-        company: CompanyId(company),
-        position: u64::try_from(position).unwrap_or(0),
-        problem: format!("{name}: {problem}"),
+    match row.try_get("company_id") {
+        Ok(company) => error.at(CompanyId(company), u64::try_from(position).unwrap_or(0)),
+        Err(_) => error,
     }
 }
 
@@ -146,7 +161,7 @@ pub async fn page(
         .bind(limit(at_most))
         .fetch_all(executor)
         .await
-        .map_err(failed)?;
+        .map_err(reading_failed)?;
     rows.iter().map(event_from_row).collect()
 }
 
@@ -165,7 +180,7 @@ pub(super) async fn stream(
         .bind(limit(at_most))
         .fetch_all(executor)
         .await
-        .map_err(failed)?;
+        .map_err(reading_failed)?;
     rows.iter().map(event_from_row).collect()
 }
 
@@ -185,10 +200,12 @@ pub(super) async fn load(
         .bind(&ids)
         .fetch_all(&mut *connection)
         .await
-        .map_err(failed)?;
+        .map_err(reading_failed)?;
     for row in &rows {
         let place = place_of(row, 0, streams.len())?;
-        loaded[place].snapshot = Some((number(row, 1)?, text(row, 2)?.to_owned()));
+        let snapshot = || Ok((number(row, 1)?, text(row, 2)?.to_owned()));
+        loaded[place].snapshot =
+            Some(snapshot().map_err(|error: StoreError| error.at(company, 0))?);
     }
     let after: Vec<i64> = loaded
         .iter()
@@ -201,7 +218,7 @@ pub(super) async fn load(
         .bind(&after)
         .fetch_all(connection)
         .await
-        .map_err(failed)?;
+        .map_err(reading_failed)?;
     for row in &rows {
         let place = place_of(row, 14, streams.len())?;
         loaded[place].events.push(event_from_row(row)?);
@@ -233,24 +250,23 @@ pub(super) async fn snapshots(
         .bind(limit(at_most))
         .fetch_all(executor)
         .await
-        .map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            Ok(StoredSnapshot {
-                stream: stream_from_columns(row, 0, 1)?,
-                sequence: number(row, 2)?,
-                state: text(row, 3)?.to_owned(),
-            })
+        .map_err(reading_failed)?;
+    let snapshot = |row: &PgRow| {
+        Ok(StoredSnapshot {
+            stream: stream_from_columns(row, 0, 1)?,
+            sequence: number(row, 2)?,
+            state: text(row, 3)?.to_owned(),
         })
-        .collect()
+    };
+    rows.iter().map(|row| snapshot(row).map_err(|error: StoreError| error.at(company, 0))).collect()
 }
 
 /// A head from its four columns.
 pub(super) fn head_from_row(row: &PgRow) -> Result<Head, StoreError> {
     Ok(Head {
-        company: CompanyId(row.try_get(0).map_err(failed)?),
+        company: CompanyId(column(row, 0)?),
         position: number(row, 1)?,
-        recorded_at: Timestamp::from_micros(row.try_get(2).map_err(failed)?),
+        recorded_at: Timestamp::from_micros(column(row, 2)?),
         company_sequence: number(row, 3)?,
     })
 }
@@ -260,7 +276,7 @@ pub(super) fn head_from_row(row: &PgRow) -> Result<Head, StoreError> {
 /// # Errors
 /// When the database fails.
 pub async fn heads(executor: impl PgExecutor<'_>) -> Result<Vec<Head>, StoreError> {
-    let rows = sqlx::query(HEADS).fetch_all(executor).await.map_err(failed)?;
+    let rows = sqlx::query(HEADS).fetch_all(executor).await.map_err(reading_failed)?;
     rows.iter().map(head_from_row).collect()
 }
 
@@ -272,8 +288,16 @@ pub async fn head(
     executor: impl PgExecutor<'_>,
     company: CompanyId,
 ) -> Result<Option<Head>, StoreError> {
-    let row = sqlx::query(HEAD).bind(company.0).fetch_optional(executor).await.map_err(failed)?;
+    let row =
+        sqlx::query(HEAD).bind(company.0).fetch_optional(executor).await.map_err(reading_failed)?;
     row.as_ref().map(head_from_row).transpose()
+}
+
+/// A company's private part, with its position.
+fn private_from_row(row: &PgRow, company: CompanyId) -> Result<(u64, StoredPrivate), StoreError> {
+    let position = number(row, 0).map_err(|error| error.at(company, 0))?;
+    let part = || Ok(StoredPrivate { salt: bytes(row, 1)?, data: text(row, 2)?.to_owned() });
+    part().map(|part| (position, part)).map_err(|error: StoreError| error.at(company, position))
 }
 
 pub(super) async fn private_parts(
@@ -287,11 +311,11 @@ pub(super) async fn private_parts(
         .bind(&asked)
         .fetch_all(executor)
         .await
-        .map_err(failed)?;
+        .map_err(reading_failed)?;
     let mut found = std::collections::HashMap::with_capacity(rows.len());
     for row in &rows {
-        let part = StoredPrivate { salt: bytes(row, 1)?, data: text(row, 2)?.to_owned() };
-        found.insert(number(row, 0)?, part);
+        let (position, part) = private_from_row(row, company)?;
+        found.insert(position, part);
     }
     Ok(positions.iter().map(|position| found.get(position).cloned()).collect())
 }
@@ -308,13 +332,8 @@ pub(super) async fn private_range(
         .bind(int(last))
         .fetch_all(executor)
         .await
-        .map_err(failed)?;
-    rows.iter()
-        .map(|row| {
-            let part = StoredPrivate { salt: bytes(row, 1)?, data: text(row, 2)?.to_owned() };
-            Ok((number(row, 0)?, part))
-        })
-        .collect()
+        .map_err(reading_failed)?;
+    rows.iter().map(|row| private_from_row(row, company)).collect()
 }
 
 /// Positions are in order of time, so a search by halves finds the place in twenty steps.
@@ -333,7 +352,7 @@ pub(super) async fn position_at(
             .bind(int(middle))
             .fetch_one(&mut *connection)
             .await
-            .map_err(failed)?;
+            .map_err(|error| reading_failed(error).at(company, middle))?;
         let recorded = Timestamp::from_micros(recorded);
         if recorded < time || (inclusive && recorded == time) {
             before = middle;
@@ -359,13 +378,13 @@ pub(super) async fn replay(
         .bind(oldest)
         .fetch_optional(executor)
         .await
-        .map_err(failed)?;
+        .map_err(reading_failed)?;
     let Some(row) = row else { return Ok(None) };
     let (stream, sequence) = Replay::parse_result(company, text(&row, 1)?)?;
     Ok(Some(Replay {
         request_hash: bytes(&row, 0)?,
         stream,
         sequence,
-        recorded_at: Timestamp::from_micros(row.try_get(2).map_err(failed)?),
+        recorded_at: Timestamp::from_micros(column(&row, 2)?),
     }))
 }

@@ -109,8 +109,7 @@ impl Store for PgStore {
                 (Waiting { commit, answer }, answered)
             })
             .unzip();
-        // Those that are given back are dropped, and their answers with them.
-        let is_taken_in = self.queue.put(arrivals).is_ok();
+        let is_taken_in = self.queue.put(arrivals);
         let unanswered = || {
             let closed = StoreError::Closed;
             Err(if is_taken_in { closed.after_change() } else { closed }.into())
@@ -226,13 +225,16 @@ impl Store for PgStore {
         let heads = self.heads().await?;
         let companies: Vec<Uuid> = heads.iter().map(|head| head.company.0).collect();
         let at_once = if self.database.is_sharded() { 1 } else { COMPANIES_AT_ONCE };
-        let mut forgotten = 0;
+        let mut left = limit as u64;
         for companies in companies.chunks(at_once) {
+            if left == 0 {
+                break;
+            }
             let mut lent = self.database.lend().await?;
-            let removed = in_time(append::forget_keys(&mut lent, companies, now, limit)).await;
-            forgotten += lent.settle(removed)?;
+            let removed = in_time(append::forget_keys(&mut lent, companies, now, left)).await;
+            left = left.saturating_sub(lent.settle(removed)?);
         }
-        Ok(forgotten)
+        Ok(limit as u64 - left)
     }
 
     fn watch(&self) -> watch::Receiver<u64> {

@@ -311,8 +311,14 @@ fn commit_failed(error: &rusqlite::Error) -> StoreError {
 }
 
 pub(super) fn failed_ref(error: &rusqlite::Error) -> StoreError {
-    let rusqlite::Error::SqliteFailure(code, _) = error else {
-        return StoreError::Rejected(error.to_string());
+    let code = match error {
+        rusqlite::Error::SqliteFailure(code, _) => code,
+        rusqlite::Error::FromSqlConversionFailure(..)
+        | rusqlite::Error::IntegralValueOutOfRange(..)
+        | rusqlite::Error::InvalidColumnType(..)
+        | rusqlite::Error::Utf8Error(_)
+        | rusqlite::Error::QueryReturnedNoRows => return StoreError::Unreadable(error.to_string()),
+        _ => return StoreError::Rejected(error.to_string()),
     };
     match code.code {
         ErrorCode::ConstraintViolation

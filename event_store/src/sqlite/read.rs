@@ -5,7 +5,8 @@ use crate::commit::{IDEMPOTENCY_SECONDS, Idempotency};
 use crate::error::StoreError;
 use crate::record::{Appended, Head, RecordedEvent, Stored, StreamId};
 use crate::store::{LoadedStream, Replay, StoredPrivate, StoredSnapshot};
-use rusqlite::{Connection, OptionalExtension, Row, params};
+use rusqlite::types::Type;
+use rusqlite::{Connection, Error, OptionalExtension, Row, Rows, params};
 use std::str::FromStr;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
@@ -70,17 +71,51 @@ pub fn event_from_row(row: &Row<'_>) -> rusqlite::Result<RecordedEvent> {
     })
 }
 
+/// A text, in the database's own memory.
+fn text<'r>(row: &'r Row<'_>, column: usize) -> rusqlite::Result<&'r str> {
+    row.get_ref(column)?.as_str().map_err(|error| not_its_form(column, error))
+}
+
+/// A text that is not of its column's form.
+fn not_its_form(column: usize, error: impl std::error::Error + Send + Sync + 'static) -> Error {
+    Error::FromSqlConversionFailure(column, Type::Text, Box::new(error))
+}
+
 /// A stream from the columns that name its kind and its identifier.
 fn stream_from_columns(row: &Row<'_>, kind: usize, id: usize) -> rusqlite::Result<StreamId> {
-    let wrong = |column: usize, error: Box<dyn std::error::Error + Send + Sync>| {
-        rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, error)
-    };
     Ok(StreamId {
-        kind: AggregateType::from_str(row.get_ref(kind)?.as_str()?)
-            .map_err(|error| wrong(kind, Box::new(error)))?,
-        id: Uuid::from_str(row.get_ref(id)?.as_str()?)
-            .map_err(|error| wrong(id, Box::new(error)))?,
+        kind: AggregateType::from_str(text(row, kind)?)
+            .map_err(|error| not_its_form(kind, error))?,
+        id: Uuid::from_str(text(row, id)?).map_err(|error| not_its_form(id, error))?,
     })
+}
+
+/// What is wrong with a row of a company's ledger, with the position at which it stands.
+fn unreadable(row: &Row<'_>, company: CompanyId, error: Error) -> StoreError {
+    let name = |column: usize| row.as_ref().column_name(column).unwrap_or_default();
+    let error = match error {
+        Error::FromSqlConversionFailure(column, _, problem) => {
+            StoreError::Unreadable(format!("{}: {problem}", name(column)))
+        }
+        Error::IntegralValueOutOfRange(column, number) => {
+            StoreError::Unreadable(format!("{}: {number}", name(column)))
+        }
+        other => failed(other),
+    };
+    error.at(company, row.get("position").unwrap_or(0))
+}
+
+/// The rows of a company's ledger that a query answers.
+fn collect<T>(
+    mut rows: Rows<'_>,
+    company: CompanyId,
+    read: impl Fn(&Row<'_>) -> rusqlite::Result<T>,
+) -> Result<Vec<T>, StoreError> {
+    let mut all = Vec::new();
+    while let Some(row) = rows.next().map_err(failed)? {
+        all.push(read(row).map_err(|error| unreadable(row, company, error))?);
+    }
+    Ok(all)
 }
 
 /// The events of a company after a position.
@@ -94,10 +129,8 @@ pub fn page(
     limit: usize,
 ) -> Result<Vec<RecordedEvent>, StoreError> {
     let mut statement = connection.prepare_cached(PAGE).map_err(failed)?;
-    let rows = statement
-        .query_map(params![company.0.as_bytes(), after, limit], event_from_row)
-        .map_err(failed)?;
-    rows.collect::<Result<_, _>>().map_err(failed)
+    let rows = statement.query(params![company.0.as_bytes(), after, limit]).map_err(failed)?;
+    collect(rows, company, event_from_row)
 }
 
 /// The events of a company after a position, decoded as projections want them, up to the first
@@ -115,7 +148,8 @@ pub fn decoded_page(
     let mut rows = statement.query(params![company.0.as_bytes(), after, limit]).map_err(failed)?;
     let mut page = Vec::new();
     while let Some(row) = rows.next().map_err(failed)? {
-        match stored(row, company).map_err(failed)?.appended() {
+        let stored = stored(row, company).map_err(|error| unreadable(row, company, error));
+        match stored.and_then(|event| event.appended()) {
             Ok(event) => page.push(event),
             Err(error) => return Ok((page, Some(error))),
         }
@@ -130,10 +164,10 @@ fn stored<'r>(row: &'r Row<'_>, company: CompanyId) -> rusqlite::Result<Stored<'
         position: row.get(0)?,
         stream: stream_from_columns(row, 1, 2)?,
         sequence: row.get(3)?,
-        event_type: row.get_ref(4)?.as_str()?,
-        event_version: row.get_ref(5)?.as_str()?,
-        payload: row.get_ref(6)?.as_str()?,
-        metadata: row.get_ref(7)?.as_str()?,
+        event_type: text(row, 4)?,
+        event_version: text(row, 5)?,
+        payload: text(row, 6)?,
+        metadata: text(row, 7)?,
         recorded_at: Timestamp::from_micros(row.get(8)?),
     })
 }
@@ -148,8 +182,7 @@ pub(super) fn stream(
     let mut statement = connection.prepare_cached(STREAM).map_err(failed)?;
     let key =
         params![stream.kind.as_str(), stream.id.to_string(), company.0.as_bytes(), after, limit];
-    let rows = statement.query_map(key, event_from_row).map_err(failed)?;
-    rows.collect::<Result<_, _>>().map_err(failed)
+    collect(statement.query(key).map_err(failed)?, company, event_from_row)
 }
 
 pub(super) fn load(
@@ -166,7 +199,7 @@ pub(super) fn load(
                 Ok((row.get(0)?, row.get(1)?))
             })
             .optional()
-            .map_err(failed)?;
+            .map_err(|error| failed(error).at(company, 0))?;
         let after = snapshot.as_ref().map_or(0, |(sequence, _)| *sequence);
         let events = stream(connection, company, *id, after, WHOLE_STREAM)?;
         loaded.push(LoadedStream { snapshot, events });
@@ -183,16 +216,14 @@ pub(super) fn snapshots(
     let (kind, id) =
         after.map_or(("", String::new()), |stream| (stream.kind.as_str(), stream.id.to_string()));
     let mut statement = connection.prepare_cached(SNAPSHOTS).map_err(failed)?;
-    let rows = statement
-        .query_map(params![company.0.as_bytes(), kind, id, limit], |row| {
-            Ok(StoredSnapshot {
-                stream: stream_from_columns(row, 0, 1)?,
-                sequence: row.get(2)?,
-                state: row.get(3)?,
-            })
+    let rows = statement.query(params![company.0.as_bytes(), kind, id, limit]).map_err(failed)?;
+    collect(rows, company, |row| {
+        Ok(StoredSnapshot {
+            stream: stream_from_columns(row, 0, 1)?,
+            sequence: row.get(2)?,
+            state: row.get(3)?,
         })
-        .map_err(failed)?;
-    rows.collect::<Result<_, _>>().map_err(failed)
+    })
 }
 
 fn head_from_row(row: &Row<'_>) -> rusqlite::Result<Head> {
@@ -220,7 +251,7 @@ pub fn head(connection: &Connection, company: CompanyId) -> Result<Option<Head>,
         .map_err(failed)?
         .query_row([company.0.as_bytes()], head_from_row)
         .optional()
-        .map_err(failed)
+        .map_err(|error| failed(error).at(company, 0))
 }
 
 pub(super) fn private_parts(
@@ -237,7 +268,7 @@ pub(super) fn private_parts(
                     Ok(StoredPrivate { salt: row.get(0)?, data: row.get(1)? })
                 })
                 .optional()
-                .map_err(failed)
+                .map_err(|error| failed(error).at(company, *position))
         })
         .collect()
 }
@@ -249,12 +280,10 @@ pub(super) fn private_range(
     last: u64,
 ) -> Result<Vec<(u64, StoredPrivate)>, StoreError> {
     let mut statement = connection.prepare_cached(PRIVATE_RANGE).map_err(failed)?;
-    let rows = statement
-        .query_map(params![company.0.as_bytes(), after, last], |row| {
-            Ok((row.get(0)?, StoredPrivate { salt: row.get(1)?, data: row.get(2)? }))
-        })
-        .map_err(failed)?;
-    rows.collect::<Result<_, _>>().map_err(failed)
+    let rows = statement.query(params![company.0.as_bytes(), after, last]).map_err(failed)?;
+    collect(rows, company, |row| {
+        Ok((row.get(0)?, StoredPrivate { salt: row.get(1)?, data: row.get(2)? }))
+    })
 }
 
 /// Positions are in order of time, so a search by halves finds the place in twenty steps.
@@ -271,7 +300,7 @@ pub(super) fn position_at(
         let middle = before + (beyond - before) / 2;
         let recorded: i64 = statement
             .query_row(params![company.0.as_bytes(), middle], |row| row.get(0))
-            .map_err(failed)?;
+            .map_err(|error| failed(error).at(company, middle))?;
         let recorded = Timestamp::from_micros(recorded);
         if recorded < time || (inclusive && recorded == time) {
             before = middle;
@@ -296,7 +325,7 @@ pub(super) fn replay(
             Ok((row.get(0)?, row.get(1)?, row.get(2)?))
         })
         .optional()
-        .map_err(failed)?;
+        .map_err(|error| failed(error).at(company, 0))?;
     let Some((request_hash, result, at)) = found else { return Ok(None) };
     let (stream, sequence) = Replay::parse_result(company, &result)?;
     Ok(Some(Replay { request_hash, stream, sequence, recorded_at: Timestamp::from_micros(at) }))

@@ -2,15 +2,15 @@
 
 use super::Fixture;
 use super::given::{
-    COMPANY, Given, WEEK, ask_token, assert_done, at, change_scopes, create, new_token, read_all,
-    refresh, sound_ledger, token,
+    COMPANY, Given, WEEK, append, ask_token, assert_done, at, change_scopes, changed, commit,
+    create, new_token, read_all, refresh, sound_ledger, token,
 };
 use cqrs_es::Aggregate;
 use token_ledger_domain::token::{Token, TokenCommand, TokenRefusal};
 use token_ledger_domain::{Power, TokenId};
 use token_ledger_event_store::ledger::SNAPSHOT_EVERY;
 use token_ledger_event_store::{
-    Context, Decidable, ExecuteError, Ledger, RecordedEvent, Request, Store,
+    Context, Decidable, ExecuteError, Ledger, RecordedEvent, Request, Store, StoreError, StreamId,
 };
 
 type Answers = Vec<Result<bool, ExecuteError<TokenRefusal>>>;
@@ -167,4 +167,16 @@ pub async fn a_long_stream_folds_the_same_with_and_without_its_snapshot<F: Fixtu
         read_all(given.store().as_ref(), COMPANY).await.len() as u64,
         2 + 3 * SNAPSHOT_EVERY
     );
+}
+
+pub async fn a_snapshot_that_cannot_be_read_is_named<F: Fixture>(fixture: F) {
+    let given = Given::a_company(fixture).await;
+    let id = token(&given.ledger).await;
+    let mut change = commit(COMPANY, id, 1, [changed()]);
+    change.snapshot = Some("{}".to_owned());
+    append(given.store().as_ref(), change).await;
+    let error = given.ledger.state::<Token>(COMPANY, id.0).await.expect_err("no state");
+    let StoreError::Corrupt { company, problem, .. } = error else { panic!("{error:?}") };
+    assert_eq!(company, COMPANY);
+    assert!(problem.contains(&format!("the snapshot of {}", StreamId::from(id))), "{problem}");
 }

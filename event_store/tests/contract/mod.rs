@@ -103,6 +103,7 @@ macro_rules! every_promise {
                 more_commands_than_one_batch_holds_are_all_carried_out,
                 commands_for_one_stream_are_all_carried_out_in_order,
                 a_long_stream_folds_the_same_with_and_without_its_snapshot,
+                a_snapshot_that_cannot_be_read_is_named,
             }
             evidence {
                 text_survives_exactly,

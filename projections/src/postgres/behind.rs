@@ -3,9 +3,11 @@
 use super::rows::PgTable;
 use super::run::{arguments, execute, fetch, numbered};
 use crate::runner::{BATCH, Behind};
-use crate::sql::{Columns, FromColumns, Statement, Unreadable, checkpoints};
+use crate::sql::Statement;
+use crate::sql::checkpoints::{self, Found, Place, places};
 use crate::touched::Touched;
 use sqlx::{Connection, PgConnection};
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
@@ -26,25 +28,6 @@ impl<P: PgTable> PgBehind<P> {
     }
 }
 
-/// A stored checkpoint.
-struct Stored {
-    position: u64,
-    version: u32,
-}
-
-impl FromColumns for Stored {
-    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
-        Ok(Self { position: row.number(0)?, version: row.number(1)? })
-    }
-}
-
-impl Stored {
-    /// 0 where another version of the projection wrote it, so that all rows are written again.
-    const fn position_of<P: PgTable>(&self) -> u64 {
-        if self.version == P::VERSION { self.position } else { 0 }
-    }
-}
-
 fn query<P: PgTable>(text: String, company: CompanyId) -> Statement {
     Statement::new(text).with(company).with(P::NAME.to_owned())
 }
@@ -55,8 +38,8 @@ pub(super) async fn checkpoint<P: PgTable>(
     company: CompanyId,
 ) -> Result<u64, StoreError> {
     let query = query::<P>(checkpoints::ONE.to_owned(), company);
-    let stored: Vec<Stored> = fetch(connection, &query).await?;
-    Ok(stored.first().map_or(0, Stored::position_of::<P>))
+    let stored: Vec<Place> = fetch(connection, &query).await?;
+    Ok(stored.first().map_or(0, |place| place.of(P::VERSION)))
 }
 
 /// Makes the first checkpoint, so that there is one to lock; whether there was none.
@@ -89,7 +72,7 @@ async fn claim<P: PgTable>(
     company: CompanyId,
 ) -> Result<Option<u64>, StoreError> {
     let claim = query::<P>(format!("{} FOR UPDATE SKIP LOCKED", checkpoints::ONE), company);
-    let position = |claimed: Vec<Stored>| claimed.first().map(Stored::position_of::<P>);
+    let position = |claimed: Vec<Place>| claimed.first().map(|place| place.of(P::VERSION));
     if let Some(position) = position(fetch(connection, &claim).await?) {
         return Ok(Some(position));
     }
@@ -153,6 +136,13 @@ impl<P: PgTable> Behind for PgBehind<P> {
         let mut lent = self.database.lend().await?;
         let position = in_time(checkpoint::<P>(&mut lent, company)).await;
         lent.settle(position)
+    }
+
+    async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
+        let query = Statement::new(checkpoints::EVERY).with(P::NAME.to_owned());
+        let mut lent = self.database.lend().await?;
+        let found: Result<Vec<Found>, StoreError> = in_time(fetch(&mut lent, &query)).await;
+        Ok(places(lent.settle(found)?, P::VERSION))
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {

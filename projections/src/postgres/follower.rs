@@ -15,12 +15,12 @@ use crate::sql::live::{CHANGED_COLUMNS, changed};
 use crate::sql::{Columns, FromColumns, Table};
 use crate::{Clients, Companies, Keys, Tokens};
 use sqlx::postgres::PgRow;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::postgres::{Change, Database, Kinds, PutRight, failed};
+use token_ledger_event_store::postgres::{BOUNDS, Change, Database, Kinds, PutRight, failed};
 use token_ledger_event_store::{Moment, StoreError};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -338,6 +338,7 @@ async fn refresh<P: PgTable<Key = Uuid>>(
     PutRight { company, keys, .. }: &PutRight,
 ) -> Result<(), StoreError> {
     let mut held = connection.begin().await.map_err(failed)?;
+    held.execute(BOUNDS).await.map_err(failed)?;
     sqlx::query(HOLD_HEAD).bind(company.0).execute(&mut *held).await.map_err(failed)?;
     let rows = by_key::<P>(&mut held, *company, keys).await?;
     for key in keys {

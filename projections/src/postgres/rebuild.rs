@@ -25,7 +25,7 @@ use sqlx::{Connection as _, Executor, PgConnection};
 use std::collections::BTreeSet;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::postgres::{
-    PutRight, end_in_time, failed, in_time, read_page, tell_put_right,
+    BOUNDS, PutRight, end_in_time, failed, in_time, read_page, tell_put_right,
 };
 use token_ledger_event_store::{Appended, RecordedEvent, StoreError};
 use uuid::Uuid;
@@ -295,6 +295,7 @@ impl PgReadModels {
             let mut live = in_time(async {
                 let mut live = lent.begin().await.map_err(failed)?;
                 if merge {
+                    live.execute(BOUNDS).await.map_err(failed)?;
                     let hold = sqlx::query(HOLD_HEAD).bind(company.0);
                     let ledger = hold.execute(&mut *live).await.map_err(failed)?;
                     if ledger.rows_affected() > 0 {

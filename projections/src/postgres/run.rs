@@ -6,7 +6,7 @@ use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Column, Connection, PgConnection, Row, ValueRef};
 use std::fmt::Display;
 use token_ledger_event_store::postgres::{
-    EVENT_COLUMNS, end_in_time, event_from_row, failed, in_time,
+    EVENT_COLUMNS, end_in_time, event_from_row, failed, in_time, reading_failed,
 };
 use token_ledger_event_store::{RecordedEvent, StoreError};
 use uuid::Uuid;
@@ -89,7 +89,8 @@ pub(super) async fn fetch<T: FromColumns>(
 ) -> Result<Vec<T>, StoreError> {
     let arguments = arguments(query.parameters.iter().cloned())?;
     let text = numbered(&query.text);
-    let rows = sqlx::query_with(&text, arguments).fetch_all(connection).await.map_err(failed)?;
+    let rows =
+        sqlx::query_with(&text, arguments).fetch_all(connection).await.map_err(reading_failed)?;
     rows.iter().map(|row| Ok(T::from_columns(row)?)).collect()
 }
 

@@ -2,10 +2,15 @@
 
 use super::{Columns, FromColumns, Statement, Unreadable};
 use crate::read_models::Checkpoint;
+use std::collections::BTreeMap;
+use token_ledger_domain::CompanyId;
 
 /// A projection's checkpoint in one company: position and version.
 pub const ONE: &str =
     "SELECT position, version FROM checkpoints WHERE company_id = ?1 AND projection = ?2";
+/// A projection's checkpoints in all companies, with whose they are.
+pub const EVERY: &str =
+    "SELECT position, version, company_id FROM checkpoints WHERE projection = ?1";
 /// The first one, so that there is a row to lock.
 pub const BEGIN: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
     VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING";
@@ -20,6 +25,43 @@ pub(super) fn all() -> Statement {
         "SELECT company_id, projection, version, position FROM checkpoints \
          ORDER BY company_id, projection",
     )
+}
+
+/// A projection's checkpoint in one company.
+#[derive(Clone, Copy, Debug)]
+pub struct Place {
+    position: u64,
+    version: u32,
+}
+
+impl Place {
+    /// How far this version of the projection has come: nowhere where another one wrote the
+    /// checkpoint, so that all rows are written again.
+    pub const fn of(self, version: u32) -> u64 {
+        if self.version == version { self.position } else { 0 }
+    }
+}
+
+impl FromColumns for Place {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self { position: row.number(0)?, version: row.number(1)? })
+    }
+}
+
+/// One of all companies' checkpoints, if it can be read.
+#[derive(Clone, Copy, Debug)]
+pub struct Found(Option<(CompanyId, Place)>);
+
+impl FromColumns for Found {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self(row.company(2).ok().zip(Place::from_columns(row).ok())))
+    }
+}
+
+/// How far this version of a projection has come in each company, as far as that can be read.
+pub fn places(found: Vec<Found>, version: u32) -> BTreeMap<CompanyId, u64> {
+    let read = found.into_iter().filter_map(|found| found.0);
+    read.map(|(company, place)| (company, place.of(version))).collect()
 }
 
 impl FromColumns for Checkpoint {

@@ -18,7 +18,7 @@ pub struct Unreadable {
 
 impl From<Unreadable> for StoreError {
     fn from(unreadable: Unreadable) -> Self {
-        Self::Rejected(format!("a row can't be: {unreadable}"))
+        Self::Unreadable(unreadable.to_string())
     }
 }
 

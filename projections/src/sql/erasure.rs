@@ -1,6 +1,6 @@
 //! Erasing what names or describes a person, in SQL.
 
-use super::{Columns, FromColumns, Sql, Statement, Unreadable};
+use super::{Sql, Statement};
 use crate::erasure::Erasures;
 use async_trait::async_trait;
 use std::sync::Arc;
@@ -22,15 +22,6 @@ impl<S> SqlErasures<S> {
     /// In this database.
     pub const fn new(sql: Arc<S>) -> Self {
         Self { sql }
-    }
-}
-
-/// How many there are.
-struct Count(u64);
-
-impl FromColumns for Count {
-    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
-        Ok(Self(row.number(0)?))
     }
 }
 
@@ -82,8 +73,8 @@ impl<S: Sql + 'static> Erasures for SqlErasures<S> {
         });
         self.sql.transact(statements.into()).await?;
         let account = Statement::new(HAS_ACCOUNT).with(CompanyId::PLATFORM).with(person);
-        let left: Option<Count> = self.sql.fetch_one(account).await?;
-        Ok(left.is_none_or(|count| count.0 == 0))
+        let left: Option<i64> = self.sql.fetch_one(account).await?;
+        Ok(left.is_none_or(|count| count == 0))
     }
 
     async fn overwrite(&self) -> Result<(), StoreError> {

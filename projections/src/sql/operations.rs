@@ -24,13 +24,14 @@ pub(super) fn save(operation: &Operation) -> Statement {
     .with(operation.finished_at)
 }
 
-/// An operation.
+/// Forgets an operation.
 pub(super) fn forget(company: CompanyId, id: Uuid) -> Statement {
     Statement::new("DELETE FROM operations WHERE company_id = ?1 AND operation_id = ?2")
         .with(company)
         .with(id)
 }
 
+/// An operation.
 pub(super) fn one(company: CompanyId, id: Uuid) -> Statement {
     Statement::new(
         "SELECT company_id, operation_id, request, state, matched, done, started_at, finished_at \

@@ -2,10 +2,11 @@
 
 use super::{Columns, FromColumns, Sql, Statement, Unreadable, Value};
 use crate::runner::Behind;
-use crate::sql::checkpoints;
+use crate::sql::checkpoints::{self, Place, places};
 use crate::tree::{Edge, LogHead, SignedCheckpoint, TREE_NAME, TREE_VERSION, TileData, Trees};
 use async_trait::async_trait;
 use std::borrow::Cow;
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::{CompanyId, Timestamp};
@@ -96,24 +97,6 @@ impl FromColumns for Leaf {
     }
 }
 
-/// A follower's checkpoint: position and version.
-struct Place(u64, u32);
-
-impl FromColumns for Place {
-    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
-        Ok(Self(row.number(0)?, row.number(1)?))
-    }
-}
-
-/// The key that a log is signed with, in note form.
-struct NamedKey(String);
-
-impl FromColumns for NamedKey {
-    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
-        Ok(Self(row.text(0)?.to_owned()))
-    }
-}
-
 impl FromColumns for SignedCheckpoint {
     fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
         Ok(Self {
@@ -160,7 +143,7 @@ impl<S: Sql + 'static> SqlTrees<S> {
     async fn place(&self, company: CompanyId) -> Result<u64, StoreError> {
         let query = Statement::new(checkpoints::ONE).with(company).with(TREE_NAME);
         let stored: Option<Place> = self.sql.fetch_one(query).await?;
-        Ok(stored.filter(|place| place.1 == TREE_VERSION).map_or(0, |place| place.0))
+        Ok(stored.map_or(0, |place| place.of(TREE_VERSION)))
     }
 
     async fn stored_tiles(
@@ -197,6 +180,11 @@ impl<S: Sql + 'static> Behind for SqlTrees<S> {
 
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
         self.place(company).await
+    }
+
+    async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
+        let query = Statement::new(checkpoints::EVERY).with(TREE_NAME);
+        Ok(places(self.sql.fetch(query).await?, TREE_VERSION))
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
@@ -352,10 +340,8 @@ impl<S: Sql + 'static> Trees for SqlTrees<S> {
         let name = Statement::new(NAME_KEY).with(company).with(origin.to_owned());
         self.sql.execute(name.with(verifier_key.to_owned())).await?;
         let query = Statement::new(NAMED_KEY).with(company).with(origin.to_owned());
-        let named: Option<NamedKey> = self.sql.fetch_one(query).await?;
-        named
-            .map(|named| named.0)
-            .ok_or_else(|| StoreError::Rejected("a log's key was not named".to_owned()))
+        let named: Option<String> = self.sql.fetch_one(query).await?;
+        named.ok_or_else(|| StoreError::Rejected("a log's key was not named".to_owned()))
     }
 
     async fn keep_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<bool, StoreError> {

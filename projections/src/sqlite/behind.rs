@@ -1,11 +1,14 @@
 //! A projection that runs behind the log, with its rows and checkpoint in SQLite.
 
 use super::failed;
+use super::run::{bind, collect, read_one};
 use super::tables::SqliteTable;
 use crate::runner::{BATCH, Behind};
-use crate::sql::checkpoints;
+use crate::sql::FromColumns;
+use crate::sql::checkpoints::{self, Found, Place, places};
 use crate::touched::Touched;
-use rusqlite::{Connection, OptionalExtension, params};
+use rusqlite::{Connection, params};
+use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
@@ -26,19 +29,15 @@ impl<P: SqliteTable> SqliteBehind<P> {
     }
 }
 
-/// The checkpoint of a projection; 0 where it has none or another version of it wrote it, so that
-/// all rows are written again.
+/// The checkpoint of a projection; 0 where it has none or another version of it wrote it.
 pub(super) fn checkpoint<P: SqliteTable>(
     connection: &Connection,
     company: CompanyId,
 ) -> Result<u64, StoreError> {
-    let stored: Option<(u64, u32)> = connection
-        .prepare_cached(checkpoints::ONE)
-        .map_err(failed)?
-        .query_row(params![company.0.as_bytes(), P::NAME], |row| Ok((row.get(0)?, row.get(1)?)))
-        .optional()
-        .map_err(failed)?;
-    Ok(stored.filter(|(_, version)| *version == P::VERSION).map_or(0, |(position, _)| position))
+    let mut statement = connection.prepare_cached(checkpoints::ONE).map_err(failed)?;
+    bind(&mut statement, [company.into(), P::NAME.into()])?;
+    let stored: Option<Place> = read_one(&mut statement)?;
+    Ok(stored.map_or(0, |place| place.of(P::VERSION)))
 }
 
 /// Moves the checkpoint of a projection, in the transaction that wrote its rows.
@@ -62,6 +61,15 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
 
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
         self.database.read(move |connection| checkpoint::<P>(connection, company)).await
+    }
+
+    async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
+        let found = self.database.read(|connection| {
+            let mut statement = connection.prepare_cached(checkpoints::EVERY).map_err(failed)?;
+            bind(&mut statement, [P::NAME.into()])?;
+            collect(&mut statement, |row| Ok(Found::from_columns(row)?))
+        });
+        Ok(places(found.await?, P::VERSION))
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {

@@ -5,7 +5,7 @@ use super::failed;
 use super::run::bind;
 use super::tables::SqliteTable;
 use crate::index::VerificationIndex;
-use crate::rebuild::{Difference, Keyed, Outcome, RANGE, Readable};
+use crate::rebuild::{Difference, Keyed, Outcome, RANGE, Readable, is_same};
 use crate::sql::{FromColumns, Key};
 use crate::touched::Touched;
 use rusqlite::types::{ToSqlOutput, ValueRef};
@@ -126,12 +126,7 @@ fn pair<P: SqliteTable>(
     served: Option<&Row<'_>>,
 ) -> Option<Pair<P>> {
     let served = served.map(|row| P::Row::from_columns(row).map_err(|error| error.to_string()));
-    let same = match (&rebuilt, &served) {
-        (None, None) => true,
-        (Some(rebuilt), Some(Ok(served))) => rebuilt == served,
-        _ => false,
-    };
-    (!same).then_some((key, rebuilt, served))
+    (!is_same(rebuilt.as_ref(), served.as_ref())).then_some((key, rebuilt, served))
 }
 
 fn same_columns(one: &Row<'_>, other: &Row<'_>, count: usize) -> Result<bool, StoreError> {

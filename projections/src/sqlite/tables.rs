@@ -2,16 +2,11 @@
 
 use super::failed;
 use super::run::{bind, collect, read_one};
-use crate::projection::Projection;
-use crate::rebuild::{Keyed, Readable};
 use crate::sql::{FromColumns, Key, Table};
 use rusqlite::{CachedStatement, Connection, Statement};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
-
-/// Rows as they are found, with their keys.
-type Found<P> = Vec<Keyed<<P as Projection>::Key, Readable<<P as Projection>::Row>>>;
 
 /// A projection whose rows are kept in SQLite.
 pub trait SqliteTable: Table {
@@ -42,25 +37,6 @@ pub trait SqliteTable: Table {
         let mut statement = connection.prepare_cached(&Self::statements().range).map_err(failed)?;
         bind(&mut statement, [company.into(), after.value(), limit.into()])?;
         collect(&mut statement, |row| Ok(Self::Row::from_columns(row)?))
-    }
-
-    /// Reads the rows of a company behind a key, in order and by key; one that can't be is
-    /// answered by what is wrong with it.
-    ///
-    /// # Errors
-    /// When the database fails or a key is none.
-    fn readable_range(
-        connection: &Connection,
-        company: CompanyId,
-        after: Self::Key,
-        limit: usize,
-    ) -> Result<Found<Self>, StoreError> {
-        let mut statement = connection.prepare_cached(&Self::statements().range).map_err(failed)?;
-        bind(&mut statement, [company.into(), after.value(), limit.into()])?;
-        collect(&mut statement, |row| {
-            let read = Self::Row::from_columns(row).map_err(|error| error.to_string());
-            Ok((Self::key_of(row)?, read))
-        })
     }
 
     /// The companies that have rows, whether they have a ledger or not.

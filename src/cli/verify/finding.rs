@@ -77,7 +77,7 @@ impl Stop {
         move |error| {
             let (position, problem) = match error {
                 StoreError::Corrupt { position, problem, .. } => (position, problem),
-                StoreError::Rejected(problem) => (0, problem),
+                StoreError::Unreadable(problem) => (0, problem),
                 failure => return Self::Failed(failure.into()),
             };
             Finding::new(position, format!("{what} can't be read: {problem}")).into()

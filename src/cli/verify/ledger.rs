@@ -171,7 +171,7 @@ impl Ledger<'_> {
             return Ok(Stretch { events, parts: Vec::new() });
         };
         let found = match self.app.store().private_range(self.company, after, last).await {
-            Err(StoreError::Rejected(_) | StoreError::Corrupt { .. }) => {
+            Err(StoreError::Unreadable(_) | StoreError::Corrupt { .. }) => {
                 self.find_unreadable_part(&events).await?;
                 // It may be readable the second time.
                 let again = self.app.store().private_range(self.company, after, last).await;
@@ -193,7 +193,7 @@ impl Ledger<'_> {
         for event in events {
             let position = event.position;
             match self.app.store().private_parts(self.company, &[position]).await {
-                Err(StoreError::Rejected(problem) | StoreError::Corrupt { problem, .. }) => {
+                Err(StoreError::Unreadable(problem) | StoreError::Corrupt { problem, .. }) => {
                     let problem = format!("the private part can't be read: {problem}");
                     return Err(Finding::new(position, problem).into());
                 }
@@ -207,7 +207,7 @@ impl Ledger<'_> {
     async fn events(&self, after: u64, head: u64) -> Result<Vec<RecordedEvent>, Stop> {
         let store = self.app.store();
         match store.read(self.company, after, PAGE).await {
-            Err(StoreError::Rejected(_) | StoreError::Corrupt { .. }) => {}
+            Err(StoreError::Unreadable(_) | StoreError::Corrupt { .. }) => {}
             page => {
                 let mut page = page?;
                 page.retain(|event| event.position <= head);
@@ -215,7 +215,7 @@ impl Ledger<'_> {
             }
         }
         match store.read(self.company, after, 1).await {
-            Err(StoreError::Rejected(problem) | StoreError::Corrupt { problem, .. }) => {
+            Err(StoreError::Unreadable(problem) | StoreError::Corrupt { problem, .. }) => {
                 let problem = format!("the event can't be read: {problem}");
                 Err(Finding::new(after + 1, problem).into())
             }

@@ -24,6 +24,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
+use token_ledger_event_store::StoreError;
 use token_ledger_event_store::sqlite::Access;
 use token_ledger_projections::survey::{Owner, SurveyedHead};
 
@@ -110,7 +111,7 @@ impl Verify {
     ) -> Result<(), Failure> {
         let operators = match app.operators().await {
             // Their own ledger's finding says what.
-            Err(error) if !error.is_general() => People::default(),
+            Err(StoreError::Unreadable(_) | StoreError::Corrupt { .. }) => People::default(),
             operators => operators?,
         };
         // Checkpoints never pass the heads, so they are read first.

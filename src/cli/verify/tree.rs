@@ -99,7 +99,7 @@ impl Tree {
         for some in tiles.chunks(64) {
             let wanted: Vec<(u8, u64)> = some.iter().map(|tile| (tile.level, tile.index)).collect();
             let found = match app.evidence.trees().tiles(company, &wanted).await {
-                Err(StoreError::Rejected(_)) => one_by_one(app, company, some).await?,
+                Err(StoreError::Unreadable(_)) => one_by_one(app, company, some).await?,
                 found => found?,
             };
             let found: HashMap<(u8, u64), Vec<u8>> =
@@ -141,8 +141,8 @@ async fn one_by_one(
     let mut all = Vec::with_capacity(tiles.len());
     for tile in tiles {
         match app.evidence.trees().tiles(company, &[(tile.level, tile.index)]).await {
-            Err(error @ StoreError::Rejected(_)) => {
-                let problem = format!("the stored tree: {error}");
+            Err(StoreError::Unreadable(problem)) => {
+                let problem = format!("the stored tree can't be read: {problem}");
                 return Err(Finding::new(first_position(tile, 0), problem).into());
             }
             found => all.extend(found?),
