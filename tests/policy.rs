@@ -5,6 +5,8 @@ mod support;
 use serde_json::{Value, json};
 use std::future::IntoFuture;
 use support::TestApp;
+use token_ledger_domain::Policy;
+use token_ledger_domain::company::CompanyCommand;
 
 #[tokio::test]
 async fn a_policy_is_read_and_replaced() {
@@ -47,6 +49,33 @@ async fn of_two_who_read_the_same_policy_the_later_is_told() {
     let first = put(3600).await.expect(200);
     put(7200).await.problem(412, "version-mismatch");
     assert_eq!(app.admin.get(&path).await.expect(200).header("etag"), first.header("etag"));
+}
+
+#[tokio::test]
+async fn an_answer_says_what_its_change_led_to_whatever_came_after_it() {
+    let app = TestApp::new().await;
+    let (policy, module) = (app.path("/policy"), app.path("/oauth-app"));
+    let hour = json!({"max_validity_seconds": 3600});
+    let put = app.admin.put(&policy).json(&hour);
+    let put = app.recorded(put, "company.policy_changed").await;
+    let theirs = Policy { max_grace_seconds: 7, ..Policy::default() };
+    app.meanwhile(CompanyCommand::ChangePolicy { policy: theirs }).await;
+    let answer = put.await.expect(200);
+    assert_eq!(
+        (&answer.body["max_validity_seconds"], &answer.body["max_grace_seconds"]),
+        (&json!(3600), &json!(86_400))
+    );
+    let again = app.admin.put(&policy).header("if-match", answer.header("etag")).json(&hour);
+    again.await.problem(412, "version-mismatch");
+
+    let off = json!({"enabled": false});
+    let put = app.operator.put(&module).json(&off);
+    let put = app.recorded(put, "company.oauth_app_disabled").await;
+    app.meanwhile(CompanyCommand::SetOauthApp { enabled: true }).await;
+    let answer = put.await.expect(200);
+    assert_eq!(answer.body["oauth_app_enabled"], false);
+    let again = app.operator.put(&module).header("if-match", answer.header("etag")).json(&off);
+    again.await.problem(412, "version-mismatch");
 }
 
 #[tokio::test]

@@ -4,8 +4,9 @@ use super::input::{self, Check};
 use super::{App, AppError, Caller, Conditions};
 use serde::Serialize;
 use token_ledger_domain::Policy;
-use token_ledger_domain::company::CompanyCommand;
+use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::policy::{DEFAULT_MAX_GRACE_SECONDS, DEFAULT_VALIDITY_SECONDS};
+use token_ledger_event_store::Executed;
 use token_ledger_projections::companies::CompanyRow;
 use utoipa::ToSchema;
 
@@ -83,7 +84,19 @@ impl App {
         };
         let command = CompanyCommand::ChangePolicy { policy };
         let version = || self.company_version(caller.company);
-        self.change_part(caller, command, &caller.context(reason), conditions, version).await?;
-        self.policy(caller).await.map_err(AppError::after_change)
+        let context = caller.context(reason);
+        let executed = self.change_part(caller, command, &context, conditions, version).await?;
+        self.policy_after(caller, &executed).await
+    }
+
+    /// The policy as what was executed left it, whatever happened to it since.
+    async fn policy_after(
+        &self,
+        caller: &Caller,
+        executed: &Executed<Company>,
+    ) -> Result<VersionedPolicy, AppError> {
+        let CompanyRow { policy, version, .. } =
+            self.company_after(caller.company, executed).await?;
+        Ok(((&policy).into(), version))
     }
 }
