@@ -5,8 +5,11 @@ mod support;
 use serde_json::{Value, json};
 use std::future::IntoFuture;
 use support::TestApp;
-use token_ledger_domain::Policy;
+use token_ledger::app::policy::NewPolicy;
+use token_ledger::app::{Caller, Choices, Conditions};
 use token_ledger_domain::company::CompanyCommand;
+use token_ledger_domain::{Catalogue, Policy, TokenId};
+use token_ledger_event_store::Idempotency;
 
 #[tokio::test]
 async fn a_policy_is_read_and_replaced() {
@@ -76,6 +79,33 @@ async fn an_answer_says_what_its_change_led_to_whatever_came_after_it() {
     assert_eq!(answer.body["oauth_app_enabled"], false);
     let again = app.operator.put(&module).header("if-match", answer.header("etag")).json(&off);
     again.await.problem(412, "version-mismatch");
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_though_its_scopes_are_no_longer_on_offer() {
+    let app = TestApp::new().await;
+    let caller = Caller::command_line(app.company);
+    let conditions = |what: &str| Conditions {
+        idempotency: Some(Idempotency::of("caller", what.to_owned(), "key", [1; 32])),
+        ..Conditions::default()
+    };
+    let scopes = ["employees".to_owned(), "positions".to_owned()];
+    let policy = NewPolicy { allowed_scopes: Some(scopes.to_vec()), ..NewPolicy::default() };
+    let token = app.token("Payroll").await;
+    let id = TokenId(token["token_id"].as_str().expect("an id").parse().expect("an id"));
+    let first = app.app.change_policy(&caller, policy.clone(), conditions("policy")).await;
+    let edited = app.app.change_scopes(&caller, id, &scopes, None, conditions("token")).await;
+    app.app.change_policy(&caller, NewPolicy::default(), Conditions::default()).await.unwrap();
+
+    let (storage, clock) = app.stopped().await;
+    let catalogue = Catalogue::new([("positions".parse().unwrap(), String::new())]);
+    let app = storage.open_with(&clock, Choices { catalogue, ..Choices::default() }).await;
+    let again = app.change_policy(&caller, policy.clone(), conditions("policy")).await;
+    assert_eq!(again.unwrap(), first.unwrap());
+    let again = app.change_scopes(&caller, id, &scopes, None, conditions("token")).await.unwrap();
+    assert!(again.repeated);
+    assert_eq!(again.view, edited.unwrap().view);
+    app.change_policy(&caller, policy, conditions("new")).await.expect_err("not on offer");
 }
 
 #[tokio::test]

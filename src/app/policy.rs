@@ -75,7 +75,10 @@ impl App {
         );
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(allowed_scopes), Some(reason)) = (allowed_scopes, reason) else {
-            return Err(check.refusal());
+            // What was on offer when the same was asked first may no longer be.
+            let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
+            let Some(replay) = replay else { return Err(check.refusal()) };
+            return self.policy_after(caller, &Executed::Repeated(replay)).await;
         };
         let policy = Policy {
             max_validity_seconds: input.max_validity_seconds.unwrap_or(DEFAULT_VALIDITY_SECONDS),

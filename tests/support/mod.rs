@@ -92,9 +92,13 @@ impl Storage {
 
     /// The application over it, as a process that writes opens it.
     pub async fn open(&self, clock: &Arc<SetClock>) -> Arc<App> {
+        self.open_with(clock, Choices::default()).await
+    }
+
+    /// As [`Self::open`], with these choices of its operator.
+    pub async fn open_with(&self, clock: &Arc<SetClock>, mut choices: Choices) -> Arc<App> {
         let entropy = Arc::new(SystemEntropy);
         let clock = Arc::clone(clock);
-        let mut choices = Choices::default();
         if let Self::Postgres(_, folder) = self {
             choices.evidence.folder = Some(folder.path().to_owned());
         }
