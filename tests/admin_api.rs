@@ -15,6 +15,7 @@ use token_ledger::http::access::Access;
 use token_ledger::http::routes;
 use token_ledger_domain::{CompanyId, Name, Power, TokenId};
 use token_ledger_event_store::clock::SetClock;
+use token_ledger_projections::read_models::Operation;
 
 const DAY: i64 = 86_400;
 const WEEK: i64 = 7 * DAY;
@@ -1441,6 +1442,11 @@ mod incidents {
         for personal in ["everything", "192.0.2.7", "tests/1", "ledger.admin"] {
             assert!(!stored.request.contains(personal), "{}", stored.request);
         }
+        // Whoever else carries it out and comes later makes no open one of it again.
+        let late = Operation { state: "running".into(), finished_at: None, ..stored.clone() };
+        app.app.read.save_operation(&late).await.unwrap();
+        let kept = app.app.read.operation(app.company, id).await.unwrap();
+        assert_eq!(kept.as_ref(), Some(&stored));
         let head = app.app.store().head(app.company).await.unwrap().expect("a head").position;
         let private = app.app.store().private_parts(app.company, &[head]).await.unwrap();
         let private = private[0].as_ref().expect("a private part").part();
