@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 use support::{Answered, Client, START, TestApp, at};
 use token_ledger::http::access::Access;
 use token_ledger::http::routes;
@@ -1484,6 +1485,27 @@ mod incidents {
         let malformed = app.admin.post(&path).json(&json!({"reason": "x", "client_id": "x"})).await;
         assert_eq!(malformed.body["detail"], "client_id: must be a UUID");
         assert_eq!(statuses(&app).await, pairs(&[("kept", "active")]));
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_deleted_is_counted_and_tried_again() {
+        let app = TestApp::new().await;
+        app.after(1000);
+        app.token("a").await;
+        // So far behind the ledger that nothing is recorded.
+        app.after(0);
+        let path = app.path("/tokens/delete-all");
+        let begun = app.admin.post(&path).json(&json!({"reason": "leak"})).await.expect(202);
+        let progress = || app.admin.get(begun.header("location")).into_future();
+        let counted = async {
+            while progress().await.expect(200).body["failed"] != 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), counted).await.expect("it is counted");
+        app.after(1000);
+        let done = finished(&app.admin, begun.header("location")).await;
+        assert_eq!((&done["deleted"], &done["failed"]), (&json!(1), &json!(0)));
     }
 
     #[tokio::test]
