@@ -6,6 +6,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use std::future::IntoFuture;
 use support::{Client, TestApp, held};
+use token_ledger_domain::CompanyId;
 
 /// The records of a list below a company's audit trail.
 async fn records(client: &Client, path: &str) -> Vec<Value> {
@@ -208,6 +209,21 @@ async fn a_flood_is_cut_and_the_cut_is_counted() {
     test.resource_server.get(&test.path("/tokens")).await.problem(403, "forbidden");
     let found = records(&test.auditor, &test.path("/audit/denials?limit=1")).await;
     assert_eq!(found[0]["action"]["method"], "GET");
+}
+
+#[tokio::test]
+async fn a_refusal_that_could_not_be_kept_is_counted_where_it_belongs() {
+    let test = TestApp::new().await;
+    let list = test.path("/audit/denials");
+    test.storage.tamper("ALTER TABLE companies RENAME TO unreadable");
+    test.auditor.post(&test.path("/tokens")).await.problem(403, "forbidden");
+    assert!(records(&test.auditor, &list).await.is_empty());
+    test.storage.tamper("ALTER TABLE unreadable RENAME TO companies");
+    let page = test.auditor.get(&list).await.expect(200);
+    assert_eq!((&page.body["items"], &page.body["dropped"]), (&json!([]), &json!(1)));
+    let platform = list.replace(&test.company.to_string(), &CompanyId::PLATFORM.to_string());
+    let page = test.operator.get(&platform).await.expect(200);
+    assert_eq!((&page.body["items"], &page.body["dropped"]), (&json!([]), &json!(0)));
 }
 
 #[tokio::test]
