@@ -144,11 +144,21 @@ async fn needed_scopes_may_come_in_query_and_header() {
     }
     let required = proxy.get("/v1/verify").header("x-required-scope", "employees positions");
     required.await.expect(200);
+    // A proxy may have made one line of several.
+    let company = app.company.to_string();
+    for (name, joined) in [
+        ("x-required-scope", "employees, positions"),
+        ("x-required-scope", "employees,positions"),
+        ("x-required-company", &format!("{company}, {company}")),
+    ] {
+        proxy.get("/v1/verify").header(name, joined).await.expect(200);
+    }
 
     let refused = [
         proxy.get("/v1/verify?scope=positions&scope=locations").await,
         proxy.get("/v1/verify?scope=positions%20locations").await,
         proxy.get("/v1/verify?scope=positions").header("x-required-scope", "locations").await,
+        proxy.get("/v1/verify").header("x-required-scope", "positions, locations").await,
     ];
     for answer in refused {
         let answer = answer.problem(403, "insufficient-scope");
@@ -163,6 +173,8 @@ async fn needed_scopes_may_come_in_query_and_header() {
         assert_eq!(challenge.contains("scope=\"positions\""), empty.contains("positions"));
         assert!(!challenge.contains("scope=\"\""), "{challenge}");
     }
+    let gap = proxy.get("/v1/verify").header("x-required-scope", "positions,");
+    gap.await.problem(403, "insufficient-scope");
     let odd =
         proxy.get("/v1/verify?scope=a%22b%0d%0aX-Evil:1").await.problem(403, "insufficient-scope");
     assert!(odd.header("x-evil").is_empty());

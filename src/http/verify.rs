@@ -131,7 +131,8 @@ pub(super) async fn guarded(
         ("scope" = Option<Vec<String>>, Query,
             description = "Scopes that the token must have; each may name several, space-delimited"),
         ("company" = Option<Uuid>, Query, description = "The company that the token must be of"),
-        ("X-Required-Scope" = Option<String>, Header, description = "As `scope`"),
+        ("X-Required-Scope" = Option<String>, Header,
+            description = "As `scope`; commas delimit scopes too"),
         ("X-Required-Company" = Option<Uuid>, Header, description = "As `company`"),
     ),
     security(("token" = [])),
@@ -279,11 +280,11 @@ impl Needs {
                 _ => {}
             }
         }
-        for value in headers.get_all(REQUIRED_SCOPE) {
-            needs.add_scopes(&String::from_utf8_lossy(value.as_bytes()));
+        for text in listed(headers, &REQUIRED_SCOPE) {
+            needs.add_scopes(&text);
         }
-        for value in headers.get_all(REQUIRED_COMPANY) {
-            needs.companies.push(String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
+        for text in listed(headers, &REQUIRED_COMPANY) {
+            needs.companies.push(text.trim().to_owned());
         }
         needs
     }
@@ -300,6 +301,14 @@ impl Needs {
     fn is_company(&self, company: CompanyId) -> bool {
         self.companies.iter().all(|text| text.parse() == Ok(company))
     }
+}
+
+/// What the lines of a header say. Whoever passes them on may have joined them, with commas in
+/// between (RFC 9110 §5.3).
+fn listed(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let texts = lines.flat_map(|line| line.split(|byte| *byte == b','));
+    texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
 }
 
 impl Verification {
