@@ -275,17 +275,17 @@ async fn a_key_may_come_as_the_password_of_basic() {
     let app = TestApp::new().await;
     let token = app.token("reader").await;
     let form = format!("token={}", secret(&token));
-    let basic = |user: &str, password: &str| {
-        let text = format!("{user}:{password}");
+    let basic = |user: &[u8], password: &str| {
+        let text = [user, b":", password.as_bytes()].concat();
         let encoded = base64::engine::general_purpose::STANDARD.encode(text);
         let call = app.nobody.post("/oauth/introspect").text(FORM, &form);
         call.header("authorization", &format!("Basic {encoded}"))
     };
     let key = app.resource_server.key.as_deref().expect("a key");
-    for user in ["", "anybody"] {
+    for user in [&b""[..], b"anybody", b"caf\xe9"] {
         assert_eq!(basic(user, key).await.expect(200).body["active"], true);
     }
-    for answer in [basic("x", "wrong").await, basic(key, "").await] {
+    for answer in [basic(b"x", "wrong").await, basic(key.as_bytes(), "").await] {
         let answer = answer.expect(401);
         assert_eq!(answer.body["error"], "invalid_client");
         assert!(answer.header("www-authenticate").starts_with("Basic"));
