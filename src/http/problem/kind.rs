@@ -245,7 +245,9 @@ impl Kind {
                 "The body has to come within 20 s. Nothing was changed. Send the request again."
             }
             Self::BodyTooLarge => "Bodies may have up to 64 KiB.",
-            Self::UnsupportedMediaType => "Send `Content-Type: application/json`.",
+            Self::UnsupportedMediaType => {
+                "Send `Content-Type: application/json` and no `Content-Encoding`."
+            }
             Self::TooManyRequests => "Wait for as long as `Retry-After` says.",
             Self::TooManyStreams => {
                 "A credential may have 32 streams and exports under way, and a company 256. Close \
