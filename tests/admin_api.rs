@@ -10,11 +10,13 @@ use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
 use std::sync::Arc;
+use std::time::Duration;
 use support::{Answered, Client, START, TestApp, at};
 use token_ledger::http::access::Access;
 use token_ledger::http::routes;
 use token_ledger_domain::{CompanyId, Name, Power, TokenId};
 use token_ledger_event_store::clock::SetClock;
+use token_ledger_projections::read_models::Operation;
 
 const DAY: i64 = 86_400;
 const WEEK: i64 = 7 * DAY;
@@ -1441,6 +1443,11 @@ mod incidents {
         for personal in ["everything", "192.0.2.7", "tests/1", "ledger.admin"] {
             assert!(!stored.request.contains(personal), "{}", stored.request);
         }
+        // Whoever else carries it out and comes later makes no open one of it again.
+        let late = Operation { state: "running".into(), finished_at: None, ..stored.clone() };
+        app.app.read.save_operation(&late).await.unwrap();
+        let kept = app.app.read.operation(app.company, id).await.unwrap();
+        assert_eq!(kept.as_ref(), Some(&stored));
         let head = app.app.store().head(app.company).await.unwrap().expect("a head").position;
         let private = app.app.store().private_parts(app.company, &[head]).await.unwrap();
         let private = private[0].as_ref().expect("a private part").part();
@@ -1478,6 +1485,27 @@ mod incidents {
         let malformed = app.admin.post(&path).json(&json!({"reason": "x", "client_id": "x"})).await;
         assert_eq!(malformed.body["detail"], "client_id: must be a UUID");
         assert_eq!(statuses(&app).await, pairs(&[("kept", "active")]));
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_deleted_is_counted_and_tried_again() {
+        let app = TestApp::new().await;
+        app.after(1000);
+        app.token("a").await;
+        // So far behind the ledger that nothing is recorded.
+        app.after(0);
+        let path = app.path("/tokens/delete-all");
+        let begun = app.admin.post(&path).json(&json!({"reason": "leak"})).await.expect(202);
+        let progress = || app.admin.get(begun.header("location")).into_future();
+        let counted = async {
+            while progress().await.expect(200).body["failed"] != 1 {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(10), counted).await.expect("it is counted");
+        app.after(1000);
+        let done = finished(&app.admin, begun.header("location")).await;
+        assert_eq!((&done["deleted"], &done["failed"]), (&json!(1), &json!(0)));
     }
 
     #[tokio::test]

@@ -12,6 +12,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 use support::{Answered, Client, TestApp, at, key, service};
+use token_ledger::app::Caller;
 use token_ledger::app::audit::{AuditFilter, ExportFormat};
 use token_ledger::http::router;
 use token_ledger_domain::token::{Create, Token, TokenCommand};
@@ -82,6 +83,21 @@ async fn what_a_program_calls_itself_is_kept_in_any_script() {
         let answer = events(&app, "?limit=1").await.expect(200);
         assert_eq!(answer.body["items"][0]["context"]["user_agent"], name);
     }
+}
+
+#[tokio::test]
+async fn a_program_is_found_by_its_name_as_it_is_written() {
+    let app = TestApp::new().await;
+    let body = json!({"name": "Ärzte-Sync", "scopes": ["ledger.audit"]});
+    app.admin.post(&app.path("/keys")).json(&body).await.expect(201);
+    let caller = Caller::command_line(app.company);
+    for typed in [" Ärzte-Sync ", "rzte-sYNC"] {
+        let found = app.app.find_actors(&caller, typed, 9).await.expect("an answer");
+        let names: Vec<String> = found.into_iter().map(|actor| actor.name).collect();
+        assert_eq!(names, ["Ärzte-Sync"], "{typed}");
+    }
+    let found = app.app.find_actors(&caller, "TOKEN ledger", 9).await.expect("an answer");
+    assert_eq!(found.len(), 1, "the service's own name");
 }
 
 #[tokio::test]

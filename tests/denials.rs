@@ -6,6 +6,7 @@ use axum::http::Method;
 use serde_json::{Value, json};
 use std::future::IntoFuture;
 use support::{Client, TestApp, held};
+use token_ledger_domain::CompanyId;
 
 /// The records of a list below a company's audit trail.
 async fn records(client: &Client, path: &str) -> Vec<Value> {
@@ -208,6 +209,25 @@ async fn a_flood_is_cut_and_the_cut_is_counted() {
     test.resource_server.get(&test.path("/tokens")).await.problem(403, "forbidden");
     let found = records(&test.auditor, &test.path("/audit/denials?limit=1")).await;
     assert_eq!(found[0]["action"]["method"], "GET");
+}
+
+#[tokio::test]
+async fn a_refusal_is_its_company_s_though_the_company_can_not_be_read() {
+    let test = TestApp::new().await;
+    let list = test.path("/audit/denials");
+    let of = async |client: &Client, list: &str| {
+        let page = client.get(list).await.expect(200).body;
+        let kept = page["items"].as_array().expect("a list").len() as u64;
+        kept + page["dropped"].as_u64().expect("a count")
+    };
+    test.storage.tamper("ALTER TABLE companies RENAME TO unreadable");
+    test.auditor.post(&test.path("/tokens")).await.problem(403, "forbidden");
+    records(&test.auditor, &list).await;
+    test.storage.tamper("ALTER TABLE unreadable RENAME TO companies");
+    // Kept or, where the database can't be used, counted.
+    assert_eq!(of(&test.auditor, &list).await, 1);
+    let platform = list.replace(&test.company.to_string(), &CompanyId::PLATFORM.to_string());
+    assert_eq!(of(&test.operator, &platform).await, 0);
 }
 
 #[tokio::test]

@@ -137,6 +137,24 @@ async fn a_repeat_records_nothing_again_and_answers_as_the_first_did() {
 }
 
 #[tokio::test]
+async fn a_repeat_of_one_that_was_joined_records_nothing_again() {
+    let app = TestApp::new().await;
+    let person = eve(&app).await;
+    cut_off(&app, person).await;
+    let first = erase(&app, person).header("idempotency-key", "1").await.expect(200);
+    assert_eq!(first.header("idempotent-replay"), "");
+    app.after(1);
+    let second = erase(&app, person).header("idempotency-key", "1").await.expect(200);
+    assert_eq!(second.header("idempotent-replay"), "true");
+    assert_eq!(second.body, first.body);
+    is_erased(&app).await;
+    // The key leads to the erasure that was joined, also when there was another one since.
+    erase(&app, person).header("idempotency-key", "2").await.expect(200);
+    let third = erase(&app, person).header("idempotency-key", "1").await.expect(200);
+    assert_eq!(third.body["position"], first.body["position"]);
+}
+
+#[tokio::test]
 async fn a_repeat_takes_nothing_from_who_was_added_again() {
     let app = TestApp::new().await;
     let person = eve(&app).await;

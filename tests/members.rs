@@ -7,7 +7,8 @@ use std::future::IntoFuture;
 use support::{Client, TestApp, at, key};
 use token_ledger::app::AppError;
 use token_ledger::app::people::Email;
-use token_ledger_domain::{CompanyId, Digest, PersonId};
+use token_ledger_domain::company::CompanyCommand;
+use token_ledger_domain::{CompanyId, Digest, MemberId, PersonId, Role};
 use token_ledger_projections::people::{Link, Purpose};
 
 fn members(app: &TestApp) -> String {
@@ -233,6 +234,35 @@ async fn a_change_holds_for_the_version_asked_for() {
     app.admin.delete(&path).header("if-match", &tag).await.problem(412, "version-mismatch");
     let bobs = format!("\"{}\"", bob["version"]);
     app.admin.delete(&path_of(&app, &bob)).header("if-match", &bobs).await.expect(204);
+}
+
+#[tokio::test]
+async fn an_answer_says_what_its_change_led_to_whatever_came_after_it() {
+    let app = TestApp::new().await;
+    add(&app, "boss@example.com", "super_admin").await;
+    let body = json!({"email": "ada@example.com", "role": "auditor"});
+    let call = app.admin.post(&members(&app)).json(&body);
+    let adding = app.recorded(call, "company.member_added").await;
+    let listed = app.admin.get(&members(&app)).await.expect(200).body;
+    let is_ada = |member: &&Value| member["email"] == "ada@example.com";
+    let ada =
+        listed["items"].as_array().unwrap().iter().find(is_ada).expect("she is added").clone();
+    let id = |member: &Value| MemberId(member["member_id"].as_str().unwrap().parse().unwrap());
+    app.meanwhile(CompanyCommand::RemoveMember { member_id: id(&ada) }).await;
+    let added = adding.await.expect(201);
+    assert_eq!(added.body["member_id"], ada["member_id"]);
+    assert_eq!(added.header("etag"), format!("\"{}\"", ada["version"]));
+    assert!(added.body["set_password_url"].is_string(), "{}", added.text);
+
+    let bob = add(&app, "bob@example.com", "auditor").await;
+    let call = app.admin.patch(&path_of(&app, &bob)).json(&json!({"role": "super_admin"}));
+    let raising = app.recorded(call, "company.member_role_changed").await;
+    let (member_id, role) = (id(&bob), Role::Auditor);
+    app.meanwhile(CompanyCommand::ChangeRole { member_id, role, platform: false }).await;
+    let raised = raising.await.expect(200);
+    assert_eq!(raised.body["role"], "super_admin");
+    let again = app.admin.patch(&path_of(&app, &bob)).header("if-match", raised.header("etag"));
+    again.json(&json!({"role": "auditor"})).await.problem(412, "version-mismatch");
 }
 
 #[tokio::test]

@@ -498,6 +498,7 @@ mod published {
         assert_eq!(answer.status.as_u16(), 401, "{}", answer.text);
         assert_eq!(answer.header("content-type"), "application/problem+json");
         assert_eq!(answer.body["error_code"], 13_401);
+        assert_eq!(answer.body["type"], "/problems/invalid-client");
         assert!(answer.body["message"].is_string());
         assert!(answer.header("www-authenticate").starts_with("Basic"));
     }

@@ -293,6 +293,14 @@ async fn the_description_can_be_read_by_people() {
     for (_, path) in described(&document(&Catalogue::default())) {
         assert!(page.text.contains(&format!("<span class=\"path\">{path}</span>")), "{path}");
     }
+    let (_, creation) = page.text.split_once("id=\"schema-NewTokenRequest\"").expect("a schema");
+    let (creation, _) = creation.split_once("</section>").expect("its end");
+    let row = |field: &str| {
+        let begin = format!("<tr><td><code>{field}</code></td>");
+        creation.lines().find(|line| line.starts_with(&begin)).expect("a row")
+    };
+    assert!(row("scopes").contains(", required</td>"), "{creation}");
+    assert!(!row("reason").contains(", required"), "{creation}");
     assert_own_page(&page.text, page.header("content-security-policy"));
     let style = app.nobody.get("/docs/style.css").await.expect(200);
     assert!(style.header("content-type").starts_with("text/css"));

@@ -5,6 +5,11 @@ mod support;
 use serde_json::{Value, json};
 use std::future::IntoFuture;
 use support::TestApp;
+use token_ledger::app::policy::NewPolicy;
+use token_ledger::app::{Caller, Choices, Conditions};
+use token_ledger_domain::company::CompanyCommand;
+use token_ledger_domain::{Catalogue, Policy, TokenId};
+use token_ledger_event_store::Idempotency;
 
 #[tokio::test]
 async fn a_policy_is_read_and_replaced() {
@@ -47,6 +52,60 @@ async fn of_two_who_read_the_same_policy_the_later_is_told() {
     let first = put(3600).await.expect(200);
     put(7200).await.problem(412, "version-mismatch");
     assert_eq!(app.admin.get(&path).await.expect(200).header("etag"), first.header("etag"));
+}
+
+#[tokio::test]
+async fn an_answer_says_what_its_change_led_to_whatever_came_after_it() {
+    let app = TestApp::new().await;
+    let (policy, module) = (app.path("/policy"), app.path("/oauth-app"));
+    let hour = json!({"max_validity_seconds": 3600});
+    let put = app.admin.put(&policy).json(&hour);
+    let put = app.recorded(put, "company.policy_changed").await;
+    let theirs = Policy { max_grace_seconds: 7, ..Policy::default() };
+    app.meanwhile(CompanyCommand::ChangePolicy { policy: theirs }).await;
+    let answer = put.await.expect(200);
+    assert_eq!(
+        (&answer.body["max_validity_seconds"], &answer.body["max_grace_seconds"]),
+        (&json!(3600), &json!(86_400))
+    );
+    let again = app.admin.put(&policy).header("if-match", answer.header("etag")).json(&hour);
+    again.await.problem(412, "version-mismatch");
+
+    let off = json!({"enabled": false});
+    let put = app.operator.put(&module).json(&off);
+    let put = app.recorded(put, "company.oauth_app_disabled").await;
+    app.meanwhile(CompanyCommand::SetOauthApp { enabled: true }).await;
+    let answer = put.await.expect(200);
+    assert_eq!(answer.body["oauth_app_enabled"], false);
+    let again = app.operator.put(&module).header("if-match", answer.header("etag")).json(&off);
+    again.await.problem(412, "version-mismatch");
+}
+
+#[tokio::test]
+async fn a_repeat_is_answered_though_its_scopes_are_no_longer_on_offer() {
+    let app = TestApp::new().await;
+    let caller = Caller::command_line(app.company);
+    let conditions = |what: &str| Conditions {
+        idempotency: Some(Idempotency::of("caller", what.to_owned(), "key", [1; 32])),
+        ..Conditions::default()
+    };
+    let scopes = ["employees".to_owned(), "positions".to_owned()];
+    let policy = NewPolicy { allowed_scopes: Some(scopes.to_vec()), ..NewPolicy::default() };
+    let token = app.token("Payroll").await;
+    let id = TokenId(token["token_id"].as_str().expect("an id").parse().expect("an id"));
+    let first = app.app.change_policy(&caller, policy.clone(), conditions("policy")).await;
+    let edited = app.app.change_scopes(&caller, id, &scopes, None, conditions("token")).await;
+    app.app.change_policy(&caller, NewPolicy::default(), Conditions::default()).await.unwrap();
+
+    let (storage, clock) = app.stopped().await;
+    let catalogue = Catalogue::new([("positions".parse().unwrap(), String::new())]);
+    let app = storage.open_with(&clock, Choices { catalogue, ..Choices::default() }).await;
+    let again = app.change_policy(&caller, policy.clone(), conditions("policy")).await;
+    assert_eq!(again.unwrap(), first.unwrap());
+    let again = app.change_scopes(&caller, id, &scopes, None, conditions("token")).await.unwrap();
+    assert!(again.repeated);
+    assert_eq!(again.view, edited.unwrap().view);
+    app.change_policy(&caller, policy, conditions("new")).await.expect_err("not on offer");
 }
 
 #[tokio::test]

@@ -7,7 +7,7 @@ mod support;
 use axum::body::{Body, Bytes};
 use axum::http::Method;
 use futures::{StreamExt, stream};
-use process::Place;
+use process::{Place, Serving};
 use serde_json::json;
 use std::convert::Infallible;
 use std::future::IntoFuture;
@@ -214,6 +214,28 @@ fn the_log_counts_in_numbers() {
     connection.answer();
     let line: serde_json::Value = serde_json::from_str(&serving.says("answered")).expect("JSON");
     assert!(line["status"] == 200 && line["milliseconds"].is_u64(), "{line}");
+    serving.stop();
+}
+
+#[test]
+fn a_failure_is_logged_with_its_request_however_little_is_logged() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let mut command = place.as_service(&["serve", "--listen", "127.0.0.1:0"]);
+    command.env("TOKEN_LEDGER_LOG", "warn,token_ledger::cli=info");
+    let serving = Serving::start(command);
+    place.alter("ALTER TABLE companies RENAME TO unreadable");
+    let mut connection = Connection::to(&serving.base);
+    let path = format!("/v1/companies/{}/policy", company.id);
+    let credential = format!("Authorization: Bearer {}", company.admin_key);
+    let head = format!("GET {path} HTTP/1.1\r\nHost: a\r\n{credential}\r\n\r\n");
+    connection.send(head.as_bytes());
+    let answer = connection.answer();
+    assert!(answer.starts_with("http/1.1 50"), "{answer}");
+    let id = answer.split("x-request-id: ").nth(1).and_then(|rest| rest.lines().next());
+    let line = serving.says("a request failed");
+    assert!(line.contains(id.expect("an identifier")), "{line}");
+    place.alter("ALTER TABLE unreadable RENAME TO companies");
     serving.stop();
 }
 

@@ -144,11 +144,21 @@ async fn needed_scopes_may_come_in_query_and_header() {
     }
     let required = proxy.get("/v1/verify").header("x-required-scope", "employees positions");
     required.await.expect(200);
+    // A proxy may have made one line of several.
+    let company = app.company.to_string();
+    for (name, joined) in [
+        ("x-required-scope", "employees, positions"),
+        ("x-required-scope", "employees,positions"),
+        ("x-required-company", &format!("{company}, {company}")),
+    ] {
+        proxy.get("/v1/verify").header(name, joined).await.expect(200);
+    }
 
     let refused = [
         proxy.get("/v1/verify?scope=positions&scope=locations").await,
         proxy.get("/v1/verify?scope=positions%20locations").await,
         proxy.get("/v1/verify?scope=positions").header("x-required-scope", "locations").await,
+        proxy.get("/v1/verify").header("x-required-scope", "positions, locations").await,
     ];
     for answer in refused {
         let answer = answer.problem(403, "insufficient-scope");
@@ -163,6 +173,8 @@ async fn needed_scopes_may_come_in_query_and_header() {
         assert_eq!(challenge.contains("scope=\"positions\""), empty.contains("positions"));
         assert!(!challenge.contains("scope=\"\""), "{challenge}");
     }
+    let gap = proxy.get("/v1/verify").header("x-required-scope", "positions,");
+    gap.await.problem(403, "insufficient-scope");
     let odd =
         proxy.get("/v1/verify?scope=a%22b%0d%0aX-Evil:1").await.problem(403, "insufficient-scope");
     assert!(odd.header("x-evil").is_empty());
@@ -263,17 +275,17 @@ async fn a_key_may_come_as_the_password_of_basic() {
     let app = TestApp::new().await;
     let token = app.token("reader").await;
     let form = format!("token={}", secret(&token));
-    let basic = |user: &str, password: &str| {
-        let text = format!("{user}:{password}");
+    let basic = |user: &[u8], password: &str| {
+        let text = [user, b":", password.as_bytes()].concat();
         let encoded = base64::engine::general_purpose::STANDARD.encode(text);
         let call = app.nobody.post("/oauth/introspect").text(FORM, &form);
         call.header("authorization", &format!("Basic {encoded}"))
     };
     let key = app.resource_server.key.as_deref().expect("a key");
-    for user in ["", "anybody"] {
+    for user in [&b""[..], b"anybody", b"caf\xe9"] {
         assert_eq!(basic(user, key).await.expect(200).body["active"], true);
     }
-    for answer in [basic("x", "wrong").await, basic(key, "").await] {
+    for answer in [basic(b"x", "wrong").await, basic(key.as_bytes(), "").await] {
         let answer = answer.expect(401);
         assert_eq!(answer.body["error"], "invalid_client");
         assert!(answer.header("www-authenticate").starts_with("Basic"));

@@ -37,12 +37,13 @@ impl App {
         q: &str,
         limit: usize,
     ) -> Result<Vec<NamedActor>, AppError> {
-        let q = q.trim().to_lowercase();
-        let mut found = self.find_members(caller, &q, limit).await?;
+        let q = q.trim();
+        let lowered = q.to_lowercase();
+        let mut found = self.find_members(caller, &lowered, limit).await?;
         for (programs, kind) in
             [(Programs::Keys, ActorType::Key), (Programs::Clients, ActorType::Client)]
         {
-            let named = self.read.find_programs(caller.company, programs, &q, limit).await?;
+            let named = self.read.find_programs(caller.company, programs, q, limit).await?;
             let actor = |named: token_ledger_projections::read_models::Named| NamedActor {
                 id: named.id,
                 kind,
@@ -51,7 +52,7 @@ impl App {
             };
             found.extend(named.into_iter().map(actor));
         }
-        if SERVICE.to_lowercase().contains(&q) {
+        if SERVICE.to_lowercase().contains(&lowered) {
             found.push(service());
         }
         Ok(found)

@@ -297,22 +297,11 @@ impl Writer {
 
     /// Writes a batch. What can't be written is dropped and counted: the service goes on.
     async fn write(&mut self, mut batch: Vec<Attempt>) {
-        for attempt in &mut batch {
-            if !self.exists(attempt.company_id).await {
-                attempt.company_id = CompanyId::PLATFORM;
-            }
-        }
-        self.leave_out_erased(&mut batch).await;
-        let noted = std::mem::take(&mut *self.app.attempts.dropped.lock());
-        let mut dropped = Dropped::new();
-        for ((company, kind), count) in noted {
-            let company = if self.exists(company).await { company } else { CompanyId::PLATFORM };
-            *dropped.entry((company, kind)).or_insert(0) += count;
-        }
+        let dropped = std::mem::take(&mut *self.app.attempts.dropped.lock());
         if batch.is_empty() && dropped.is_empty() {
             return;
         }
-        if let Err(error) = self.app.read.add_attempts(&batch, &dropped).await {
+        if let Err(error) = self.add(&mut batch, &dropped).await {
             tracing::warn!(%error, count = batch.len(), "attempts were not written down");
             let mut again = self.app.attempts.dropped.lock();
             for (whose, count) in dropped {
@@ -328,6 +317,19 @@ impl Writer {
             *self.written.entry((attempt.company_id, attempt.kind)).or_insert(TRIM_EVERY) += 1;
         }
         self.trim().await;
+    }
+
+    /// Adds a batch, and numbers of what was dropped, to what is kept of each company.
+    async fn add(&mut self, batch: &mut [Attempt], dropped: &Dropped) -> Result<(), StoreError> {
+        for attempt in &mut *batch {
+            attempt.company_id = self.kept_of(attempt.company_id).await?;
+        }
+        self.leave_out_erased(batch).await;
+        let mut known = Dropped::new();
+        for ((company, kind), count) in dropped {
+            *known.entry((self.kept_of(*company).await?, *kind)).or_insert(0) += count;
+        }
+        self.app.read.add_attempts(batch, &known).await
     }
 
     /// Leaves out what tells of a person who was erased since: whichever process erased them has
@@ -365,15 +367,20 @@ impl Writer {
         }
     }
 
-    async fn exists(&mut self, company: CompanyId) -> bool {
+    /// Among whose attempts those are kept that name this company: the platform's where there is no
+    /// such company.
+    async fn kept_of(&mut self, company: CompanyId) -> Result<CompanyId, StoreError> {
         if self.known.contains(&company) {
-            return true;
+            return Ok(company);
         }
-        let exists = matches!(self.app.read.company(company).await, Ok(Some(_)));
-        if exists {
-            self.known.insert(company);
-        }
-        exists
+        match self.app.read.company(company).await {
+            Ok(None) => return Ok(CompanyId::PLATFORM),
+            Ok(Some(_)) => self.known.insert(company),
+            Err(error) if error.is_general() => return Err(error),
+            // A row that can't be read is one all the same.
+            Err(_) => false,
+        };
+        Ok(company)
     }
 }
 

@@ -6,7 +6,7 @@ use super::past::Until;
 use super::setup::PLATFORM;
 use super::view::CompanyView;
 use super::{App, AppError, Caller, Conditions};
-use token_ledger_domain::company::{CompanyCommand, CompanyRefusal};
+use token_ledger_domain::company::{Company, CompanyCommand, CompanyRefusal};
 use token_ledger_domain::{CompanyId, Name};
 use token_ledger_event_store::{Context, Executed, Idempotency, Request};
 use token_ledger_projections::companies::CompanyRow;
@@ -53,14 +53,10 @@ impl App {
         let caller = Caller { company: id, ..caller.clone() };
         let request = Request { idempotency: key.clone(), ..Request::new(id.0, command) };
         match self.begin_company(&caller, request, &name, &caller.context(None)).await {
-            Ok(()) => {}
+            Ok(executed) => Ok(Changed::done(self.company_after(id, &executed).await?.into())),
             // The same request may just have been carried out.
-            Err(refusal) => {
-                return self.registered_before(Some(id.0), key.as_ref()).await?.ok_or(refusal);
-            }
+            Err(refusal) => self.registered_before(Some(id.0), key.as_ref()).await?.ok_or(refusal),
         }
-        let row = self.existing_company(id).await.map_err(AppError::after_change)?;
-        Ok(Changed::done(row.into()))
     }
 
     /// The company that the first request with this key registered, if it did.
@@ -102,10 +98,10 @@ impl App {
         request: Request<CompanyCommand>,
         name: &Name,
         context: &Context,
-    ) -> Result<(), AppError> {
+    ) -> Result<Executed<Company>, AppError> {
         let taken = || AppError::NameTaken(name.to_string());
         match self.execute_company(caller, request, context).await {
-            Ok(Executed::Done { .. }) => Ok(()),
+            Ok(executed @ Executed::Done { .. }) => Ok(executed),
             Ok(Executed::Repeated(_)) | Err(AppError::Company(CompanyRefusal::Exists)) => {
                 Err(taken())
             }
@@ -148,8 +144,11 @@ impl App {
     ) -> Result<VersionedCompany, AppError> {
         let command = CompanyCommand::SetOauthApp { enabled };
         let version = || self.company_version(caller.company);
-        self.change_part(caller, command, &caller.context(None), conditions, version).await?;
-        self.versioned_company(caller).await.map_err(AppError::after_change)
+        let context = caller.context(None);
+        let executed = self.change_part(caller, command, &context, conditions, version).await?;
+        let row = self.company_after(caller.company, &executed).await?;
+        let version = row.version;
+        Ok((row.into(), version))
     }
 
     /// All companies in the order of their identifiers.
@@ -193,8 +192,8 @@ impl App {
         let context = caller.context(input::checked_reason(reason)?);
         let command = CompanyCommand::SetOauthApp { enabled };
         let request = Request::new(caller.company.0, command);
-        self.execute_company(caller, request, &context).await?;
-        self.company(caller).await.map_err(AppError::after_change)
+        let executed = self.execute_company(caller, request, &context).await?;
+        Ok(self.company_after(caller.company, &executed).await?.into())
     }
 
     /// The company, which must exist: operators may ask about any identifier.

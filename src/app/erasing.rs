@@ -11,7 +11,7 @@ use super::{App, AppError, Caller, input};
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use token_ledger_domain::company::{Company, CompanyCommand, CompanyEvent};
-use token_ledger_domain::{CompanyId, LedgerEvent, PersonId};
+use token_ledger_domain::{CompanyId, LedgerEvent, PersonId, Timestamp};
 use token_ledger_event_store::{
     ExecuteError, Executed, Head, Idempotency, Replay, Request, StoreError,
 };
@@ -102,16 +102,19 @@ impl App {
         let head = self.store().head(company).await?.ok_or(AppError::NotFound("company"))?;
         let _turn = self.erasing.lock().await;
         if let Some(replay) = self.recorded(company, idempotency.as_ref()).await? {
-            let position = self.position_of(company, &replay).await?;
+            let position = self.position_of(company, person, &replay).await?;
             return Ok(Changed::before(self.erase_again(company, person, position).await?));
         }
         if let Some(operation) = before
             && let Some(erased) = self.erase_with(company, operation).await?
         {
+            self.note_joined(caller, person, idempotency).await?;
             return Ok(Changed::done(erased));
         }
         if let Some(position) = self.erased_since(head, person).await? {
-            return Ok(Changed::done(self.erase_again(company, person, position).await?));
+            let erased = self.erase_again(company, person, position).await?;
+            self.note_joined(caller, person, idempotency).await?;
+            return Ok(Changed::done(erased));
         }
         if !self.holds(company, person).await? {
             return Err(AppError::NotFound("person"));
@@ -132,7 +135,22 @@ impl App {
         self.carried.write().insert(id);
         let erased = self.record_and_erase(caller, operation, order, reason, idempotency).await;
         self.carried.write().remove(&id);
-        erased.map(Changed::done)
+        erased
+    }
+
+    /// Records the key of a request that joined an erasure, so that its repeat is none of its own.
+    async fn note_joined(
+        &self,
+        caller: &Caller,
+        person: PersonId,
+        key: Option<Idempotency>,
+    ) -> Result<(), AppError> {
+        let noted = match self.begin(caller, caller.company, person.0, key.clone()).await {
+            // The same request has just been recorded, or another one with its key.
+            Err(AppError::Contended) => self.recorded(caller.company, key.as_ref()).await.map(drop),
+            other => other,
+        };
+        noted.map_err(AppError::after_change)
     }
 
     async fn record_and_erase(
@@ -142,7 +160,7 @@ impl App {
         order: Order,
         reason: String,
         idempotency: Option<Idempotency>,
-    ) -> Result<Erased, AppError> {
+    ) -> Result<Changed<Erased>, AppError> {
         let company = caller.company;
         self.read.save_operation(&operation).await?;
         let context = caller.context(Some(reason));
@@ -150,10 +168,12 @@ impl App {
         let mut request = Request::new(company.0, command);
         request.idempotency = idempotency;
         let executed = self.execute::<Company>(caller, &context, request).await;
-        let position = match executed {
+        let (position, repeated) = match executed {
             // An erasure is always an event.
-            Ok(Executed::Done { position, .. }) => position.unwrap_or(order.after),
-            Ok(Executed::Repeated(replay)) => self.position_of(company, &replay).await?,
+            Ok(Executed::Done { position, .. }) => (position.unwrap_or(order.after), false),
+            Ok(Executed::Repeated(replay)) => {
+                (self.position_of(company, order.erase, &replay).await?, true)
+            }
             // It may be recorded all the same: whoever goes on with the operation finds out.
             Err(ExecuteError::Failed(error)) => return Err(error.into()),
             Err(refusal) => {
@@ -162,13 +182,26 @@ impl App {
             }
         };
         let erased = self.carry_erasure(&mut operation, order, position).await;
-        Ok(erased.map_err(StoreError::after_change)?)
+        let view = erased.map_err(StoreError::after_change)?;
+        Ok(Changed { view, secret: None, repeated })
     }
 
     /// The position of an erasure of this person that was recorded behind this head: it was asked
     /// for at the same time.
     async fn erased_since(&self, head: Head, person: PersonId) -> Result<Option<u64>, StoreError> {
-        let (company, mut sequence) = (head.company, head.company_sequence);
+        let found = self.erasures_behind(head.company, head.company_sequence, person).await?;
+        Ok(found.first().map(|(position, _)| *position))
+    }
+
+    /// The erasures of this person that are behind this sequence of the company's stream: where each
+    /// is and when it was recorded.
+    async fn erasures_behind(
+        &self,
+        company: CompanyId,
+        mut sequence: u64,
+        person: PersonId,
+    ) -> Result<Vec<(u64, Timestamp)>, StoreError> {
+        let mut found = Vec::new();
         loop {
             let page = self.store().history(company, company.into(), sequence, PAGE).await?;
             for event in &page {
@@ -176,12 +209,12 @@ impl App {
                     event.decode()?
                     && person_id == person
                 {
-                    return Ok(Some(event.position));
+                    found.push((event.position, event.recorded_at));
                 }
                 sequence = event.sequence;
             }
             if page.len() < PAGE {
-                return Ok(None);
+                return Ok(found);
             }
         }
     }
@@ -312,11 +345,23 @@ impl App {
         Ok(Erased { company_id: company.0, person_id: person.0, position, private_parts, account })
     }
 
-    /// The position of the event that a request recorded with its key.
-    async fn position_of(&self, company: CompanyId, replay: &Replay) -> Result<u64, StoreError> {
-        let before = replay.sequence.saturating_sub(1);
-        let events = self.store().history(company, replay.stream, before, 1).await?;
-        events.first().map(|event| event.position).ok_or_else(|| {
+    /// The position of the erasure of this person that a request recorded with its key, or joined
+    /// then.
+    async fn position_of(
+        &self,
+        company: CompanyId,
+        person: PersonId,
+        replay: &Replay,
+    ) -> Result<u64, StoreError> {
+        let joined = replay.stream != company.into();
+        let before = if joined { 0 } else { replay.sequence.saturating_sub(1) };
+        let erasures = self.erasures_behind(company, before, person).await?;
+        let position = if joined {
+            erasures.iter().rfind(|(_, at)| *at <= replay.recorded_at)
+        } else {
+            erasures.first()
+        };
+        position.map(|(position, _)| *position).ok_or_else(|| {
             StoreError::Rejected("an idempotency key names an event that is not there".to_owned())
         })
     }

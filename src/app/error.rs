@@ -156,7 +156,6 @@ impl IntoRefusal for TokenRefusal {
     fn into_app(self) -> AppError {
         match self {
             Self::NotFound => AppError::NotFound("token"),
-            Self::Policy(violation) => AppError::Token(Self::Policy(violation)),
             other => AppError::Token(other),
         }
     }

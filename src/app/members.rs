@@ -133,8 +133,7 @@ impl App {
         if let Executed::Repeated(replay) = executed {
             return self.added_by(caller.company, replay.sequence).await;
         }
-        let row = self.member_row(caller.company, member_id).await;
-        let row = row.map_err(AppError::after_change)?;
+        let row = self.member_left_by(caller.company, member_id, &executed).await?;
         let secret = self.link_for_new_member(caller, &account, &row).await;
         let secret = secret.map_err(AppError::after_change)?;
         if secret.is_some() {
@@ -262,12 +261,15 @@ impl App {
         let before = self.member_row(caller.company, id).await?;
         let platform = caller.company == CompanyId::PLATFORM;
         let command = CompanyCommand::ChangeRole { member_id: id, role, platform };
-        self.change_member(caller, id, command, &caller.context(reason), conditions).await?;
+        let context = caller.context(reason);
+        let executed = self.change_member(caller, id, command, &context, conditions).await?;
         if role < before.role {
             let ended = self.people.end_sessions_by(caller.company, id).await;
             ended.map_err(StoreError::after_change)?;
         }
-        self.member(caller, id).await.map_err(AppError::after_change)
+        let row = self.member_left_by(caller.company, id, &executed).await?;
+        let account = self.account_shown(&row).await.map_err(StoreError::after_change)?;
+        Ok(MemberView::new(&row, account.as_ref()))
     }
 
     /// Removes a member. The sessions that are in the company by this membership end.
@@ -364,12 +366,13 @@ impl App {
         command: CompanyCommand,
         context: &Context,
         conditions: Conditions,
-    ) -> Result<(), AppError> {
-        if self.begun(caller.company, conditions.idempotency.as_ref()).await?.is_some() {
-            return Ok(());
+    ) -> Result<Executed<Company>, AppError> {
+        let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
+        if let Some(replay) = replay {
+            return Ok(Executed::Repeated(replay));
         }
         let version = || async move { Ok(self.member_row(caller.company, id).await?.version) };
-        self.change_part(caller, command, context, conditions, version).await.map(drop)
+        self.change_part(caller, command, context, conditions, version).await
     }
 
     async fn member_row(&self, company: CompanyId, id: MemberId) -> Result<MemberRow, AppError> {

@@ -281,6 +281,11 @@ impl App {
         self.following.as_ref().map(Following::clock_offset_micros)
     }
 
+    /// Whether no other process writes to the database while this one does.
+    pub const fn is_only_writer(&self) -> bool {
+        self.following.is_none()
+    }
+
     /// How many migrations were applied at the opening.
     pub const fn migrated(&self) -> usize {
         self.migrated

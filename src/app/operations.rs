@@ -2,7 +2,8 @@
 //! rebuilds, and erasures.
 //!
 //! An operation is stored before its request is answered and carried out in batches, so that a
-//! process that ends in the middle leaves it to the next one ([`App::resume_operations`]).
+//! process that ends in the middle leaves it to the next one ([`App::resume_operations`]), or to
+//! another one (`App::take_over_operations`).
 
 use super::{App, AppError, Caller, erasing, sweeps};
 use std::collections::{BTreeSet, HashMap};
@@ -60,7 +61,7 @@ impl App {
     }
 
     /// Goes on with the operations that an earlier process left unfinished. To be called at the
-    /// start.
+    /// start, where no other process may be at them.
     ///
     /// # Errors
     /// When the database fails.

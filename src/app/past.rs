@@ -1,8 +1,9 @@
 //! Things as they were: what their events up to some point make of them.
 
 use super::{App, AppError};
+use token_ledger_domain::company::Company;
 use token_ledger_domain::{CompanyId, KeyId, MemberId, Timestamp, TokenId};
-use token_ledger_event_store::{Appended, RecordedEvent, StoreError, StreamId};
+use token_ledger_event_store::{Appended, Executed, RecordedEvent, StoreError, StreamId};
 use token_ledger_projections::clients::ClientRow;
 use token_ledger_projections::companies::CompanyRow;
 use token_ledger_projections::members::MemberRow;
@@ -66,6 +67,23 @@ impl App {
         Ok(Some(KeyRecord { row, created_by_name }))
     }
 
+    /// A company as what was executed left it, whatever happened to it since.
+    pub(super) async fn company_after(
+        &self,
+        id: CompanyId,
+        executed: &Executed<Company>,
+    ) -> Result<CompanyRow, StoreError> {
+        let after = async {
+            let sequence = sequence_after(executed);
+            let current = self.read.company(id).await?.filter(|row| row.version <= sequence);
+            if current.is_some() {
+                return Ok(current);
+            }
+            self.company_then(id, Until::Sequence(sequence)).await
+        };
+        present(after.await, "company")
+    }
+
     /// A company as it was; `None` before it existed.
     pub(super) async fn company_then(
         &self,
@@ -92,6 +110,25 @@ impl App {
         sequence: u64,
     ) -> Result<Option<ClientRow>, StoreError> {
         self.part_after::<Clients>(company, sequence).await
+    }
+
+    /// A member as what was executed in the company left it, whatever happened to it since.
+    pub(super) async fn member_left_by(
+        &self,
+        company: CompanyId,
+        id: MemberId,
+        executed: &Executed<Company>,
+    ) -> Result<MemberRow, StoreError> {
+        let after = async {
+            let sequence = sequence_after(executed);
+            let current = self.people.member(company, id).await?;
+            let current = current.filter(|row| row.version <= sequence);
+            if current.is_some() {
+                return Ok(current);
+            }
+            self.member_then(company, id, Until::Sequence(sequence)).await
+        };
+        present(after.await, "member")
     }
 
     /// The member that the event at this sequence of its company's stream is about, as it was right
@@ -182,5 +219,19 @@ impl App {
     ) -> Result<Option<String>, StoreError> {
         let mut parts = self.store().private_parts(company, &[position]).await?;
         Ok(parts.pop().flatten().and_then(|stored| stored.part().actor_name))
+    }
+}
+
+/// What a change that stands left behind, which is there unless we fail.
+fn present<R>(found: Result<Option<R>, StoreError>, what: &str) -> Result<R, StoreError> {
+    let missing = || StoreError::Rejected(format!("no row of a {what}"));
+    found.and_then(|row| row.ok_or_else(missing)).map_err(StoreError::after_change)
+}
+
+/// The company's sequence after what was executed, now or the first time.
+const fn sequence_after(executed: &Executed<Company>) -> u64 {
+    match executed {
+        Executed::Done { sequence, .. } => *sequence,
+        Executed::Repeated(replay) => replay.sequence,
     }
 }

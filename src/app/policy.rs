@@ -4,8 +4,9 @@ use super::input::{self, Check};
 use super::{App, AppError, Caller, Conditions};
 use serde::Serialize;
 use token_ledger_domain::Policy;
-use token_ledger_domain::company::CompanyCommand;
+use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::policy::{DEFAULT_MAX_GRACE_SECONDS, DEFAULT_VALIDITY_SECONDS};
+use token_ledger_event_store::Executed;
 use token_ledger_projections::companies::CompanyRow;
 use utoipa::ToSchema;
 
@@ -74,7 +75,10 @@ impl App {
         );
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(allowed_scopes), Some(reason)) = (allowed_scopes, reason) else {
-            return Err(check.refusal());
+            // What was on offer when the same was asked first may no longer be.
+            let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
+            let Some(replay) = replay else { return Err(check.refusal()) };
+            return self.policy_after(caller, &Executed::Repeated(replay)).await;
         };
         let policy = Policy {
             max_validity_seconds: input.max_validity_seconds.unwrap_or(DEFAULT_VALIDITY_SECONDS),
@@ -83,7 +87,19 @@ impl App {
         };
         let command = CompanyCommand::ChangePolicy { policy };
         let version = || self.company_version(caller.company);
-        self.change_part(caller, command, &caller.context(reason), conditions, version).await?;
-        self.policy(caller).await.map_err(AppError::after_change)
+        let context = caller.context(reason);
+        let executed = self.change_part(caller, command, &context, conditions, version).await?;
+        self.policy_after(caller, &executed).await
+    }
+
+    /// The policy as what was executed left it, whatever happened to it since.
+    async fn policy_after(
+        &self,
+        caller: &Caller,
+        executed: &Executed<Company>,
+    ) -> Result<VersionedPolicy, AppError> {
+        let CompanyRow { policy, version, .. } =
+            self.company_after(caller.company, executed).await?;
+        Ok(((&policy).into(), version))
     }
 }

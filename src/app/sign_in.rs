@@ -78,7 +78,7 @@ impl App {
         secret: &str,
         origin: &Origin,
     ) -> Result<SessionCookie, AppError> {
-        let (link, account) = self.used_link(secret, Proof::SignInLink, origin).await?;
+        let (link, account) = self.presented_link(secret, Proof::SignInLink, origin).await?;
         let attempt = Attempt { proof: Proof::SignInLink, email: Some(&account.email), origin };
         if !self.people.use_link(&link).await? {
             return Err(self.not_proved(&attempt, AppError::LinkSpent));
@@ -123,7 +123,7 @@ impl App {
         password: Zeroizing<String>,
         origin: &Origin,
     ) -> Result<(), AppError> {
-        let (link, account) = self.used_link(secret, Proof::PasswordLink, origin).await?;
+        let (link, account) = self.presented_link(secret, Proof::PasswordLink, origin).await?;
         let password = acceptable(password, &account)?;
         let hash = self.hash_password(password, Line::Person(account.person_id)).await?;
         let attempt = Attempt { proof: Proof::PasswordLink, email: Some(&account.email), origin };
@@ -201,7 +201,7 @@ impl App {
         }
     }
 
-    async fn used_link(
+    async fn presented_link(
         &self,
         secret: &str,
         proof: Proof,

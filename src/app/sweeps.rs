@@ -7,7 +7,7 @@ use super::{App, AppError, Caller, erasing, rebuilds};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use token_ledger_domain::token::{Token, TokenCommand};
+use token_ledger_domain::token::{Token, TokenCommand, TokenRefusal};
 use token_ledger_domain::{Actor, ClientId, Name, Power, Scope, Timestamp};
 use token_ledger_event_store::{
     Context, ExecuteError, Idempotency, PrivatePart, Request, StoreError,
@@ -100,8 +100,11 @@ struct Left {
     /// Whether there are any that the next time may delete.
     is_any: bool,
     /// Those that can't be deleted as they are, each with the reason.
-    failed: Vec<(Uuid, StoreError)>,
+    failed: Vec<(Uuid, NotDeleted)>,
 }
+
+/// Why a token could not be deleted.
+type NotDeleted = ExecuteError<TokenRefusal>;
 
 impl Order {
     fn filter(&self, now: Timestamp) -> TokenFilter {
@@ -295,7 +298,7 @@ impl App {
         &self,
         operation: &mut Operation,
         order: &mut Order,
-        failed: &[(Uuid, StoreError)],
+        failed: &[(Uuid, NotDeleted)],
     ) -> Result<(), StoreError> {
         let count = failed.len() as u64;
         if order.failed == count {
@@ -376,12 +379,9 @@ impl App {
                     Ok(_) => operation.done += 1,
                     // Somebody else has deleted it meanwhile.
                     Err(ExecuteError::Refused(_)) => {}
-                    Err(ExecuteError::Failed(
-                        error @ (StoreError::Corrupt { .. }
-                        | StoreError::Unreadable(_)
-                        | StoreError::Rejected(_)),
-                    )) => left.failed.push((request.id, error)),
-                    Err(_) => left.is_any = true,
+                    Err(ExecuteError::Contended) => left.is_any = true,
+                    Err(ExecuteError::Failed(error)) if error.is_general() => return Err(error),
+                    Err(error) => left.failed.push((request.id, error)),
                 }
             }
             self.read.save_operation(operation).await?;

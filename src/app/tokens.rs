@@ -137,7 +137,12 @@ impl App {
         };
         let scopes = check.field("scopes", chosen);
         let reason = check.field("reason", input::reason(reason));
-        let (Some(scopes), Some(reason)) = (scopes, reason) else { return Err(check.refusal()) };
+        let (Some(scopes), Some(reason)) = (scopes, reason) else {
+            // What was on offer when the same was asked first may no longer be.
+            let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
+            let Some(replay) = replay else { return Err(check.refusal()) };
+            return self.changed_token(caller, id, Executed::Repeated(replay), None).await;
+        };
         let command = TokenCommand::ChangeScopes { scopes };
         let executed = self.execute_token(caller, id, command, conditions, reason).await?;
         self.changed_token(caller, id, executed, None).await

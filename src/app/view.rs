@@ -342,7 +342,8 @@ fn payload(event: &RecordedEvent) -> Result<Map<String, Value>, StoreError> {
     Ok(data)
 }
 
-fn corrupt(event: &RecordedEvent, problem: &str) -> StoreError {
+/// An event that can't be what was recorded.
+pub(super) fn corrupt(event: &RecordedEvent, problem: &str) -> StoreError {
     StoreError::Corrupt {
         company: event.company,
         position: event.position,

@@ -75,7 +75,10 @@ impl Server {
                 Some(acceptor)
             }
         };
-        app.resume_operations().await?;
+        // Elsewhere other processes may be at them, and those that were left are taken over.
+        if app.is_only_writer() {
+            app.resume_operations().await?;
+        }
         let service = Arc::new(Service {
             app: Arc::clone(&app),
             proxies: proxies.clone(),

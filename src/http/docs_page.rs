@@ -150,10 +150,13 @@ fn schema_section(name: &str, schema: &Value) -> String {
         text(schema, "description"),
     );
     let mut rows = String::new();
+    let required: Vec<&str> =
+        schema["required"].as_array().into_iter().flatten().filter_map(Value::as_str).collect();
     for (field, property) in schema["properties"].as_object().into_iter().flatten() {
+        let must = if required.contains(&field.as_str()) { ", required" } else { "" };
         let _ = writeln!(
             rows,
-            "<tr><td><code>{}</code></td><td>{}</td><td>{}</td></tr>",
+            "<tr><td><code>{}</code></td><td>{}{must}</td><td>{}</td></tr>",
             escaped(field),
             type_of(property),
             text(property, "description"),

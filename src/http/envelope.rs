@@ -62,7 +62,8 @@ pub(super) async fn envelope(
         .extensions()
         .get::<MatchedPath>()
         .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
-    let span = tracing::info_span!("request", %request_id, method, route);
+    // Whatever level is logged, a failure is logged with the request's identifier.
+    let span = tracing::error_span!("request", %request_id, method, route);
     request.extensions_mut().insert(info.clone());
     let (request, rest) = Rest::of(request);
     let started = Instant::now();

@@ -15,11 +15,14 @@ use axum::response::Response;
 use axum::routing::{any, post};
 use futures::FutureExt;
 use metrics::Counter;
+use parking_lot::Mutex;
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 use token_ledger_domain::{CompanyId, Digest, Timestamp};
+use token_ledger_event_store::Moment;
 use token_ledger_projections::index::{ActiveToken, Use};
 use uuid::Uuid;
 
@@ -34,6 +37,8 @@ const NO_CREDENTIAL: &str = "Bearer realm=\"token-ledger\"";
 const INVALID_TOKEN: &str = "Bearer realm=\"token-ledger\", error=\"invalid_token\", \
     error_description=\"The access token is unknown, expired or deleted.\"";
 const INSUFFICIENT_SCOPE: &str = "Bearer realm=\"token-ledger\", error=\"insufficient_scope\"";
+/// How often the log names a request that could not be decided, at most.
+const TELL_UNKNOWN_EVERY: Duration = Duration::from_secs(1);
 /// The longest list of scopes that a challenge names, in bytes.
 const MAX_NAMED_SCOPES: usize = 1024;
 
@@ -49,6 +54,8 @@ pub const ROUTES: [(axum::http::Method, &str); 3] = [
 pub(super) struct Verification {
     pub(super) service: Arc<Service>,
     request_ids: RequestIds,
+    /// When the log last said that it could not be known whether a token is good.
+    told_unknown: Mutex<Option<Moment>>,
     active: Counter,
     inactive: Counter,
     insufficient: Counter,
@@ -80,6 +87,7 @@ fn verification(service: Arc<Service>) -> Verification {
     let count = |endpoint: &'static str, outcome: &'static str| metrics::counter!("token_verifications_total", "endpoint" => endpoint, "outcome" => outcome);
     Verification {
         request_ids: RequestIds::new(service.app.new_id()),
+        told_unknown: Mutex::default(),
         active: count("verify", "active"),
         inactive: count("verify", "invalid_token"),
         insufficient: count("verify", "insufficient_scope"),
@@ -123,7 +131,8 @@ pub(super) async fn guarded(
         ("scope" = Option<Vec<String>>, Query,
             description = "Scopes that the token must have; each may name several, space-delimited"),
         ("company" = Option<Uuid>, Query, description = "The company that the token must be of"),
-        ("X-Required-Scope" = Option<String>, Header, description = "As `scope`"),
+        ("X-Required-Scope" = Option<String>, Header,
+            description = "As `scope`; commas delimit scopes too"),
         ("X-Required-Company" = Option<Uuid>, Header, description = "As `company`"),
     ),
     security(("token" = [])),
@@ -271,11 +280,11 @@ impl Needs {
                 _ => {}
             }
         }
-        for value in headers.get_all(REQUIRED_SCOPE) {
-            needs.add_scopes(&String::from_utf8_lossy(value.as_bytes()));
+        for text in listed(headers, &REQUIRED_SCOPE) {
+            needs.add_scopes(&text);
         }
-        for value in headers.get_all(REQUIRED_COMPANY) {
-            needs.companies.push(String::from_utf8_lossy(value.as_bytes()).trim().to_owned());
+        for text in listed(headers, &REQUIRED_COMPANY) {
+            needs.companies.push(text.trim().to_owned());
         }
         needs
     }
@@ -292,6 +301,14 @@ impl Needs {
     fn is_company(&self, company: CompanyId) -> bool {
         self.companies.iter().all(|text| text.parse() == Ok(company))
     }
+}
+
+/// What the lines of a header say. Whoever passes them on may have joined them, with commas in
+/// between (RFC 9110 §5.3).
+fn listed(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
+    let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+    let texts = lines.flat_map(|line| line.split(|byte| *byte == b','));
+    texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
 }
 
 impl Verification {
@@ -363,9 +380,27 @@ impl Verification {
 
     /// Neither yes nor no: what other processes did is not known well enough.
     pub(super) fn unknown(&self) -> Response {
+        let id = self.request_id();
+        if self.tells_unknown() {
+            tracing::warn!(
+                request_id = %id,
+                "whether tokens are good can't be known right now; one request a second is named"
+            );
+        }
         let detail = "It can't be known right now; try again.";
         let problem = Problem::new(Kind::Unavailable, detail);
-        self.problem(self.request_id(), StatusCode::SERVICE_UNAVAILABLE, &problem)
+        self.problem(id, StatusCode::SERVICE_UNAVAILABLE, &problem)
+    }
+
+    /// Whether the log is to name a request that could not be decided: it may be asked thousands of
+    /// times a second.
+    fn tells_unknown(&self) -> bool {
+        let mut told = self.told_unknown.lock();
+        let is_due = told.is_none_or(|told| told.elapsed() >= TELL_UNKNOWN_EVERY);
+        if is_due {
+            *told = Some(Moment::now());
+        }
+        is_due
     }
 
     /// Whether what is known is recent enough, at once or within a second.
@@ -478,6 +513,40 @@ mod tests {
         let body: serde_json::Value = serde_json::from_slice(&body).unwrap();
         assert_eq!(body["request_id"], id);
         assert!(!body.to_string().contains("for the test"));
+    }
+
+    #[tokio::test]
+    async fn what_can_not_be_known_is_named_in_the_log_and_does_not_flood_it() {
+        let dir = tempfile::TempDir::new().unwrap();
+        let verification = verification(service(&dir).await);
+        let (sender, logged) = std::sync::mpsc::channel();
+        let writer = move || Lines(sender.clone());
+        let log = tracing_subscriber::fmt().with_writer(writer).finish();
+        let first = tracing::subscriber::with_default(log, || {
+            let first = verification.unknown();
+            for _ in 0..9 {
+                verification.unknown();
+            }
+            first
+        });
+        let lines: Vec<String> = logged.try_iter().collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(lines[0].contains(first.headers()[REQUEST_ID].to_str().unwrap()), "{lines:?}");
+    }
+
+    /// Hands on what is logged.
+    struct Lines(std::sync::mpsc::Sender<String>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let line = String::from_utf8_lossy(bytes).into_owned();
+            self.0.send(line).map_err(std::io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
     }
 
     #[test]

@@ -188,3 +188,29 @@ async fn an_operation_that_was_left_is_gone_on_with() {
     stays.stop();
     stage.check();
 }
+
+/// Whether anybody is at an operation can be told only by looking more than once.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_process_that_starts_takes_no_operation_over_before_it_has_seen_that_it_is_left() {
+    let stage = Stage::new().await;
+    let node = stage.serve();
+    let secret = node.create("one").await.expect(201).field("token");
+    let order = serde_json::json!({"scope": "employees", "reason": "a leak"});
+    let accepted = node.ask(Method::POST, "/tokens/delete-all", Some(order)).await.expect(202);
+    let below = format!("/tokens/delete-all/{}", accepted.field("operation_id"));
+    let progress = || node.ask(Method::GET, &below, None);
+    until("it is done", progress, |answer| answer.body["state"] == "done").await;
+    node.stop();
+    // As a process leaves one that is killed.
+    stage.place.alter(
+        "UPDATE operations SET state = 'running', finished_at = NULL, \
+         request = replace(request, 'employees', 'positions')",
+    );
+    let node = stage.serve();
+    node.verify(&secret).await.expect(200);
+    node.serving.says("taking an operation over that was left");
+    let verified = || node.verify(&secret);
+    until("it is deleted", verified, |answer| answer.status == 401).await;
+    node.stop();
+    stage.check();
+}

@@ -7,14 +7,15 @@ use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::ConnectInfo;
 use axum::http::{HeaderMap, HeaderValue, Method, Request, StatusCode, header};
+use futures::future::BoxFuture;
 use futures::{StreamExt, stream};
 use http_body_util::BodyExt;
 use serde_json::{Value, json};
 use std::convert::Infallible;
-use std::future::{Future, IntoFuture};
+use std::future::IntoFuture;
 use std::net::SocketAddr;
-use std::pin::Pin;
 use std::sync::Arc;
+use std::task::{Wake, Waker};
 use tempfile::TempDir;
 use token_ledger::app::keys::NewKey;
 use token_ledger::app::{App, Caller, Choices, Conditions};
@@ -23,9 +24,9 @@ use token_ledger::http::{Documents, Proxies, Service, router};
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::{CompanyId, Name, Power, Timestamp};
 use token_ledger_event_store::clock::SetClock;
-use token_ledger_event_store::{Access, Request as LedgerRequest, SystemEntropy};
+use token_ledger_event_store::{Access, Context, Ledger, Request as LedgerRequest, SystemEntropy};
 use token_ledger_test_cluster::TestDatabase;
-use tokio::sync::{oneshot, watch};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinHandle;
 use tower::ServiceExt;
 
@@ -91,9 +92,13 @@ impl Storage {
 
     /// The application over it, as a process that writes opens it.
     pub async fn open(&self, clock: &Arc<SetClock>) -> Arc<App> {
+        self.open_with(clock, Choices::default()).await
+    }
+
+    /// As [`Self::open`], with these choices of its operator.
+    pub async fn open_with(&self, clock: &Arc<SetClock>, mut choices: Choices) -> Arc<App> {
         let entropy = Arc::new(SystemEntropy);
         let clock = Arc::clone(clock);
-        let mut choices = Choices::default();
         if let Self::Postgres(_, folder) = self {
             choices.evidence.folder = Some(folder.path().to_owned());
         }
@@ -193,6 +198,36 @@ impl TestApp {
         events.iter().filter(|event| event.event_type == event_type).count()
     }
 
+    /// Sends a request that leads to an event of this type, up to where the event is recorded and
+    /// its caller has yet to hear of it. It goes on when what is handed out is awaited.
+    pub async fn recorded(&self, call: Call, event_type: &str) -> BoxFuture<'static, Answered> {
+        let before = self.count_events(event_type).await;
+        let mut asking = call.into_future();
+        let woken = Arc::new(Woken::default());
+        woken.0.notify_one();
+        loop {
+            // It has not gone on since it was woken, so that nothing is told behind the event.
+            woken.0.notified().await;
+            if self.count_events(event_type).await > before {
+                return asking;
+            }
+            let waker = Waker::from(Arc::clone(&woken));
+            let polled = asking.as_mut().poll(&mut std::task::Context::from_waker(&waker));
+            assert!(polled.is_pending(), "it ends without an event");
+        }
+    }
+
+    /// Changes the company as another process would, whatever this one is at.
+    pub async fn meanwhile(&self, command: CompanyCommand) {
+        let clock = Arc::clone(&self.clock);
+        let ledger = Ledger::new(Arc::clone(self.app.store()), clock, Arc::new(SystemEntropy));
+        let request = LedgerRequest::new(self.company.0, command);
+        ledger
+            .execute::<Company>(self.company, Power::Operator, &Context::system(), request)
+            .await
+            .expect("it is changed");
+    }
+
     /// Nobody, at the same service set to take no credentials in a query.
     pub fn without_query_credentials(&self) -> Client {
         self.set_up(&self.service.public_url, true)
@@ -223,6 +258,16 @@ impl TestApp {
             task.await.expect("a task ends");
         }
         (storage, clock)
+    }
+}
+
+/// Tells that a request can go on.
+#[derive(Default)]
+struct Woken(Notify);
+
+impl Wake for Woken {
+    fn wake(self: Arc<Self>) {
+        self.0.notify_one();
     }
 }
 
@@ -388,7 +433,7 @@ impl Call {
 
 impl IntoFuture for Call {
     type Output = Answered;
-    type IntoFuture = Pin<Box<dyn Future<Output = Answered> + Send>>;
+    type IntoFuture = BoxFuture<'static, Answered>;
 
     fn into_future(self) -> Self::IntoFuture {
         Box::pin(async move {

@@ -5,14 +5,15 @@ use crate::read_models::Operation;
 use token_ledger_domain::CompanyId;
 use uuid::Uuid;
 
-/// Stores an operation, or its progress.
+/// Stores an operation, or its progress. One that is finished stays as it is, however late somebody
+/// else who carried it out tells how far they have come.
 pub(super) fn save(operation: &Operation) -> Statement {
     Statement::new(
         "INSERT INTO operations (company_id, operation_id, request, state, matched, done, \
          started_at, finished_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8) \
          ON CONFLICT (company_id, operation_id) DO UPDATE SET request = excluded.request, \
          state = excluded.state, matched = excluded.matched, done = excluded.done, \
-         finished_at = excluded.finished_at",
+         finished_at = excluded.finished_at WHERE operations.finished_at IS NULL",
     )
     .with(operation.company_id)
     .with(operation.operation_id)

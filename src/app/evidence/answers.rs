@@ -1,6 +1,7 @@
 //! What is handed out: checkpoints, tiles, entries, proofs and packs.
 
 use crate::app::outcome::Listed;
+use crate::app::view::corrupt;
 use crate::app::{App, AppError};
 use crate::evidence::bundle;
 use crate::evidence::note::Statement;
@@ -330,13 +331,5 @@ fn entry_text(event: &RecordedEvent, previous: Option<[u8; 32]>) -> Result<Strin
         Ok(entry.text())
     } else {
         Err(corrupt(event, "the event is not the one that was hashed"))
-    }
-}
-
-fn corrupt(event: &RecordedEvent, problem: &str) -> StoreError {
-    StoreError::Corrupt {
-        company: event.company,
-        position: event.position,
-        problem: problem.to_owned(),
     }
 }

@@ -32,12 +32,11 @@ impl Basic {
             return None;
         }
         let decoded = Zeroizing::new(STANDARD.decode(encoded.trim()).unwrap_or_default());
-        let text = std::str::from_utf8(&decoded).unwrap_or_default();
-        let (user, password) = text.split_once(':').unwrap_or_default();
-        Some(Self {
-            user: Zeroizing::new(user.to_owned()),
-            password: Zeroizing::new(password.to_owned()),
-        })
+        // Each for itself: whatever the user name is, the password may be a good key.
+        let mut parts = decoded.splitn(2, |byte| *byte == b':');
+        let (user, password) = parts.next().zip(parts.next()).unwrap_or_default();
+        let text = |part| Zeroizing::new(std::str::from_utf8(part).unwrap_or_default().to_owned());
+        Some(Self { user: text(user), password: text(password) })
     }
 
     /// User name and password as a client's, whose percent-encoding is undone.
@@ -174,6 +173,12 @@ mod tests {
             assert_eq!(of(text), nothing, "{text}");
         }
         assert_eq!(of(&basic("%ff:b")), Some((String::new(), "b".to_owned())));
+        for unread in [&b"\xff:b:c"[..], b"\xe9va\xff:b:c"] {
+            let sent = format!("Basic {}", STANDARD.encode(unread));
+            assert_eq!(of(&sent), Some((String::new(), "b:c".to_owned())));
+        }
+        let sent = format!("Basic {}", STANDARD.encode(b"a:\xff"));
+        assert_eq!(of(&sent), Some(("a".to_owned(), String::new())));
         assert_eq!(of("Bearer x"), None);
         assert_eq!(of(""), None);
     }

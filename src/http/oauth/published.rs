@@ -10,7 +10,7 @@ use super::{client_auth, never_cached, token};
 use crate::app::Caller;
 use crate::app::oauth::{Asked, GrantRefusal, Granted};
 use crate::http::denials::Denied;
-use crate::http::problem::{Problem, ProblemBody};
+use crate::http::problem::{Kind, Problem, ProblemBody};
 use crate::http::vocabulary::{OptionalGrantType, OptionalName};
 use crate::http::{RequestInfo, Service};
 use axum::Json;
@@ -327,15 +327,7 @@ impl IntoResponse for Published {
         if let Some(throttled) = bad.throttled {
             return bad.answered(Problem::from(throttled).into_response());
         }
-        let problem = ProblemBody {
-            kind: "/problems/unauthorized".to_owned(),
-            title: "Bad client credentials".to_owned(),
-            status: StatusCode::UNAUTHORIZED.as_u16(),
-            detail: WHO_ARE_YOU.to_owned(),
-            errors: None,
-            rule: None,
-            request_id: None,
-        };
+        let problem = Problem::new(Kind::InvalidClient, WHO_ARE_YOU).body("");
         let body = BadClient { error_code: BAD_CLIENT, message: WHO_ARE_YOU, problem };
         let content_type = HeaderValue::from_static("application/problem+json");
         let response = ([(header::CONTENT_TYPE, content_type)], Json(body)).into_response();

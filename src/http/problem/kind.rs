@@ -11,6 +11,8 @@ pub enum Kind {
     MalformedBody,
     /// No credential, or none that is good.
     Unauthorized,
+    /// No OAuth client, or none that proves who it is.
+    InvalidClient,
     /// A good credential without the power.
     Forbidden,
     /// No token, or none that is good here.
@@ -61,10 +63,11 @@ pub enum Kind {
 
 impl Kind {
     /// All kinds.
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 27] = [
         Self::InvalidInput,
         Self::MalformedBody,
         Self::Unauthorized,
+        Self::InvalidClient,
         Self::Forbidden,
         Self::InvalidToken,
         Self::InsufficientScope,
@@ -96,6 +99,7 @@ impl Kind {
             Self::InvalidInput => "invalid-input",
             Self::MalformedBody => "malformed-body",
             Self::Unauthorized => "unauthorized",
+            Self::InvalidClient => "invalid-client",
             Self::Forbidden => "forbidden",
             Self::InvalidToken => "invalid-token",
             Self::InsufficientScope => "insufficient-scope",
@@ -128,7 +132,9 @@ impl Kind {
             Self::InvalidInput | Self::MalformedBody | Self::PolicyViolation => {
                 StatusCode::BAD_REQUEST
             }
-            Self::Unauthorized | Self::InvalidToken => StatusCode::UNAUTHORIZED,
+            Self::Unauthorized | Self::InvalidClient | Self::InvalidToken => {
+                StatusCode::UNAUTHORIZED
+            }
             Self::Forbidden | Self::InsufficientScope | Self::AboveOwnPower => {
                 StatusCode::FORBIDDEN
             }
@@ -158,6 +164,7 @@ impl Kind {
             Self::InvalidInput => "The input is not acceptable",
             Self::MalformedBody => "The body is not JSON",
             Self::Unauthorized => "A valid API key is needed",
+            Self::InvalidClient => "Bad client credentials",
             Self::Forbidden => "The API key lacks the power",
             Self::InvalidToken => "A valid token is needed",
             Self::InsufficientScope => "The token lacks scopes",
@@ -195,6 +202,11 @@ impl Kind {
             Self::Unauthorized => {
                 "Send `Authorization: Bearer KEY` with an API key that is neither expired nor \
                  deleted."
+            }
+            Self::InvalidClient => {
+                "Send the `client_id` and `client_secret` of an OAuth client that is not deleted: \
+                 by Basic or as parameters, not both. A secret that was replaced is no longer good \
+                 once its grace period is over."
             }
             Self::InvalidToken => {
                 "Send `Authorization: Bearer TOKEN` with a token that is neither expired nor \
@@ -245,7 +257,9 @@ impl Kind {
                 "The body has to come within 20 s. Nothing was changed. Send the request again."
             }
             Self::BodyTooLarge => "Bodies may have up to 64 KiB.",
-            Self::UnsupportedMediaType => "Send `Content-Type: application/json`.",
+            Self::UnsupportedMediaType => {
+                "Send `Content-Type: application/json` and no `Content-Encoding`."
+            }
             Self::TooManyRequests => "Wait for as long as `Retry-After` says.",
             Self::TooManyStreams => {
                 "A credential may have 32 streams and exports under way, and a company 256. Close \
