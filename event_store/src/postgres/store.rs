@@ -225,16 +225,16 @@ impl Store for PgStore {
         let heads = self.heads().await?;
         let companies: Vec<Uuid> = heads.iter().map(|head| head.company.0).collect();
         let at_once = if self.database.is_sharded() { 1 } else { COMPANIES_AT_ONCE };
-        let mut left = limit as u64;
+        let mut remaining = limit as u64;
         for companies in companies.chunks(at_once) {
-            if left == 0 {
+            if remaining == 0 {
                 break;
             }
             let mut lent = self.database.lend().await?;
-            let removed = in_time(append::forget_keys(&mut lent, companies, now, left)).await;
-            left = left.saturating_sub(lent.settle(removed)?);
+            let removed = in_time(append::forget_keys(&mut lent, companies, now, remaining)).await;
+            remaining = remaining.saturating_sub(lent.settle(removed)?);
         }
-        Ok(limit as u64 - left)
+        Ok(limit as u64 - remaining)
     }
 
     fn watch(&self) -> watch::Receiver<u64> {
