@@ -145,8 +145,8 @@ impl App {
             let reason = "there is no such ledger, but a checkpoint of it is kept in the evidence \
                 folder: the database was put back to an earlier state, or changed. `token-ledger \
                 verify` says more";
-            tracing::error!(%company, reason, "no checkpoint is signed");
             self.evidence.refused.write().insert(company, reason.to_owned());
+            tracing::error!(%company, reason, "no checkpoint is signed");
         }
         true
     }
