@@ -24,6 +24,7 @@ pub mod keys;
 pub mod lasting;
 pub mod log;
 pub mod members;
+mod needs;
 mod oauth;
 pub mod openapi;
 pub mod ops;

@@ -3,6 +3,7 @@
 
 use super::Service;
 use super::envelope::REQUEST_ID;
+use super::needs::Needs;
 use super::problem::{Kind, Problem};
 use super::rest;
 use crate::app::App;
@@ -21,7 +22,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use token_ledger_domain::{CompanyId, Digest, Timestamp};
+use token_ledger_domain::{Digest, Timestamp};
 use token_ledger_event_store::Moment;
 use token_ledger_projections::index::{ActiveToken, Use};
 use uuid::Uuid;
@@ -29,8 +30,6 @@ use uuid::Uuid;
 const TOKEN_ID: HeaderName = HeaderName::from_static("x-token-id");
 const COMPANY_ID: HeaderName = HeaderName::from_static("x-company-id");
 const SCOPES: HeaderName = HeaderName::from_static("x-scopes");
-const REQUIRED_SCOPE: HeaderName = HeaderName::from_static("x-required-scope");
-const REQUIRED_COMPANY: HeaderName = HeaderName::from_static("x-required-company");
 
 /// No credential was sent: no error is named then (RFC 6750 §3.1).
 const NO_CREDENTIAL: &str = "Bearer realm=\"token-ledger\"";
@@ -182,20 +181,13 @@ fn decide(verification: &Verification, request: &Parts) -> Response {
     let Some(token) = app.index.token(&digest, now) else {
         return verification.unauthorized(INVALID_TOKEN);
     };
-    if uri.query().is_some()
-        || headers.contains_key(REQUIRED_SCOPE)
-        || headers.contains_key(REQUIRED_COMPANY)
-    {
-        let needs = Needs::of(uri.query().unwrap_or_default(), headers);
-        if !needs.is_company(token.company_id) {
-            return verification.unauthorized(INVALID_TOKEN);
-        }
-        note_use(app, &digest, &token, now, from);
-        if !needs.scopes.iter().all(|scope| token.has_scope(scope)) {
-            return verification.forbidden(&needs.scopes);
-        }
-    } else {
-        note_use(app, &digest, &token, now, from);
+    let needs = Needs::of(uri.query().unwrap_or_default(), headers);
+    if !needs.is_company(token.company_id) {
+        return verification.unauthorized(INVALID_TOKEN);
+    }
+    note_use(app, &digest, &token, now, from);
+    if !needs.scopes.iter().all(|scope| token.has_scope(scope)) {
+        return verification.forbidden(&needs.scopes);
     }
     verification.pass(&token)
 }
@@ -261,54 +253,6 @@ pub(super) fn has_bearer(headers: &HeaderMap) -> bool {
             .get(.."bearer ".len())
             .is_some_and(|scheme| scheme.eq_ignore_ascii_case(b"bearer "))
     })
-}
-
-/// What the asking proxy needs of the token.
-#[derive(Debug, Default)]
-struct Needs {
-    scopes: Vec<String>,
-    companies: Vec<String>,
-}
-
-impl Needs {
-    fn of(query: &str, headers: &HeaderMap) -> Self {
-        let mut needs = Self::default();
-        for (name, value) in url::form_urlencoded::parse(query.as_bytes()) {
-            match &*name {
-                "scope" => needs.add_scopes(&value),
-                "company" => needs.companies.push(value.into_owned()),
-                _ => {}
-            }
-        }
-        for text in listed(headers, &REQUIRED_SCOPE) {
-            needs.add_scopes(&text);
-        }
-        for text in listed(headers, &REQUIRED_COMPANY) {
-            needs.companies.push(text.trim().to_owned());
-        }
-        needs
-    }
-
-    /// A text without a scope is one that no token has: a proxy meant to ask for something.
-    fn add_scopes(&mut self, text: &str) {
-        if text.trim_ascii().is_empty() {
-            self.scopes.push(String::new());
-        }
-        self.scopes.extend(text.split_ascii_whitespace().map(str::to_owned));
-    }
-
-    /// Whether this is every company that was named.
-    fn is_company(&self, company: CompanyId) -> bool {
-        self.companies.iter().all(|text| text.parse() == Ok(company))
-    }
-}
-
-/// What the lines of a header say. Whoever passes them on may have joined them, with commas in
-/// between (RFC 9110 §5.3).
-fn listed(headers: &HeaderMap, name: &HeaderName) -> Vec<String> {
-    let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
-    let texts = lines.flat_map(|line| line.split(|byte| *byte == b','));
-    texts.map(|text| String::from_utf8_lossy(text).into_owned()).collect()
 }
 
 impl Verification {
