@@ -29,7 +29,7 @@ pub use commit::{AppendError, Commit, Context, Idempotency, MAX_CLOCK_LAG_SECOND
 pub use decidable::Decidable;
 pub use error::StoreError;
 pub use ledger::Ledger;
-pub use record::{Appended, Head, PrivatePart, RecordedEvent, StreamId};
+pub use record::{Appended, Head, Point, PrivatePart, RecordedEvent, StreamId};
 pub use repository::LedgerRepository;
 pub use request::{ExecuteError, Executed, Request};
 pub use standing::{STANDS_FOR, Standing};

@@ -42,6 +42,16 @@ impl fmt::Display for StreamId {
     }
 }
 
+/// How far a company's ledger has come. A ledger that was put back to an earlier state and written on
+/// has another event at the position, which the time tells.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Point {
+    /// The position of an event; 0 before the first one.
+    pub position: u64,
+    /// When it was recorded.
+    pub recorded_at: Timestamp,
+}
+
 /// A company's head: how far its ledger has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Head {
@@ -53,6 +63,13 @@ pub struct Head {
     pub recorded_at: Timestamp,
     /// The sequence of the last event of the company's own stream.
     pub company_sequence: u64,
+}
+
+impl Head {
+    /// How far the ledger has come.
+    pub const fn point(&self) -> Point {
+        Point { position: self.position, recorded_at: self.recorded_at }
+    }
 }
 
 /// An event as it stands in a company's ledger.

@@ -25,7 +25,7 @@ use token_ledger_event_store::postgres::{
     PgEventRepository, PgStore, RecordedTime, Rows,
 };
 use token_ledger_event_store::{
-    AppendError, Clock, Context, Moment, Store, StoreError, SystemClock,
+    AppendError, Clock, Context, Head, Moment, Point, Store, StoreError, SystemClock,
 };
 use token_ledger_test_cluster::{Proxy, TestDatabase};
 use tokio::sync::broadcast::error::RecvError;
@@ -153,11 +153,12 @@ impl InlineProjections for Refusing {
         &mut self,
         _: &mut PgConnection,
         events: &[Appended],
+        _: &[Head],
     ) -> Result<(), StoreError> {
         refuse(events)
     }
 
-    fn insert(&mut self, events: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
+    fn insert(&mut self, events: &[Appended], _: &Head) -> Result<Option<Vec<Rows>>, StoreError> {
         refuse(events).map(|()| Some(Vec::new()))
     }
 
@@ -180,12 +181,17 @@ struct Counting(Arc<AtomicUsize>);
 
 #[async_trait]
 impl InlineProjections for Counting {
-    async fn project(&mut self, _: &mut PgConnection, _: &[Appended]) -> Result<(), StoreError> {
+    async fn project(
+        &mut self,
+        _: &mut PgConnection,
+        _: &[Appended],
+        _: &[Head],
+    ) -> Result<(), StoreError> {
         self.0.fetch_add(1, Ordering::SeqCst);
         Ok(())
     }
 
-    fn insert(&mut self, _: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
+    fn insert(&mut self, _: &[Appended], _: &Head) -> Result<Option<Vec<Rows>>, StoreError> {
         Ok(Some(Vec::new()))
     }
 
@@ -391,11 +397,16 @@ struct Behind;
 
 #[async_trait]
 impl InlineProjections for Behind {
-    async fn project(&mut self, _: &mut PgConnection, _: &[Appended]) -> Result<(), StoreError> {
+    async fn project(
+        &mut self,
+        _: &mut PgConnection,
+        _: &[Appended],
+        _: &[Head],
+    ) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn insert(&mut self, _: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
+    fn insert(&mut self, _: &[Appended], _: &Head) -> Result<Option<Vec<Rows>>, StoreError> {
         Ok(None)
     }
 
@@ -560,7 +571,7 @@ async fn others_are_told_what_was_committed_in_order() {
     in_time(async {
         loop {
             match changes.recv().await.expect("changes") {
-                Change::Advanced { company, position, .. } => {
+                Change::Advanced { company, last: Point { position, .. }, .. } => {
                     assert_eq!(company, COMPANY);
                     assert!(position > last, "in order");
                     last = position;

@@ -15,6 +15,10 @@ pub const DEFAULT_BOUND: Duration = Duration::from_secs(1);
 const PATIENCE: Duration = Duration::from_secs(1);
 /// The moment that never gets old.
 const ALWAYS: u64 = u64::MAX;
+/// Nothing is known yet.
+const NOTHING: u64 = 1;
+/// What is known is wrong, whatever is learned.
+const VOID: u64 = 0;
 
 /// How recent knowledge is.
 #[derive(Debug)]
@@ -44,7 +48,7 @@ impl Freshness {
     /// From now on knowledge gets too old after the bound; there is none yet.
     pub fn limit(&self, bound: Duration) {
         self.bound.store(nanos(bound), Ordering::SeqCst);
-        self.good_until.store(0, Ordering::SeqCst);
+        self.good_until.store(NOTHING, Ordering::SeqCst);
     }
 
     /// How old knowledge may be; none without a limit.
@@ -57,18 +61,18 @@ impl Freshness {
     pub fn known_until(&self, moment: Moment) {
         let age = nanos(moment.since(self.origin));
         let until = age.saturating_add(self.bound.load(Ordering::SeqCst)).min(ALWAYS - 1);
-        // Where there is no limit, there is nothing to move.
+        // Where there is no limit, or nothing is right, there is nothing to move.
         let moved = self.good_until.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |before| {
-            (before != ALWAYS && before < until).then_some(until)
+            (![ALWAYS, VOID].contains(&before) && before < until).then_some(until)
         });
         if moved.is_ok() {
             self.moved.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
 
-    /// What is known was found to be wrong.
+    /// What is known was found to be wrong, and what is learned from now on doesn't put it right.
     pub fn void(&self) {
-        self.good_until.store(0, Ordering::SeqCst);
+        self.good_until.store(VOID, Ordering::SeqCst);
     }
 
     /// Whether knowledge is recent enough.

@@ -8,6 +8,7 @@
 mod clients;
 mod following;
 mod interned;
+mod put_back;
 mod secrets;
 mod shard;
 
@@ -31,9 +32,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Timestamp, TokenId};
+use token_ledger_event_store::Point;
 use uuid::Uuid;
 
 pub use following::Round;
+pub use put_back::PutBack;
 
 /// Shards of the secrets, so that a growing table holds up only a few readers. A power of two.
 const SHARDS: usize = 64;
@@ -75,6 +78,7 @@ pub struct VerificationIndex {
     hasher: RandomState,
     following: Following,
     freshness: Freshness,
+    put_back: Mutex<Option<PutBack>>,
 }
 
 impl std::fmt::Debug for VerificationIndex {
@@ -97,6 +101,7 @@ impl Default for VerificationIndex {
             hasher: RandomState::new(),
             following: Following::default(),
             freshness: Freshness::default(),
+            put_back: Mutex::default(),
         }
     }
 }
@@ -366,19 +371,35 @@ impl VerificationIndex {
     }
 
     /// The positions up to which rows have been taken over, by company.
-    pub fn cursors(&self) -> HashMap<CompanyId, u64> {
+    pub fn cursors(&self) -> HashMap<CompanyId, Point> {
         self.following.cursors()
     }
 
     /// A company's rows have been taken over up to there.
-    pub fn reached(&self, company: CompanyId, position: u64) {
-        self.following.reached(company, position);
+    pub fn reached(&self, company: CompanyId, last: Point) {
+        if !self.following.reached(company, last) {
+            self.is_put_back(PutBack { company, seen: last, end: None });
+        }
     }
 
-    /// The rows that these positions changed have been taken over, whatever is known of those
-    /// before.
-    pub fn took_over(&self, company: CompanyId, first: u64, last: u64) {
-        self.following.took_over(company, first, last);
+    /// The rows that the events behind the one point up to the other changed have been taken over,
+    /// whatever is known of those before.
+    pub fn took_over(&self, company: CompanyId, before: Point, last: Point) {
+        if !self.following.took_over(company, before, last) {
+            self.is_put_back(PutBack { company, seen: last, end: None });
+        }
+    }
+
+    /// What was seen of this ledger doesn't stand in it any more: nothing that is known counts from
+    /// now on.
+    pub fn is_put_back(&self, ledger: PutBack) {
+        self.put_back.lock().get_or_insert(ledger);
+        self.freshness.void();
+    }
+
+    /// The first ledger of which [`Self::is_put_back`] was told, or that was noticed here.
+    pub fn put_back(&self) -> Option<PutBack> {
+        *self.put_back.lock()
     }
 
     /// This process is about to commit what brings the company's ledger there; the rows will be

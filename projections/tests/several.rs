@@ -15,7 +15,7 @@ use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::TokenCommand;
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::postgres::InlineProjections;
-use token_ledger_event_store::{Entropy, StoreError, SystemEntropy};
+use token_ledger_event_store::{Entropy, Head, Point, StoreError, SystemEntropy};
 use token_ledger_projections::attempts::{Attempt, AttemptKind};
 use token_ledger_projections::postgres::Inline;
 use token_ledger_projections::rebuild::{ALL, Plan, RebuildError, Rebuilder};
@@ -43,6 +43,10 @@ async fn until(what: &str, holds: impl Fn() -> bool) {
         assert!(began.elapsed() < LONG, "{what}");
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
+}
+
+fn point(position: u64) -> Point {
+    Point { position, recorded_at: at(0) }
 }
 
 fn is_good(index: &VerificationIndex, secret: &str) -> bool {
@@ -256,12 +260,18 @@ async fn an_answer_that_comes_late_brings_nothing_back() {
         let events = given.events(COMPANY).await;
         let created = events.last().expect("an event").appended().expect("a creation");
         let mut inline = Inline::new(Arc::clone(&index));
-        inline.insert(&[created]).expect("a row");
+        let head = Head {
+            company: COMPANY,
+            position: created.position - 1,
+            recorded_at: created.recorded_at,
+            company_sequence: 1,
+        };
+        inline.insert(&[created], &head).expect("a row");
         given.tell_token(COMPANY, token, TokenCommand::Delete).await;
         let record = given.fixture.models().token(COMPANY, token).await.expect("an answer");
         let round = index.begin_round();
         index.apply_token(&record.expect("it is there").row);
-        index.reached(COMPANY, given.head(COMPANY).await);
+        index.reached(COMPANY, point(given.head(COMPANY).await));
         index.end_round(round);
         let round = index.begin_round();
         index.end_round(round);
@@ -284,7 +294,7 @@ async fn what_is_not_known_here_is_not_in_force() {
         assert!(inline.recovered(&[(COMPANY, 7)]).await, "it says nothing by now");
         index.follow(10 * BOUND);
         assert!(!inline.recovered(&[(COMPANY, 7)]).await, "it may say what was before");
-        index.reached(COMPANY, 7);
+        index.reached(COMPANY, point(7));
         assert!(inline.recovered(&[(COMPANY, 7)]).await, "it knows");
     })
     .await;

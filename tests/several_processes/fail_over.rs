@@ -262,38 +262,82 @@ async fn a_fail_over_loses_and_doubles_nothing() {
 /// has never happened now is not said any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_ledger_that_was_put_back_is_noticed() {
-    let stage = Stage::new().await;
-    let proxy = Proxy::to(&stage.url()).await;
-    let node = stage.serve_at(&proxy.url(&stage.url()), &[]);
-    let stays = node.create("stays").await.expect(201).field("token");
-    let head = node.events().await.len();
-    let undone = node.create("undone").await.expect(201).field("token");
-    node.verify(&undone).await.expect(200);
-    proxy.close();
-    let company = &stage.company.id;
-    stage.place.database().run_blocking(&format!(
-        "ALTER TABLE events DISABLE TRIGGER ALL; \
-         DELETE FROM events WHERE company_id = '{company}' AND position > {head}; \
-         DELETE FROM event_private WHERE company_id = '{company}' AND position > {head}; \
-         DELETE FROM audit_trail WHERE company_id = '{company}' AND position > {head}; \
-         DELETE FROM tokens WHERE company_id = '{company}' AND position > {head}; \
-         UPDATE checkpoints SET position = {head} \
-             WHERE company_id = '{company}' AND position > {head}; \
-         UPDATE company_heads SET last_position = {head} WHERE company_id = '{company}'"
-    ));
-    proxy.mend();
-    let said = node.serving.says("was put back to an earlier state");
-    assert!(said.contains(company.as_str()), "{said}");
-    node.verify(&undone).await.expect(503);
+    let put_back = PutBack::make().await;
+    put_back.proxy.mend();
+    put_back.is_noticed();
     // Nor when the ledger has come as far again, with other events.
-    let another = stage.serve();
-    for name in ["one", "two", "three"] {
-        another.create(name).await.expect(201);
+    let another = put_back.written_on(3).await;
+    put_back.end(another).await;
+}
+
+/// So it is where others have written on before the process sees the database again, as far as it had
+/// come or beyond: a standby took over that had not heard of the last event.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ledger_that_was_put_back_and_written_on_is_noticed() {
+    for tokens in [1, 3] {
+        let put_back = PutBack::make().await;
+        let another = put_back.written_on(tokens).await;
+        put_back.proxy.mend();
+        put_back.is_noticed();
+        put_back.end(another).await;
     }
-    another.verify(&undone).await.expect(401);
-    another.verify(&stays).await.expect(200);
-    node.verify(&undone).await.expect(503);
-    node.readiness().await.expect(503);
-    node.stop();
-    another.stop();
+}
+
+/// A process that is cut off from its database, in which its last event doesn't stand any more.
+struct PutBack {
+    stage: Stage,
+    proxy: Proxy,
+    node: Node,
+    stays: String,
+    undone: String,
+}
+
+impl PutBack {
+    async fn make() -> Self {
+        let stage = Stage::new().await;
+        let proxy = Proxy::to(&stage.url()).await;
+        let node = stage.serve_at(&proxy.url(&stage.url()), &[]);
+        let stays = node.create("stays").await.expect(201).field("token");
+        let head = node.events().await.len();
+        let undone = node.create("undone").await.expect(201).field("token");
+        node.verify(&undone).await.expect(200);
+        proxy.close();
+        let company = &stage.company.id;
+        let last = format!("company_id = '{company}' AND position = {head}");
+        stage.place.database().run_blocking(&format!(
+            "ALTER TABLE events DISABLE TRIGGER ALL; \
+             DELETE FROM events WHERE company_id = '{company}' AND position > {head}; \
+             DELETE FROM event_private WHERE company_id = '{company}' AND position > {head}; \
+             DELETE FROM audit_trail WHERE company_id = '{company}' AND position > {head}; \
+             DELETE FROM tokens WHERE company_id = '{company}' AND position > {head}; \
+             UPDATE checkpoints SET position = {head} \
+                 WHERE company_id = '{company}' AND position > {head}; \
+             UPDATE company_heads SET last_position = {head}, last_recorded_at = \
+                 (SELECT recorded_at FROM events WHERE {last}) WHERE company_id = '{company}'"
+        ));
+        Self { stage, proxy, node, stays, undone }
+    }
+
+    /// Another process creates so many tokens.
+    async fn written_on(&self, tokens: usize) -> Node {
+        let another = self.stage.serve();
+        for number in 0..tokens {
+            another.create(&format!("token {number}")).await.expect(201);
+        }
+        another
+    }
+
+    fn is_noticed(&self) {
+        let said = self.node.serving.says("was put back to an earlier state");
+        assert!(said.contains(self.stage.company.id.as_str()), "{said}");
+    }
+
+    async fn end(self, another: Node) {
+        another.verify(&self.undone).await.expect(401);
+        another.verify(&self.stays).await.expect(200);
+        self.node.verify(&self.undone).await.expect(503);
+        self.node.readiness().await.expect(503);
+        self.node.stop();
+        another.stop();
+    }
 }

@@ -419,7 +419,7 @@ pub(super) async fn commit(
             head.company_sequence,
             head.company.0,
         );
-        advanced.push((head.company, head.position, *kinds));
+        advanced.push((head.company, head.point(), *kinds));
     }
     sql.push_str(&listener::tell(&advanced));
     sql.push_str("COMMIT");

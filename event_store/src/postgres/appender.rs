@@ -14,6 +14,7 @@ use super::placing::{Known, Placed};
 use super::queue::{Queue, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
+use crate::record::Head;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
@@ -267,7 +268,10 @@ impl Lane {
         let Some(plan) = AtOnce::place(&self.heads, commits, self.recorded_time) else {
             return Ok(None);
         };
-        if let Some(rows) = self.inline.insert(plan.appended())? {
+        if let Some(rows) = {
+            let (events, head) = plan.appended();
+            self.inline.insert(events, head)?
+        } {
             self.is_ending = true;
             if at_once::append(connection, &plan, rows).await? {
                 let (head, answers) = plan.done();
@@ -299,6 +303,7 @@ impl Lane {
             }
             let companies = commits.iter().map(|commit| commit.company).collect();
             let (heads, now) = append::begin(connection, &companies).await?;
+            let before: Vec<Head> = heads.values().copied().collect();
             let mut known = Known {
                 heads,
                 now: (self.recorded_time == RecordedTime::Database).then_some(now),
@@ -313,7 +318,7 @@ impl Lane {
                 return Ok(answers);
             }
             append::write(connection, &placed).await?;
-            self.inline.project(connection, &placed.appended).await?;
+            self.inline.project(connection, &placed.appended, &before).await?;
             self.is_ending = true;
             append::commit(connection, &known, &placed).await?;
             for head in known.heads.into_values() {

@@ -137,9 +137,9 @@ impl<'a> AtOnce<'a> {
         Some(Self { before, after, between, placed, answers })
     }
 
-    /// The events where they were placed.
-    pub fn appended(&self) -> &[Appended] {
-        &self.placed.appended
+    /// The events where they were placed, and the head behind which that is.
+    pub fn appended(&self) -> (&[Appended], &Head) {
+        (&self.placed.appended, &self.before)
     }
 
     /// What to tell the callers, and where the head stands now.
@@ -160,7 +160,7 @@ impl<'a> AtOnce<'a> {
         to.add(CHANNEL)?;
         let mut kinds = Kinds::default();
         kinds.add(AggregateType::Token);
-        to.add(listener::advanced(before.company, after.position, kinds))
+        to.add(listener::advanced(before.company, after.point(), kinds))
     }
 
     /// The rows of the events and of their private parts.

@@ -8,6 +8,7 @@ use super::database::connect;
 use super::errors::failed;
 use crate::clock::{CorrectedClock, Moment};
 use crate::error::StoreError;
+use crate::record::Point;
 use parking_lot::Mutex;
 use sqlx::postgres::{PgArguments, PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::query::QueryScalar;
@@ -17,8 +18,8 @@ use std::fmt::Write as _;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::CompanyId;
 use token_ledger_domain::event::AggregateType;
+use token_ledger_domain::{CompanyId, Timestamp};
 use tokio::sync::{broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
@@ -113,8 +114,8 @@ pub enum Change {
     Advanced {
         /// The company.
         company: CompanyId,
-        /// The position of its last event.
-        position: u64,
+        /// Its last event.
+        last: Point,
         /// What the events are about that were just recorded.
         kinds: Kinds,
     },
@@ -174,16 +175,16 @@ impl Told {
 }
 
 /// What tells all processes how far a ledger has come.
-pub(super) fn advanced(company: CompanyId, position: u64, kinds: Kinds) -> String {
-    format!("at{}", item(company, position, kinds))
+pub(super) fn advanced(company: CompanyId, last: Point, kinds: Kinds) -> String {
+    format!("at{}", item(company, last, kinds))
 }
 
-fn item(company: CompanyId, position: u64, kinds: Kinds) -> String {
-    format!(" {}:{position}:{kinds}", company.0)
+fn item(company: CompanyId, last: Point, kinds: Kinds) -> String {
+    format!(" {}:{}:{}:{kinds}", company.0, last.position, last.recorded_at.as_micros())
 }
 
 /// The statements that tell all processes how far these ledgers have come.
-pub(super) fn tell(advanced: &[(CompanyId, u64, Kinds)]) -> String {
+pub(super) fn tell(advanced: &[(CompanyId, Point, Kinds)]) -> String {
     let mut statements = String::new();
     let mut payload = String::new();
     let mut send = |payload: &mut String| {
@@ -193,8 +194,8 @@ pub(super) fn tell(advanced: &[(CompanyId, u64, Kinds)]) -> String {
             payload.clear();
         }
     };
-    for (company, position, kinds) in advanced {
-        let item = item(*company, *position, *kinds);
+    for (company, last, kinds) in advanced {
+        let item = item(*company, *last, *kinds);
         if payload.len() + item.len() > MAX_PAYLOAD {
             send(&mut payload);
         }
@@ -289,8 +290,8 @@ async fn receive(
     while let Some(notification) = listener.try_recv().await.map_err(failed)? {
         match Notice::parse(notification.payload()) {
             Some(Notice::Advanced(companies)) => {
-                for (company, position, kinds) in companies {
-                    told.tell(Change::Advanced { company, position, kinds });
+                for (company, last, kinds) in companies {
+                    told.tell(Change::Advanced { company, last, kinds });
                 }
             }
             Some(Notice::Nonce(sender, number)) if sender == process => {
@@ -310,7 +311,7 @@ async fn receive(
 }
 
 enum Notice {
-    Advanced(Vec<(CompanyId, u64, Kinds)>),
+    Advanced(Vec<(CompanyId, Point, Kinds)>),
     Nonce(Uuid, u64),
     PutRight(PutRight),
 }
@@ -321,10 +322,12 @@ impl Notice {
         match words.next()? {
             "at" => words
                 .map(|word| {
-                    let (company, place) = word.split_once(':')?;
-                    let (position, kinds) = place.split_once(':')?;
-                    let company = CompanyId(Uuid::from_str(company).ok()?);
-                    Some((company, position.parse().ok()?, Kinds::parse(kinds)?))
+                    let mut parts = word.split(':');
+                    let company = CompanyId(Uuid::from_str(parts.next()?).ok()?);
+                    let position = parts.next()?.parse().ok()?;
+                    let recorded_at = Timestamp::from_micros(parts.next()?.parse().ok()?);
+                    let kinds = Kinds::parse(parts.next()?)?;
+                    Some((company, Point { position, recorded_at }, kinds))
                 })
                 .collect::<Option<_>>()
                 .map(Self::Advanced),
@@ -438,7 +441,11 @@ mod tests {
     fn what_is_told_is_understood() {
         let company = |number| CompanyId(Uuid::from_u128(number));
         let kinds = Kinds { token: true, company: true, key: false };
-        let ledgers = [(company(1), 7, kinds), (company(2), 9, Kinds::ALL)];
+        let point = |position, at| Point { position, recorded_at: Timestamp::from_micros(at) };
+        let ledgers = [
+            (company(1), point(7, 1_772_355_600_000_000), kinds),
+            (company(2), point(9, -1), Kinds::ALL),
+        ];
         let statement = tell(&ledgers);
         let payload = statement.split('\'').nth(3).expect("a payload");
         let Some(Notice::Advanced(told)) = Notice::parse(payload) else { panic!("{payload}") };
@@ -459,7 +466,7 @@ mod tests {
             })
             .collect();
         assert_eq!(told, [rows(0..200), rows(200..300)]);
-        for other in ["at 1", "at 00000000-0000-0000-0000-000000000001:7", "else"] {
+        for other in ["at 1", "at 00000000-0000-0000-0000-000000000001:7:t", "else"] {
             assert!(Notice::parse(other).is_none(), "{other}");
         }
     }

@@ -29,6 +29,7 @@ pub use rows::{Row, Rows};
 pub use store::PgStore;
 
 use crate::error::StoreError;
+use crate::record::Head;
 use async_trait::async_trait;
 use sqlx::PgConnection;
 use token_ledger_domain::CompanyId;
@@ -36,8 +37,8 @@ use token_ledger_domain::CompanyId;
 /// Read models that are written in the append transaction.
 #[async_trait]
 pub trait InlineProjections: Send {
-    /// Writes what the events lead to. The connection is in a transaction, which is not to be
-    /// ended here.
+    /// Writes what the events lead to, which stand behind these heads. The connection is in a
+    /// transaction, which is not to be ended here.
     ///
     /// # Errors
     /// When a row can't be written or an event doesn't fit its row; the commit fails then.
@@ -45,14 +46,16 @@ pub trait InlineProjections: Send {
         &mut self,
         transaction: &mut PgConnection,
         events: &[Appended],
+        heads: &[Head],
     ) -> Result<(), StoreError>;
 
-    /// The rows that these events lead to, where all are new ones: they are inserted by the
-    /// statement that inserts the events. `None` where a row has to be read or changed.
+    /// The rows that these events behind a head lead to, where all are new ones: they are inserted by
+    /// the statement that inserts the events. `None` where a row has to be read or changed.
     ///
     /// # Errors
     /// When an event doesn't fit its row; the commit fails then.
-    fn insert(&mut self, events: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError>;
+    fn insert(&mut self, events: &[Appended], head: &Head)
+    -> Result<Option<Vec<Rows>>, StoreError>;
 
     /// The transaction is durable; its callers have not been answered yet.
     fn committed(&mut self);
@@ -74,11 +77,16 @@ pub struct NoProjections;
 
 #[async_trait]
 impl InlineProjections for NoProjections {
-    async fn project(&mut self, _: &mut PgConnection, _: &[Appended]) -> Result<(), StoreError> {
+    async fn project(
+        &mut self,
+        _: &mut PgConnection,
+        _: &[Appended],
+        _: &[Head],
+    ) -> Result<(), StoreError> {
         Ok(())
     }
 
-    fn insert(&mut self, _: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
+    fn insert(&mut self, _: &[Appended], _: &Head) -> Result<Option<Vec<Rows>>, StoreError> {
         Ok(Some(Vec::new()))
     }
 

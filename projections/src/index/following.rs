@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use token_ledger_domain::{CompanyId, TokenId};
+use token_ledger_event_store::Point;
 
 #[derive(Default)]
 pub(super) struct Following {
@@ -16,7 +17,7 @@ pub(super) struct Following {
     /// The round of reading that is going on, or was the last.
     round: AtomicU64,
     tombstones: Mutex<HashMap<TokenId, Tombstone>>,
-    cursors: Mutex<HashMap<CompanyId, u64>>,
+    cursors: Mutex<HashMap<CompanyId, Point>>,
     /// How far this process's own transactions will have brought the ledgers.
     committing: Mutex<HashMap<CompanyId, u64>>,
 }
@@ -88,26 +89,44 @@ impl Following {
     }
 
     pub fn cursor(&self, company: CompanyId) -> u64 {
-        self.cursors.lock().get(&company).copied().unwrap_or(0)
+        self.cursors.lock().get(&company).map_or(0, |cursor| cursor.position)
     }
 
-    pub fn cursors(&self) -> HashMap<CompanyId, u64> {
+    pub fn cursors(&self) -> HashMap<CompanyId, Point> {
         self.cursors.lock().clone()
     }
 
-    pub fn reached(&self, company: CompanyId, position: u64) {
+    /// Whether what was seen of the ledger before can stand in it.
+    pub fn reached(&self, company: CompanyId, last: Point) -> bool {
         let mut cursors = self.cursors.lock();
-        let cursor = cursors.entry(company).or_insert(0);
-        *cursor = (*cursor).max(position);
-    }
-
-    pub fn took_over(&self, company: CompanyId, first: u64, last: u64) {
-        let mut cursors = self.cursors.lock();
-        let cursor = cursors.entry(company).or_insert(0);
-        // Behind a gap there are others' changes, which are yet to be read.
-        if *cursor + 1 == first {
+        let cursor = cursors.entry(company).or_insert(last);
+        if cursor.position < last.position {
             *cursor = last;
         }
+        cursor.position != last.position || *cursor == last
+    }
+
+    /// Whether what was seen of the ledger before can stand in it.
+    pub fn took_over(&self, company: CompanyId, before: Point, last: Point) -> bool {
+        let mut cursors = self.cursors.lock();
+        let Some(cursor) = cursors.get_mut(&company) else {
+            if before.position == 0 {
+                cursors.insert(company, last);
+            }
+            return true;
+        };
+        let is_before = cursor.position == before.position;
+        // No other commit ends between the two.
+        if (before.position..=last.position).contains(&cursor.position)
+            && *cursor != if is_before { before } else { last }
+        {
+            return false;
+        }
+        // Behind a gap there are others' changes, which are yet to be read.
+        if is_before {
+            *cursor = last;
+        }
+        true
     }
 }
 
@@ -115,3 +134,50 @@ impl Following {
 #[derive(Debug)]
 #[must_use]
 pub struct Round(u64);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use token_ledger_domain::Timestamp;
+    use uuid::Uuid;
+
+    const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
+
+    const fn point(position: u64, at: i64) -> Point {
+        Point { position, recorded_at: Timestamp::from_micros(at) }
+    }
+
+    fn at(cursor: Point) -> Following {
+        let following = Following::default();
+        assert!(following.reached(COMPANY, cursor));
+        following
+    }
+
+    #[test]
+    fn a_ledger_that_goes_on_is_taken_for_the_same() {
+        let following = Following::default();
+        assert!(following.took_over(COMPANY, point(0, i64::MIN), point(3, 30)));
+        assert!(
+            following.reached(COMPANY, point(3, 30)) && following.reached(COMPANY, point(5, 50))
+        );
+        assert!(following.reached(COMPANY, point(4, 40)), "late news");
+        assert!(following.took_over(COMPANY, point(5, 50), point(6, 50)));
+        assert!(following.took_over(COMPANY, point(8, 80), point(9, 90)), "behind others' events");
+        assert_eq!(following.cursor(COMPANY), 6);
+        assert!(following.reached(COMPANY, point(9, 90)));
+        assert!(following.took_over(COMPANY, point(8, 80), point(9, 90)), "it was told before");
+        assert!(
+            following.took_over(COMPANY, point(6, 50), point(7, 70)),
+            "so was what is behind it"
+        );
+        assert_eq!(following.cursor(COMPANY), 9);
+    }
+
+    #[test]
+    fn a_ledger_that_was_put_back_and_written_on_is_taken_for_another() {
+        assert!(!at(point(5, 50)).reached(COMPANY, point(5, 51)));
+        assert!(!at(point(5, 50)).took_over(COMPANY, point(5, 51), point(6, 60)));
+        assert!(!at(point(5, 50)).took_over(COMPANY, point(4, 40), point(5, 51)));
+        assert!(!at(point(5, 50)).took_over(COMPANY, point(4, 40), point(6, 60)));
+    }
+}

@@ -9,7 +9,7 @@ use super::PgReadModels;
 use super::fill::fill;
 use super::news::News;
 use super::rows::{PgTable, by_key};
-use crate::index::VerificationIndex;
+use crate::index::{PutBack, VerificationIndex};
 use crate::projection::Projection;
 use crate::sql::live::{CHANGED_COLUMNS, changed};
 use crate::sql::{Columns, FromColumns, Table};
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::postgres::{BOUNDS, Change, Database, Kinds, PutRight, failed};
-use token_ledger_event_store::{Moment, StoreError};
+use token_ledger_event_store::{Moment, Point, StoreError};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
 use tokio::sync::watch;
@@ -30,7 +30,13 @@ use uuid::Uuid;
 
 /// No commit of the company comes in between; other processes may hold it so too.
 const HOLD_HEAD: &str = "SELECT 1 FROM company_heads WHERE company_id = $1 FOR SHARE";
-const HEADS: &str = "SELECT company_id, last_position FROM company_heads";
+const HEADS: &str = "SELECT company_id, last_position, last_recorded_at FROM company_heads";
+/// A ledger in which an event that was seen doesn't stand any more.
+const MISSING: &str = "SELECT seen.company, seen.position, seen.recorded_at \
+    FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS seen (company, position, recorded_at) \
+    LEFT JOIN events e ON e.company_id = ANY($1) AND e.company_id = seen.company \
+    AND e.position = seen.position AND e.recorded_at = seen.recorded_at \
+    WHERE e.position IS NULL LIMIT 1";
 /// Companies whose rows one query reads.
 const COMPANIES_AT_ONCE: usize = 500;
 /// Rows put right that are taken over together, of one projection and company.
@@ -68,7 +74,6 @@ impl PgReadModels {
             connection: None,
             news: News::default(),
             put_right: Vec::new(),
-            put_back: None,
         };
         follower.start().await?;
         Ok(tokio::spawn(follower.run(changes, stop)))
@@ -82,39 +87,6 @@ struct Follower {
     news: News,
     /// Rows that were put right and have not been taken over yet.
     put_right: Vec<Arc<PutRight>>,
-    /// A ledger that is no longer the one that was followed.
-    put_back: Option<PutBack>,
-}
-
-/// A ledger that ended earlier than this process had seen it go on to: the database was put back.
-/// What is known of what followed is wrong from then on, and stays so.
-#[derive(Clone, Copy)]
-struct PutBack {
-    company: CompanyId,
-    head: u64,
-    seen: u64,
-}
-
-impl PutBack {
-    /// The first ledger that has not come as far as it was seen to be before its head was read.
-    fn find(seen: &HashMap<CompanyId, u64>, heads: &[(CompanyId, u64)]) -> Option<Self> {
-        let head_of: HashMap<CompanyId, u64> = heads.iter().copied().collect();
-        seen.iter()
-            .map(|(company, seen)| {
-                let head = head_of.get(company).copied().unwrap_or(0);
-                Self { company: *company, head, seen: *seen }
-            })
-            .find(|ledger| ledger.head < ledger.seen)
-    }
-
-    fn error(self) -> StoreError {
-        let Self { company, head, seen } = self;
-        let problem = format!(
-            "the ledger ends here, but this process has seen it go on to {seen}: the database was \
-             put back to an earlier state; start the process again"
-        );
-        StoreError::Corrupt { company, position: head, problem }
-    }
 }
 
 impl Follower {
@@ -125,8 +97,8 @@ impl Follower {
         let heads = in_time(read_heads(&mut connection)).await?;
         fill(&mut connection, &self.index).await?;
         self.connection = Some(connection);
-        for (company, position) in heads {
-            self.index.reached(company, position);
+        for (company, head) in heads {
+            self.index.reached(company, head);
         }
         self.index.end_round(round);
         self.index.freshness().known_until(began);
@@ -181,39 +153,38 @@ impl Follower {
 
     /// Follows what was told.
     async fn round(&mut self) -> Result<(), StoreError> {
-        if let Some(ledger) = self.put_back {
+        if let Some(ledger) = self.index.put_back() {
             return Err(ledger.error());
         }
         let Some(mut news) = self.news.due() else { return Ok(()) };
         self.put_right.append(&mut news.put_right);
         let round = self.index.begin_round();
+        let at_once = if self.database.is_sharded() { 1 } else { COMPANIES_AT_ONCE };
         let (advanced, known_until) = if news.missed {
             let began = Moment::now();
             let seen = self.index.cursors();
             let mut connection = self.connection().await?;
             let heads = in_time(read_heads(&mut connection)).await?;
-            self.connection = Some(connection);
-            self.put_back = PutBack::find(&seen, &heads);
-            if let Some(ledger) = self.put_back {
-                self.index.freshness().void();
+            if let Some(ledger) = find_put_back(&mut connection, &seen, &heads, at_once).await? {
+                self.index.is_put_back(ledger);
                 return Err(ledger.error());
             }
+            self.connection = Some(connection);
             let behind = heads
                 .into_iter()
-                .filter(|(company, position)| self.index.cursor(*company) < *position)
-                .map(|(company, position)| (company, (position, Kinds::ALL)));
+                .filter(|(company, head)| self.index.cursor(*company) < head.position)
+                .map(|(company, head)| (company, (head, Kinds::ALL)));
             (behind.collect(), Some(began))
         } else {
             (news.advanced, news.current)
         };
-        let companies: Vec<(CompanyId, (u64, Kinds))> = advanced.into_iter().collect();
-        let at_once = if self.database.is_sharded() { 1 } else { COMPANIES_AT_ONCE };
+        let companies: Vec<(CompanyId, (Point, Kinds))> = advanced.into_iter().collect();
         for companies in companies.chunks(at_once) {
             let mut connection = self.connection().await?;
             read_behind(&mut connection, &self.index, companies).await?;
             self.connection = Some(connection);
-            for (company, (position, _)) in companies {
-                self.index.reached(*company, *position);
+            for (company, (last, _)) in companies {
+                self.index.reached(*company, *last);
             }
         }
         self.index.end_round(round);
@@ -242,9 +213,53 @@ impl Follower {
     }
 }
 
-async fn read_heads(connection: &mut PgConnection) -> Result<Vec<(CompanyId, u64)>, StoreError> {
+async fn read_heads(
+    connection: &mut PgConnection,
+) -> Result<HashMap<CompanyId, Point>, StoreError> {
     let rows = sqlx::query(HEADS).fetch_all(connection).await.map_err(failed)?;
-    rows.iter().map(|row| Ok((row.company(0)?, row.number(1)?))).collect()
+    rows.iter().map(|row| Ok((row.company(0)?, point(row)?))).collect()
+}
+
+/// What the two columns behind the company say.
+fn point(row: &PgRow) -> Result<Point, StoreError> {
+    Ok(Point { position: row.number(1)?, recorded_at: row.time(2)? })
+}
+
+/// The first ledger in which what was seen before its head was read doesn't stand.
+async fn find_put_back(
+    connection: &mut PgConnection,
+    seen: &HashMap<CompanyId, Point>,
+    heads: &HashMap<CompanyId, Point>,
+    at_once: usize,
+) -> Result<Option<PutBack>, StoreError> {
+    let mut gone_on = Vec::new();
+    for (&company, &seen) in seen.iter().filter(|(_, seen)| seen.position > 0) {
+        match heads.get(&company) {
+            Some(head) if head == &seen => {}
+            Some(head) if head.position > seen.position => gone_on.push((company, seen)),
+            head => {
+                let end = head.map_or(0, |head| head.position);
+                let end = (end < seen.position).then_some(end);
+                return Ok(Some(PutBack { company, seen, end }));
+            }
+        }
+    }
+    for companies in gone_on.chunks(at_once) {
+        let ids = || companies.iter().map(|(company, _)| company.0).collect::<Vec<_>>();
+        let column = |value: fn(Point) -> i64| {
+            companies.iter().map(|(_, seen)| value(*seen)).collect::<Vec<_>>()
+        };
+        let missing = sqlx::query(MISSING)
+            .bind(ids())
+            .bind(ids())
+            .bind(column(|seen| i64::try_from(seen.position).unwrap_or(i64::MAX)))
+            .bind(column(|seen| seen.recorded_at.as_micros()))
+            .fetch_optional(&mut *connection);
+        if let Some(row) = in_time(async { missing.await.map_err(failed) }).await? {
+            return Ok(Some(PutBack { company: row.company(0)?, seen: point(&row)?, end: None }));
+        }
+    }
+    Ok(None)
 }
 
 /// What is answered in time, or an error.
@@ -258,7 +273,7 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
 async fn read_behind(
     connection: &mut PgConnection,
     index: &VerificationIndex,
-    companies: &[(CompanyId, (u64, Kinds))],
+    companies: &[(CompanyId, (Point, Kinds))],
 ) -> Result<(), StoreError> {
     let cursors = |is_changed: fn(&Kinds) -> bool| -> BTreeMap<CompanyId, u64> {
         let changed = companies.iter().filter(|(_, (_, kinds))| is_changed(kinds));

@@ -15,7 +15,7 @@ use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_event_store::postgres::{InlineProjections, Rows};
-use token_ledger_event_store::{Appended, StoreError};
+use token_ledger_event_store::{Appended, Head, Point, StoreError};
 
 /// How long the follower may take for what had been committed before it was known to be.
 const FOLLOWED: Duration = Duration::from_secs(1);
@@ -31,8 +31,8 @@ pub struct Inline {
     companies: Touched<Companies>,
     members: Touched<Members>,
     clients: Touched<Clients>,
-    /// The first and the last position of each company's events.
-    appended: BTreeMap<CompanyId, (u64, u64)>,
+    /// How far each company's ledger had come, and how far these events bring it.
+    appended: BTreeMap<CompanyId, (Point, Point)>,
 }
 
 impl std::fmt::Debug for Inline {
@@ -47,15 +47,18 @@ impl Inline {
         Self { index, ..Self::default() }
     }
 
-    /// These are about to be committed.
-    fn note(&mut self, events: &[Appended]) {
+    /// These are about to be committed, behind these heads.
+    fn note(&mut self, events: &[Appended], heads: &[Head]) {
+        let before = heads.iter().map(|head| (head.company, (head.point(), head.point())));
+        self.appended = before.collect();
         for event in events {
-            let position = event.position;
-            let (_, last) = self.appended.entry(event.company).or_insert((position, position));
-            *last = position;
+            if let Some((_, last)) = self.appended.get_mut(&event.company) {
+                *last = Point { position: event.position, recorded_at: event.recorded_at };
+            }
         }
+        self.appended.retain(|_, (before, last)| before != last);
         for (company, (_, last)) in &self.appended {
-            self.index.committing(*company, *last);
+            self.index.committing(*company, last.position);
         }
     }
 }
@@ -66,8 +69,9 @@ impl InlineProjections for Inline {
         &mut self,
         transaction: &mut PgConnection,
         events: &[Appended],
+        heads: &[Head],
     ) -> Result<(), StoreError> {
-        self.note(events);
+        self.note(events, heads);
         let about = |kind| events.iter().any(|event| event.stream.kind == kind);
         if about(AggregateType::Token) {
             self.tokens.apply_all(transaction, events).await?;
@@ -88,11 +92,15 @@ impl InlineProjections for Inline {
         Ok(())
     }
 
-    fn insert(&mut self, events: &[Appended]) -> Result<Option<Vec<Rows>>, StoreError> {
+    fn insert(
+        &mut self,
+        events: &[Appended],
+        head: &Head,
+    ) -> Result<Option<Vec<Rows>>, StoreError> {
         if events.iter().any(|event| event.stream.kind != AggregateType::Token) {
             return Ok(None);
         }
-        self.note(events);
+        self.note(events, std::slice::from_ref(head));
         Ok(self.tokens.insert_all(events)?.map(|rows| vec![rows]))
     }
 
@@ -104,12 +112,12 @@ impl InlineProjections for Inline {
         // that has ended by now nothing is left that would tell it from one that has just begun.
         let is_read = |row: &&TokenRow| {
             let appended = self.appended.get(&row.company_id);
-            appended.is_some_and(|(_, last)| self.index.cursor(row.company_id) >= *last)
+            appended.is_some_and(|(_, last)| self.index.cursor(row.company_id) >= last.position)
         };
         let unread = self.tokens.rows().filter(|row| !is_read(row));
         unread.for_each(|row| self.index.apply_token(row));
-        for (company, (first, last)) in &self.appended {
-            self.index.took_over(*company, *first, *last);
+        for (company, (before, last)) in &self.appended {
+            self.index.took_over(*company, *before, *last);
         }
         self.rolled_back();
     }

@@ -4,15 +4,19 @@ use crate::index::VerificationIndex;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::Moment;
 use token_ledger_event_store::postgres::{Change, Kinds, PutRight};
+use token_ledger_event_store::{Moment, Point};
 
 /// How far ledgers have come, and by what since they were followed.
-type Advanced = BTreeMap<CompanyId, (u64, Kinds)>;
+type Advanced = BTreeMap<CompanyId, (Point, Kinds)>;
 
-fn advance(ledgers: &mut Advanced, company: CompanyId, position: u64, kinds: Kinds) {
-    let known = ledgers.entry(company).or_default();
-    *known = (known.0.max(position), known.1.and(kinds));
+fn advance(ledgers: &mut Advanced, company: CompanyId, last: Point, kinds: Kinds) {
+    let known = ledgers.entry(company).or_insert((last, kinds));
+    *known = (later(known.0, last), known.1.and(kinds));
+}
+
+const fn later(one: Point, other: Point) -> Point {
+    if one.position < other.position { other } else { one }
 }
 
 /// What was told and has not been followed yet.
@@ -34,18 +38,18 @@ pub(super) struct News {
 impl News {
     pub(super) fn take(&mut self, change: Change, index: &VerificationIndex) {
         match change {
-            Change::Advanced { company, position, kinds } => {
-                if index.cursor(company) < position {
-                    let is_own = index.is_committing(company, position);
+            Change::Advanced { company, last, kinds } => {
+                if index.cursor(company) < last.position {
+                    let is_own = index.is_committing(company, last.position);
                     let news = if is_own { &mut self.own } else { &mut self.advanced };
-                    advance(news, company, position, kinds);
+                    advance(news, company, last, kinds);
                 }
             }
             Change::Current(moment) => {
                 self.current = Some(moment);
-                for (company, (position, kinds)) in std::mem::take(&mut self.own) {
-                    if index.cursor(company) < position {
-                        advance(&mut self.advanced, company, position, kinds);
+                for (company, (last, kinds)) in std::mem::take(&mut self.own) {
+                    if index.cursor(company) < last.position {
+                        advance(&mut self.advanced, company, last, kinds);
                     }
                 }
             }
@@ -66,9 +70,9 @@ impl News {
         }
         let mut own = std::mem::take(&mut self.own);
         let mut due = std::mem::take(self);
-        for (company, (position, kinds)) in &mut due.advanced {
-            if let Some((own_position, own_kinds)) = own.remove(company) {
-                *position = own_position.max(*position);
+        for (company, (last, kinds)) in &mut due.advanced {
+            if let Some((own_last, own_kinds)) = own.remove(company) {
+                *last = later(*last, own_last);
                 *kinds = kinds.and(own_kinds);
             }
         }
@@ -80,6 +84,7 @@ impl News {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use token_ledger_domain::Timestamp;
     use uuid::Uuid;
 
     const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
@@ -87,7 +92,11 @@ mod tests {
     const KEYS: Kinds = Kinds { token: false, key: true, company: false };
 
     fn advanced(position: u64, kinds: Kinds) -> Change {
-        Change::Advanced { company: COMPANY, position, kinds }
+        Change::Advanced { company: COMPANY, last: point(position), kinds }
+    }
+
+    fn point(position: u64) -> Point {
+        Point { position, recorded_at: Timestamp::from_micros(0) }
     }
 
     #[test]
@@ -98,12 +107,12 @@ mod tests {
         assert!(news.due().is_none(), "it is about to be taken over");
         news.take(Change::Current(Moment::now()), &index);
         let due = news.due().expect("the transaction's end is not known");
-        assert_eq!(due.advanced[&COMPANY], (7, TOKENS));
+        assert_eq!(due.advanced[&COMPANY], (point(7), TOKENS));
 
-        index.took_over(COMPANY, 1, 7);
+        index.took_over(COMPANY, point(0), point(7));
         index.committing(COMPANY, 8);
         news.take(advanced(8, TOKENS), &index);
-        index.took_over(COMPANY, 8, 8);
+        index.took_over(COMPANY, point(7), point(8));
         news.take(Change::Current(Moment::now()), &index);
         assert!(news.due().expect("a moment").advanced.is_empty(), "it was taken over");
     }
@@ -113,7 +122,7 @@ mod tests {
         let (index, mut news) = (VerificationIndex::new(), News::default());
         index.committing(COMPANY, 7);
         news.take(advanced(6, KEYS), &index);
-        assert_eq!(news.due().expect("another's").advanced[&COMPANY], (6, KEYS));
+        assert_eq!(news.due().expect("another's").advanced[&COMPANY], (point(6), KEYS));
     }
 
     #[test]
@@ -124,7 +133,7 @@ mod tests {
         index.settled(COMPANY);
         news.take(advanced(8, KEYS), &index);
         let due = news.due().expect("another process's commit");
-        assert_eq!(due.advanced[&COMPANY], (8, TOKENS.and(KEYS)));
+        assert_eq!(due.advanced[&COMPANY], (point(8), TOKENS.and(KEYS)));
         assert!(news.due().is_none());
     }
 }
