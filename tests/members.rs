@@ -292,7 +292,11 @@ async fn a_newer_link_replaces_the_older_and_is_good_for_a_day() {
     };
     let link = format!("{}/password-link", path_of(&app, &ada));
     app.auditor.post(&link).await.problem(403, "forbidden");
-    let second = app.admin.post(&link).await.expect(201).body;
+    let stale = app.admin.post(&link).header("if-match", "\"99\"");
+    stale.await.problem(412, "version-mismatch");
+    app.nobody.get(&path(&ada)).await.expect(200);
+    let current = format!("\"{}\"", ada["version"]);
+    let second = app.admin.post(&link).header("if-match", &current).await.expect(201).body;
     assert_ne!(path(&second), path(&ada));
     app.nobody.get(&path(&ada)).await.expect(404);
     app.nobody.get(&path(&second)).await.expect(200);

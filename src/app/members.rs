@@ -295,14 +295,14 @@ impl App {
     /// request makes none, unless the request failed before it made one.
     ///
     /// # Errors
-    /// When there is no such member, its role is more than the caller's, or the person is in other
+    /// When there is no such member or it has changed, its role is more than the caller's, or the person is in other
     /// companies too: whoever holds the link gets into all of them. [`AppError::Contended`] while
     /// the first request may be at it still.
     pub async fn new_password_link(
         &self,
         caller: &Caller,
         id: MemberId,
-        idempotency: Option<Idempotency>,
+        Conditions { expected_version, idempotency }: Conditions,
     ) -> Result<Changed<MemberView>, AppError> {
         let begun = self.recorded(caller.company, idempotency.as_ref()).await?;
         if let Some(replay) = &begun {
@@ -319,6 +319,9 @@ impl App {
             }
         }
         let row = self.member_row(caller.company, id).await?;
+        if expected_version.is_some_and(|expected| expected != row.version) {
+            return Err(AppError::VersionMismatch { actual: row.version });
+        }
         if row.role.power() > caller.power {
             let refusal = company::CompanyRefusal::AboveOwnPower { role: row.role };
             return Err(AppError::Company(refusal));

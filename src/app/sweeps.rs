@@ -57,6 +57,14 @@ pub struct OperationView {
     pub finished_at: Option<Timestamp>,
 }
 
+impl OperationView {
+    /// How it was told when it was accepted.
+    fn as_accepted(operation: Operation) -> Self {
+        let state = RUNNING.to_owned();
+        Self { state, deleted: 0, failed: 0, finished_at: None, ..operation.into() }
+    }
+}
+
 impl From<Operation> for OperationView {
     fn from(operation: Operation) -> Self {
         Self {
@@ -157,7 +165,7 @@ impl App {
         if let Some(id) = begun
             && let Some(operation) = self.read.operation(company, id).await?
         {
-            return Ok(Changed::before(operation.into()));
+            return Ok(Changed::before(OperationView::as_accepted(operation)));
         }
         if begun.is_some_and(|id| self.may_be_under_way(id)) {
             return Err(AppError::Contended);

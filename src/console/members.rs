@@ -376,8 +376,8 @@ pub async fn new_link(
     if let Some(way) = desk.unconfirmed(&service, &format!("{MEMBERS}/{id}/link")) {
         return Ok(way);
     }
-    let key = sent.conditions(&desk.caller, &format!("link of {id}")).idempotency;
-    match service.app.new_password_link(&desk.caller, MemberId(id), key).await {
+    let conditions = sent.conditions(&desk.caller, &format!("link of {id}"));
+    match service.app.new_password_link(&desk.caller, MemberId(id), conditions).await {
         Ok(made) => {
             Ok(link(&service, &desk, Change::Link.title(), &made.view, made.secret.as_ref()))
         }

@@ -199,6 +199,7 @@ pub async fn remove(
     params(
         ("company_id" = Uuid, Path, description = "The company"),
         ("member_id" = Uuid, Path, description = "The member"),
+        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
     ),
     responses(
@@ -211,11 +212,13 @@ pub async fn password_link(
     caller: Caller,
     PathId(id): PathId,
     _: Params<NoParams>,
+    if_match: IfMatch,
     key: IdempotencyKey,
     body: JsonBody<Nothing>,
 ) -> Answer<Reply> {
     let key = key.of(&caller.credential, body.hash);
-    let made = service.app.new_password_link(&caller, MemberId(id), key).await?;
+    let make = |conditions| service.app.new_password_link(&caller, MemberId(id), conditions);
+    let made = if_match.hold(key, make).await?;
     let body = MemberWithLink::new(&service, &made.view, made.secret.as_ref());
     Ok(Reply::new(StatusCode::CREATED, body).repeated(made.repeated))
 }
