@@ -138,7 +138,7 @@ impl VerificationIndex {
             company.id
         };
         let client_id = self.client_of(slot);
-        if client_id.is_some_and(|client| self.oauth_clients.is_deleted(client)) {
+        if client_id.is_some_and(|client| !self.oauth_clients.has(client)) {
             return None;
         }
         Some(ActiveToken {

@@ -161,6 +161,41 @@ pub fn named(name: &str) -> Result<Vec<&'static str>, RebuildError> {
         .ok_or_else(|| RebuildError::Unknown(name.to_owned()))
 }
 
+/// How far a projection has come whose checkpoint can't be read: beyond every end, so that all rows
+/// are due, and it is put right.
+pub(crate) const UNREADABLE: u64 = u64::MAX;
+
+/// A checkpoint, or [`UNREADABLE`].
+pub(crate) fn readable(checkpoint: Result<u64, StoreError>) -> Result<u64, StoreError> {
+    match checkpoint {
+        Err(StoreError::Unreadable(_)) => Ok(UNREADABLE),
+        read => read,
+    }
+}
+
+/// Fails where one of the events is missing that follow a position: a token whose deletion is lost
+/// would be good again.
+pub(crate) fn without_gaps(
+    company: CompanyId,
+    after: u64,
+    positions: impl Iterator<Item = u64>,
+) -> Result<(), StoreError> {
+    match (after + 1..).zip(positions).find(|(expected, found)| expected != found) {
+        Some((position, _)) => Err(missing(company, position)),
+        None => Ok(()),
+    }
+}
+
+/// Fails where events are missing at the end, which the head knows of.
+pub(crate) fn to_the_head(company: CompanyId, position: u64, head: u64) -> Result<(), StoreError> {
+    if position < head { Err(missing(company, position + 1)) } else { Ok(()) }
+}
+
+fn missing(company: CompanyId, position: u64) -> StoreError {
+    let problem = "the event is missing, and nothing is rebuilt without it".to_owned();
+    StoreError::Corrupt { company, position, problem }
+}
+
 /// Something with its key.
 pub(crate) type Keyed<K, T> = (K, T);
 /// A row, or why it can't be read.

@@ -119,7 +119,8 @@ pub fn spawn(
         moved: receiver,
         wanted: Arc::clone(&wanted),
     };
-    let mut runner = Runner { projection, store, progress, moved, looked: None };
+    let beyond = BTreeMap::new();
+    let mut runner = Runner { projection, store, progress, moved, looked: None, beyond };
     let task = tokio::spawn(async move {
         let name = runner.projection.name();
         let mut appended = runner.store.watch();
@@ -192,6 +193,8 @@ struct Runner {
     moved: watch::Sender<u64>,
     /// When the stored checkpoints were last looked at.
     looked: Option<Instant>,
+    /// What checkpoints claim that were beyond the ends of their ledgers.
+    beyond: BTreeMap<CompanyId, u64>,
 }
 
 impl Runner {
@@ -199,6 +202,7 @@ impl Runner {
     async fn run(&mut self) -> Result<Ended, StoreError> {
         if self.looked.is_none_or(|at| at.elapsed() >= LOOK_UNTOLD) {
             let stored = self.projection.checkpoints().await?;
+            self.beyond.retain(|company, claimed| stored.get(company) == Some(claimed));
             *self.progress.positions.write() = stored;
             self.tell();
             self.looked = Some(Instant::now());
@@ -207,6 +211,19 @@ impl Runner {
         for head in self.store.heads().await? {
             let company = head.company;
             let known = self.progress.positions.read().get(&company).copied();
+            if let Some(claimed) = known.filter(|position| *position > head.position) {
+                self.beyond.insert(company, claimed);
+            }
+            // What its ledger comes to by and by is not in the rows either.
+            if let Some(claimed) = self.beyond.get(&company) {
+                let reason = format!(
+                    "its checkpoint claims {claimed}, which was beyond the ledger's end; \
+                     `token-ledger replay --projection {}` puts it right",
+                    self.projection.name()
+                );
+                ended = ended.max(self.stop(company, *claimed, &reason));
+                continue;
+            }
             if known.is_some_and(|position| position >= head.position) {
                 // Another process may have done what this one could not.
                 self.progress.stopped.write().remove(&company);

@@ -9,7 +9,10 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use support::{COMPANY, DAY, OTHERS, at, client, digest, name, scopes};
 use token_ledger_domain::power::KeyScopes;
-use token_ledger_domain::{Actor, CompanyId, Digest, KeyId, KeyScope, Policy, Timestamp, TokenId};
+use token_ledger_domain::{
+    Actor, ClientId, CompanyId, Digest, KeyId, KeyScope, Policy, Timestamp, TokenId,
+};
+use token_ledger_projections::clients::ClientRow;
 use token_ledger_projections::companies::CompanyRow;
 use token_ledger_projections::index::{ActiveKey, ActiveToken, Use, VerificationIndex};
 use token_ledger_projections::keys::KeyRow;
@@ -103,11 +106,31 @@ fn key() -> KeyRow {
     }
 }
 
-/// An index that knows [`COMPANY`], whose module is on, and these tokens.
+fn client_row(client_id: ClientId) -> ClientRow {
+    ClientRow {
+        company_id: COMPANY,
+        client_id,
+        name: name("Payroll"),
+        scopes: scopes("employees"),
+        digest: digest("client"),
+        hint: "tlc_…".to_owned(),
+        previous: None,
+        created_at: at(0),
+        rotated_at: None,
+        deleted_at: None,
+        version: 1,
+        position: 2,
+    }
+}
+
+/// An index that knows [`COMPANY`], whose module is on, and these tokens with their clients.
 fn index_of<'a>(rows: impl IntoIterator<Item = &'a TokenRow>) -> VerificationIndex {
     let index = VerificationIndex::new();
     index.apply_company(&company(COMPANY, true));
-    rows.into_iter().for_each(|row| index.apply_token(row));
+    for row in rows {
+        index.apply_token(row);
+        row.client_id.iter().for_each(|client| index.apply_client(&client_row(*client)));
+    }
     index
 }
 
@@ -142,6 +165,17 @@ fn a_created_token_is_good_until_the_end_of_its_term() {
     assert_eq!(index.token(&digest(NEW), at(0)), None);
     assert!(expected.has_scope("employees") && expected.has_scope("positions"));
     assert!(!expected.has_scope("employee") && !expected.has_scope("employees positions"));
+}
+
+/// Whether it was deleted can't be known.
+#[test]
+fn a_token_of_an_unknown_client_opens_nothing() {
+    let row = TokenRow { client_id: Some(client(1)), ..token(1) };
+    let index = index_of([&row]);
+    index.forget_client(client(1));
+    assert_eq!(index.token(&row.digest, at(0)), None);
+    index.apply_client(&client_row(client(1)));
+    assert!(index.token(&row.digest, at(0)).is_some());
 }
 
 #[test]

@@ -14,7 +14,7 @@ use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::policy::Policy;
 use token_ledger_domain::token::{Create, Token, TokenCommand};
 use token_ledger_domain::{MemberId, PersonId, Power, Role, TokenId};
-use token_ledger_event_store::{Entropy, Ledger, Request, SystemEntropy};
+use token_ledger_event_store::{Entropy, Ledger, Request, StoreError, SystemEntropy};
 use token_ledger_projections::ReadModels;
 use token_ledger_projections::rebuild::{ALL, Difference, Outcome, Plan, RebuildError, Rebuilder};
 use uuid::Uuid;
@@ -32,6 +32,11 @@ on_every_database!(
     a_trail_that_is_behind_does_not_differ,
     a_merge_brings_the_trail_to_the_end_of_the_log,
     a_row_ahead_of_the_trail_is_put_right_and_holds_nothing_up,
+    rows_with_the_least_keys_are_found_and_removed,
+    nothing_is_rebuilt_where_an_event_is_missing,
+    a_checkpoint_that_claims_too_much_is_put_right,
+    a_checkpoint_that_cannot_be_read_is_put_right,
+    one_row_that_cannot_be_read_keeps_no_other_from_being_good,
     an_unknown_projection_is_named_and_leaves_nothing_behind,
     a_merge_puts_the_answers_right_too,
 );
@@ -464,6 +469,138 @@ async fn a_row_ahead_of_the_trail_is_put_right_and_holds_nothing_up<F: Fixture>(
     assert!(merged.examples[0].rebuilt.is_some());
     given.catch_up().await;
     given.assert_sound().await;
+}
+
+/// Whoever plants rows may give them keys that come before every real one.
+async fn rows_with_the_least_keys_are_found_and_removed<F: Fixture>() {
+    let given = every_column::<F>().await;
+    let planted = [
+        ("tokens", F::blob(&[0; 16])),
+        ("keys", F::blob(&[0; 16])),
+        ("members", F::blob(&[0; 16])),
+        ("audit", "0".to_owned()),
+    ];
+    for (projection, key) in &planted {
+        let table = given.fixture.table(projection);
+        let columns = table.columns.join(", ");
+        let values: Vec<_> = table
+            .columns
+            .iter()
+            .map(|column| if *column == table.key { key } else { *column })
+            .collect();
+        let sql = format!(
+            "INSERT INTO {} ({columns}) SELECT {} FROM {} LIMIT 1",
+            table.name,
+            values.join(", "),
+            table.name
+        );
+        assert_eq!(given.fixture.raw(sql).await, 1, "{projection}");
+    }
+    let checked = given.rebuild(&ALL, false).await;
+    assert_eq!(checked.differences, 4);
+    assert!(checked.examples.iter().all(|difference| difference.rebuilt.is_none()));
+    assert_eq!(given.rebuild(&ALL, true).await.differences, 4);
+    assert_eq!(given.rebuild(&ALL, false).await.differences, 0);
+    given.assert_sound().await;
+}
+
+/// Else a deleted token would be good again.
+async fn nothing_is_rebuilt_where_an_event_is_missing<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let [first, last] =
+        [given.token(COMPANY, create("first")).await, given.token(COMPANY, create("last")).await];
+    given.tell_token(COMPANY, first, TokenCommand::Delete).await;
+    given.tokens(COMPANY, 0..3).await;
+    given.tell_token(COMPANY, last, TokenCommand::Delete).await;
+    given.catch_up().await;
+    let head = given.head(COMPANY).await;
+    for position in [head, 5] {
+        given.fixture.lose_event(COMPANY, position).await;
+        let before = all_tokens(&*given.fixture.models(), COMPANY).await;
+        for merge in [false, true] {
+            let plan = Plan { projections: ALL.to_vec(), company: None, merge };
+            let id = uuid_of_a_scratch_file();
+            let outcome = given.fixture.models().rebuild(&plan, id, &|_, _| {}).await;
+            let Err(RebuildError::Failed(error)) = outcome else { panic!("{outcome:?}") };
+            let told = error.to_string();
+            assert!(told.contains(&format!("position {position}: the event is missing")), "{told}");
+        }
+        let (models, id) = (given.fixture.models(), uuid_of_a_scratch_file());
+        let mut take = |_| Ok(());
+        let until = models.tokens_until(COMPANY, at(DAY), id, &|_, _| {}, &mut take).await;
+        assert!(
+            matches!(until, Err(RebuildError::Failed(StoreError::Corrupt { .. }))),
+            "{until:?}"
+        );
+        assert_eq!(all_tokens(&*models, COMPANY).await, before, "nothing was changed");
+    }
+}
+
+/// What a checkpoint claims beyond the end of the ledger would be left out for good, once it has
+/// come there.
+async fn a_checkpoint_that_claims_too_much_is_put_right<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..3).await;
+    given.catch_up().await;
+    let head = given.head(COMPANY).await;
+    let of_audit = "WHERE projection = 'audit'";
+    given.fixture.raw(format!("UPDATE checkpoints SET position = 1000 {of_audit}")).await;
+    given.fixture.raw(format!("DELETE FROM audit_trail WHERE position = {head}")).await;
+    let audit = given.fixture.audit();
+    for (merge, after) in [(false, 1000), (true, head)] {
+        let outcome = given.rebuild(&["audit"], merge).await;
+        assert_eq!(outcome.differences, 2, "the row and the checkpoint");
+        let told = outcome.examples.iter().map(ToString::to_string).collect::<String>();
+        assert!(told.contains(&format!("position is 1000, should be {head}")), "{told}");
+        assert_eq!(audit.checkpoint(COMPANY).await.expect("a checkpoint"), after);
+    }
+    assert_eq!(given.rebuild(&["audit"], false).await.differences, 0);
+    given.tokens(COMPANY, 3..6).await;
+    given.catch_up().await;
+    given.assert_sound().await;
+}
+
+async fn a_checkpoint_that_cannot_be_read_is_put_right<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..3).await;
+    given.catch_up().await;
+    given
+        .fixture
+        .raw("UPDATE checkpoints SET position = -1 WHERE projection = 'audit'".to_owned())
+        .await;
+    let checked = given.rebuild(&["audit"], false).await;
+    assert_eq!(checked.differences, 1);
+    let told = checked.examples[0].to_string();
+    assert!(told.contains("checkpoint") && told.contains("can't be read"), "{told}");
+    assert_eq!(given.rebuild(&["audit"], true).await.differences, 1);
+    given.catch_up().await;
+    given.assert_sound().await;
+}
+
+/// Nothing of it is good, until it is put right.
+async fn one_row_that_cannot_be_read_keeps_no_other_from_being_good<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let [broken, _] =
+        [given.token(COMPANY, create("broken")).await, given.token(COMPANY, create("good")).await];
+    let [broken_key, _] = [given.key(COMPANY, "broken key").await, given.key(COMPANY, "key").await];
+    let [token, key] = [broken.0, broken_key.0].map(|id| F::blob(id.as_bytes()));
+    let short = F::blob(&[7; 3]);
+    for sql in [
+        format!("UPDATE tokens SET digest = {short} WHERE token_id = {token}"),
+        format!("UPDATE keys SET status = 'active', scopes = '' WHERE key_id = {key}"),
+    ] {
+        assert_eq!(given.fixture.raw(sql).await, 1);
+    }
+    let given = given.reopened().await;
+    let good = || {
+        let index = given.fixture.index();
+        let token = |secret| index.token(&digest(secret), at(1)).is_some();
+        let key = |secret| index.key(&digest(secret), at(1)).is_some();
+        [token("broken"), token("good"), key("broken key"), key("key")]
+    };
+    assert_eq!(good(), [false, true, false, true]);
+    assert_eq!(given.rebuild(&ALL, true).await.differences, 2);
+    assert_eq!(good(), [true; 4]);
 }
 
 async fn an_unknown_projection_is_named_and_leaves_nothing_behind<F: Fixture>() {

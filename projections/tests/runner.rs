@@ -32,6 +32,7 @@ on_every_database!(
     what_is_begun_anew_while_nothing_happens_is_brought_to_the_head_again,
     how_far_another_process_is_counts_though_it_is_further_back,
     a_checkpoint_that_cannot_be_read_stops_its_company_and_no_other,
+    a_checkpoint_beyond_the_ledger_stops_its_company_until_it_is_put_right,
     another_version_writes_everything_again,
     who_waits_is_told_when_it_is_there,
     who_waits_too_long_is_told_so,
@@ -333,6 +334,34 @@ async fn a_checkpoint_that_cannot_be_read_stops_its_company_and_no_other<F: Fixt
     assert_eq!(stopped.keys().collect::<Vec<_>>(), [&COMPANY]);
     assert!(stopped[&COMPANY].contains("position"), "{stopped:?}");
     running.ended().await;
+}
+
+/// Else what the ledger comes to by and by would be left out.
+async fn a_checkpoint_beyond_the_ledger_stops_its_company_until_it_is_put_right<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    given.catch_up().await;
+    let head = given.head(COMPANY).await;
+    let literal = F::blob(COMPANY.0.as_bytes());
+    let claims = head + 3;
+    let set = format!("UPDATE checkpoints SET position = {claims} WHERE company_id = {literal}");
+    assert_eq!(given.fixture.raw(set).await, 1);
+    let running = Running::start(&given);
+    for company in OTHERS {
+        a_turn(&given, &running, company).await;
+    }
+    given.tokens(COMPANY, 0..10).await;
+    for company in OTHERS {
+        a_turn(&given, &running, company).await;
+    }
+    let stopped = running.handle.stopped();
+    assert_eq!(stopped.keys().collect::<Vec<_>>(), [&COMPANY]);
+    assert!(stopped[&COMPANY].contains("beyond the ledger's end"), "{stopped:?}");
+    given.rebuild(&["audit"], true).await;
+    while !running.handle.stopped().is_empty() {
+        a_turn(&given, &running, OTHERS[0]).await;
+    }
+    running.ended().await;
+    assert_trail(&given, COMPANY, head + 10).await;
 }
 
 async fn mark_the_first_row<F: Fixture>(given: &Given<F>) {

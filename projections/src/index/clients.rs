@@ -43,9 +43,9 @@ impl ClientTable {
         self.0.read().get(&id)?.client.clone()
     }
 
-    /// Whether the client was deleted.
-    pub(super) fn is_deleted(&self, id: ClientId) -> bool {
-        self.0.read().get(&id).is_some_and(|entry| entry.client.is_none())
+    /// Whether the client is known and not deleted.
+    pub(super) fn has(&self, id: ClientId) -> bool {
+        self.0.read().get(&id).is_some_and(|entry| entry.client.is_some())
     }
 
     /// Takes over a client's row, unless a later one was taken over before.

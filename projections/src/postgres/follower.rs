@@ -11,8 +11,8 @@ use super::news::News;
 use super::rows::{PgTable, by_key};
 use crate::index::{PutBack, VerificationIndex};
 use crate::projection::Projection;
-use crate::sql::live::{CHANGED_COLUMNS, changed};
-use crate::sql::{Columns, FromColumns, Table};
+use crate::sql::Columns;
+use crate::sql::live::{self, LIVE_COLUMNS, LIVE_PLACE};
 use crate::{Clients, Companies, Keys, Tokens};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Executor, PgConnection};
@@ -280,33 +280,26 @@ async fn read_behind(
         changed.map(|(company, _)| (*company, index.cursor(*company))).collect()
     };
     let changed_companies = cursors(|kinds| kinds.company);
-    take_over::<Companies>(
-        connection,
-        &Companies::COLUMNS.join(", "),
-        changed_companies.clone(),
-        |row| {
-            let row = <Companies as Projection>::Row::from_columns(row)?;
-            index.apply_company(&row);
-            Ok((row.company_id, row.position))
-        },
-    )
-    .await?;
-    take_over::<Keys>(connection, &Keys::COLUMNS.join(", "), cursors(|kinds| kinds.key), |row| {
-        let row = <Keys as Projection>::Row::from_columns(row)?;
-        index.apply_key(&row);
-        Ok((row.company_id, row.position))
+    take_over_rows::<Companies>(connection, index, changed_companies.clone()).await?;
+    take_over_rows::<Keys>(connection, index, cursors(|kinds| kinds.key)).await?;
+    take_over_rows::<Clients>(connection, index, changed_companies).await?;
+    let changed_tokens = cursors(|kinds| kinds.token);
+    take_over::<Tokens>(connection, LIVE_COLUMNS, LIVE_PLACE, changed_tokens, |row| {
+        live::take_over_token(index, row);
     })
-    .await?;
-    take_over::<Clients>(connection, &Clients::COLUMNS.join(", "), changed_companies, |row| {
-        let row = <Clients as Projection>::Row::from_columns(row)?;
-        index.apply_client(&row);
-        Ok((row.company_id, row.position))
-    })
-    .await?;
-    take_over::<Tokens>(connection, CHANGED_COLUMNS, cursors(|kinds| kinds.token), |row| {
-        let (token, position) = changed(row)?;
-        index.apply(&token);
-        Ok((token.company_id, position))
+    .await
+}
+
+/// Takes over the rows of a table that changed behind the cursors.
+async fn take_over_rows<P: PgTable>(
+    connection: &mut PgConnection,
+    index: &VerificationIndex,
+    cursors: BTreeMap<CompanyId, u64>,
+) -> Result<(), StoreError> {
+    let place = |name| P::COLUMNS.iter().position(|column| *column == name).unwrap_or_default();
+    let place = (place("company_id"), place("position"));
+    take_over::<P>(connection, &P::COLUMNS.join(", "), place, cursors, |row| {
+        live::take_over::<P>(index, row);
     })
     .await
 }
@@ -363,12 +356,13 @@ async fn refresh<P: PgTable<Key = Uuid>>(
 }
 
 /// Hands over the rows of a table that changed behind the cursors, in the order of their positions,
-/// page by page; `take` answers whose a row is and its position.
+/// page by page; among the columns are the company and the position, at this place.
 async fn take_over<P: PgTable>(
     connection: &mut PgConnection,
     columns: &str,
+    place: (usize, usize),
     mut cursors: BTreeMap<CompanyId, u64>,
-    mut take: impl FnMut(&PgRow) -> Result<(CompanyId, u64), StoreError>,
+    mut take: impl FnMut(&PgRow),
 ) -> Result<(), StoreError> {
     let sql = format!(
         "SELECT changed.* FROM unnest($1::uuid[], $2::bigint[]) AS cursors (company, position) \
@@ -386,7 +380,8 @@ async fn take_over<P: PgTable>(
         let rows = in_time(reading).await?;
         let mut pages: BTreeMap<CompanyId, (i64, u64)> = BTreeMap::new();
         for row in &rows {
-            let (company, position) = take(row)?;
+            take(row);
+            let (company, position): (_, u64) = (row.company(place.0)?, row.number(place.1)?);
             let (count, last) = pages.entry(company).or_default();
             *count += 1;
             *last = position.max(*last);

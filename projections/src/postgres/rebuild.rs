@@ -11,9 +11,9 @@ use super::run::numbered;
 use crate::index::VerificationIndex;
 use crate::rebuild::{
     Difference, Keyed, OnDifference, OnProgress, Outcome, PAGE, Plan, RANGE, Readable,
-    RebuildError, Rebuilder, cut, is_same, pair,
+    RebuildError, Rebuilder, cut, is_same, pair, readable, to_the_head, without_gaps,
 };
-use crate::sql::{FromColumns, Key, Table, Value, checkpoints};
+use crate::sql::{FromColumns, Key, Value, checkpoints, stray};
 use crate::sqlite::SqliteTable;
 use crate::sqlite::scratch::Scratch;
 use crate::tokens::TokenRow;
@@ -22,7 +22,7 @@ use crate::{AuditTrail, Clients, Companies, Keys, Members, Tokens};
 use async_trait::async_trait;
 use rusqlite::Connection;
 use sqlx::{Connection as _, Executor, PgConnection};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::postgres::{
     BOUNDS, PutRight, end_in_time, failed, in_time, read_page, tell_put_right,
@@ -67,13 +67,13 @@ trait Staged: Send + Sync {
 }
 
 struct Stage<P: PgTable> {
-    after: P::Key,
+    after: Option<P::Key>,
     merged: Vec<(P::Key, Option<P::Row>)>,
 }
 
 impl<P: PgTable> Stage<P> {
     fn boxed() -> Box<dyn Staged> {
-        Box::new(Self { after: P::FIRST, merged: Vec::new() })
+        Box::new(Self { after: None, merged: Vec::new() })
     }
 }
 
@@ -89,7 +89,8 @@ impl<P: PgTable> Staged for Stage<P> {
 
     async fn companies(&self, live: &mut PgConnection) -> Result<Vec<CompanyId>, StoreError> {
         let rows = sqlx::query(&P::statements().companies).fetch_all(live).await.map_err(failed)?;
-        rows.iter().map(|row| Ok(CompanyId(Uuid::from_columns(row)?))).collect()
+        let company = |row| Uuid::from_columns(row).map(CompanyId);
+        rows.iter().map(|row| company(row).map_err(|error| stray::<P>(&error))).collect()
     }
 
     async fn hold(&self, live: &mut PgConnection, company: CompanyId) -> Result<(), StoreError> {
@@ -114,10 +115,13 @@ impl<P: PgTable> Staged for Stage<P> {
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, StoreError> {
-        let reached = if P::BEHIND { checkpoint::<P>(live, company).await? } else { u64::MAX };
+        let reached = match P::BEHIND {
+            true => readable(checkpoint::<P>(live, company).await)?,
+            false => u64::MAX,
+        };
         // A projection has no rows yet of what it has not come to; a merge brings it there.
         let due = if merge { u64::MAX } else { reached };
-        let rebuilt = <P as SqliteTable>::range(staging.connection(), company, self.after, RANGE);
+        let rebuilt = <P as SqliteTable>::rows(staging.connection(), company, self.after, RANGE);
         let mut rebuilt: Vec<Keyed<P::Key, P::Row>> =
             rebuilt?.into_iter().map(|row| (P::row_key(&row), row)).collect();
         let rows = range::<P>(live, company, self.after, RANGE).await?;
@@ -156,7 +160,13 @@ impl<P: PgTable> Staged for Stage<P> {
         } else if end.is_none() {
             outcome.behind += position.saturating_sub(reached);
         }
-        self.after = end.unwrap_or(P::FIRST);
+        if P::BEHIND && end.is_none() && reached > position {
+            if merge {
+                set_checkpoint::<P>(live, company, position).await?;
+            }
+            outcome.differs(Difference::of_checkpoint::<P>(company, reached, position));
+        }
+        self.after = end;
         Ok(end.is_some())
     }
 
@@ -234,20 +244,25 @@ impl Staging {
         .map_err(|error| StoreError::Rejected(error.to_string()))?
     }
 
-    /// Takes in what follows a position, as this connection sees the ledger; answers the position
-    /// reached. `taken` is told of each page.
+    /// Takes in what follows a position, as this connection sees the ledger, at least to this head;
+    /// answers the position reached. `taken` is told of each page.
     async fn catch_up(
         mut self,
         ledger: &mut PgConnection,
         company: CompanyId,
-        mut position: u64,
+        (mut position, head): (u64, u64),
         until: Option<Timestamp>,
         taken: &mut (dyn FnMut(u64) + Send),
     ) -> Result<(Self, u64), StoreError> {
         loop {
             let mut page = in_time(read_page(&mut *ledger, company, position, PAGE)).await?;
+            without_gaps(company, position, page.iter().map(|event| event.position))?;
+            let is_end = page.is_empty();
             page.retain(|event| until.is_none_or(|until| event.recorded_at <= until));
             let Some(last) = page.last().map(|event| event.position) else {
+                if is_end {
+                    to_the_head(company, position, head)?;
+                }
                 return Ok((self, position));
             };
             self = self.stage(page).await?;
@@ -308,7 +323,7 @@ impl PgReadModels {
             })
             .await?;
             let (mut staging, position) =
-                staging.catch_up(&mut live, company, position, None, &mut |_| {}).await?;
+                staging.catch_up(&mut live, company, (position, 0), None, &mut |_| {}).await?;
             let Staging { scratch, projections } = &mut staging;
             let projection = &mut projections[which];
             let compared = in_time(async {
@@ -344,16 +359,14 @@ impl Rebuilder for PgReadModels {
         let mut staging = Staging::new(&plan.projections, id)?;
         let (heads, others) = self.ledgers(&staging.projections).await?;
         let wanted = |company: &CompanyId| plan.company.is_none_or(|only| only == *company);
-        let mut companies = BTreeSet::new();
-        let mut total = 0;
-        for (company, position) in heads {
-            if wanted(&CompanyId(company)) {
-                companies.insert(CompanyId(company));
-                total += u64::try_from(position).unwrap_or(0);
-            }
-        }
+        let heads: BTreeMap<CompanyId, u64> = heads
+            .into_iter()
+            .map(|(company, position)| (CompanyId(company), u64::try_from(position).unwrap_or(0)))
+            .filter(|(company, _)| wanted(company))
+            .collect();
+        let total = heads.values().sum();
         // Rows of a company that has no ledger should not exist.
-        companies.extend(others);
+        let companies: BTreeSet<CompanyId> = heads.keys().copied().chain(others).collect();
         let mut outcome = Outcome::default();
         for company in companies.into_iter().filter(wanted) {
             let mut events = outcome.events;
@@ -362,7 +375,8 @@ impl Rebuilder for PgReadModels {
                 progress(events, total);
             };
             let mut lent = self.database().lend().await?;
-            let caught_up = staging.catch_up(&mut lent, company, 0, None, &mut taken).await;
+            let head = heads.get(&company).copied().unwrap_or(0);
+            let caught_up = staging.catch_up(&mut lent, company, (0, head), None, &mut taken).await;
             let mut position;
             (staging, position) = lent.settle(caught_up)?;
             outcome.events = events;
@@ -403,13 +417,14 @@ impl Rebuilder for PgReadModels {
             read += count;
             progress(read, total);
         };
-        let caught_up = staging.catch_up(&mut lent, company, 0, Some(until), &mut taken).await;
+        let caught_up =
+            staging.catch_up(&mut lent, company, (0, total), Some(until), &mut taken).await;
         let (staging, _) = lent.settle(caught_up)?;
-        let mut after = Tokens::FIRST;
+        let mut after = None;
         loop {
-            let page = Tokens::range(staging.scratch.connection(), company, after, RANGE)?;
+            let page = Tokens::rows(staging.scratch.connection(), company, after, RANGE)?;
             let Some(last) = page.last() else { return Ok(()) };
-            after = last.token_id.0;
+            after = Some(last.token_id.0);
             take(page)?;
         }
     }

@@ -1,7 +1,7 @@
 //! Many rows of a projection at once: one query reads them, one statement writes them.
 
 use super::run::{arguments, numbered};
-use crate::sql::{FromColumns, Key, Kind, Statements, Table, Value};
+use crate::sql::{FromColumns, Key, Kind, Statement, Statements, Table, Value};
 use crate::touched::{Place, Touched};
 use sqlx::postgres::PgArguments;
 use sqlx::{Arguments, PgConnection};
@@ -203,11 +203,11 @@ pg_tables!(
 pub(super) async fn range<P: PgTable>(
     connection: &mut PgConnection,
     company: CompanyId,
-    after: P::Key,
+    after: Option<P::Key>,
     limit: usize,
 ) -> Result<Vec<sqlx::postgres::PgRow>, StoreError> {
-    let arguments = arguments([company.into(), after.value(), limit.into()])?;
-    let text = numbered(&P::statements().range);
+    let Statement { text, parameters, .. } = P::page(company, after, limit);
+    let (text, arguments) = (numbered(&text), arguments(parameters)?);
     sqlx::query_with(&text, arguments).fetch_all(connection).await.map_err(failed)
 }
 

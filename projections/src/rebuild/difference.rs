@@ -1,6 +1,6 @@
 //! A row that is not what the events say, in a reader's words.
 
-use super::Readable;
+use super::{Readable, UNREADABLE};
 use crate::sql::{Table, Value};
 use std::fmt;
 use token_ledger_domain::{CompanyId, Digest, Timestamp};
@@ -37,6 +37,21 @@ impl Difference {
             key: format!("{key:?}"),
             live: live.map(|row| row.map(|row| held::<P>(&row))),
             rebuilt: rebuilt.map(|row| held::<P>(&row)),
+        }
+    }
+
+    /// A checkpoint that claims more than there is, and where it should be.
+    pub(crate) fn of_checkpoint<P: Table>(company: CompanyId, claimed: u64, position: u64) -> Self {
+        let place = |position: u64| vec![("position", position.to_string())];
+        Self {
+            projection: P::NAME,
+            company,
+            key: "checkpoint".to_owned(),
+            live: Some(match claimed {
+                UNREADABLE => Err("it holds what it can't".to_owned()),
+                claimed => Ok(place(claimed)),
+            }),
+            rebuilt: Some(place(position)),
         }
     }
 }

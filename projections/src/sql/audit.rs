@@ -10,7 +10,6 @@ table!(
     AuditTrail,
     "audit_trail",
     "position",
-    0,
     {
         "company_id": Uuid,
         "position": Int,

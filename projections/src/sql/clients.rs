@@ -3,15 +3,12 @@
 use super::table::table;
 use super::{Columns, FromColumns, Statement, Table, Unreadable};
 use crate::clients::{ClientRow, Clients};
-use crate::index::VerificationIndex;
 use token_ledger_domain::{ClientId, CompanyId};
-use uuid::Uuid;
 
 table!(
     Clients,
     "clients",
     "client_id",
-    Uuid::nil(),
     {
         "company_id": Uuid,
         "client_id": Uuid,
@@ -42,12 +39,7 @@ table!(
         row.version,
         row.position,
     ],
-    refresh |index: &VerificationIndex, key, row: Option<&ClientRow>| {
-        index.forget_client(ClientId(key));
-        if let Some(row) = row {
-            index.apply_client(row);
-        }
-    }
+    index forget_client(ClientId), apply_client
 );
 
 impl FromColumns for ClientRow {
@@ -72,12 +64,4 @@ impl FromColumns for ClientRow {
 /// A client.
 pub(super) fn one(company: CompanyId, id: ClientId) -> Statement {
     Statement::new(Clients::statements().one.as_str()).with(company).with(id.0)
-}
-
-/// A company's clients, in the order of their identifiers, behind the one given.
-pub(super) fn page(company: CompanyId, after: Option<ClientId>, limit: usize) -> Statement {
-    Statement::new(Clients::statements().range.as_str())
-        .with(company)
-        .with(after.map_or(Clients::FIRST, |id| id.0))
-        .with(limit)
 }

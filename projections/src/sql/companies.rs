@@ -3,7 +3,6 @@
 use super::table::table;
 use super::{Columns, Dialect, FromColumns, Statement, Table, Unreadable};
 use crate::companies::{Companies, CompanyRow};
-use crate::index::VerificationIndex;
 use token_ledger_domain::CompanyId;
 use uuid::Uuid;
 
@@ -11,7 +10,6 @@ table!(
     Companies,
     "companies",
     "company_id",
-    Uuid::nil(),
     {
         "company_id": Uuid,
         "name": Text,
@@ -31,12 +29,7 @@ table!(
         row.version,
         row.position,
     ],
-    refresh |index: &VerificationIndex, key, row: Option<&CompanyRow>| {
-        index.forget_company(CompanyId(key));
-        if let Some(row) = row {
-            index.apply_company(row);
-        }
-    }
+    index forget_company(CompanyId), apply_company
 );
 
 impl FromColumns for CompanyRow {

@@ -3,7 +3,6 @@
 use super::table::table;
 use super::tokens::status;
 use super::{Columns, FromColumns, Statement, Table, Unreadable};
-use crate::index::VerificationIndex;
 use crate::keys::{KeyRow, Keys};
 use crate::read_models::KeyRecord;
 use token_ledger_domain::power::KeyScopes;
@@ -14,7 +13,6 @@ table!(
     Keys,
     "keys",
     "key_id",
-    Uuid::nil(),
     {
         "company_id": Uuid,
         "key_id": Uuid,
@@ -57,12 +55,7 @@ table!(
         row.version,
         row.position,
     ],
-    refresh |index: &VerificationIndex, key, row: Option<&KeyRow>| {
-        index.forget_key(KeyId(key));
-        if let Some(row) = row {
-            index.apply_key(row);
-        }
-    }
+    index forget_key(KeyId), apply_key
 );
 
 fn scopes_text(scopes: &KeyScopes) -> String {

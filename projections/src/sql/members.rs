@@ -1,16 +1,14 @@
 //! The table of members.
 
 use super::table::table;
-use super::{Columns, FromColumns, Statement, Table, Unreadable};
+use super::{Columns, FromColumns, Unreadable};
 use crate::members::{MemberRow, Members};
-use token_ledger_domain::{CompanyId, MemberId, PersonId};
-use uuid::Uuid;
+use token_ledger_domain::{MemberId, PersonId};
 
 table!(
     Members,
     "members",
     "member_id",
-    Uuid::nil(),
     {
         "company_id": Uuid,
         "member_id": Uuid,
@@ -43,12 +41,4 @@ impl FromColumns for MemberRow {
             position: row.number(6)?,
         })
     }
-}
-
-/// A company's members, in the order of their identifiers, behind the one given.
-pub(super) fn page(company: CompanyId, after: Option<Uuid>, limit: usize) -> Statement {
-    Statement::new(Members::statements().range.as_str())
-        .with(company)
-        .with(after.unwrap_or(Members::FIRST))
-        .with(limit)
 }

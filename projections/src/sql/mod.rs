@@ -30,7 +30,7 @@ mod value;
 pub use columns::{Columns, FromColumns, Unreadable};
 pub use erasure::SqlErasures;
 pub use survey::SqlSurvey;
-pub use table::{Key, Statements, Table};
+pub use table::{Key, Statements, Table, stray};
 pub use trees::SqlTrees;
 pub use value::{Kind, Value};
 

@@ -1,15 +1,15 @@
 //! The read models' questions, on whichever database runs statements.
 
 use super::{
-    Sql, attempts, audit, checkpoints, clients, companies, keys, members, operations, programs,
+    Sql, Table, attempts, audit, checkpoints, clients, companies, keys, operations, programs,
     tokens, tokens_query, uses,
 };
 use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
-use crate::clients::ClientRow;
+use crate::clients::{ClientRow, Clients};
 use crate::companies::CompanyRow;
 use crate::index::Use;
 use crate::keys::Keys;
-use crate::members::MemberRow;
+use crate::members::{MemberRow, Members};
 use crate::read_models::{
     AuditFilter, AuditRecord, Checkpoint, DayCount, DueTerm, KeyRecord, Named, Operation, Programs,
     ReadModels, TokenFilter, TokenPage, TokenRecord,
@@ -173,7 +173,7 @@ impl<S: Sql> ReadModels for S {
         after: Option<Uuid>,
         limit: usize,
     ) -> Result<Vec<MemberRow>, StoreError> {
-        self.fetch(members::page(company, after, limit)).await
+        self.fetch(Members::page(company, after, limit)).await
     }
 
     async fn client(
@@ -190,7 +190,7 @@ impl<S: Sql> ReadModels for S {
         after: Option<ClientId>,
         limit: usize,
     ) -> Result<Vec<ClientRow>, StoreError> {
-        self.fetch(clients::page(company, after, limit)).await
+        self.fetch(Clients::page(company, after.map(|id| id.0), limit)).await
     }
 
     async fn audit_days(

@@ -1,8 +1,10 @@
 //! How a projection's rows are kept: its columns, its statements, and a row to and from them.
 
-use super::{Columns, FromColumns, Kind, Unreadable, Value};
+use super::{Columns, FromColumns, Kind, Statement, Unreadable, Value};
 use crate::index::VerificationIndex;
 use crate::projection::Projection;
+use token_ledger_domain::CompanyId;
+use token_ledger_event_store::StoreError;
 use uuid::Uuid;
 
 /// A key that a column can hold.
@@ -39,8 +41,6 @@ impl Key for u64 {
 
 /// A projection whose rows are kept in a table.
 pub trait Table: Projection<Key: Key, Row: FromColumns> {
-    /// The least key that there can be, before every real one.
-    const FIRST: Self::Key;
     /// The table.
     const TABLE: &'static str;
     /// The column of the key; for a table with one row per company, the company's own.
@@ -59,13 +59,27 @@ pub trait Table: Projection<Key: Key, Row: FromColumns> {
     /// Tells the verification index what a row was put right to; `None` when it was removed.
     fn refresh(_index: &VerificationIndex, _key: Self::Key, _row: Option<&Self::Row>) {}
 
+    /// Tells the verification index of a row, which has not changed since or will be told of again.
+    fn follow(_index: &VerificationIndex, _row: &Self::Row) {}
+
     /// The key of a row that may hold something else that it can't.
     ///
     /// # Errors
-    /// When the key is none.
-    fn key_of<C: Columns>(row: &C) -> Result<Self::Key, Unreadable> {
+    /// When the key is none: no event leads to such a row, and nothing names it.
+    fn key_of<C: Columns>(row: &C) -> Result<Self::Key, StoreError> {
         let column = Self::COLUMNS.iter().position(|column| *column == Self::KEY);
         Self::Key::from_column(row, column.unwrap_or_default())
+            .map_err(|error| stray::<Self>(&error))
+    }
+
+    /// The query of a company's rows in the order of their keys, the first ones or those behind a key.
+    fn page(company: CompanyId, after: Option<Self::Key>, limit: usize) -> Statement {
+        let Statements { first, range, .. } = Self::statements();
+        let query = match after {
+            None => Statement::new(first.as_str()).with(company),
+            Some(key) => Statement::new(range.as_str()).with(company).with(key.value()),
+        };
+        query.with(limit)
     }
 
     /// The columns with this alias of the table before each.
@@ -74,6 +88,14 @@ pub trait Table: Projection<Key: Key, Row: FromColumns> {
             Self::COLUMNS.iter().map(|column| format!("{alias}.{column}")).collect();
         columns.join(", ")
     }
+}
+
+/// No event leads to a row whose key or company can't be read.
+pub fn stray<P: Table + ?Sized>(unreadable: &Unreadable) -> StoreError {
+    let table = P::TABLE;
+    StoreError::Unreadable(format!(
+        "a row of the table {table}, {unreadable}: no event leads to it; remove it by hand"
+    ))
 }
 
 /// The companies that have rows in a table whose primary key, or a unique one, begins with them: goes
@@ -93,7 +115,9 @@ pub(super) fn companies_in(table: &str) -> String {
 pub struct Statements {
     /// One row by company and key.
     pub one: String,
-    /// The rows of a company behind a key, in order.
+    /// The first rows of a company, in the order of their keys.
+    pub first: String,
+    /// Those behind a key.
     pub range: String,
     /// Inserts a row where there is none.
     pub insert: String,
@@ -113,6 +137,9 @@ impl Statements {
         let insert = format!("INSERT INTO {table} ({list}) VALUES ({})", places.join(", "));
         Self {
             one: format!("SELECT {list} FROM {table} WHERE company_id = ?1 AND {key} = ?2"),
+            first: format!(
+                "SELECT {list} FROM {table} WHERE company_id = ?1 ORDER BY {key} LIMIT ?2"
+            ),
             range: format!(
                 "SELECT {list} FROM {table} WHERE company_id = ?1 AND {key} > ?2 \
                  ORDER BY {key} LIMIT ?3"
@@ -139,12 +166,11 @@ impl Statements {
 
 /// Describes the table of a projection: its columns with what they hold, and the values of a row.
 macro_rules! table {
-    ($projection:ty, $table:literal, $key:literal, $first:expr,
+    ($projection:ty, $table:literal, $key:literal,
      {$($column:literal: $kind:ident),* $(,)?},
      $row:ident => [$($value:expr),* $(,)?]
-     $(, refresh $refresh:expr)?) => {
+     $(, index $forget:ident($id:path), $apply:ident)?) => {
         impl $crate::sql::Table for $projection {
-            const FIRST: Self::Key = $first;
             const TABLE: &'static str = $table;
             const KEY: &'static str = $key;
             const COLUMNS: &'static [&'static str] = &[$($column),*];
@@ -170,7 +196,14 @@ macro_rules! table {
                 key: Self::Key,
                 row: Option<&Self::Row>,
             ) {
-                $refresh(index, key, row);
+                index.$forget($id(key));
+                if let Some(row) = row {
+                    index.$apply(row);
+                }
+            }
+
+            fn follow(index: &$crate::index::VerificationIndex, row: &Self::Row) {
+                index.$apply(row);
             })?
         }
     };

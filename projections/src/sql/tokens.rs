@@ -2,17 +2,14 @@
 
 use super::table::table;
 use super::{Columns, FromColumns, Statement, Table, Unreadable};
-use crate::index::VerificationIndex;
 use crate::read_models::{DueTerm, TokenRecord};
 use crate::tokens::{PreviousSecret, Status, TokenRow, Tokens};
 use token_ledger_domain::{ClientId, CompanyId, Digest, Timestamp, TokenId};
-use uuid::Uuid;
 
 table!(
     Tokens,
     "tokens",
     "token_id",
-    Uuid::nil(),
     {
         "company_id": Uuid,
         "token_id": Uuid,
@@ -61,12 +58,7 @@ table!(
         row.version,
         row.position,
     ],
-    refresh |index: &VerificationIndex, key, row: Option<&TokenRow>| {
-        index.forget_token(TokenId(key));
-        if let Some(row) = row {
-            index.apply_token(row);
-        }
-    }
+    index forget_token(TokenId), apply_token
 );
 
 impl FromColumns for TokenRow {

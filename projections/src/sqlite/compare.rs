@@ -2,11 +2,11 @@
 
 use super::behind::{checkpoint, set_checkpoint};
 use super::failed;
-use super::run::bind;
+use super::run::prepared;
 use super::tables::SqliteTable;
 use crate::index::VerificationIndex;
-use crate::rebuild::{Difference, Keyed, Outcome, RANGE, Readable, is_same};
-use crate::sql::{FromColumns, Key};
+use crate::rebuild::{Difference, Keyed, Outcome, RANGE, Readable, is_same, readable};
+use crate::sql::FromColumns;
 use crate::touched::Touched;
 use rusqlite::types::{ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, ToSql};
@@ -55,13 +55,13 @@ type Differing<P> = (Vec<Pair<P>>, Option<<P as crate::Projection>::Key>);
 
 /// A projection that runs with the log: its rows are staged, since many events lead to one.
 pub(super) struct Stage<P: SqliteTable> {
-    after: P::Key,
+    after: Option<P::Key>,
     merged: Vec<Keyed<P::Key, Option<P::Row>>>,
 }
 
 impl<P: SqliteTable> Stage<P> {
     pub(super) fn boxed() -> Box<dyn Staged> {
-        Box::new(Self { after: P::FIRST, merged: Vec::new() })
+        Box::new(Self { after: None, merged: Vec::new() })
     }
 
     /// The rows of the next range that are not the same on both sides, and the last key of the
@@ -74,12 +74,8 @@ impl<P: SqliteTable> Stage<P> {
         company: CompanyId,
         outcome: &mut Outcome,
     ) -> Result<Differing<P>, StoreError> {
-        let range = &P::statements().range;
-        let mut ours = staging.prepare_cached(range).map_err(failed)?;
-        let mut theirs = live.prepare_cached(range).map_err(failed)?;
-        for statement in [&mut ours, &mut theirs] {
-            bind(statement, [company.into(), self.after.value(), RANGE.into()])?;
-        }
+        let mut ours = prepared(staging, &P::page(company, self.after, RANGE))?;
+        let mut theirs = prepared(live, &P::page(company, self.after, RANGE))?;
         let (mut ours, mut theirs) = (ours.raw_query(), theirs.raw_query());
         let mut rebuilt = ours.next().map_err(failed)?;
         let mut served = theirs.next().map_err(failed)?;
@@ -172,7 +168,7 @@ impl<P: SqliteTable> Staged for Stage<P> {
             }
             settle::<P>(live, company, pair, merge, outcome)?;
         }
-        self.after = end.unwrap_or(P::FIRST);
+        self.after = end;
         Ok(end.is_some())
     }
 
@@ -226,9 +222,10 @@ impl<P: SqliteTable<Key = u64>> Direct<P> {
         until: u64,
         events: &[Appended],
     ) -> Result<Vec<Pair<P>>, StoreError> {
-        let due = self.due(checkpoint::<P>(live, company)?);
-        let mut statement = live.prepare_cached(&P::statements().range).map_err(failed)?;
-        bind(&mut statement, [company.into(), after.into(), RANGE.into()])?;
+        let due = self.due(readable(checkpoint::<P>(live, company))?);
+        // One more than there may be events: no event is at position 0, but a row may be.
+        let page = P::page(company, (after > 0).then_some(after), RANGE + 1);
+        let mut statement = prepared(live, &page)?;
         let mut rows = statement.raw_query();
         let mut served = rows.next().map_err(failed)?;
         let mut events = events.iter().peekable();
@@ -297,7 +294,7 @@ impl<P: SqliteTable<Key = u64>> Direct<P> {
         let differing = self.differing(live, company, after, until, events)?;
         let count = differing.len();
         self.beyond = differing.last().map_or(self.beyond, |(key, ..)| *key);
-        let reached = checkpoint::<P>(live, company)?;
+        let reached = readable(checkpoint::<P>(live, company))?;
         self.found.get_or_insert(reached);
         for pair in differing {
             match &pair {
@@ -366,9 +363,15 @@ impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
         if strays >= RANGE {
             return Ok(true);
         }
-        let reached = checkpoint::<P>(live, company)?;
+        let reached = readable(checkpoint::<P>(live, company))?;
         outcome.rows += self.position.min(self.due(reached));
         outcome.behind += self.position.saturating_sub(self.found.unwrap_or(reached));
+        if reached > self.position {
+            if merge {
+                set_checkpoint::<P>(live, company, self.position)?;
+            }
+            outcome.differs(Difference::of_checkpoint::<P>(company, reached, self.position));
+        }
         *self = Self::new(merge);
         Ok(false)
     }

@@ -11,12 +11,12 @@ use crate::companies::Companies;
 use crate::keys::Keys;
 use crate::members::Members;
 use crate::rebuild::{
-    OnDifference, OnProgress, Outcome, PAGE, Plan, RANGE, RebuildError, Rebuilder,
+    OnDifference, OnProgress, Outcome, PAGE, Plan, RANGE, RebuildError, Rebuilder, to_the_head,
+    without_gaps,
 };
-use crate::sql::Table;
 use crate::tokens::{TokenRow, Tokens};
 use rusqlite::{Connection, Transaction, TransactionBehavior};
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::sqlite::{Database, SqliteStore, decoded_page};
@@ -159,20 +159,24 @@ impl Rebuilder for SqliteReadModels {
         let store = SqliteStore::new(Arc::clone(database));
         let heads = store.heads().await?;
         let wanted = |company: &CompanyId| plan.company.is_none_or(|only| only == *company);
-        let heads: Vec<_> = heads.into_iter().filter(|head| wanted(&head.company)).collect();
-        let total = heads.iter().map(|head| head.position).sum();
+        let heads: BTreeMap<_, _> = heads
+            .into_iter()
+            .map(|head| (head.company, head.position))
+            .filter(|(company, _)| wanted(company))
+            .collect();
+        let total = heads.values().sum();
         let mut staging = Staging::new(&plan.projections, plan.merge, id)?;
         let mut outcome = Outcome::default();
         // Rows of a company that has no ledger should not exist.
         let (back, with_rows) = staging.companies(database).await?;
         staging = back;
         let companies: BTreeSet<CompanyId> =
-            heads.iter().map(|head| head.company).chain(with_rows).filter(wanted).collect();
+            heads.keys().copied().chain(with_rows).filter(wanted).collect();
         for company in companies {
             let mut position = 0;
             let mut page = read(Arc::clone(database), company, 0).await?;
             while let Some(last) = page.last().map(|event| event.position) {
-                outcome.events += last - position;
+                outcome.events += page.len() as u64;
                 position = last;
                 // The next page is read and decoded while this one is folded: in a task of its own,
                 // since both keep the thread that they run on.
@@ -181,6 +185,7 @@ impl Rebuilder for SqliteReadModels {
                 page = next.await.map_err(|error| StoreError::Rejected(error.to_string()))??;
                 progress(outcome.events, total);
             }
+            to_the_head(company, position, heads.get(&company).copied().unwrap_or(0))?;
             for which in 0..plan.projections.len() {
                 let mut more = true;
                 while more {
@@ -205,21 +210,28 @@ impl Rebuilder for SqliteReadModels {
     ) -> Result<(), RebuildError> {
         let store = SqliteStore::new(Arc::clone(self.database()));
         let total = store.position_at(company, until, true).await?;
+        let head = store.head(company).await?.map_or(0, |head| head.position);
         let mut staging = Staging::new(&["tokens"], false, id)?;
         let mut position = 0;
         loop {
             let mut page = read(Arc::clone(self.database()), company, position).await?;
+            let is_end = page.is_empty();
             page.retain(|event| event.recorded_at <= until);
-            let Some(last) = page.last().map(|event| event.position) else { break };
+            let Some(last) = page.last().map(|event| event.position) else {
+                if is_end {
+                    to_the_head(company, position, head)?;
+                }
+                break;
+            };
             staging = staging.staged(self.database(), company, page).await?;
             position = last;
             progress(position, total);
         }
-        let mut after = Tokens::FIRST;
+        let mut after = None;
         loop {
-            let page = Tokens::range(staging.scratch.connection(), company, after, RANGE)?;
+            let page = Tokens::rows(staging.scratch.connection(), company, after, RANGE)?;
             let Some(last) = page.last() else { return Ok(()) };
-            after = last.token_id.0;
+            after = Some(last.token_id.0);
             take(page)?;
         }
     }
@@ -296,7 +308,10 @@ async fn read(database: Arc<Database>, company: CompanyId, after: u64) -> Result
 
 fn whole_page(connection: &Connection, company: CompanyId, after: u64) -> Result<Page, StoreError> {
     match decoded_page(connection, company, after, PAGE)? {
-        (events, None) => Ok(events),
+        (events, None) => {
+            without_gaps(company, after, events.iter().map(|event| event.position))?;
+            Ok(events)
+        }
         (_, Some(error)) => Err(error),
     }
 }

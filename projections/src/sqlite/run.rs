@@ -98,7 +98,8 @@ pub(super) fn collect<T>(
     Ok(all)
 }
 
-fn prepared<'c>(
+/// A shared statement with its parameters.
+pub(super) fn prepared<'c>(
     connection: &'c Connection,
     shared: &crate::sql::Statement,
 ) -> Result<rusqlite::CachedStatement<'c>, StoreError> {

@@ -2,6 +2,8 @@
 
 use super::failed;
 use crate::rebuild::RebuildError;
+use crate::sql::Table;
+use crate::{AuditTrail, Clients, Companies, Keys, Members, Tokens};
 use rusqlite::Connection;
 use std::fs::File;
 use std::path::Path;
@@ -10,11 +12,9 @@ use uuid::Uuid;
 
 /// Memory that the scratch file's pages may take, in negative KiB as SQLite wants it.
 const CACHE: i32 = -24_576;
-/// The tables of the read models. Staging rows are put in the order of their keys, mostly, and
-/// need no other index.
-const SCHEMA: &str = include_str!("../../../migrations/sqlite/0002_projections.sql");
 
-/// A scratch file with the tables of the read models, empty. It has no name, so that it goes away
+/// A scratch file with the tables of the read models, empty. Staging rows are put in the order of
+/// their keys, mostly, and need no other index. It has no name, so that it goes away
 /// with the process, however that ends. Rows are staged in one also when the live ones are in
 /// another database: it takes no room there, and any company fits into it.
 pub(crate) struct Scratch {
@@ -36,6 +36,16 @@ fn make_private(path: &Path) -> std::io::Result<()> {
     options.open(path).map(drop)
 }
 
+/// The statement that makes a table for staging rows.
+fn creation<P: Table>() -> String {
+    let key = if P::KEY == "company_id" { String::new() } else { format!(", {}", P::KEY) };
+    format!(
+        "CREATE TABLE {} ({}, PRIMARY KEY (company_id{key})) WITHOUT ROWID; ",
+        P::TABLE,
+        P::COLUMNS.join(", ")
+    )
+}
+
 impl Scratch {
     /// An empty one. `id` keeps those of one machine apart.
     ///
@@ -54,11 +64,15 @@ impl Scratch {
         connection.pragma_update(None, "synchronous", "OFF").map_err(trouble)?;
         connection.pragma_update(None, "locking_mode", "EXCLUSIVE").map_err(trouble)?;
         connection.pragma_update(None, "cache_size", CACHE).map_err(trouble)?;
-        let schema = SCHEMA
-            .split_inclusive(';')
-            .filter(|statement| !statement.contains("CREATE INDEX"))
-            .collect::<String>();
-        connection.execute_batch(&schema).map_err(trouble)?;
+        let tables = [
+            creation::<Companies>(),
+            creation::<Members>(),
+            creation::<Clients>(),
+            creation::<Keys>(),
+            creation::<Tokens>(),
+            creation::<AuditTrail>(),
+        ];
+        connection.execute_batch(&tables.concat()).map_err(trouble)?;
         connection.set_prepared_statement_cache_capacity(64);
         Ok(Self { connection })
     }

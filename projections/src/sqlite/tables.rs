@@ -1,8 +1,8 @@
 //! A projection's rows, read from SQLite and written to it.
 
 use super::failed;
-use super::run::{bind, collect, read_one};
-use crate::sql::{FromColumns, Key, Table};
+use super::run::{bind, collect, prepared, read_one};
+use crate::sql::{FromColumns, Key, Table, stray};
 use rusqlite::{CachedStatement, Connection, Statement};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
@@ -24,18 +24,17 @@ pub trait SqliteTable: Table {
         read_one(&mut statement)
     }
 
-    /// Reads the rows of a company behind a key, in order.
+    /// Reads a page of a company's rows, behind a key if one is given.
     ///
     /// # Errors
     /// When the database fails or holds a row that can't be.
-    fn range(
+    fn rows(
         connection: &Connection,
         company: CompanyId,
-        after: Self::Key,
+        after: Option<Self::Key>,
         limit: usize,
     ) -> Result<Vec<Self::Row>, StoreError> {
-        let mut statement = connection.prepare_cached(&Self::statements().range).map_err(failed)?;
-        bind(&mut statement, [company.into(), after.value(), limit.into()])?;
+        let mut statement = prepared(connection, &Self::page(company, after, limit))?;
         collect(&mut statement, |row| Ok(Self::Row::from_columns(row)?))
     }
 
@@ -46,7 +45,9 @@ pub trait SqliteTable: Table {
     fn companies(connection: &Connection) -> Result<Vec<CompanyId>, StoreError> {
         let mut statement =
             connection.prepare_cached(&Self::statements().companies).map_err(failed)?;
-        collect(&mut statement, |row| Ok(CompanyId(Uuid::from_columns(row)?)))
+        collect(&mut statement, |row| {
+            Uuid::from_columns(row).map(CompanyId).map_err(|error| stray::<Self>(&error))
+        })
     }
 
     /// The statement that inserts a row that is new: cheaper than [`Self::put`], which looks

@@ -86,6 +86,9 @@ pub trait Fixture: Sized {
     /// Runs a statement that nobody knows of; answers the rows that it changed.
     async fn raw(&self, sql: String) -> usize;
 
+    /// Takes an event away, past everything that guards it.
+    async fn lose_event(&self, company: CompanyId, position: u64);
+
     /// Puts another payload in the place of an event's, past everything that guards it.
     async fn forge(&self, company: CompanyId, position: u64, payload: &str);
 }

@@ -142,6 +142,16 @@ impl Fixture for PgFixture {
         usize::try_from(done.rows_affected()).expect("a number of rows")
     }
 
+    async fn lose_event(&self, company: CompanyId, position: u64) {
+        let literal = Self::blob(company.0.as_bytes());
+        let sql = format!(
+            "BEGIN; ALTER TABLE events DISABLE TRIGGER events_are_append_only; \
+             DELETE FROM events WHERE company_id = {literal} AND position = {position}; \
+             ALTER TABLE events ENABLE TRIGGER events_are_append_only; COMMIT"
+        );
+        sqlx::raw_sql(&sql).execute(self.database.pool()).await.expect("it is lost");
+    }
+
     async fn forge(&self, company: CompanyId, position: u64, payload: &str) {
         let literal = Self::blob(company.0.as_bytes());
         let sql = format!(

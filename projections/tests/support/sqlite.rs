@@ -108,6 +108,22 @@ impl Fixture for SqliteFixture {
             .unwrap_or_else(|error| panic!("{shown}: {error}"))
     }
 
+    async fn lose_event(&self, company: CompanyId, position: u64) {
+        const GUARD: &str = "events_are_never_deleted";
+        let guard = format!("SELECT sql FROM sqlite_schema WHERE name = '{GUARD}'");
+        self.database
+            .write(move |connection| {
+                let guard: String =
+                    connection.query_row(&guard, [], |row| row.get(0)).map_err(failed)?;
+                connection.execute_batch(&format!("DROP TRIGGER {GUARD}")).map_err(failed)?;
+                let sql = "DELETE FROM events WHERE company_id = ?1 AND position = ?2";
+                connection.execute(sql, (company.0.as_bytes(), position)).map_err(failed)?;
+                connection.execute_batch(&guard).map_err(failed)
+            })
+            .await
+            .expect("it is lost");
+    }
+
     async fn forge(&self, company: CompanyId, position: u64, payload: &str) {
         const GUARD: &str = "events_are_never_changed";
         let guard = format!("SELECT sql FROM sqlite_schema WHERE name = '{GUARD}'");

@@ -13,6 +13,8 @@ use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{Head, RecordedEvent, StoreError, StoredPrivate};
 use token_ledger_projections::survey::{Owner, SurveyedCheckpoint};
+use token_ledger_projections::tree::TREE_NAME;
+use token_ledger_projections::{AuditTrail, Projection};
 
 /// Events that are read at a time.
 const PAGE: usize = 5_000;
@@ -153,9 +155,15 @@ impl Ledger<'_> {
                 }
             };
             if *position > head.position {
+                let remedy = if [AuditTrail::NAME, TREE_NAME].contains(&projection.as_str()) {
+                    format!("`token-ledger replay --projection {projection}` puts it right")
+                } else {
+                    "no such projection has one: remove its row from the table checkpoints"
+                        .to_owned()
+                };
                 let problem = format!(
                     "the projection {projection} claims to have come to {position}, but the \
-                     ledger ends at {}; `token-ledger replay` puts it right",
+                     ledger ends at {}; {remedy}",
                     head.position
                 );
                 return Err(Finding::new(*position, problem).into());
