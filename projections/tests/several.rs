@@ -202,6 +202,45 @@ async fn what_is_dropped_at_once_is_counted_once() {
     .await;
 }
 
+/// Much has happened in many companies meanwhile: it is read piece by piece.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_was_away_for_long_catches_up() {
+    const COMPANIES: usize = 500;
+    const TOKENS: usize = 100;
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        one.token(COMPANY, create("model")).await;
+        let (other, network) = one.fixture.another_by_proxy().await;
+        let _following = other.follow(BOUND).await;
+        network.cut();
+        let ids = format!("generate_series(1, {COMPANIES}) AS c (number)");
+        let tokens = format!("{ids}, generate_series(1, {TOKENS}) AS t (number), tokens");
+        let value = |column: &&str| match *column {
+            "company_id" => "md5('company ' || c.number)::uuid".to_owned(),
+            "token_id" => "md5(c.number || ' ' || t.number)::uuid".to_owned(),
+            "digest" => "sha256((c.number || ' ' || t.number)::bytea)".to_owned(),
+            "position" => "t.number".to_owned(),
+            other => format!("tokens.{other}"),
+        };
+        let columns = one.fixture.table("tokens").columns;
+        let values: Vec<String> = columns.iter().map(value).collect();
+        let (columns, values) = (columns.join(", "), values.join(", "));
+        for sql in [
+            format!("INSERT INTO tokens ({columns}) SELECT {values} FROM {tokens}"),
+            format!(
+                "INSERT INTO company_heads \
+                 SELECT md5('company ' || c.number)::uuid, {TOKENS}, 0, 0 FROM {ids}"
+            ),
+        ] {
+            assert!(one.fixture.raw(sql).await >= COMPANIES);
+        }
+        network.mend();
+        until("all of it", || other.index().len() == COMPANIES * TOKENS + 1).await;
+        until("and it knows that", || other.index().freshness().is_fresh()).await;
+    })
+    .await;
+}
+
 /// A rebuild doesn't wait for ever on a connection on which nothing arrives any more.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_rebuild_that_is_cut_off_ends() {

@@ -16,6 +16,8 @@ const GONE_FOR: Duration = Duration::from_secs(20);
 const RECOVERY: Duration = Duration::from_secs(15);
 /// Callers who wait for their answers.
 const CALLERS: usize = 12;
+/// How old what is known of other processes may be.
+const BOUND: Duration = Duration::from_secs(1);
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_waits_for_its_database_and_says_so() {
@@ -256,6 +258,77 @@ async fn a_fail_over_loses_and_doubles_nothing() {
     assert!(positions.iter().copied().eq(1..=positions.len() as u64));
     nodes.into_iter().for_each(Node::stop);
     Stage { place: copy, company: stage.company }.check();
+}
+
+/// The name leads to a standby for a while that is behind, for everything or for all but what is
+/// listened to.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_standby_says_is_not_relied_upon() {
+    let primary = Cluster::start(&[]);
+    let stage = Stage::on(Place::on(TestDatabase::fresh_in_blocking(&primary))).await;
+    let standby = primary.standby();
+    let copy = stage.place.database().in_cluster(&standby);
+    copy.run_blocking("SELECT pg_wal_replay_pause()");
+    let proxies = [Proxy::to(&stage.url()).await, Proxy::to(&stage.url()).await];
+    let [led, elsewhere] = proxies.each_ref().map(|proxy| proxy.url(&stage.url()));
+    let listens = stage.url();
+    let nodes = [
+        stage.serve_at(&led, &[]),
+        stage.serve_at(&elsewhere, &[("TOKEN_LEDGER_DATABASE_LISTEN_URL", &listens)]),
+    ];
+    let another = stage.serve();
+    let token = another.create("deleted").await.expect(201);
+    let secret = token.field("token");
+    for node in &nodes {
+        until("it has heard of it", || node.verify(&secret), |answer| answer.status == 200).await;
+    }
+    for proxy in &proxies {
+        proxy.close();
+        proxy.lead_to(&copy.url());
+        proxy.mend();
+    }
+    let below = format!("/tokens/{}", token.field("token_id"));
+    another.ask(Method::DELETE, &below, None).await.expect(204);
+    let deleted = Instant::now();
+    // As long as it may not have heard of it, and as long again for those who relied on a standby.
+    while deleted.elapsed() < Duration::from_secs(4) {
+        for node in &nodes {
+            let asked = deleted.elapsed();
+            let answer = node.verify(&secret).await;
+            assert!(asked < BOUND || answer.status != 200, "{answer:?} after {asked:?}");
+        }
+    }
+    for proxy in &proxies {
+        proxy.close();
+        proxy.lead_to(&stage.url());
+        proxy.mend();
+    }
+    for node in &nodes {
+        until("all is well", || node.readiness(), |answer| answer.status == 200).await;
+        node.verify(&secret).await.expect(401);
+    }
+    nodes.into_iter().chain([another]).for_each(Node::stop);
+    copy.run_blocking("SELECT pg_wal_replay_resume()");
+    stage.check();
+}
+
+/// One of its standbys may have taken over from it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_primary_that_its_standbys_have_left_is_not_relied_upon() {
+    let primary = Cluster::start(&[]);
+    let stage = Stage::on(Place::on(TestDatabase::fresh_in_blocking(&primary))).await;
+    let standby = primary.standby();
+    let node = stage.serve();
+    let token = node.create("kept").await.expect(201).field("token");
+    node.verify(&token).await.expect(200);
+    standby.cut_power();
+    until("it can't know", || node.verify(&token), |answer| answer.status == 503).await;
+    stage.place.database().run_blocking("ALTER SYSTEM RESET synchronous_standby_names");
+    stage.place.database().run_blocking("SELECT pg_reload_conf()");
+    until("it needs no standby", || node.readiness(), |answer| answer.status == 200).await;
+    node.verify(&token).await.expect(200);
+    node.stop();
+    stage.check();
 }
 
 /// Somebody puts the database back to an earlier state while a process runs: what it knows of what

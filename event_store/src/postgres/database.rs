@@ -1,7 +1,7 @@
 //! The connections to a PostgreSQL database.
 
 use super::errors::{failed, failed_ref, is_not_let_in};
-use super::lent::{self, Lent};
+use super::lent::{self, Lent, expect_primary};
 use super::listener::{self, Change, Told};
 use super::migrate::{self, MigrationStatus};
 use crate::clock::{Clock, CorrectedClock, Entropy, Moment, SystemEntropy};
@@ -123,7 +123,7 @@ impl Database {
     pub async fn connect(config: Config) -> Result<Arc<Self>, StoreError> {
         let options = options(&config.url)?;
         let listen_options = config.listen_url.as_deref().map(self::options).transpose()?;
-        let mut connection = first_connection(&options, config.patience).await?;
+        let mut connection = first_connection(&options, config.access, config.patience).await?;
         let migrated = if config.access == Access::Write {
             migrate::migrate(&mut connection).await?
         } else {
@@ -134,7 +134,7 @@ impl Database {
         let told = Arc::new(Told::new());
         listener::set_clock(&mut connection, &told.clock).await?;
         connection.close().await.map_err(failed)?;
-        let pool = lent::pool(&options, config.connections);
+        let pool = lent::pool(&options, config.connections, config.access);
         // Who only reads has nobody to tell.
         let listener = (config.access != Access::Read).then(|| {
             let process = SystemEntropy.uuid(told.clock.now());
@@ -233,12 +233,18 @@ fn options(url: &str) -> Result<PgConnectOptions, StoreError> {
 /// The first connection, once the server is there.
 async fn first_connection(
     options: &PgConnectOptions,
+    access: Access,
     patience: Option<Duration>,
 ) -> Result<PgConnection, StoreError> {
     let began = Instant::now();
     let mut said: Option<Instant> = None;
     loop {
-        let problem = match connect(options).await {
+        let connected = async {
+            let mut connection = connect(options).await?;
+            expect_primary(&mut connection, access).await?;
+            Ok(connection)
+        };
+        let problem = match connected.await {
             Ok(connection) => return Ok(connection),
             Err(error) if is_not_let_in(&error) => return Err(failed(error)),
             Err(error) => failed_ref(&error),

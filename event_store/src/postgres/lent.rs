@@ -5,6 +5,7 @@
 
 use super::errors::{ending_failed, failed};
 use crate::error::StoreError;
+use crate::store::Access;
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgPoolOptions};
 use sqlx::{Connection, PgConnection, PgPool, Postgres};
@@ -17,15 +18,42 @@ const ACQUIRE_TIMEOUT: Duration = Duration::from_secs(5);
 const WORK_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long a connection that has rested may take to show that it is sound.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
+const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
+/// Only a transaction that writes waits for standbys, and telling is no writing.
+const CONFIRM: &str = "SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' \
+    THEN pg_logical_emit_message(true, 'token-ledger', '') END";
 
 /// A pool of so many connections, which are made when they are needed.
-pub(super) fn pool(options: &PgConnectOptions, connections: u32) -> PgPool {
+pub(super) fn pool(options: &PgConnectOptions, connections: u32, access: Access) -> PgPool {
     PgPoolOptions::new()
+        .after_connect(move |connection, _| Box::pin(expect_primary(connection, access)))
         .max_connections(connections)
         .acquire_timeout(ACQUIRE_TIMEOUT)
         .test_before_acquire(false)
         .before_acquire(|connection, _| Box::pin(async { ping(connection).await.map(|()| true) }))
         .connect_lazy_with(options.clone())
+}
+
+/// Fails where a standby answers who is not only there to read: what it says may be outdated.
+pub(super) async fn expect_primary(
+    connection: &mut PgConnection,
+    access: Access,
+) -> Result<(), sqlx::Error> {
+    let reads_only = access == Access::Read;
+    if !reads_only && sqlx::query_scalar(IS_STANDBY).fetch_one(connection).await? {
+        return Err(sqlx::Error::Protocol("a standby answers, not the primary".to_owned()));
+    }
+    Ok(())
+}
+
+/// Returns when a primary is known to be one still: its synchronous standbys, if it must have any,
+/// have heard of it just now. One that they have left for another would wait for ever.
+///
+/// # Errors
+/// When the connection fails.
+pub async fn confirm_primary(connection: &mut PgConnection) -> Result<(), StoreError> {
+    sqlx::query(CONFIRM).execute(connection).await.map_err(failed)?;
+    Ok(())
 }
 
 /// Whether anything still arrives on a connection that has rested; an error where not.

@@ -6,6 +6,7 @@
 
 use super::database::connect;
 use super::errors::failed;
+use super::lent::confirm_primary;
 use crate::clock::{CorrectedClock, Moment};
 use crate::error::StoreError;
 use crate::record::Point;
@@ -368,7 +369,10 @@ async fn send_nonces(
         }
         let payload = format!("nonce {process} {number}");
         let nonce = sqlx::query_scalar(SEND_NONCE).bind(CHANNEL).bind(payload);
-        let sending = measure(connection, clock, nonce);
+        let sending = async {
+            confirm_primary(connection).await?;
+            measure(connection, clock, nonce).await
+        };
         let measurement =
             tokio::time::timeout(NONCE_TIMEOUT, sending).await.map_err(|_| silent())??;
         clock.set(measured.add(measurement));

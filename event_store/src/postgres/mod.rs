@@ -20,7 +20,7 @@ pub use crate::store::Access;
 pub use append::BOUNDS;
 pub use database::{Config, Database, RecordedTime};
 pub use errors::{failed, reading_failed};
-pub use lent::{Lent, end_in_time, in_time};
+pub use lent::{Lent, confirm_primary, end_in_time, in_time};
 pub use listener::{Change, Kinds, PutRight, tell_put_right};
 pub use migrate::MigrationStatus;
 pub use read::{EVENT_COLUMNS, event_from_row, page as read_page};

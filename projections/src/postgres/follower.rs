@@ -12,15 +12,17 @@ use super::rows::{PgTable, by_key};
 use crate::index::{PutBack, VerificationIndex};
 use crate::projection::Projection;
 use crate::sql::Columns;
-use crate::sql::live::{self, LIVE_COLUMNS, LIVE_PLACE};
+use crate::sql::live::{self, LIVE_COLUMNS};
 use crate::{Clients, Companies, Keys, Tokens};
 use sqlx::postgres::PgRow;
-use sqlx::{Connection, Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection, Row};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::postgres::{BOUNDS, Change, Database, Kinds, PutRight, failed};
+use token_ledger_event_store::postgres::{
+    BOUNDS, Change, Database, Kinds, PutRight, confirm_primary, failed,
+};
 use token_ledger_event_store::{Moment, Point, StoreError};
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::{RecvError, TryRecvError};
@@ -30,7 +32,8 @@ use uuid::Uuid;
 
 /// No commit of the company comes in between; other processes may hold it so too.
 const HOLD_HEAD: &str = "SELECT 1 FROM company_heads WHERE company_id = $1 FOR SHARE";
-const HEADS: &str = "SELECT company_id, last_position, last_recorded_at FROM company_heads";
+const HEADS: &str =
+    "SELECT company_id, last_position, last_recorded_at, pg_is_in_recovery() FROM company_heads";
 /// A ledger in which an event that was seen doesn't stand any more.
 const MISSING: &str = "SELECT seen.company, seen.position, seen.recorded_at \
     FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS seen (company, position, recorded_at) \
@@ -41,8 +44,8 @@ const MISSING: &str = "SELECT seen.company, seen.position, seen.recorded_at \
 const COMPANIES_AT_ONCE: usize = 500;
 /// Rows put right that are taken over together, of one projection and company.
 const PUT_RIGHT_AT_ONCE: usize = 5_000;
-/// Rows of a company that one query reads.
-const PAGE: i64 = 5_000;
+/// Rows that one query reads, of all companies together.
+const PAGE: usize = 20_000;
 /// How long one query, or connecting, may take before the connection is given up.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the log says that following fails as it did before.
@@ -94,6 +97,7 @@ impl Follower {
         let round = self.index.begin_round();
         let began = Moment::now();
         let mut connection = self.connection().await?;
+        in_time(confirm_primary(&mut connection)).await?;
         let heads = in_time(read_heads(&mut connection)).await?;
         fill(&mut connection, &self.index).await?;
         self.connection = Some(connection);
@@ -164,6 +168,7 @@ impl Follower {
             let began = Moment::now();
             let seen = self.index.cursors();
             let mut connection = self.connection().await?;
+            in_time(confirm_primary(&mut connection)).await?;
             let heads = in_time(read_heads(&mut connection)).await?;
             if let Some(ledger) = find_put_back(&mut connection, &seen, &heads, at_once).await? {
                 self.index.is_put_back(ledger);
@@ -217,6 +222,12 @@ async fn read_heads(
     connection: &mut PgConnection,
 ) -> Result<HashMap<CompanyId, Point>, StoreError> {
     let rows = sqlx::query(HEADS).fetch_all(connection).await.map_err(failed)?;
+    if let Some(row) = rows.first()
+        && row.try_get(3).map_err(failed)?
+    {
+        // It may be behind, and nothing tells how far.
+        return Err(StoreError::Unavailable("a standby answers, not the primary".to_owned()));
+    }
     rows.iter().map(|row| Ok((row.company(0)?, point(row)?))).collect()
 }
 
@@ -269,22 +280,28 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
         .unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer in time".to_owned())))
 }
 
+/// A company's cursor, and how far its ledger is told to have come.
+type Stretch = (u64, u64);
+
 /// Takes over every row of these companies that changed behind its cursor.
 async fn read_behind(
     connection: &mut PgConnection,
     index: &VerificationIndex,
     companies: &[(CompanyId, (Point, Kinds))],
 ) -> Result<(), StoreError> {
-    let cursors = |is_changed: fn(&Kinds) -> bool| -> BTreeMap<CompanyId, u64> {
+    let stretches = |is_changed: fn(&Kinds) -> bool| -> BTreeMap<CompanyId, Stretch> {
         let changed = companies.iter().filter(|(_, (_, kinds))| is_changed(kinds));
-        changed.map(|(company, _)| (*company, index.cursor(*company))).collect()
+        changed
+            .map(|(company, (last, _))| (*company, (index.cursor(*company), last.position)))
+            .collect()
     };
-    let changed_companies = cursors(|kinds| kinds.company);
+    let changed_companies = stretches(|kinds| kinds.company);
     take_over_rows::<Companies>(connection, index, changed_companies.clone()).await?;
-    take_over_rows::<Keys>(connection, index, cursors(|kinds| kinds.key)).await?;
+    take_over_rows::<Keys>(connection, index, stretches(|kinds| kinds.key)).await?;
     take_over_rows::<Clients>(connection, index, changed_companies).await?;
-    let changed_tokens = cursors(|kinds| kinds.token);
-    take_over::<Tokens>(connection, LIVE_COLUMNS, LIVE_PLACE, changed_tokens, |row| {
+    let changed_tokens = stretches(|kinds| kinds.token);
+    let columns: Vec<&str> = LIVE_COLUMNS.split(", ").collect();
+    take_over::<Tokens>(connection, &columns, changed_tokens, |row| {
         live::take_over_token(index, row);
     })
     .await
@@ -294,14 +311,9 @@ async fn read_behind(
 async fn take_over_rows<P: PgTable>(
     connection: &mut PgConnection,
     index: &VerificationIndex,
-    cursors: BTreeMap<CompanyId, u64>,
+    stretches: BTreeMap<CompanyId, Stretch>,
 ) -> Result<(), StoreError> {
-    let place = |name| P::COLUMNS.iter().position(|column| *column == name).unwrap_or_default();
-    let place = (place("company_id"), place("position"));
-    take_over::<P>(connection, &P::COLUMNS.join(", "), place, cursors, |row| {
-        live::take_over::<P>(index, row);
-    })
-    .await
+    take_over::<P>(connection, P::COLUMNS, stretches, |row| live::take_over::<P>(index, row)).await
 }
 
 /// Takes over rows that were put right.
@@ -356,41 +368,64 @@ async fn refresh<P: PgTable<Key = Uuid>>(
 }
 
 /// Hands over the rows of a table that changed behind the cursors, in the order of their positions,
-/// page by page; among the columns are the company and the position, at this place.
+/// page by page.
+///
+/// # Errors
+/// When the database fails, or whoever answers doesn't know what is told of: another server than the
+/// one that told it, and behind.
 async fn take_over<P: PgTable>(
     connection: &mut PgConnection,
-    columns: &str,
-    place: (usize, usize),
-    mut cursors: BTreeMap<CompanyId, u64>,
+    columns: &[&str],
+    mut stretches: BTreeMap<CompanyId, Stretch>,
     mut take: impl FnMut(&PgRow),
 ) -> Result<(), StoreError> {
+    // The head in the same snapshot as the rows.
     let sql = format!(
-        "SELECT changed.* FROM unnest($1::uuid[], $2::bigint[]) AS cursors (company, position) \
-         CROSS JOIN LATERAL (SELECT {columns} FROM {} WHERE company_id = ANY($1) \
+        "SELECT changed.*, cursors.company, head.last_position \
+         FROM unnest($1::uuid[], $2::bigint[]) AS cursors (company, position) \
+         LEFT JOIN LATERAL (SELECT last_position FROM company_heads WHERE company_id = ANY($1) \
+         AND company_id = cursors.company) AS head ON true \
+         LEFT JOIN LATERAL (SELECT {} FROM {} WHERE company_id = ANY($1) \
          AND company_id = cursors.company AND position > cursors.position \
-         ORDER BY position LIMIT $3) AS changed",
+         ORDER BY position LIMIT $3) AS changed ON true",
+        columns.join(", "),
         P::TABLE
     );
-    while !cursors.is_empty() {
-        let companies: Vec<Uuid> = cursors.keys().map(|company| company.0).collect();
-        let positions: Vec<i64> =
-            cursors.values().map(|position| i64::try_from(*position).unwrap_or(i64::MAX)).collect();
-        let query = sqlx::query(&sql).bind(companies).bind(positions).bind(PAGE);
+    let position = columns.iter().position(|column| *column == "position").unwrap_or_default();
+    let (company, head) = (columns.len(), columns.len() + 1);
+    while !stretches.is_empty() {
+        let companies: Vec<Uuid> = stretches.keys().map(|company| company.0).collect();
+        let cursors: Vec<i64> = stretches
+            .values()
+            .map(|(cursor, _)| i64::try_from(*cursor).unwrap_or(i64::MAX))
+            .collect();
+        let page = (PAGE / stretches.len()).max(1);
+        let query = sqlx::query(&sql).bind(companies).bind(cursors);
+        let query = query.bind(i64::try_from(page).unwrap_or(i64::MAX));
         let reading = async { query.fetch_all(&mut *connection).await.map_err(failed) };
         let rows = in_time(reading).await?;
-        let mut pages: BTreeMap<CompanyId, (i64, u64)> = BTreeMap::new();
+        let mut read: BTreeMap<CompanyId, (usize, Stretch)> = BTreeMap::new();
         for row in &rows {
-            take(row);
-            let (company, position): (_, u64) = (row.company(place.0)?, row.number(place.1)?);
-            let (count, last) = pages.entry(company).or_default();
-            *count += 1;
-            *last = position.max(*last);
+            let company = row.company(company)?;
+            let Some((_, told)) = stretches.get(&company).copied() else { continue };
+            let head = row.optional_int(head)?.and_then(|head| u64::try_from(head).ok());
+            if head.is_none_or(|head| head < told) {
+                let behind = format!("a server answers that has not come to {told} of {company}");
+                return Err(StoreError::Unavailable(behind));
+            }
+            // None where nothing of the company has changed in this table.
+            if row.optional_int(position)?.is_some() {
+                take(row);
+                let (count, stretch) = read.entry(company).or_insert((0, (0, told)));
+                *count += 1;
+                stretch.0 = row.number(position)?;
+            }
         }
         // Where a page was full, there may be more.
-        cursors = pages
+        stretches = read
             .into_iter()
-            .filter(|(_, (count, _))| *count == PAGE)
-            .map(|(company, (_, last))| (company, last))
+            .filter(|(_, (count, _))| *count == page)
+            .map(|(company, (_, stretch))| (company, stretch))
             .collect();
     }
     Ok(())

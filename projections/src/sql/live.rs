@@ -10,8 +10,6 @@ use token_ledger_domain::{ClientId, TokenId};
 pub(crate) const LIVE_COLUMNS: &str = "token_id, scopes, client_id, version, digest, expires_at, \
     issued_at, previous_digest, previous_expires_at, previous_issued_at, company_id, status, \
     position";
-/// Where company and position are among them.
-pub(crate) const LIVE_PLACE: (usize, usize) = (10, 12);
 /// What has ended is not looked for in the index.
 pub(crate) const IS_ACTIVE: &str = " WHERE status = 'active'";
 
@@ -66,7 +64,7 @@ fn live<C: Columns>(row: &C) -> Result<LiveToken<'_>, Unreadable> {
     let current = Some((row.digest(4)?, row.time(5)?, row.time(6)?));
     let is_active = status(row, 11)? == Status::Active;
     Ok(LiveToken {
-        company_id: row.company(LIVE_PLACE.0)?,
+        company_id: row.company(10)?,
         token_id: TokenId(row.uuid(0)?),
         scopes: row.text(1)?,
         client_id: row.optional_uuid(2)?.map(ClientId),
