@@ -343,6 +343,14 @@ impl Browser {
         self.ask("POST", "/window", &body).await.expect("the window");
     }
 
+    /// Makes the page this wide.
+    pub async fn resize(&self, width: u32) {
+        let params = json!({"width": width, "height": 900, "deviceScaleFactor": 1,
+            "mobile": width < 500});
+        let body = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": params});
+        self.ask("POST", "/goog/cdp/execute", &body).await.expect("a width");
+    }
+
     /// Puts the window away, so that nobody sees its page.
     pub async fn minimize(&self) {
         self.ask("POST", "/window/minimize", &json!({})).await.expect("the window is put away");

@@ -9,6 +9,7 @@ mod browser;
 mod company;
 mod evidence;
 mod forms;
+mod layout;
 mod lists;
 mod meanwhile;
 mod operators;
