@@ -121,10 +121,11 @@ async fn what_a_whole_page_says_is_read_aloud_or_gone_on_from() {
     browser.until("document.activeElement.matches('main > [role=alert]')").await;
     let outside = Browser::at(&stage.base).await;
     outside.open("/console/sign-in").await;
+    outside.until("document.activeElement.id === 'email'").await;
     outside.fill("#email", MAYA).await;
     outside.fill("#password", "not her password").await;
     outside.press("Sign in").await;
-    outside.until("document.activeElement.matches('main [role=alert]')").await;
+    outside.until("document.activeElement.matches('main .notice.bad[role=alert]')").await;
 }
 
 /// By how much the page or its dialog is too wide, whatever is focused of that which says more
