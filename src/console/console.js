@@ -440,3 +440,4 @@ point(document.querySelector(`main :is(${WRONG})`));
 const told = document.querySelector("main .notice[role=status]");
 if (told) setTimeout(() => say(told.innerText), SLOW);
 document.querySelectorAll("main [data-live]").forEach(listen);
+document.querySelectorAll("main [data-under-way]").forEach((place) => watch(place));
