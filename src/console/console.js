@@ -101,8 +101,8 @@ function localTimes(root) {
 function enhance(root) {
   localTimes(root);
   root.querySelectorAll("[data-choose], [data-copy], [data-life], [data-changes]").forEach((part) => { part.hidden = false; });
-  root.querySelectorAll("[data-autosubmit-button]").forEach((part) => { part.hidden = true; });
   watchChoice(root.querySelector("[data-choice]"));
+  root.querySelectorAll("[data-brush]").forEach(rove);
 }
 
 // The form of a dialog, from its page. What is about something that is there begins at its heading,

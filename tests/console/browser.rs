@@ -26,6 +26,8 @@ pub mod key {
     pub const SPACE: &str = " ";
     pub const DOWN: &str = "\u{E015}";
     pub const UP: &str = "\u{E013}";
+    pub const LEFT: &str = "\u{E012}";
+    pub const HOME: &str = "\u{E011}";
     pub const END: &str = "\u{E010}";
 }
 
