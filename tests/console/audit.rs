@@ -98,9 +98,13 @@ async fn times_are_the_viewers_own() {
     // 09:00 UTC is 18:00 in Tokyo, in whichever way the browser writes it.
     browser
         .until(
-            "/(18:00|06:00 PM)/.test(document.querySelector('#history .meta time').innerText)",
+            "/^(18:00|6:00\\sPM)$/.test(document.querySelector('#history .meta time').innerText)",
         )
         .await;
+    // The sentence writes it alike.
+    let [clock, sentence] = [".meta", ".deed"]
+        .map(|part| format!("document.querySelector('#history {part} time').innerText"));
+    browser.until(&format!("{sentence}.endsWith({clock})")).await;
     let exact = "document.querySelector('#history .meta time').dataset.exact";
     browser.until(&format!("{exact}.includes('1 March 2026, 09:00:00 UTC')")).await;
     browser.until("document.querySelector('#at').value.startsWith('2026-03-01T18:00')").await;

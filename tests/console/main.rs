@@ -8,6 +8,7 @@ mod audit;
 mod browser;
 mod company;
 mod evidence;
+mod focus;
 mod forms;
 mod layout;
 mod lists;
