@@ -798,7 +798,15 @@ async fn who_was_signed_out_is_told_and_who_signs_out_is_not() {
     person(&app, "boss@example.com", "super_admin").await;
     let ada = person(&app, "ada@example.com", "super_admin").await;
     let browser = signed_in(&app, "ada@example.com").await;
-    assert!(!browser.get("/console/sign-in").await.expect(200).text.contains(told));
+    // Whoever is signed in goes on, and is told of no loss.
+    for (asked, next) in [
+        ("", "/console"),
+        ("?next=%2Fconsole%2Fkeys&unsaved=true", "/console/keys"),
+        ("?next=https%3A%2F%2Fevil.example%2F", "/console"),
+    ] {
+        let way = browser.get(&format!("/console/sign-in{asked}")).await.expect(303);
+        assert_eq!(way.header("location"), next);
+    }
     app.admin.delete(&member_path(&app, &ada)).await.expect(204);
     let way = browser.get("/console/tokens").await.expect(303);
     let page = browser.get(way.header("location")).await.expect(200).text;

@@ -23,7 +23,11 @@ pub(super) static STYLE: Asset = Asset {
 pub(super) static SCRIPT: Asset = Asset {
     name: "console.js",
     content_type: "text/javascript; charset=utf-8",
-    content: concat!(include_str!("trail.js"), include_str!("console.js")),
+    content: concat!(
+        include_str!("trail.js"),
+        include_str!("rebuilds.js"),
+        include_str!("console.js")
+    ),
 };
 
 pub(super) static ICON: Asset =

@@ -46,7 +46,7 @@ function tell(place, words) {
 }
 // What takes its time says so; what is quick doesn't flicker. Answers with what takes it back.
 function busy(part, button, doing = "Sending…") {
-  const words = button?.textContent;
+  const words = button && (button.dataset.words ??= button.textContent);
   const timer = setTimeout(() => {
     part.setAttribute("aria-busy", "true");
     if (!button) return;
@@ -56,19 +56,21 @@ function busy(part, button, doing = "Sending…") {
   return () => {
     clearTimeout(timer);
     part.removeAttribute("aria-busy");
-    if (button) button.textContent = words;
+    if (!button) return;
+    button.textContent = words;
+    delete button.dataset.words;
   };
 }
 // Where what is wrong is seen, read aloud and gone on from.
 function point(target) {
-  if (!target?.matches("input, select, textarea, button, a")) target?.setAttribute("tabindex", "-1");
+  if (!target?.matches("input, select, textarea, button, a, summary")) target?.setAttribute("tabindex", "-1");
   target?.focus();
 }
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 const content = (root) => root.querySelector("[data-dialog-content]");
 
 // Times: the viewer's zone in front, UTC behind it.
-const clock = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit" });
+const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
 const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
 const exact = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric",
   hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
@@ -101,8 +103,8 @@ function localTimes(root) {
 function enhance(root) {
   localTimes(root);
   root.querySelectorAll("[data-choose], [data-copy], [data-life], [data-changes]").forEach((part) => { part.hidden = false; });
-  root.querySelectorAll("[data-autosubmit-button]").forEach((part) => { part.hidden = true; });
   watchChoice(root.querySelector("[data-choice]"));
+  root.querySelectorAll("[data-brush]").forEach(rove);
 }
 
 // The form of a dialog, from its page. What is about something that is there begins at its heading,
@@ -115,16 +117,26 @@ function show(found) {
   const target = dialog.querySelector(`${WRONG}, [data-secret]`) ||
     dialog.querySelector("form:not(:has([name=version], button.danger)) input:not([type=hidden], [type=radio])");
   point(target || dialog.querySelector("h1"));
+  const done = dialog.querySelector(".notice.good");
+  if (done) say(done.innerText);
 }
 
 async function open(url, from) {
   const turn = opened += 1;
-  const rest = busy(document.querySelector("main"));
+  const main = document.querySelector("main");
+  main.querySelector(":scope > [data-told]")?.remove();
+  const rest = busy(main, from, "Loading…");
   const answer = await fetch(url, { headers: { accept: "text/html" } }).catch(() => null);
-  const found = answer?.ok && !answer.redirected && content(parse(await answer.text().catch(() => "")));
+  const html = await answer?.text().catch(() => null);
   rest();
   // Whoever has chosen something else meanwhile gets that.
   if (dialog.open || turn !== opened) return;
+  if (typeof html !== "string") {
+    from.focus({ preventScroll: true });
+    tell(main, ["The service can’t be reached. Try again."]).scrollIntoView({ block: "nearest" });
+    return;
+  }
+  const found = answer.ok && !answer.redirected && content(parse(html));
   if (!found) { location.assign(url); return; }
   opener = from;
   page = location.href;
@@ -156,7 +168,23 @@ function close() {
   dialog.close();
   dialog.replaceChildren();
   document.body.append(announcer);
-  if (sent) location.reload(); else if (opener?.isConnected) opener.focus();
+  if (sent) goOn(() => location.reload()); else if (opener?.isConnected) opener.focus();
+}
+
+// What was done in a dialog is seen on a page that is loaded anew. The focus returns there to what
+// opened the dialog, which is known by the path of its form, or else goes to what is told.
+const DONE = "done-at";
+function goOn(load) {
+  sessionStorage.setItem(DONE, new URL(shownAt).pathname);
+  load();
+}
+function comeBack() {
+  const at = sessionStorage.getItem(DONE);
+  sessionStorage.removeItem(DONE);
+  if (!at) return;
+  const link = [...document.querySelectorAll("a[data-dialog]")].find(({ pathname }) => pathname === at);
+  point(link?.closest("details.menu")?.querySelector("summary") || link ||
+    document.querySelector("main .notice[role=status]") || document.querySelector("main h1"));
 }
 
 // Forward again, to the entry of the history that the dialog has.
@@ -214,7 +242,7 @@ async function send(form, button) {
   const found = answer && !answer.redirected && parse(await answer.text().catch(() => ""));
   await back;
   sending = false;
-  if (answer?.redirected) { location.replace(answer.url); return; }
+  if (answer?.redirected) { goOn(() => location.replace(answer.url)); return; }
   rest();
   if (found && content(found)) { show(content(found)); return; }
   ways.forEach((way) => way.removeAttribute("aria-disabled"));
@@ -435,8 +463,10 @@ const rendered = location.pathname + location.search;
 
 document.body.append(dialog, announcer);
 enhance(document);
+comeBack();
 point(document.querySelector(`main :is(${WRONG})`));
 // What is there from the beginning is read aloud only where it comes to a place that is known.
 const told = document.querySelector("main .notice[role=status]");
-if (told) setTimeout(() => say(told.innerText), SLOW);
+if (told && told !== document.activeElement) setTimeout(() => say(told.innerText), SLOW);
 document.querySelectorAll("main [data-live]").forEach(listen);
+document.querySelectorAll("main [data-under-way]").forEach((place) => watch(place));

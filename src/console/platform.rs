@@ -262,6 +262,12 @@ pub async fn projections(
     let nonce = (!is_under_way).then(|| service.app.new_id().to_string());
     let content = html! {
         (notice(&sent))
+        @if is_under_way {
+            p .section-hint data-under-way[true] {
+                "A rebuild is under way. Another can be begun when it has ended. "
+                a href=(PROJECTIONS) { "See how far it is" }
+            }
+        }
         table .rows .roomy {
             caption .sr { "Projections" }
             thead {
@@ -312,15 +318,7 @@ fn projection_row(
                     Some(rebuild) => {
                         (time::ago(rebuild.started_at, bridge.now))
                         span .sub {
-                            @match rebuild.state {
-                                RebuildState::Running => {
-                                    (grouped(rebuild.events)) " of " (count(rebuild.total_events, "event"))
-                                }
-                                RebuildState::Done => {
-                                    (count(rebuild.differences.unwrap_or(0), "row")) " put right"
-                                }
-                                RebuildState::Failed => "Failed; the log says why",
-                            }
+                            (standing(rebuild))
                         }
                     }
                 }
@@ -334,6 +332,19 @@ fn projection_row(
                 }
             }
         }
+    }
+}
+
+/// How far a rebuild has come, or how it ended.
+fn standing(rebuild: &RebuildView) -> String {
+    let RebuildView { events, total_events, .. } = *rebuild;
+    match rebuild.state {
+        RebuildState::Running if total_events == 0 => "Counting events".to_owned(),
+        RebuildState::Running => format!("{} of {}", grouped(events), count(total_events, "event")),
+        RebuildState::Done => {
+            format!("{} put right", count(rebuild.differences.unwrap_or(0), "row"))
+        }
+        RebuildState::Failed => "Failed; the log says why".to_owned(),
     }
 }
 

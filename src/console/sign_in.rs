@@ -35,12 +35,12 @@ pub(super) struct Again {
 
 fn sign_in_form(email: &str, next: &str, problem: Option<&str>) -> Markup {
     html! {
-        @if let Some(problem) = problem { p.problem role="alert" { (problem) } }
+        @if let Some(problem) = problem { div .notice .bad role="alert" { p { (problem) } } }
         form .form method="post" action=(paths::SIGN_IN) {
             input type="hidden" name="next" value=(next);
             (form::field("email", "E-mail address", None, &html! {
                 input id="email" name="email" type="email" autocomplete="username" required
-                    value=(email);
+                    autofocus value=(email);
             }))
             (form::password("password", "Password", "current-password", None))
             button.main { "Sign in" }
@@ -48,25 +48,28 @@ fn sign_in_form(email: &str, next: &str, problem: Option<&str>) -> Markup {
     }
 }
 
-/// The page that asks for address and password.
+/// The page that asks for address and password, for whoever is not signed in.
 pub(super) async fn show(
     State(service): State<Arc<Service>>,
     theme: Theme,
     headers: HeaderMap,
     Query(sent): Query,
 ) -> Shown {
-    let was_in = match cookie::read(&service, &headers) {
-        Some(cookie) => service.app.onlooker(cookie).await?.is_none(),
-        None => false,
-    };
+    let next = paths::local(sent.get("next"));
+    let cookie = cookie::read(&service, &headers);
+    if let Some(cookie) = cookie
+        && service.app.onlooker(cookie).await?.is_some()
+    {
+        return Ok(Redirect::to(next).into_response());
+    }
     let told = if sent.get("unsaved").is_some() {
         Some("You are signed out, and what you sent was not saved. Sign in to go on.")
     } else {
-        was_in.then_some("You were signed out. Sign in to go on.")
+        cookie.map(|_| "You were signed out. Sign in to go on.")
     };
     let content = html! {
         @if let Some(told) = told { div .notice .soon role="status" { p { (told) } } }
-        (sign_in_form("", paths::local(sent.get("next")), None))
+        (sign_in_form("", next, None))
     };
     Ok(page::outside(StatusCode::OK, theme, "Sign in", &content))
 }
@@ -176,10 +179,18 @@ fn confirm_page(
     page::inside_with(status, who, "Is it still you?", &[], &content)
 }
 
-/// The page that asks for the password again.
-pub(super) async fn ask_again(who: SignedIn, Query(sent): Query) -> Response {
+/// The page that asks for the password again, unless it was given lately.
+pub(super) async fn ask_again(
+    State(service): State<Arc<Service>>,
+    who: SignedIn,
+    Query(sent): Query,
+) -> Response {
+    let next = paths::local(sent.get("next"));
+    if !who.visitor.must_confirm(service.app.now()) {
+        return Redirect::to(next).into_response();
+    }
     let told = sent.get("unsaved").map(|_| "What you sent was not saved.");
-    confirm_page(StatusCode::OK, &who, paths::local(sent.get("next")), told, None)
+    confirm_page(StatusCode::OK, &who, next, told, None)
 }
 
 /// Takes the password again.

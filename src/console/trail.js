@@ -39,6 +39,23 @@ document.addEventListener("pointerup", (event) => {
   unbrush();
 });
 
+// The days are one stop of the Tab key; arrows lead from one to the next.
+function rove(chart) {
+  const days = [...chart.querySelectorAll("a")];
+  const reach = (day) => days.forEach((other) => other.setAttribute("tabindex", other === day ? 0 : -1));
+  reach(days.findLast((day) => day.querySelector(".shown")) || days.at(-1));
+  chart.addEventListener("keydown", (event) => {
+    const at = days.indexOf(event.target);
+    const steps = { ArrowLeft: at - 1, ArrowRight: at + 1, Home: 0, End: days.length - 1 };
+    if (at < 0 || !(event.key in steps) || event.altKey || event.ctrlKey || event.metaKey) return;
+    event.preventDefault();
+    const day = days[steps[event.key]];
+    if (!day) return;
+    reach(day);
+    day.focus();
+  });
+}
+
 // New events are counted quietly and shown when asked for. A page that nobody sees holds no
 // connection, of which browsers have few; it catches up when it is seen again.
 function listen(place) {

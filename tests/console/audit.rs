@@ -1,5 +1,6 @@
 //! A token's page and the audit trail: what happened, and what was true when.
 
+use crate::browser::key;
 use crate::plain::Plain;
 use crate::stage::{MAYA, PRIYA, Stage};
 use serde_json::{Value, json};
@@ -96,8 +97,14 @@ async fn times_are_the_viewers_own() {
     browser.open(&format!("/console/tokens/{}", token["token_id"].as_str().expect("an id"))).await;
     // 09:00 UTC is 18:00 in Tokyo, in whichever way the browser writes it.
     browser
-        .until("/(18:00|06:00 PM)/.test(document.querySelector('#history .meta time').innerText)")
+        .until(
+            "/^(18:00|6:00\\sPM)$/.test(document.querySelector('#history .meta time').innerText)",
+        )
         .await;
+    // The sentence writes it alike.
+    let [clock, sentence] = [".meta", ".deed"]
+        .map(|part| format!("document.querySelector('#history {part} time').innerText"));
+    browser.until(&format!("{sentence}.endsWith({clock})")).await;
     let exact = "document.querySelector('#history .meta time').dataset.exact";
     browser.until(&format!("{exact}.includes('1 March 2026, 09:00:00 UTC')")).await;
     browser.until("document.querySelector('#at').value.startsWith('2026-03-01T18:00')").await;
@@ -231,6 +238,35 @@ async fn the_trail_is_filtered_and_exported() {
     stage.after(2 * 86_400);
     browser.press("as NDJSON").await;
     browser.until("location.pathname === '/console/sign-in'").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_chart_is_one_stop_and_arrows_lead_through_its_days() {
+    let stage = Stage::new().await;
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let page = priya.get("/console/audit").await.expect(200).text;
+    assert!(page.contains(">Past the chart</a></noscript>"), "{page}");
+    let browser = stage.browser(PRIYA).await;
+    browser.open("/console/audit").await;
+    browser.tab_to("Exports").await;
+    browser.keys(&[key::TAB]).await;
+    let here = "document.activeElement.dataset.day ===";
+    browser.until(&format!("{here} '2026-03-01'")).await;
+    browser.keys(&[key::LEFT, key::LEFT]).await;
+    browser.until(&format!("{here} '2026-02-27'")).await;
+    browser.keys(&[key::HOME, key::LEFT]).await;
+    browser.until(&format!("{here} '2026-01-31'")).await;
+    browser.keys(&[key::TAB]).await;
+    browser.until("document.activeElement.id === 'type'").await;
+    stage.token("Newest", &["employees"]).await;
+    browser.press("1 new event").await;
+    browser.sees("created Newest").await;
+    assert_eq!(browser.count("#days svg a:not([tabindex='-1'])").await, 1);
+    browser.open("/console/audit?from=2026-02-20&to=2026-02-21").await;
+    browser.script("document.querySelector('#days a[tabindex=\"0\"]').focus()").await;
+    browser.until(&format!("{here} '2026-02-20'")).await;
+    browser.keys(&[key::END, key::ENTER]).await;
+    browser.until("location.search.includes('from=2026-03-01')").await;
 }
 
 async fn fetched(browser: &crate::browser::Browser, path: &str) -> String {

@@ -26,6 +26,8 @@ pub mod key {
     pub const SPACE: &str = " ";
     pub const DOWN: &str = "\u{E015}";
     pub const UP: &str = "\u{E013}";
+    pub const LEFT: &str = "\u{E012}";
+    pub const HOME: &str = "\u{E011}";
     pub const END: &str = "\u{E010}";
 }
 
@@ -341,6 +343,14 @@ impl Browser {
         let window = window.expect("a window");
         let body = json!({ "handle": window["handle"] });
         self.ask("POST", "/window", &body).await.expect("the window");
+    }
+
+    /// Makes the page this wide.
+    pub async fn resize(&self, width: u32) {
+        let params = json!({"width": width, "height": 900, "deviceScaleFactor": 1,
+            "mobile": width < 500});
+        let body = json!({"cmd": "Emulation.setDeviceMetricsOverride", "params": params});
+        self.ask("POST", "/goog/cdp/execute", &body).await.expect("a width");
     }
 
     /// Puts the window away, so that nobody sees its page.

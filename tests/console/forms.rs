@@ -412,6 +412,9 @@ async fn a_form_that_was_sent_before_the_password_is_given_again_is_said_to_be_l
     let maya = Plain::signed_in(&stage, MAYA).await;
     let told = "What you sent was not saved.";
     let form = maya.open("/console/tokens/new").await;
+    // Whoever gave it lately and comes back to the question is not asked, nor told of a loss.
+    let asked = "/console/confirm?next=%2Fconsole%2Fkeys&unsaved=true";
+    assert_eq!(maya.get(asked).await.expect(303).header("location"), "/console/keys");
     stage.after(5 * 3600);
     let fields = [("name", "Lost"), ("scopes", "positions")];
     let way = maya.submit(&form, &fields).await.expect(303);

@@ -4,6 +4,7 @@ use crate::plain::Plain;
 use crate::stage::{MAYA, OLA, PRIYA, Stage};
 use serde_json::json;
 use token_ledger_domain::CompanyId;
+use token_ledger_projections::read_models::Operation;
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_company_is_found_among_many_by_its_name() {
@@ -114,6 +115,47 @@ async fn nobody_is_erased_who_was_never_there() {
         let page = ola.get(&erase(unknown)).await.expect(404).text;
         assert!(page.contains("is or was a member of this company"), "{page}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_far_a_rebuild_is_is_shown_until_it_has_ended() {
+    let stage = Stage::new().await;
+    let now = stage.test.app.now();
+    let order = |differences: Option<u64>| {
+        let differences = json!(differences);
+        format!(r#"{{"rebuild":"tokens","differences":{differences},"noted_at":"{now}"}}"#)
+    };
+    let mut rebuild = Operation {
+        company_id: CompanyId::PLATFORM,
+        operation_id: stage.test.app.new_id(),
+        request: order(None),
+        state: "running".to_owned(),
+        matched: 0,
+        done: 0,
+        started_at: now,
+        finished_at: None,
+    };
+    let read = &stage.test.app.read;
+    read.save_operation(&rebuild).await.expect("a rebuild");
+    let browser = stage.browser(OLA).await;
+    browser.open("/console/platform/projections?notice=rebuild-begun").await;
+    browser.sees("Counting events").await;
+    browser.sees("The rebuild has begun.").await;
+    browser.sees("See how far it is").await;
+    browser.script("window.mark = true").await;
+    (rebuild.matched, rebuild.done) = (1200, 300);
+    read.save_operation(&rebuild).await.expect("a rebuild");
+    browser.sees("300 of 1,200 events").await;
+    assert_eq!(browser.count("button[aria-label='Rebuild tokens']").await, 0);
+    rebuild.state = "done".to_owned();
+    (rebuild.request, rebuild.finished_at) = (order(Some(2)), Some(now));
+    read.save_operation(&rebuild).await.expect("a rebuild");
+    browser.sees("2 rows put right").await;
+    browser.sees_no("The rebuild has begun.").await;
+    browser.sees_no("See how far it is").await;
+    let said = "document.querySelector('body > .sr[role=status]').textContent";
+    browser.until(&format!("window.mark && {said} === 'The rebuild has ended.'")).await;
+    assert_eq!(browser.count("button[aria-label='Rebuild tokens']").await, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

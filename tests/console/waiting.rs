@@ -96,6 +96,7 @@ async fn what_takes_long_says_so_and_an_old_alert_goes() {
     browser.waits(LATENCY).await;
     browser.press("Create access token").await;
     browser.until("document.querySelector('main[aria-busy=true]')").await;
+    browser.until("document.querySelector('.head .main').textContent === 'Loading…'").await;
     browser.until("document.querySelector('dialog[open] form')").await;
     assert_eq!(browser.count("[aria-busy=true]").await, 0);
     browser.offline(true).await;
@@ -109,6 +110,30 @@ async fn what_takes_long_says_so_and_an_old_alert_goes() {
     browser.sees_no("The service can’t be reached.").await;
     assert_eq!(browser.count("[data-secret]").await, 0);
     browser.sees("You will not see it again").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dialog_that_cant_be_fetched_leaves_the_page_and_can_be_asked_for_again() {
+    let stage = Stage::new().await;
+    stage.token("Payroll sync", &["positions"]).await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/tokens").await;
+    let menu = "summary[aria-label='Actions for Payroll sync']";
+    let edit = async || {
+        browser.click(menu).await;
+        browser.press("Edit").await;
+    };
+    browser.offline(true).await;
+    edit().await;
+    browser.sees("The service can’t be reached. Try again.").await;
+    assert_eq!(browser.count("main > [role=alert]").await, 1);
+    assert_eq!(browser.path().await, "/console/tokens");
+    browser.until(&format!("document.activeElement.matches({menu:?})")).await;
+    browser.offline(false).await;
+    edit().await;
+    browser.until("document.querySelector('dialog[open] form')").await;
+    assert_eq!(browser.count("main > [role=alert]").await, 0);
+    assert_eq!(browser.text(menu).await, "•••");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -196,7 +196,7 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
     let anybody = address(AUDIT, sent.only(&["token", "type", "from", "to"]));
     let types = sent.all("type");
     html! {
-        form .filters role="search" method="get" action=(AUDIT) {
+        form #filters .filters role="search" method="get" action=(AUDIT) {
             (what("type", "What", "Anything", types.first().map_or("", String::as_str)))
             @for (number, chosen) in types.iter().enumerate().skip(1) {
                 (what(&format!("type-{number}"), "Or what", "Nothing else", chosen))

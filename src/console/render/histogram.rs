@@ -1,7 +1,7 @@
 //! Activity by day, as bars that lead to their day, with a table behind them for those who listen.
 
 use super::time;
-use super::words::count;
+use super::words::{count, grouped};
 use maud::{Markup, html};
 use token_ledger_domain::Timestamp;
 
@@ -24,17 +24,22 @@ pub struct Day {
 
 /// The days, oldest first; `link` leads to the list of a day.
 pub fn histogram(days: &[Day], link: impl Fn(Timestamp) -> String) -> Markup {
-    let most = days.iter().map(|day| day.events).max().unwrap_or_default().max(1);
+    let most = days.iter().map(|day| day.events).max().unwrap_or_default();
+    let scale = most.max(1);
     let total: u64 = days.iter().map(|day| day.events).sum();
     let width = days.len() * STEP;
     let (Some(first), Some(last)) = (days.first(), days.last()) else { return html! {} };
     html! {
         figure #days .histogram {
-            figcaption { (count(total, "event")) " in " (days.len()) " days (UTC)" }
+            figcaption {
+                (count(total, "event")) " in " (days.len()) " days (UTC)"
+                @if most > 0 { ", at most " (grouped(most)) " a day" }
+            }
+            noscript { a .skip href="#filters" { "Past the chart" } }
             svg viewBox={ "0 0 " (width) " " (HEIGHT) } preserveAspectRatio="none" role="group"
                 aria-label="Events by day" data-brush[true] {
                 @for (index, day) in days.iter().enumerate() {
-                    @let tall = (day.events * HEIGHT / most).max(if day.events > 0 { LEAST } else { 1 });
+                    @let tall = (day.events * HEIGHT / scale).max(if day.events > 0 { LEAST } else { 1 });
                     @let words = format!("{}: {}", time::day(day.begins), count(day.events, "event"));
                     a href=(link(day.begins)) aria-label=(words) data-day=(time::date(day.begins)) {
                         title { (words) }
@@ -80,7 +85,7 @@ mod tests {
         for tall in ["height=\"1\"", "height=\"3\"", "height=\"32\""] {
             assert!(html.contains(tall), "{tall} in {html}");
         }
-        assert!(html.contains("1,501 events in 4 days"));
+        assert!(html.contains("1,501 events in 4 days (UTC), at most 1,000 a day"));
         assert!(html.contains("href=\"?from=2026-03-02\""));
         assert!(html.contains("<td>1000</td>"));
     }
