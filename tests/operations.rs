@@ -36,12 +36,17 @@ async fn a_service_that_works_says_so() {
 #[tokio::test]
 async fn a_service_whose_clock_lags_behind_the_ledger_is_not_ready() {
     let app = TestApp::new().await;
-    app.after(301);
     app.token("a").await;
-    app.after(1);
+    // Written by a process whose clock is ahead.
+    let ahead = |seconds| {
+        let by = seconds * 1_000_000;
+        let set = format!("UPDATE company_heads SET last_recorded_at = last_recorded_at + {by}");
+        app.storage.tamper(&set);
+    };
+    ahead(300);
     app.nobody.get("/readyz").await.expect(200);
     app.token("b").await;
-    app.after(0);
+    ahead(1);
     let ready = app.nobody.get("/readyz").await.expect(503);
     assert_eq!(ready.body["reasons"], json!(["the clock is 301 s behind the ledger"]));
     assert_eq!(ready.body["request_id"], ready.header("x-request-id"));

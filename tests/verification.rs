@@ -426,3 +426,29 @@ async fn a_restart_changes_nothing() {
     assert!(is_active(&kept));
     assert!(!is_active(&deleted));
 }
+
+/// What was over stays over when somebody sets the clock back, and where it is set back too far to
+/// know, nothing is good.
+#[tokio::test]
+async fn a_clock_that_goes_back_brings_no_secret_back() {
+    let app = TestApp::new().await;
+    let old = app.token("graced").await;
+    let body = json!({"grace_period_seconds": 60});
+    let refresh = format!("{}/refresh", app.token_path(&old));
+    let new = app.admin.post(&refresh).json(&body).await.expect(200).body;
+    assert_active(&app, secret(&old)).await;
+    app.after(1000);
+    assert_refused(&app, secret(&old)).await;
+    app.after(1000 - 300);
+    assert_refused(&app, secret(&old)).await;
+    assert_active(&app, secret(&new)).await;
+    app.after(30);
+    for token in [&old, &new] {
+        verify(&app, secret(token)).await.expect(503);
+    }
+    app.admin.get(&app.path("/tokens")).await.problem(503, "unavailable");
+    let ready = app.nobody.get("/readyz").await.expect(503);
+    assert!(ready.text.contains("the clock has gone back by 970 s"), "{}", ready.text);
+    app.after(1001);
+    assert_active(&app, secret(&new)).await;
+}

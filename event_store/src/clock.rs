@@ -1,7 +1,9 @@
 //! The one place that reads the machine's clock and draws its randomness.
 
+use crate::commit::MAX_CLOCK_LAG_SECONDS;
 use parking_lot::Mutex;
 use std::fmt::Debug;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 use token_ledger_domain::Timestamp;
@@ -112,6 +114,57 @@ impl Clock for CorrectedClock {
     }
 }
 
+/// A clock that doesn't go back, so that what is over stays over: it stands still until the one that
+/// it follows has come as far again. One that has gone back by more than [`MAX_CLOCK_LAG_SECONDS`]
+/// is followed, and nobody can know by it what is over.
+#[derive(Debug)]
+pub struct ForwardClock {
+    clock: Arc<dyn Clock>,
+    /// The latest time that it has shown, to [`PRECISION`].
+    latest: AtomicI64,
+}
+
+/// How often the latest time is noted, in microseconds: many threads ask for the time.
+const PRECISION: i64 = 10_000;
+
+impl ForwardClock {
+    /// Follows this clock.
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        let latest = AtomicI64::new(clock.now().as_micros());
+        Self { clock, latest }
+    }
+
+    /// Something happened at that time, which is not to come, unless the clock is too far behind.
+    pub fn has_been(&self, time: Timestamp) {
+        if time <= self.clock.now().plus_seconds(MAX_CLOCK_LAG_SECONDS) {
+            self.latest.fetch_max(time.as_micros(), Ordering::Relaxed);
+        }
+    }
+
+    /// By how many seconds it has gone back, if that is too far.
+    pub fn lost_seconds(&self) -> Option<i64> {
+        let latest = Timestamp::from_micros(self.latest.load(Ordering::Relaxed));
+        let lost = latest.as_seconds() - self.clock.now().as_seconds();
+        (lost > MAX_CLOCK_LAG_SECONDS).then_some(lost)
+    }
+}
+
+impl Clock for ForwardClock {
+    fn now(&self) -> Timestamp {
+        let shown = self.clock.now();
+        let latest = Timestamp::from_micros(self.latest.load(Ordering::Relaxed));
+        if shown.as_micros() - latest.as_micros() > PRECISION {
+            self.latest.fetch_max(shown.as_micros(), Ordering::Relaxed);
+        }
+        let is_lost = latest.as_seconds() - shown.as_seconds() > MAX_CLOCK_LAG_SECONDS;
+        if is_lost { shown } else { shown.max(latest) }
+    }
+
+    fn is_real(&self) -> bool {
+        self.clock.is_real()
+    }
+}
+
 /// A clock that stands still until it is set: for made-up histories and for tests.
 #[derive(Debug)]
 pub struct SetClock(Mutex<Timestamp>);
@@ -168,10 +221,33 @@ impl Entropy for SystemEntropy {
     }
 }
 
-#[cfg(all(test, target_os = "linux"))]
+#[cfg(test)]
 mod tests {
     use super::*;
 
+    #[test]
+    fn what_is_over_stays_over_when_a_clock_goes_back() {
+        let at = |seconds| Timestamp::from_micros(1_772_355_600_000_000).plus_seconds(seconds);
+        let machine = Arc::new(SetClock::at(at(0)));
+        let clock = ForwardClock::new(Arc::clone(&machine) as Arc<dyn Clock>);
+        machine.set(at(1000));
+        assert_eq!(clock.now(), at(1000));
+        for back in [1, 61, MAX_CLOCK_LAG_SECONDS] {
+            machine.set(at(1000 - back));
+            assert_eq!((clock.now(), clock.lost_seconds()), (at(1000), None), "{back} s");
+        }
+        let back = MAX_CLOCK_LAG_SECONDS + 1;
+        machine.set(at(1000 - back));
+        assert_eq!((clock.now(), clock.lost_seconds()), (at(1000 - back), Some(back)));
+        machine.set(at(1001));
+        assert_eq!((clock.now(), clock.lost_seconds()), (at(1001), None));
+        clock.has_been(at(1060));
+        assert_eq!(clock.now(), at(1060));
+        clock.has_been(at(5000));
+        assert_eq!(clock.now(), at(1060), "that was another clock's mistake");
+    }
+
+    #[cfg(target_os = "linux")]
     #[test]
     fn a_moment_counts_the_time_that_the_machine_was_suspended() {
         let uptime = std::fs::read_to_string("/proc/uptime").unwrap();

@@ -53,6 +53,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::{Actor, Catalogue, CompanyId, Power, SecretKind};
+use token_ledger_event_store::clock::ForwardClock;
 use token_ledger_event_store::{
     Access, Clock, Context, Entropy, Idempotency, Ledger, Moment, PrivatePart, Store, StoreError,
 };
@@ -171,6 +172,7 @@ pub struct Conditions {
 pub struct App {
     /// The companies' ledgers.
     pub ledger: Ledger,
+    clock: Arc<ForwardClock>,
     /// The read models.
     pub read: Arc<dyn ReadModels>,
     /// People, and what signing in takes.
@@ -249,12 +251,22 @@ impl App {
                 opened::postgres(&url.reveal(), access, clock, &choices.postgres).await?
             }
         };
+        let clock = Arc::new(ForwardClock::new(clock));
+        if access != Access::Read {
+            match store.heads().await {
+                Ok(heads) => heads.iter().for_each(|head| clock.has_been(head.recorded_at)),
+                Err(error) if error.is_general() => return Err(error),
+                // Whose head it is will be told where it is needed.
+                Err(error) => tracing::error!(%error, "the ledgers' heads can't be read"),
+            }
+        }
         let evidence = Evidence::new(choices.evidence.clone(), url, trees);
         Ok(Arc::new(Self {
             attempts: attempts::Attempts::default(),
             streams: streams::Streams::default(),
             throttle,
-            ledger: Ledger::new(store, clock, entropy),
+            ledger: Ledger::new(store, Arc::clone(&clock) as Arc<dyn Clock>, entropy),
+            clock,
             rebuilder,
             survey,
             erasures,
@@ -299,6 +311,16 @@ impl App {
     /// Now, by the clock that decisions are made by.
     pub fn now(&self) -> token_ledger_domain::Timestamp {
         self.ledger.clock().now()
+    }
+
+    /// By how many seconds the clock has gone back, if that is too far to know what is over.
+    pub fn lost_seconds(&self) -> Option<i64> {
+        self.clock.lost_seconds()
+    }
+
+    /// Whether it is known well enough what is good right now, at once or within a second.
+    pub async fn knows(&self) -> bool {
+        self.lost_seconds().is_none() && self.index.freshness().reached().await
     }
 
     /// A fresh identifier.

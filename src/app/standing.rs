@@ -48,9 +48,7 @@ impl Standing for OfCaller<'_> {
 
     async fn holds(&self) -> Result<bool, StoreError> {
         let Self { app, caller } = self;
-        if matches!(caller.shown, Shown::Key(_) | Shown::Client(_))
-            && !app.index.freshness().reached().await
-        {
+        if matches!(caller.shown, Shown::Key(_) | Shown::Client(_)) && !app.knows().await {
             return Err(StoreError::Unavailable(
                 "whether the credential is still good can't be known right now".to_owned(),
             ));

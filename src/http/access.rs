@@ -140,7 +140,7 @@ async fn admit(
     headers: &HeaderMap,
     ip: Option<IpAddr>,
 ) -> Result<Option<Authenticated>, Refused> {
-    if access != Access::Public && !service.app.index.freshness().reached().await {
+    if access != Access::Public && !service.app.knows().await {
         let detail = "Whether the key is good can't be known right now; try again.";
         return Err(Problem::new(Kind::Unavailable, detail).into());
     }

@@ -34,7 +34,7 @@ impl Recipient for KeyHolder {
     /// What can't be known right now is no permission, as for requests.
     async fn may_read(&self) -> Result<bool, AppError> {
         let app = &self.service.app;
-        if !app.index.freshness().reached().await {
+        if !app.knows().await {
             return Ok(false);
         }
         let key = app.index.key(&self.credential, app.now());

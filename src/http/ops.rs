@@ -121,12 +121,17 @@ async fn reasons(service: &Service) -> Vec<String> {
             "no checkpoint is signed for {companies}; the log says why and what to do"
         ));
     }
+    if let Some(seconds) = service.app.lost_seconds() {
+        reasons.push(format!(
+            "the clock has gone back by {seconds} s; if it was wrong before, start again"
+        ));
+    }
     if !answers {
         return reasons;
     }
     match in_time(lags(service)).await {
         Ok(Lags { clock, projections }) => {
-            if clock > MAX_CLOCK_LAG_SECONDS {
+            if clock > MAX_CLOCK_LAG_SECONDS && service.app.lost_seconds().is_none() {
                 reasons.push(format!("the clock is {clock} s behind the ledger"));
             }
             for (name, seconds) in projections {

@@ -349,7 +349,7 @@ impl Verification {
 
     /// Whether what is known is recent enough, at once or within a second.
     pub(super) async fn knows(&self) -> bool {
-        self.service.app.index.freshness().reached().await
+        self.service.app.knows().await
     }
 
     fn problem(&self, id: Uuid, status: StatusCode, problem: &Problem) -> Response {
