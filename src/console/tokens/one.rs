@@ -165,7 +165,7 @@ async fn then(
 impl Then {
     fn card(&self, desk: &Desk) -> Markup {
         let names = events::Names::from([(self.id, self.name.clone())]);
-        let telling = Telling { names: &names, signed: None, now: desk.now, then: None };
+        let telling = Telling { names: &names, signed: None, then: None };
         html! {
             section .state .then aria-labelledby="state" {
                 h2 #state {
@@ -177,16 +177,23 @@ impl Then {
                         dt { "Status" } dd { (status_then(token, self.was_on)) }
                         (facts(token))
                         @if let Some(end) = token.previous_secret_expires_at {
-                            dt { "Old secret" } dd { "Worked until " (time::stamp(end)) }
+                            dt { "Old secret" } dd { "Was to work until " (time::stamp(end)) }
                         }
                     },
                 }
                 div .since {
                     h3 { "What happened since" }
-                    @if self.since.is_empty() {
+                    @let is_on = desk.company.oauth_app_enabled;
+                    @if self.since.is_empty() && is_on == self.was_on {
                         p { "Nothing. The token is as it was." }
                     } @else {
                         ul {
+                            @if is_on != self.was_on {
+                                li {
+                                    "The OAuth App module was turned "
+                                    @if is_on { "on" } @else { "off" } "."
+                                }
+                            }
                             @for event in &self.since {
                                 li {
                                     (time::ago(event.recorded_at, desk.now)) ": "
@@ -270,8 +277,7 @@ async fn timeline(
     let names = names_of(&service.app, &desk.caller, &listed.items).await?;
     let signed = service.app.signed(desk.caller.company).await?;
     let here = format!("{TOKENS}/{id}");
-    let telling =
-        Telling { names: &names, signed: Some(&signed), now: desk.now, then: Some(&here) };
+    let telling = Telling { names: &names, signed: Some(&signed), then: Some(&here) };
     let older = listed.next.map(|position| {
         let position = position.to_string();
         address(&here, [("before", position.as_str())]) + "#history"
