@@ -11,6 +11,7 @@ use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
 use super::render::pager::{is_further, nothing_further, pager};
 use super::render::scopes;
+use super::render::status::old_secret;
 use super::render::time;
 use super::reveal::{KEEP, Reveal, old_stops, reveal};
 use super::sent::{Query, Sent};
@@ -95,9 +96,11 @@ fn row(desk: &Desk, client: &ClientView) -> Markup {
             td data-label="Client identifier" { code { (client.client_id) } }
             td data-label="Created" {
                 (time::ago(client.created_at, desk.now))
-                @if let Some(end) = client.previous_secret_expires_at {
-                    span .sub { "Old secret works, stops " (time::ago(end, desk.now)) }
-                }
+                (old_secret(
+                    client.previous_secret_expires_at,
+                    desk.company.oauth_app_enabled,
+                    desk.now,
+                ))
             }
             td {
                 @if desk.may_change() {

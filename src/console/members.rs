@@ -11,7 +11,7 @@ use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
 use super::render::pager::{is_further, nothing_further, pager};
 use super::render::time;
-use super::render::words::role;
+use super::render::words::{role, role_may};
 use super::reveal::{Reveal, reveal};
 use super::sent::{Query, Sent};
 use crate::app::AppError;
@@ -186,13 +186,17 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
 }
 
 /// The roles that the visitor may grant here.
-fn roles(desk: &Desk) -> Vec<(String, String)> {
+fn roles(desk: &Desk) -> Vec<(String, Markup)> {
     let is_platform = desk.caller.company == CompanyId::PLATFORM;
     [Role::Auditor, Role::SuperAdmin, Role::Operator]
         .into_iter()
         .filter(|role| role.power() <= desk.caller.power)
         .filter(|role| is_platform || *role != Role::Operator)
-        .map(|own| (own.as_str().to_owned(), role(own.as_str()).to_owned()))
+        .map(|own| {
+            let name = own.as_str();
+            let words = html! { (role(name)) span .sub { (role_may(own, is_platform)) } };
+            (name.to_owned(), words)
+        })
         .collect()
 }
 

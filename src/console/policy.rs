@@ -229,7 +229,7 @@ fn form(
     let all: Vec<String> = catalogue.iter().map(|(scope, _)| scope.to_string()).collect();
     let chosen = entered.scopes.as_ref().unwrap_or(&all);
     let options = [("all", ALL_ON_OFFER), ("some", "Only these:")]
-        .map(|(value, words)| (value.to_owned(), words.to_owned()));
+        .map(|(value, words)| (value.to_owned(), html! { (words) }));
     let allow = if entered.is_narrow { "some" } else { "all" };
     html! {
         (missed.told)

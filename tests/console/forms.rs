@@ -5,22 +5,22 @@ use crate::stage::{MAYA, OLA, PRIYA, Stage};
 use serde_json::json;
 use std::future::IntoFuture;
 
-async fn policy(stage: &Stage, policy: &serde_json::Value) {
+pub async fn policy(stage: &Stage, policy: &serde_json::Value) {
     stage.test.admin.put(&stage.test.path("/policy")).json(policy).await.expect(200);
 }
 
-async fn module(stage: &Stage, enabled: bool) {
+pub async fn module(stage: &Stage, enabled: bool) {
     let path = stage.test.path("/oauth-app");
     stage.test.operator.put(&path).json(&json!({"enabled": enabled})).await.expect(200);
 }
 
 /// Where a token's page is.
-fn page_of(token: &serde_json::Value) -> String {
+pub fn page_of(token: &serde_json::Value) -> String {
     format!("/console/tokens/{}", token["token_id"].as_str().expect("an id"))
 }
 
 /// Where a member's pages are.
-async fn member(stage: &Stage, email: &str) -> String {
+pub async fn member(stage: &Stage, email: &str) -> String {
     let members = stage.test.admin.get(&stage.test.path("/members")).await.expect(200).body;
     let id = members["items"].as_array().and_then(|members| {
         members.iter().find(|member| member["email"] == email)?["member_id"].as_str()
@@ -292,7 +292,7 @@ async fn what_is_sent_twice_is_answered_as_at_first() {
     stage.test.admin.post(&path).json(&refresh).await.expect(200);
     let priya = member(&stage, PRIYA).await;
     let here = page_of(&token);
-    let grace = maya.form(&here, &format!("{here}/end-grace")).await;
+    let grace = maya.open(&format!("{here}/end-grace")).await;
     let policy = maya.open("/console/policy").await;
     let days = [("max_validity_seconds_unit", "86400"), ("max_grace_seconds_unit", "3600")];
     let bounds = [("max_validity_seconds", "3"), ("max_grace_seconds", "1"), ("allow", "all")];

@@ -11,6 +11,7 @@ mod evidence;
 mod forms;
 mod lists;
 mod meanwhile;
+mod old_secrets;
 mod operators;
 mod pictures;
 mod plain;
