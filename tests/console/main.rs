@@ -7,6 +7,7 @@ mod accessibility;
 mod audit;
 mod browser;
 mod company;
+mod dialogs;
 mod evidence;
 mod forms;
 mod lists;

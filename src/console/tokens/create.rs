@@ -19,7 +19,7 @@ use std::sync::Arc;
 use token_ledger_domain::Secret;
 use token_ledger_domain::policy::DEFAULT_VALIDITY_SECONDS;
 
-const TITLE: &str = "Create access token";
+const TITLE: &str = "Create token";
 const PATH: &str = "/console/tokens/new";
 const SHOWS: Shows = &[
     ("name", "Give the token a name of 1 to 100 characters."),
