@@ -4,7 +4,7 @@ use super::desk::{Desk, go_on};
 use super::error::Shown;
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
-use super::notices::notice;
+use super::notices::{about, notice_of};
 use super::page::{Page, Way};
 use super::paths::CLIENTS;
 use super::refusal::{Shows, refusal};
@@ -46,8 +46,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let after = sent.id("after").map(ClientId);
     let listed = service.app.clients(&desk.caller, &statuses, after, PAGE).await?;
     let next = listed.next.map(|client| client.to_string());
+    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice)
         (module_off(&desk))
         @if listed.items.is_empty() && is_further(&sent) {
             (nothing_further())
@@ -264,7 +265,7 @@ pub async fn delete(
     let deleted =
         service.app.delete_client(&desk.caller, ClientId(id), sent.reason(), conditions).await;
     match deleted {
-        Ok(()) => Ok(go_on(&format!("{CLIENTS}?notice=client-deleted"))),
+        Ok(()) => Ok(go_on(&format!("{CLIENTS}?notice={}", about("client-deleted", id)))),
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Client(id), &sent, DELETE_SHOWS, error).await?;

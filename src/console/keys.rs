@@ -4,7 +4,7 @@ use super::desk::{Desk, go_on};
 use super::error::Shown;
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
-use super::notices::notice;
+use super::notices::{about, notice_of};
 use super::page::{Page, Way};
 use super::paths::KEYS;
 use super::refusal::{Shows, refusal};
@@ -51,8 +51,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let after = sent.id("after").map(KeyId);
     let listed = service.app.keys(&desk.caller, after, PAGE).await?;
     let next = listed.next.map(|key| key.to_string());
+    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice)
         @if listed.items.is_empty() && is_further(&sent) {
             (nothing_further())
         } @else if listed.items.is_empty() {
@@ -317,7 +318,7 @@ pub async fn delete(
     let app = &service.app;
     let conditions = sent.conditions(&desk.caller, &format!("delete key {id}"));
     match app.delete_key(&desk.caller, KeyId(id), sent.reason(), conditions).await {
-        Ok(()) => Ok(go_on(&format!("{KEYS}?notice=key-deleted"))),
+        Ok(()) => Ok(go_on(&format!("{KEYS}?notice={}", about("key-deleted", id)))),
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Key(id), &sent, DELETE_SHOWS, error).await?;

@@ -12,6 +12,7 @@ mod evidence;
 mod forms;
 mod lists;
 mod meanwhile;
+mod notices;
 mod old_secrets;
 mod operators;
 mod pictures;

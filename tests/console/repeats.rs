@@ -16,7 +16,8 @@ async fn a_link_is_said_to_have_been_shown_only_where_one_was() {
     let fields = [("email", PRIYA), ("role", "auditor")];
     for _ in 0..2 {
         let added = ola.submit(&known, &fields).await.expect(303);
-        assert_eq!(added.header("location"), "/console/members?notice=member-outside");
+        let way = added.header("location");
+        assert!(way.starts_with("/console/members?notice=member-outside."), "{way}");
     }
     let stranger = ola.open(path).await;
     let fields = [("email", "ada@globex.example"), ("role", "super_admin")];

@@ -13,6 +13,7 @@ use crate::console::desk::go_on;
 use crate::console::error::{Shown, Trouble};
 use crate::console::extract::Path;
 use crate::console::meanwhile::{Missed, Subject, missed};
+use crate::console::notices::about;
 use crate::console::paths::TOKENS;
 use crate::console::refusal::Shows;
 use crate::console::render::forms::{self, Refused, frame};
@@ -188,7 +189,10 @@ pub async fn delete(
     let deleted =
         service.app.delete_token(&desk.caller, TokenId(id), sent.reason(), conditions).await;
     match deleted {
-        Ok(()) => Ok(go_on(&sent.list_before(TOKENS, &ASKED, Some("token-deleted")))),
+        Ok(()) => {
+            let notice = about("token-deleted", id);
+            Ok(go_on(&sent.list_before(TOKENS, &ASKED, Some(&notice))))
+        }
         Err(error) => again(&service, &desk, id, Change::Delete, &sent, error).await,
     }
 }

@@ -7,7 +7,7 @@ use crate::app::view::TokenView;
 use crate::console::actors::{Picked, pick};
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
-use crate::console::notices::notice;
+use crate::console::notices::notice_of;
 use crate::console::page::Page;
 use crate::console::paths::TOKENS;
 use crate::console::render::scopes::chips;
@@ -56,8 +56,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let has_deleted = nothing && has_deleted(&service, &desk).await?;
     let others = sent.only(&["q", "status", "scope", "sort"]);
     let by = |id: &str| address(TOKENS, others.iter().copied().chain([("created_by", id)]));
+    let notice = notice_of(app, &desk.caller, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice)
         (module_off(&desk))
         @if nothing && !has_deleted {
             (empty(creates))
