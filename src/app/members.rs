@@ -258,12 +258,12 @@ impl App {
         let role = check.field("role", role.parse::<Role>());
         let reason = check.field("reason", input::reason(reason));
         let (Some(role), Some(reason)) = (role, reason) else { return Err(check.refusal()) };
-        let before = self.member_row(caller.company, id).await?;
+        let before = self.people.member(caller.company, id).await?;
         let platform = caller.company == CompanyId::PLATFORM;
         let command = CompanyCommand::ChangeRole { member_id: id, role, platform };
         let context = caller.context(reason);
         let executed = self.change_member(caller, id, command, &context, conditions).await?;
-        if role < before.role {
+        if before.is_some_and(|before| role < before.role) {
             let ended = self.people.end_sessions_by(caller.company, id).await;
             ended.map_err(StoreError::after_change)?;
         }

@@ -4,13 +4,14 @@ use super::desk::{Desk, go_on};
 use super::error::Shown;
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
-use super::notices::notice;
+use super::notices::{about, notice_of};
 use super::page::{Page, Way};
 use super::paths::CLIENTS;
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
 use super::render::pager::{is_further, nothing_further, pager};
 use super::render::scopes;
+use super::render::status::old_secret;
 use super::render::time;
 use super::reveal::{KEEP, Reveal, old_stops, reveal};
 use super::sent::{Query, Sent};
@@ -45,8 +46,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let after = sent.id("after").map(ClientId);
     let listed = service.app.clients(&desk.caller, &statuses, after, PAGE).await?;
     let next = listed.next.map(|client| client.to_string());
+    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice)
         (module_off(&desk))
         @if listed.items.is_empty() && is_further(&sent) {
             (nothing_further())
@@ -95,9 +97,11 @@ fn row(desk: &Desk, client: &ClientView) -> Markup {
             td data-label="Client identifier" { code { (client.client_id) } }
             td data-label="Created" {
                 (time::ago(client.created_at, desk.now))
-                @if let Some(end) = client.previous_secret_expires_at {
-                    span .sub { "Old secret works, stops " (time::ago(end, desk.now)) }
-                }
+                (old_secret(
+                    client.previous_secret_expires_at,
+                    desk.company.oauth_app_enabled,
+                    desk.now,
+                ))
             }
             td {
                 @if desk.may_change() {
@@ -261,7 +265,7 @@ pub async fn delete(
     let deleted =
         service.app.delete_client(&desk.caller, ClientId(id), sent.reason(), conditions).await;
     match deleted {
-        Ok(()) => Ok(go_on(&format!("{CLIENTS}?notice=client-deleted"))),
+        Ok(()) => Ok(go_on(&format!("{CLIENTS}?notice={}", about("client-deleted", id)))),
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Client(id), &sent, DELETE_SHOWS, error).await?;

@@ -4,16 +4,15 @@ use super::desk::{Desk, go_on};
 use super::error::Shown;
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
-use super::notices::notice;
+use super::notices::{about, notice_of};
 use super::page::{Page, Way};
 use super::paths::KEYS;
 use super::refusal::{Shows, refusal};
 use super::render::events;
 use super::render::forms::{self, Field, Refused, frame};
 use super::render::pager::{is_further, nothing_further, pager};
-use super::render::status::{Standing, status};
-use super::render::time::span;
-use super::render::words::key_scope;
+use super::render::status::{Standing, ended_by_refresh, old_secret, old_secret_fact, status};
+use super::render::words::{key_scope, key_scope_opens};
 use super::reveal::{KEEP, Reveal, old_stops, reveal, valid_until};
 use super::sent::{Query, Sent};
 use crate::app::keys::{NewKey, Renewal};
@@ -52,8 +51,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let after = sent.id("after").map(KeyId);
     let listed = service.app.keys(&desk.caller, after, PAGE).await?;
     let next = listed.next.map(|key| key.to_string());
+    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice)
         @if listed.items.is_empty() && is_further(&sent) {
             (nothing_further())
         } @else if listed.items.is_empty() {
@@ -94,19 +94,16 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
 
 fn row(desk: &Desk, key: &KeyView) -> Markup {
     let here = format!("{KEYS}/{}", key.key_id);
-    let standing = Standing {
-        status: key.status,
-        expires_at: key.expires_at,
-        deleted_at: key.deleted_at,
-        works: true,
-    };
     html! {
         tr {
             th scope="row" { (key.name) span .sub .mono { (key.secret_hint) } }
             td data-label="May" {
                 span .chips { @for scope in &key.scopes { span .chip { (key_scope(scope)) } " " } }
             }
-            td data-label="Status" { (status(standing, desk.now)) }
+            td data-label="Status" {
+                (key_status(desk, key))
+                (old_secret(key.previous_secret_expires_at, true, desk.now))
+            }
             td .by data-label="Created by" { (events::actor_name(&key.created_by)) }
             td {
                 @if desk.may_change() && key.status != "deleted" {
@@ -123,6 +120,17 @@ fn row(desk: &Desk, key: &KeyView) -> Markup {
             }
         }
     }
+}
+
+/// Where a key stands: the OAuth App module is nothing to it.
+fn key_status(desk: &Desk, key: &KeyView) -> Markup {
+    let standing = Standing {
+        status: key.status,
+        expires_at: key.expires_at,
+        deleted_at: key.deleted_at,
+        works: true,
+    };
+    status(standing, desk.now)
 }
 
 fn form_page(title: &str) -> Page<'_> {
@@ -144,15 +152,9 @@ fn shown(desk: &Desk, title: &str, done: Markup, changed: &Changed<KeyView>) -> 
     desk.page(&form_page(title), &reveal(&reveals))
 }
 
-fn terms() -> Vec<(String, String)> {
-    TERMS.iter().map(|term| (term.to_string(), span(*term))).collect()
-}
-
-fn term(sent: &Sent, refused: &Refused) -> Markup {
-    let default = DEFAULT_TERM.to_string();
-    let chosen = sent.get("expires_in_seconds").unwrap_or(&default);
-    let error = refused.of("expires_in_seconds");
-    forms::select("expires_in_seconds", "Valid for", &terms(), chosen, error)
+fn term(sent: &Sent, present: Option<&Markup>, refused: &Refused) -> Markup {
+    let chosen = sent.number("expires_in_seconds").unwrap_or(DEFAULT_TERM);
+    forms::term(&TERMS, chosen, present, refused)
 }
 
 /// `GET /console/keys/new`
@@ -219,20 +221,22 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
                 @if let Some(error) = error { p .problem #scopes-error { (error) } }
                 ul .choices {
                     @for scope in offered {
-                        @let scope = scope.as_str();
+                        @let name = scope.as_str();
                         li {
                             label {
-                                input type="checkbox" name="scopes" value=(scope)
-                                    checked[chosen.iter().any(|own| own == scope)];
+                                input type="checkbox" name="scopes" value=(name)
+                                    checked[chosen.iter().any(|own| own == name)];
                                 span {
-                                    span .name { (key_scope(scope)) } span .hint .mono { (scope) }
+                                    span .name { (key_scope(name)) }
+                                    span .hint { (key_scope_opens(scope, is_platform)) }
+                                    span .hint .mono { (name) }
                                 }
                             }
                         }
                     }
                 }
             }
-            (term(sent, refused))
+            (term(sent, None, refused))
             (forms::reason(sent.text("reason"), refused))
             (forms::actions("Create", false, KEYS))
         }
@@ -314,7 +318,7 @@ pub async fn delete(
     let app = &service.app;
     let conditions = sent.conditions(&desk.caller, &format!("delete key {id}"));
     match app.delete_key(&desk.caller, KeyId(id), sent.reason(), conditions).await {
-        Ok(()) => Ok(go_on(&format!("{KEYS}?notice=key-deleted"))),
+        Ok(()) => Ok(go_on(&format!("{KEYS}?notice={}", about("key-deleted", id)))),
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Key(id), &sent, DELETE_SHOWS, error).await?;
@@ -346,6 +350,7 @@ fn change_form(
         };
         return frame(title, &content);
     }
+    let present = forms::present_term(key.expires_at, DEFAULT_TERM, desk.now);
     let content = html! {
         (missed.told)
         form .form method="post" action={ (KEYS) "/" (key.key_id) "/" (below) } novalidate {
@@ -353,6 +358,12 @@ fn change_form(
             (forms::problem(refused))
             dl .facts {
                 dt { "Key" } dd { strong { (key.name) } " " span .mono .quiet { (key.secret_hint) } }
+                dt { "Status" } dd { (key_status(desk, key)) }
+                (old_secret_fact(
+                    key.previous_secret_expires_at,
+                    true,
+                    &html! { @if refresh { (ended_by_refresh()) } },
+                ))
                 dt { "May" } dd { @for scope in &key.scopes { span .chip { (key_scope(scope)) } " " } }
             }
             @if refresh {
@@ -360,7 +371,7 @@ fn change_form(
                     p { "Programs using this key will stop working when the old secret does." }
                 }
                 (forms::grace(MAX_GRACE, sent.get("grace_period_seconds"), refused))
-                (term(sent, refused))
+                (term(sent, present.as_ref(), refused))
             } @else {
                 p { "Programs using it stop working at once. It can’t be undone." }
             }

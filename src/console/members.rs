@@ -4,14 +4,14 @@ use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
-use super::notices::notice;
+use super::notices::{about, notice_of};
 use super::page::{Page, Way};
 use super::paths::{self, MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
 use super::render::pager::{is_further, nothing_further, pager};
 use super::render::time;
-use super::render::words::role;
+use super::render::words::{role, role_may};
 use super::reveal::{Reveal, reveal};
 use super::sent::{Query, Sent};
 use crate::app::AppError;
@@ -22,7 +22,7 @@ use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
 use std::sync::Arc;
-use token_ledger_domain::{CompanyId, MemberId, PersonId, Role, Secret};
+use token_ledger_domain::{CompanyId, MemberId, PersonId, Role};
 use uuid::Uuid;
 
 const NEW: &str = "/console/members/new";
@@ -89,6 +89,11 @@ fn person(member: &MemberView) -> Markup {
     }
 }
 
+/// Where a form about a member leads when it was carried out.
+fn done(notice: &str, member: Uuid) -> String {
+    format!("{MEMBERS}?notice={}", about(notice, member))
+}
+
 fn form_page(title: &str) -> Page<'_> {
     Page { title, way: BELOW, bare: true, ..Page::default() }
 }
@@ -97,8 +102,9 @@ fn form_page(title: &str) -> Page<'_> {
 pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let listed = service.app.members(&desk.caller, sent.id("after"), PAGE).await?;
     let next = listed.next.map(|member| member.to_string());
+    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice)
         @if listed.items.is_empty() && is_further(&sent) {
             (nothing_further())
         } @else if listed.items.is_empty() {
@@ -186,13 +192,17 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
 }
 
 /// The roles that the visitor may grant here.
-fn roles(desk: &Desk) -> Vec<(String, String)> {
+fn roles(desk: &Desk) -> Vec<(String, Markup)> {
     let is_platform = desk.caller.company == CompanyId::PLATFORM;
     [Role::Auditor, Role::SuperAdmin, Role::Operator]
         .into_iter()
         .filter(|role| role.power() <= desk.caller.power)
         .filter(|role| is_platform || *role != Role::Operator)
-        .map(|own| (own.as_str().to_owned(), role(own.as_str()).to_owned()))
+        .map(|own| {
+            let name = own.as_str();
+            let words = html! { (role(name)) span .sub { (role_may(own, is_platform)) } };
+            (name.to_owned(), words)
+        })
         .collect()
 }
 
@@ -220,10 +230,13 @@ pub async fn add(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) ->
     let conditions = sent.conditions(&desk.caller, "add member");
     match service.app.add_member(&desk.caller, input, conditions).await {
         Ok(added) if added.secret.is_some() || had_link(&service, &added).await? => {
-            Ok(link(&service, &desk, "Member added", &added.view, added.secret.as_ref()))
+            let back = done("member-added", added.view.member_id);
+            Ok(link(&service, &desk, "Member added", &added, &back))
         }
-        Ok(added) if added.view.may_enter => Ok(go_on(&format!("{MEMBERS}?notice=member-added"))),
-        Ok(_) => Ok(go_on(&format!("{MEMBERS}?notice=member-outside"))),
+        Ok(added) => {
+            let notice = if added.view.may_enter { "member-added" } else { "member-outside" };
+            Ok(go_on(&done(notice, added.view.member_id)))
+        }
         Err(error) => {
             let nonce = service.app.new_id().to_string();
             let content = new_form(&desk, &sent, &refusal(error, &sent, NEW_SHOWS)?, &nonce);
@@ -249,9 +262,10 @@ fn link(
     service: &Service,
     desk: &Desk,
     title: &str,
-    member: &MemberView,
-    secret: Option<&Secret>,
+    made: &Changed<MemberView>,
+    back: &str,
 ) -> Response {
+    let (member, secret) = (&made.view, made.secret.as_ref());
     let address = secret.map(|secret| paths::set_password(&service.public_url, secret));
     let label = format!("Link for {}", member.email.as_deref().unwrap_or(called(member)));
     let shown = Reveal {
@@ -266,7 +280,7 @@ fn link(
         beside: None,
         secret: address.as_deref(),
         lost: "If it is lost, make a new one.",
-        back: MEMBERS,
+        back,
     };
     desk.page(&form_page(title), &reveal(&shown))
 }
@@ -360,7 +374,7 @@ pub async fn change_role(
         Ok(member) => {
             let is_as_before = sent.number("version") == i64::try_from(member.version).ok();
             let notice = if is_as_before { "nothing-changed" } else { "role-changed" };
-            Ok(go_on(&format!("{MEMBERS}?notice={notice}")))
+            Ok(go_on(&done(notice, id)))
         }
         Err(error) => again(&service, &desk, id, Change::Role, &sent, error).await,
     }
@@ -378,9 +392,7 @@ pub async fn new_link(
     }
     let conditions = sent.conditions(&desk.caller, &format!("link of {id}"));
     match service.app.new_password_link(&desk.caller, MemberId(id), conditions).await {
-        Ok(made) => {
-            Ok(link(&service, &desk, Change::Link.title(), &made.view, made.secret.as_ref()))
-        }
+        Ok(made) => Ok(link(&service, &desk, Change::Link.title(), &made, MEMBERS)),
         Err(error) => again(&service, &desk, id, Change::Link, &sent, error).await,
     }
 }
@@ -396,7 +408,7 @@ pub async fn remove(
     let removed =
         service.app.remove_member(&desk.caller, MemberId(id), sent.reason(), conditions).await;
     match removed {
-        Ok(()) => Ok(go_on(&format!("{MEMBERS}?notice=member-removed"))),
+        Ok(()) => Ok(go_on(&done("member-removed", id))),
         Err(error) => again(&service, &desk, id, Change::Remove, &sent, error).await,
     }
 }

@@ -5,7 +5,7 @@ use crate::app::view::EventView;
 use crate::app::{App, AppError, Caller};
 use serde_json::Value;
 use std::collections::BTreeSet;
-use token_ledger_domain::{ClientId, KeyId, MemberId, TokenId};
+use token_ledger_domain::{ClientId, CompanyId, KeyId, MemberId, Power, TokenId};
 use uuid::Uuid;
 
 /// The names of all that these events are about, as far as they are known.
@@ -16,26 +16,60 @@ pub async fn names_of(app: &App, caller: &Caller, events: &[EventView]) -> Resul
     let mut names = Names::new();
     let mut gone = BTreeSet::new();
     for (kind, id) in mentioned(events) {
-        let name = match kind {
-            "token" => app.token(caller, TokenId(id), None).await.map(|token| Some(token.name)),
-            "key" => app.key(caller, KeyId(id)).await.map(|key| Some(key.name)),
-            "client" => app.client(caller, ClientId(id)).await.map(|client| Some(client.name)),
-            _ => app.member(caller, MemberId(id)).await.map(|member| member.name.or(member.email)),
-        };
-        match name {
-            Ok(Some(name)) => {
+        match present(app, caller, kind, id).await? {
+            Some(name) => {
                 names.insert(id, name);
             }
-            Err(AppError::NotFound(_)) if kind == "member" => {
+            None if kind == "member" => {
                 gone.insert(id);
             }
-            // It is there no more, or was erased.
-            Ok(None) | Err(AppError::NotFound(_)) => {}
-            Err(error) => return Err(error),
+            None => {}
         }
     }
     names.extend(app.former_members(caller.company, &gone).await?);
     Ok(names)
+}
+
+/// What the thing of this kind is called, if the company has or had it and its name is known.
+///
+/// # Errors
+/// When the store fails.
+pub async fn name_of(
+    app: &App,
+    caller: &Caller,
+    kind: &str,
+    id: Uuid,
+) -> Result<Option<String>, AppError> {
+    let name = present(app, caller, kind, id).await?;
+    if name.is_some() || kind != "member" {
+        return Ok(name);
+    }
+    Ok(app.former_members(caller.company, &BTreeSet::from([id])).await?.remove(&id))
+}
+
+/// What the thing of this kind is called, if it is there and was not erased.
+async fn present(
+    app: &App,
+    caller: &Caller,
+    kind: &str,
+    id: Uuid,
+) -> Result<Option<String>, AppError> {
+    let name = match kind {
+        "token" => app.token(caller, TokenId(id), None).await.map(|token| Some(token.name)),
+        "key" => app.key(caller, KeyId(id)).await.map(|key| Some(key.name)),
+        "client" => app.client(caller, ClientId(id)).await.map(|client| Some(client.name)),
+        // Companies are named to those who run the platform, and to nobody else.
+        "company" if caller.power < Power::Operator => Ok(None),
+        "company" => {
+            let there = Caller { company: CompanyId(id), ..caller.clone() };
+            app.company(&there).await.map(|company| Some(company.name))
+        }
+        _ => app.member(caller, MemberId(id)).await.map(|member| member.name.or(member.email)),
+    };
+    match name {
+        Err(AppError::NotFound(_)) => Ok(None),
+        name => name,
+    }
 }
 
 /// What kind of thing is mentioned by which identifier, each once.

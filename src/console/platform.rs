@@ -4,7 +4,7 @@ use super::companies::search;
 use super::desk::{Bridge, go_on};
 use super::error::Shown;
 use super::extract::Path;
-use super::notices::notice;
+use super::notices::{about, notice, notice_of};
 use super::page::{Page, Way};
 use super::paths::{COMPANIES, PLATFORM, PROJECTIONS};
 use super::refusal::{Shows, refusal};
@@ -46,8 +46,9 @@ pub async fn companies(
     let listed = service.app.find_companies(q, after.clone(), PAGE).await?;
     let kept = sent.only(&["q"]);
     let asked = sent.asked(&ASKED);
+    let notice = notice_of(&service.app, &bridge.caller, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice)
         (search(PLATFORM, PLATFORM, q))
         @if listed.items.is_empty() && after.is_some() {
             (nothing_further())
@@ -152,9 +153,9 @@ pub async fn set_oauth_app(
     let caller = caller_in(&bridge, id);
     let enabled = sent.text("enabled") == "true";
     let company = service.app.company(&caller).await?;
-    let done = if enabled { "module-on" } else { "module-off" };
+    let done = about(if enabled { "module-on" } else { "module-off" }, id);
     match service.app.set_oauth_app(&caller, enabled, sent.reason()).await {
-        Ok(_) => Ok(go_on(&sent.list_before(PLATFORM, &ASKED, Some(done)))),
+        Ok(_) => Ok(go_on(&sent.list_before(PLATFORM, &ASKED, Some(&done)))),
         Err(error) => {
             let refused = refusal(error, &sent, &[("reason", "")])?;
             let content = turn_off(&bridge, &company, &sent, &refused);
@@ -208,7 +209,10 @@ pub async fn register(State(service): State<Arc<Service>>, bridge: Bridge, sent:
     let conditions = sent.conditions(&bridge.caller, "register company");
     let name = sent.text("name").trim().to_owned();
     match service.app.register_company(&bridge.caller, name, conditions).await {
-        Ok(_) => Ok(go_on(&format!("{PLATFORM}?notice=company-registered"))),
+        Ok(registered) => {
+            let notice = about("company-registered", registered.view.company_id);
+            Ok(go_on(&format!("{PLATFORM}?notice={notice}")))
+        }
         Err(error) => {
             let nonce = service.app.new_id().to_string();
             let content = new_form(&bridge, &sent, &refusal(error, &sent, SHOWS)?, &nonce);

@@ -30,7 +30,7 @@ const VALIDITY_LABEL: &str = "Tokens are valid for at most";
 const GRACE_LABEL: &str = "After a refresh, the old secret works for at most";
 const ALLOWED_LABEL: &str = "Tokens may have";
 const ALL_ON_OFFER: &str = "All that are on offer, also future ones";
-const SHOWS: Shows = &[(VALIDITY, ""), (GRACE, ""), (ALLOWED, NONE_TICKED), ("reason", "")];
+const SHOWS: Shows = &[(VALIDITY, ""), (GRACE, ""), (ALLOWED, ""), ("reason", "")];
 const NONE_TICKED: &str = "Choose at least one data access.";
 const SOME_TICKED: &str = "Some data accesses are not ticked. Choose “Only these” to leave them \
     out, or tick all of them.";
@@ -65,7 +65,12 @@ pub async fn change(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
         Err(missed) => missed,
     };
     let (current, version) = service.app.policy(&desk.caller).await?;
-    let shown = if missed.is_stale { Entered::of(&current) } else { Entered::sent(&sent) };
+    let entered = Entered::sent(&sent);
+    let shown = if missed.is_stale {
+        Entered { reason: entered.reason, ..Entered::of(&current) }
+    } else {
+        entered
+    };
     Ok(desk.refused(&PAGE, &form(&service, &desk, &current, &shown, version, &missed)))
 }
 
@@ -229,7 +234,7 @@ fn form(
     let all: Vec<String> = catalogue.iter().map(|(scope, _)| scope.to_string()).collect();
     let chosen = entered.scopes.as_ref().unwrap_or(&all);
     let options = [("all", ALL_ON_OFFER), ("some", "Only these:")]
-        .map(|(value, words)| (value.to_owned(), words.to_owned()));
+        .map(|(value, words)| (value.to_owned(), html! { (words) }));
     let allow = if entered.is_narrow { "some" } else { "all" };
     html! {
         (missed.told)

@@ -4,7 +4,7 @@
 use super::error::Trouble;
 use super::render::forms::Refused;
 use super::render::time::span;
-use super::render::words::{accesses, key_scope, role, typeset};
+use super::render::words::{access, accesses, key_scope, role, typeset};
 use super::sent::Sent;
 use crate::app::AppError;
 use crate::app::error::Invalid;
@@ -15,6 +15,7 @@ use token_ledger_domain::key::KeyRefusal;
 use token_ledger_domain::policy::{
     DEFAULT_MAX_GRACE_SECONDS, MIN_VALIDITY_SECONDS, PolicyViolation, VALIDITY_CEILING_SECONDS,
 };
+use token_ledger_domain::scope::InvalidScopes;
 use token_ledger_domain::token::TokenRefusal;
 
 /// The fields that a form shows, each with what is said where it must not be empty and was.
@@ -38,7 +39,8 @@ pub fn refusal(error: AppError, sent: &Sent, shows: Shows) -> Result<Refused, Tr
     let mut refused = Refused::default();
     let mut above = Vec::new();
     for Invalid { field, detail } in errors {
-        let said = told.clone().unwrap_or_else(|| sentence(&detail));
+        let told = told.clone().or_else(|| not_on_offer(&detail, sent));
+        let said = told.unwrap_or_else(|| sentence(&detail));
         match shows.iter().find(|(name, _)| *name == field) {
             None => above.push(said),
             Some((_, empty)) if !empty.is_empty() && sent.text(&field).trim().is_empty() => {
@@ -49,6 +51,13 @@ pub fn refusal(error: AppError, sent: &Sent, shows: Shows) -> Result<Refused, Tr
     }
     refused.problem = (!above.is_empty()).then(|| above.join(" "));
     Ok(refused)
+}
+
+/// What is said of a data access that was chosen and is not on offer, where that was the reason.
+fn not_on_offer(reason: &str, sent: &Sent) -> Option<String> {
+    let is_reason = |scope: &String| InvalidScopes::Unknown(scope.clone()).to_string() == reason;
+    let scope = sent.all("scopes").into_iter().find(is_reason)?;
+    Some(format!("“{}” is not on offer. Choose among those that are.", access(&scope)))
 }
 
 /// A text as a sentence of a page; what must be, must be of a field.
@@ -159,6 +168,14 @@ mod tests {
         let long = AppError::invalid("reason", "must have at most 500 characters, has 501");
         let said = "It must have at most 500 characters, has 501.";
         assert_eq!(refused(long, "").of("reason"), Some(said));
+    }
+
+    #[test]
+    fn what_is_not_on_offer_is_called_as_on_the_pages() {
+        let unknown = InvalidScopes::Unknown("job_offers".to_owned()).to_string();
+        let refused = refused(AppError::invalid("reason", unknown), "scopes=a&scopes=job_offers");
+        let said = "“Job offers” is not on offer. Choose among those that are.";
+        assert_eq!(refused.of("reason"), Some(said));
     }
 
     #[test]

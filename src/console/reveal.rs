@@ -60,7 +60,10 @@ pub fn reveal(reveal: &Reveal<'_>) -> Markup {
                 None => {
                     div .notice .soon {
                         p { "This form had been sent before, and was carried out then." }
-                        p { "The " (what) " was shown that once and can’t be shown again. " (lost) }
+                        p {
+                            "The " (what) " was shown in the answer to that, if it arrived, and \
+                             can’t be shown again. " (lost)
+                        }
                     }
                 }
             }

@@ -155,6 +155,7 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .post("/console/tokens/{token_id}/edit", Power(SuperAdmin), change::edit)
         .get("/console/tokens/{token_id}/delete", Power(SuperAdmin), change::delete_form)
         .post("/console/tokens/{token_id}/delete", Power(SuperAdmin), change::delete)
+        .get("/console/tokens/{token_id}/end-grace", Power(SuperAdmin), change::end_grace_form)
         .post("/console/tokens/{token_id}/end-grace", Power(SuperAdmin), change::end_grace)
         .get("/console/", SignedIn, home::show)
         .get("/console/{*path}", SignedIn, home::nowhere)

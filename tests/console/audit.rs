@@ -88,6 +88,32 @@ async fn a_token_was_paused_while_the_module_was_off() {
     }
 }
 
+#[tokio::test]
+async fn what_happened_to_the_module_since_is_no_nothing() {
+    let stage = Stage::new().await;
+    let token = stage.token("Payroll sync", &["employees"]).await;
+    let id = token["token_id"].as_str().expect("an id");
+    let (module, operator) = (stage.test.path("/oauth-app"), &stage.test.operator);
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let since = async |at: &str| {
+        let path = format!("/console/tokens/{id}?at=2026-03-01T{at}:00Z");
+        let page = priya.get(&path).await.expect(200).text;
+        let (_, since) = page.split_once("class=\"since\"").expect("what happened since");
+        since.split("</div>").next().unwrap_or_default().to_owned()
+    };
+    let nothing = "Nothing. The token is as it was.";
+    for (hour, enabled, words) in [(1, false, "turned off"), (2, true, "turned on")] {
+        stage.after(hour * 3600);
+        operator.put(&module).json(&json!({"enabled": enabled})).await.expect(200);
+        stage.after(hour * 3600 + 900);
+        let told = since(&format!("{:02}:30", 8 + hour)).await;
+        assert!(told.contains(&format!("The OAuth App module was {words}.")), "{told}");
+        assert!(!told.contains(nothing), "{told}");
+        let told = since(&format!("{:02}:10", 9 + hour)).await;
+        assert!(told.contains(nothing), "{told}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn times_are_the_viewers_own() {
     let stage = Stage::new().await;

@@ -38,7 +38,7 @@ async fn a_key_is_created_refreshed_and_deleted() {
     browser.click("summary[aria-label='Actions for Nightly rotation']").await;
     browser.press("Delete").await;
     browser.press("Delete “Nightly rotation”").await;
-    browser.sees("The API key was deleted.").await;
+    browser.sees("“Nightly rotation” was deleted.").await;
     key.get("/v1/whoami").await.expect(401);
 }
 
@@ -79,7 +79,7 @@ async fn a_client_is_created_rotated_and_deleted_with_its_tokens() {
     browser.click("summary[aria-label='Actions for HR portal']").await;
     browser.press("Delete").await;
     browser.press("Delete “HR portal”").await;
-    browser.sees("The client and its tokens were deleted.").await;
+    browser.sees("“HR portal” and its tokens were deleted.").await;
     assert!(!stage.test.is_active(&granted["access_token"]));
 }
 
@@ -107,11 +107,11 @@ async fn a_member_is_added_promoted_and_removed() {
     browser.press("Change role").await;
     browser.click("input[value=super_admin]").await;
     browser.press("Save").await;
-    browser.sees("The role was changed.").await;
+    browser.sees("The role of Tom Okafor was changed.").await;
     browser.click("summary[aria-label='Actions for Tom Okafor']").await;
     browser.press("Remove").await;
     browser.press("Remove Tom Okafor").await;
-    browser.sees("The member was removed").await;
+    browser.sees("Tom Okafor was removed").await;
     browser.sees_no("tom@acme.example").await;
     browser.click("summary[aria-label='Actions for Maya Lindqvist']").await;
     browser.press("Remove").await;
@@ -157,11 +157,11 @@ async fn an_operator_turns_the_module_off_and_on() {
     assert!(stage.test.is_active(&token["token"]));
     browser.fill("#reason", "Contract ended").await;
     browser.press("Turn off for “Acme”").await;
-    browser.sees("No token of the company works.").await;
+    browser.sees("No token of Acme works.").await;
     assert!(browser.path().await.contains("q=acm"));
     assert!(!stage.test.is_active(&token["token"]));
     browser.click("button[aria-label='Turn on for Acme']").await;
-    browser.sees("Tokens that are still valid work again.").await;
+    browser.sees("Tokens of Acme that are still valid work again.").await;
     assert!(browser.path().await.contains("q=acm"));
     assert!(stage.test.is_active(&token["token"]));
     browser.open("/console/audit").await;

@@ -5,22 +5,22 @@ use crate::stage::{MAYA, OLA, PRIYA, Stage};
 use serde_json::json;
 use std::future::IntoFuture;
 
-async fn policy(stage: &Stage, policy: &serde_json::Value) {
+pub async fn policy(stage: &Stage, policy: &serde_json::Value) {
     stage.test.admin.put(&stage.test.path("/policy")).json(policy).await.expect(200);
 }
 
-async fn module(stage: &Stage, enabled: bool) {
+pub async fn module(stage: &Stage, enabled: bool) {
     let path = stage.test.path("/oauth-app");
     stage.test.operator.put(&path).json(&json!({"enabled": enabled})).await.expect(200);
 }
 
 /// Where a token's page is.
-fn page_of(token: &serde_json::Value) -> String {
+pub fn page_of(token: &serde_json::Value) -> String {
     format!("/console/tokens/{}", token["token_id"].as_str().expect("an id"))
 }
 
 /// Where a member's pages are.
-async fn member(stage: &Stage, email: &str) -> String {
+pub async fn member(stage: &Stage, email: &str) -> String {
     let members = stage.test.admin.get(&stage.test.path("/members")).await.expect(200).body;
     let id = members["items"].as_array().and_then(|members| {
         members.iter().find(|member| member["email"] == email)?["member_id"].as_str()
@@ -178,7 +178,9 @@ async fn a_form_leads_back_to_the_list_as_it_was_asked_for() {
     let form = maya.get(&delete).await.expect(200);
     assert!(form.text.contains("href=\"/console/tokens?q=pay&amp;sort=name\""), "{}", form.text);
     let done = maya.fill(&delete, &[]).await.expect(303);
-    assert_eq!(done.header("location"), "/console/tokens?q=pay&sort=name&notice=token-deleted");
+    let id = token["token_id"].as_str().expect("an id");
+    let notice = format!("notice=token-deleted.{id}");
+    assert_eq!(done.header("location"), format!("/console/tokens?q=pay&sort=name&{notice}"));
     // Whoever comes later has nothing to choose any more.
     let page = maya.get(&delete).await.expect(200);
     assert!(page.text.contains("is deleted, for good") && !page.text.contains("Choose again"));
@@ -292,16 +294,17 @@ async fn what_is_sent_twice_is_answered_as_at_first() {
     stage.test.admin.post(&path).json(&refresh).await.expect(200);
     let priya = member(&stage, PRIYA).await;
     let here = page_of(&token);
-    let grace = maya.form(&here, &format!("{here}/end-grace")).await;
+    let grace = maya.open(&format!("{here}/end-grace")).await;
     let policy = maya.open("/console/policy").await;
     let days = [("max_validity_seconds_unit", "86400"), ("max_grace_seconds_unit", "3600")];
     let bounds = [("max_validity_seconds", "3"), ("max_grace_seconds", "1"), ("allow", "all")];
     let bounds = [bounds.as_slice(), &days].concat();
     let role = maya.open(&format!("{priya}/role")).await;
+    let id = priya.rsplit('/').next().expect("an id");
     for (form, fields, notice) in [
         (grace, Vec::new(), "grace-ended"),
         (policy, bounds, "policy-changed"),
-        (role, vec![("role", "super_admin")], "role-changed"),
+        (role, vec![("role", "super_admin")], &format!("role-changed.{id}")),
     ] {
         for _ in 0..2 {
             let answer = maya.submit(&form, &fields).await.expect(303);
@@ -316,7 +319,8 @@ async fn what_is_sent_twice_is_answered_as_at_first() {
     let remove = maya.open(&format!("{priya}/remove")).await;
     for _ in 0..2 {
         let answer = maya.submit(&remove, &[]).await.expect(303);
-        assert_eq!(answer.header("location"), "/console/members?notice=member-removed");
+        let way = format!("/console/members?notice=member-removed.{id}");
+        assert_eq!(answer.header("location"), way);
     }
 }
 
@@ -452,7 +456,7 @@ async fn a_member_whose_data_was_erased_can_only_be_removed() {
     let again = ola.get(&erase).await.expect(200).text;
     assert!(again.contains("A person whose data was erased"), "{again}");
     let removed = ola.fill(&format!("{hers}/remove"), &[]).await.expect(303);
-    assert!(removed.header("location").ends_with("?notice=member-removed"));
+    assert!(removed.header("location").ends_with(&format!("?notice=member-removed.{id}")));
     let gone = ola.get(&erase).await.expect(200).text;
     assert!(gone.contains("No member of this company any more"), "{gone}");
     let erased = ola.fill(&erase, &[("reason", "Asked for")]).await.expect(303);

@@ -51,7 +51,7 @@ async fn of_a_key() {
     let nightly = |keys: Vec<Value>| keys.into_iter().find(|key| key["name"] == "Nightly");
     assert_eq!(nightly(keys(&stage).await).expect("the key")["status"], "active");
     tom.press("Delete “Nightly”").await;
-    tom.sees("The API key was deleted.").await;
+    tom.sees("“Nightly” was deleted.").await;
     // What is deleted meanwhile is no longer changed, and the form says so.
     stage
         .test
@@ -64,7 +64,7 @@ async fn of_a_key() {
     open(&maya, "/console/keys", "Other", "Refresh key").await;
     open(&tom, "/console/keys", "Other", "Delete").await;
     tom.press("Delete “Other”").await;
-    tom.sees("The API key was deleted.").await;
+    tom.sees("“Other” was deleted.").await;
     maya.press("Refresh").await;
     maya.sees("Tom Okafor deleted Other").await;
     maya.sees("Other is deleted, for good.").await;
@@ -88,7 +88,7 @@ async fn of_a_client() {
     assert_eq!(clients["items"][0]["status"], "active");
     open(&maya, "/console/clients", "HR portal", "Rotate secret").await;
     tom.press("Delete “HR portal”").await;
-    tom.sees("The client and its tokens were deleted.").await;
+    tom.sees("“HR portal” and its tokens were deleted.").await;
     maya.press("Rotate").await;
     maya.sees("Tom Okafor deleted the client HR portal").await;
     maya.sees("is deleted, for good").await;
@@ -102,7 +102,7 @@ async fn of_a_membership() {
     open(&tom, "/console/members", "Priya Nair", "Remove").await;
     maya.click("input[value=super_admin]").await;
     maya.press("Save").await;
-    maya.sees("The role was changed.").await;
+    maya.sees("The role of Priya Nair was changed.").await;
     tom.press("Remove Priya Nair").await;
     tom.sees("This membership was changed meanwhile. Nothing of yours was saved.").await;
     tom.sees("Maya Lindqvist made Priya Nair Super Admin instead of Auditor").await;
@@ -112,7 +112,7 @@ async fn of_a_membership() {
     open(&maya, "/console/members", "Priya Nair", "Change role").await;
     open(&tom, "/console/members", "Priya Nair", "Remove").await;
     tom.press("Remove Priya Nair").await;
-    tom.sees("The member was removed").await;
+    tom.sees("Priya Nair was removed").await;
     maya.press("Save").await;
     maya.sees("Tom Okafor removed Priya Nair from the company").await;
     maya.sees_no("Choose again").await;

@@ -86,7 +86,7 @@ async fn a_token_is_created_copied_refreshed_edited_and_deleted() {
     browser.sees("Last used").await;
     browser.sees("from 127.0.0.1").await;
     browser.press("Delete “Payroll sync”").await;
-    browser.sees("The token was deleted").await;
+    browser.sees("“Payroll sync” was deleted").await;
     assert_eq!(stage.found("Payroll").await["status"], "deleted");
     assert!(!is_active(&stage, &second));
     let token = stage.found("Payroll").await;
@@ -196,7 +196,7 @@ async fn without_scripts_everything_is_done_by_plain_pages() {
     browser.click("details.menu summary").await;
     browser.press("Delete").await;
     browser.press("Delete “Plain”").await;
-    browser.sees("The token was deleted").await;
+    browser.sees("“Plain” was deleted").await;
     assert!(!stage.test.is_active(&token["token"]));
 }
 

@@ -27,7 +27,7 @@ pub async fn show(
     let event = app.event(company, position).await?;
     let (signed, head) = (app.signed(company).await?, app.head(company).await?);
     let names = names_of(app, &desk.caller, std::slice::from_ref(&event)).await?;
-    let telling = Telling { names: &names, signed: None, now: desk.now, then: None };
+    let telling = Telling { names: &names, signed: None, then: None };
     let is_proved = position <= signed.size();
     let proof = if is_proved { Some(app.proof(company, position).await?) } else { None };
     let content = html! {

@@ -49,7 +49,7 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     };
     let names = names_of(app, &desk.caller, &items).await?;
     let signed = app.signed(company).await?;
-    let telling = Telling { names: &names, signed: Some(&signed), now: desk.now, then: None };
+    let telling = Telling { names: &names, signed: Some(&signed), then: None };
     let chart = chart(&service, &desk, &asked, &sent).await?;
     let rows = if asked.is_clear() { app.audit_count(company, &asked.filter).await? } else { 0 };
     let content = html! {

@@ -25,8 +25,6 @@ pub struct Telling<'a> {
     pub names: &'a Names,
     /// How far the ledger is signed, where proofs are told of.
     pub signed: Option<&'a Signed>,
-    /// When it is told: what has ended by then is past.
-    pub now: Timestamp,
     /// Where what the events are of is shown as it was behind each of them, if anywhere.
     pub then: Option<&'a str>,
 }
@@ -78,7 +76,7 @@ pub fn deed(event: &EventView, telling: Telling<'_>) -> Markup {
         },
         "token.refreshed" | "key.refreshed" => html! {
             "refreshed " (thing(event, telling)) ". The new secret is valid until "
-            (moment(data, "expires_at")) "; the old one " (old_secret(data, telling.now))
+            (moment(data, "expires_at")) "; the old one " (old_secret(data))
         },
         "token.grace_ended" => html! {
             "stopped the old secret of " (thing(event, telling)) " before its time"
@@ -117,7 +115,7 @@ pub fn deed(event: &EventView, telling: Telling<'_>) -> Markup {
         },
         "company.client_rotated" => html! {
             "gave the client " (known(data, "client_id", telling, "that was there then"))
-            " a new secret; the old one " (old_secret(data, telling.now))
+            " a new secret; the old one " (old_secret(data))
         },
         "company.client_deleted" => html! {
             "deleted the client " (known(data, "client_id", telling, "that was there then"))
@@ -171,11 +169,11 @@ fn moment(data: &Map<String, Value>, field: &str) -> Markup {
     }
 }
 
-fn old_secret(data: &Map<String, Value>, now: Timestamp) -> Markup {
+/// What was decided of the old secret: what came in between, other events tell.
+fn old_secret(data: &Map<String, Value>) -> Markup {
     html! {
         @if let Ok(end) = text(data, "previous_secret_expires_at").parse::<Timestamp>() {
-            @if end > now { "works until " } @else { "worked until " }
-            (stamp(end))
+            "was to stop on " (stamp(end))
         } @else { "stopped at once" }
     }
 }
@@ -289,8 +287,7 @@ mod tests {
 
     fn told(kind: &str, data: &Value) -> String {
         let names = Names::from([(Uuid::from_u128(7), "Payroll sync".to_owned())]);
-        let now = "2026-03-03T15:00:00Z".parse().unwrap();
-        let telling = Telling { names: &names, signed: None, now, then: None };
+        let telling = Telling { names: &names, signed: None, then: None };
         entry(&event(kind, data), telling).into_string()
     }
 
@@ -329,11 +326,10 @@ mod tests {
         assert_eq!(
             plain("token.refreshed", &refreshed),
             "Maya refreshed Payroll sync. The new secret is valid until 10 March 2026, 14:05:00 \
-             UTC; the old one works until 3 March 2026, 15:05:00 UTC"
+             UTC; the old one was to stop on 3 March 2026, 15:05:00 UTC"
         );
-        let ended = json!({"previous_secret_expires_at": "2026-03-03T15:00:00Z"});
-        let told = plain("token.refreshed", &ended);
-        assert!(told.ends_with("the old one worked until 3 March 2026, 15:00:00 UTC"), "{told}");
+        let told = plain("key.refreshed", &json!({}));
+        assert!(told.ends_with("; the old one stopped at once"), "{told}");
         let lowered = json!({"member_id": Uuid::from_u128(9), "role": "auditor",
             "previous_role": "super_admin"});
         assert_eq!(

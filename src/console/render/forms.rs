@@ -1,9 +1,11 @@
 //! Forms: fields with their errors beside them, and the frame that is a page of its own or, with
 //! the script, a dialog.
 
+use super::time::{seconds_between, span, stamp};
 use crate::app::error::Invalid;
 use crate::console::sent::LIST;
 use maud::{Markup, html};
+use token_ledger_domain::Timestamp;
 
 /// Grace periods that are offered, in seconds, with their words.
 const GRACE: [(i64, &str); 3] = [(0, "Now"), (3600, "In 1 hour"), (86_400, "In 24 hours")];
@@ -108,11 +110,11 @@ pub fn reason(value: &str, refused: &Refused) -> Markup {
     field(reason, refused.of("reason"))
 }
 
-/// A choice among a few, all of them visible.
+/// A choice among a few, all of them visible, each with what stands beside it.
 pub fn radios(
     name: &str,
     legend: &str,
-    options: &[(String, String)],
+    options: &[(String, Markup)],
     chosen: &str,
     error: Option<&str>,
 ) -> Markup {
@@ -131,35 +133,42 @@ pub fn radios(
     }
 }
 
-/// A choice among a few, one of them visible.
-pub fn select(
-    name: &str,
-    label: &str,
-    options: &[(String, String)],
-    chosen: &str,
-    error: Option<&str>,
-) -> Markup {
-    let error_id = format!("{name}-error");
+/// For how long the secret that is made is valid, in seconds: a choice among these terms.
+pub fn term(terms: &[i64], chosen: i64, hint: Option<&Markup>, refused: &Refused) -> Markup {
+    let error = refused.of("expires_in_seconds");
+    let parts =
+        [error.map(|_| "expires_in_seconds-error"), hint.map(|_| "expires_in_seconds-hint")];
+    let described = parts.into_iter().flatten().collect::<Vec<_>>().join(" ");
     html! {
         div .field {
-            label for=(name) { (label) }
-            select id=(name) name=(name) aria-invalid=[error.map(|_| "true")]
-                aria-describedby=[error.map(|_| &error_id)] {
-                @for (value, words) in options {
-                    option value=(value) selected[value == chosen] { (words) }
+            label for="expires_in_seconds" { "Valid for" }
+            select #expires_in_seconds name="expires_in_seconds"
+                aria-invalid=[error.map(|_| "true")]
+                aria-describedby=[(!described.is_empty()).then_some(&described)] {
+                @for term in terms {
+                    option value=(term) selected[*term == chosen] { (span(*term)) }
                 }
             }
-            @if let Some(error) = error { p .problem id=(error_id) { (error) } }
+            @if let Some(error) = error { p .problem #expires_in_seconds-error { (error) } }
+            @if let Some(hint) = hint { p .hint #expires_in_seconds-hint { (hint) } }
         }
     }
 }
 
+/// What is said beside the choice of a new term where the present one ends later than the one that
+/// is chosen at first, which has this many seconds.
+pub fn present_term(expires_at: Timestamp, first: i64, now: Timestamp) -> Option<Markup> {
+    (seconds_between(now, expires_at) > first).then(|| {
+        html! { "Counted from now. The present term ends on " (stamp(expires_at)) ". " }
+    })
+}
+
 /// When the old secret stops after a new one was made, as far as the bound allows.
 pub fn grace(max: i64, chosen: Option<&str>, refused: &Refused) -> Markup {
-    let options: Vec<(String, String)> = GRACE
+    let options: Vec<(String, Markup)> = GRACE
         .into_iter()
         .filter(|(seconds, _)| *seconds <= max)
-        .map(|(seconds, words)| (seconds.to_string(), words.to_owned()))
+        .map(|(seconds, words)| (seconds.to_string(), html! { (words) }))
         .collect();
     let (name, error) = ("grace_period_seconds", refused.of("grace_period_seconds"));
     radios(name, "The old secret stops", &options, chosen.unwrap_or("0"), error)

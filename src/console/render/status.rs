@@ -1,6 +1,6 @@
 //! Where a token or key stands, in words.
 
-use super::time::{labelled, relative, seconds_between};
+use super::time::{ago, labelled, relative, seconds_between, stamp};
 use maud::{Markup, html};
 use token_ledger_domain::Timestamp;
 
@@ -47,6 +47,31 @@ pub fn status(standing: Standing<'_>, now: Timestamp) -> Markup {
         ("deleted", None) => html! { span .status .gone { "Deleted" } },
         _ => ended("over", "Expired", expires_at),
     }
+}
+
+/// What stands below a status of the secret that the last refresh took the place of: `Old secret
+/// works, stops in 1 hour`
+pub fn old_secret(end: Option<Timestamp>, works: bool, now: Timestamp) -> Markup {
+    html! {
+        @if let Some(end) = end {
+            span .sub { "Old secret " @if works { "works, " } "stops " (ago(end, now)) }
+        }
+    }
+}
+
+/// That secret among the facts, with what goes behind it: `Works until 3 March 2026, 14:05:09 UTC`
+pub fn old_secret_fact(end: Option<Timestamp>, works: bool, behind: &Markup) -> Markup {
+    html! {
+        @if let Some(end) = end {
+            dt { "Old secret" }
+            dd { @if works { "Works until " } @else { "Ends " } (stamp(end)) (behind) }
+        }
+    }
+}
+
+/// What a further refresh does to it.
+pub fn ended_by_refresh() -> Markup {
+    html! { "; a refresh ends it at once" }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! The console's words for what the ledger names by codes.
 
 use crate::plural::units;
+use token_ledger_domain::{KeyScope, Role};
 
 /// A data access as people read it: `position_applications` is "Position applications".
 pub fn access(scope: &str) -> String {
@@ -36,9 +37,47 @@ pub fn key_scope(scope: &str) -> &str {
     match scope {
         "ledger.operator" => "Run the platform",
         "ledger.admin" => "Manage the company",
-        "ledger.audit" => "Read the audit trail",
+        "ledger.audit" => "Read and export everything",
         "ledger.introspect" => "Introspect tokens",
         other => other,
+    }
+}
+
+/// What a key with this scope may do, in a sentence.
+pub const fn key_scope_opens(scope: KeyScope, is_platform: bool) -> &'static str {
+    match scope {
+        KeyScope::Operator => {
+            "Does everything in every company; creates companies, turns the OAuth App module on and \
+             off, rebuilds projections and erases people."
+        }
+        KeyScope::Admin => {
+            "Changes tokens, clients, API keys, members and the policy, and reads and exports \
+             everything."
+        }
+        KeyScope::Audit => {
+            "Reads tokens, clients, API keys, members, the audit trail and its proofs, and exports \
+             them; changes nothing."
+        }
+        KeyScope::Introspect if is_platform => {
+            "Asks whether a token of any company is good, and what it may read."
+        }
+        KeyScope::Introspect => {
+            "Asks whether a token of this company is good, and what it may read."
+        }
+    }
+}
+
+/// What a member with this role may do, in a sentence.
+pub const fn role_may(role: Role, is_platform: bool) -> &'static str {
+    match role {
+        Role::Operator => "Runs the platform and may enter every company.",
+        Role::SuperAdmin if is_platform => {
+            "Manages the platform’s API keys and members, and reads everything of it."
+        }
+        Role::SuperAdmin => {
+            "Manages tokens, clients, API keys, members and the policy, and reads everything."
+        }
+        Role::Auditor => "Reads everything and changes nothing.",
     }
 }
 
@@ -97,6 +136,13 @@ mod tests {
     fn every_type_of_event_has_words() {
         for (kind, _) in EVENT_TYPES {
             assert_ne!(event_type(kind), kind);
+        }
+    }
+
+    #[test]
+    fn every_scope_of_keys_has_words() {
+        for scope in KeyScope::ALL {
+            assert_ne!(key_scope(scope.as_str()), scope.as_str());
         }
     }
 

@@ -1,7 +1,7 @@
 //! Refreshing, editing and deleting an access token. Each form carries the version that it was
 //! filled in at: whoever comes later sees what has changed meanwhile, and chooses again.
 
-use super::create::{allows, term};
+use super::create::{allows, default_term, term};
 use super::list::{last_used_from, token_status};
 use super::{ASKED, form_page, module_off, path};
 use crate::app::AppError;
@@ -13,10 +13,12 @@ use crate::console::desk::go_on;
 use crate::console::error::{Shown, Trouble};
 use crate::console::extract::Path;
 use crate::console::meanwhile::{Missed, Subject, missed};
+use crate::console::notices::about;
 use crate::console::paths::TOKENS;
 use crate::console::refusal::Shows;
 use crate::console::render::forms::{self, Refused, frame};
 use crate::console::render::scopes;
+use crate::console::render::status::{ended_by_refresh, old_secret_fact};
 use crate::console::render::words::accesses;
 use crate::console::reveal::{KEEP, Reveal, old_stops, reveal, valid_until};
 use crate::console::sent::{LIST, Query, Sent, address};
@@ -32,6 +34,7 @@ use uuid::Uuid;
 enum Change {
     Refresh,
     Edit,
+    EndGrace,
     Delete,
 }
 
@@ -40,6 +43,7 @@ impl Change {
         match self {
             Self::Refresh => "Refresh token",
             Self::Edit => "Edit data accesses",
+            Self::EndGrace => "Stop the old secret",
             Self::Delete => "Delete token",
         }
     }
@@ -48,6 +52,7 @@ impl Change {
         match self {
             Self::Refresh => "/refresh",
             Self::Edit => "/edit",
+            Self::EndGrace => "/end-grace",
             Self::Delete => "/delete",
         }
     }
@@ -58,7 +63,7 @@ impl Change {
                 &[("grace_period_seconds", ""), ("expires_in_seconds", ""), ("reason", "")]
             }
             Self::Edit => &[("scopes", "Choose at least one data access."), ("reason", "")],
-            Self::Delete => &[("reason", "")],
+            Self::EndGrace | Self::Delete => &[("reason", "")],
         }
     }
 }
@@ -84,6 +89,16 @@ pub async fn edit_form(
     Query(asked): Query,
 ) -> Shown {
     fresh(&service, &desk, id, Change::Edit, &asked).await
+}
+
+/// `GET /console/tokens/{token_id}/end-grace`
+pub async fn end_grace_form(
+    State(service): State<Arc<Service>>,
+    desk: Desk,
+    Path(id): Path<Uuid>,
+    Query(asked): Query,
+) -> Shown {
+    fresh(&service, &desk, id, Change::EndGrace, &asked).await
 }
 
 /// `GET /console/tokens/{token_id}/delete`
@@ -174,7 +189,10 @@ pub async fn delete(
     let deleted =
         service.app.delete_token(&desk.caller, TokenId(id), sent.reason(), conditions).await;
     match deleted {
-        Ok(()) => Ok(go_on(&sent.list_before(TOKENS, &ASKED, Some("token-deleted")))),
+        Ok(()) => {
+            let notice = about("token-deleted", id);
+            Ok(go_on(&sent.list_before(TOKENS, &ASKED, Some(&notice))))
+        }
         Err(error) => again(&service, &desk, id, Change::Delete, &sent, error).await,
     }
 }
@@ -187,12 +205,9 @@ pub async fn end_grace(
     sent: Sent,
 ) -> Shown {
     let conditions = sent.conditions(&desk.caller, &format!("end grace of token {id}"));
-    match service.app.end_grace(&desk.caller, TokenId(id), None, conditions).await {
+    match service.app.end_grace(&desk.caller, TokenId(id), sent.reason(), conditions).await {
         Ok(_) => Ok(go_on(&format!("{TOKENS}/{id}?notice=grace-ended"))),
-        Err(AppError::VersionMismatch { .. }) => {
-            Ok(go_on(&format!("{TOKENS}/{id}?notice=changed-meanwhile")))
-        }
-        Err(error) => Err(error.into()),
+        Err(error) => again(&service, &desk, id, Change::EndGrace, &sent, error).await,
     }
 }
 
@@ -270,6 +285,9 @@ impl Shape {
                 }
             });
         }
+        if self.change == Change::EndGrace && token.previous_secret_expires_at.is_none() {
+            return Some(html! { p { "The old secret has stopped already." } });
+        }
         if self.change != Change::Refresh {
             return None;
         }
@@ -308,6 +326,7 @@ impl Shape {
                 @match self.change {
                     Change::Refresh => (self.refresh(desk, sent, refused)),
                     Change::Edit => (self.edit(service, sent, missed)),
+                    Change::EndGrace => (self.end_grace(desk)),
                     Change::Delete => (self.delete(desk)),
                 }
                 (forms::reason(sent.text("reason"), refused))
@@ -320,11 +339,14 @@ impl Shape {
         match self.change {
             Change::Refresh => forms::actions("Refresh", false, back),
             Change::Edit => forms::actions("Save", false, back),
+            Change::EndGrace => forms::actions(self.change.title(), true, back),
             Change::Delete => forms::actions(&format!("Delete “{}”", self.token.name), true, back),
         }
     }
 
     fn refresh(&self, desk: &Desk, sent: &Sent, refused: &Refused) -> Markup {
+        let default = default_term(&self.policy);
+        let present = forms::present_term(self.token.expires_at, default, desk.now);
         html! {
             (self.usage(desk))
             @if self.token.status == "active" {
@@ -339,7 +361,7 @@ impl Shape {
             } @else {
                 p { "Its term has ended, and its old secret with it. With the new secret it works again." }
             }
-            (term(&self.policy, sent.number("expires_in_seconds"), refused))
+            (term(&self.policy, sent.number("expires_in_seconds"), present.as_ref(), refused))
         }
     }
 
@@ -370,6 +392,14 @@ impl Shape {
         }
     }
 
+    fn end_grace(&self, desk: &Desk) -> Markup {
+        html! {
+            p { "Programs that still use the old secret stop working at once; the new secret stays \
+                 good. The last use may have been by either." }
+            (self.usage(desk))
+        }
+    }
+
     fn delete(&self, desk: &Desk) -> Markup {
         html! {
             p { "Programs using it stop working at once. It can’t be undone: the token stays in \
@@ -385,6 +415,11 @@ impl Shape {
             dl .facts {
                 dt { "Token" } dd { strong { (token.name) } " " span .mono .quiet { (token.secret_hint) } }
                 dt { "Status" } dd { (token_status(desk, token)) }
+                (old_secret_fact(
+                    token.previous_secret_expires_at,
+                    desk.company.oauth_app_enabled,
+                    &html! { @if self.change == Change::Refresh { (ended_by_refresh()) } },
+                ))
                 dt { "Last used" } dd { (last_used_from(token, desk)) }
                 dt { "Data accesses" } dd { (scopes::all(&token.scopes)) }
             }

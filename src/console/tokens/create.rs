@@ -19,7 +19,7 @@ use std::sync::Arc;
 use token_ledger_domain::Secret;
 use token_ledger_domain::policy::DEFAULT_VALIDITY_SECONDS;
 
-const TITLE: &str = "Create access token";
+const TITLE: &str = "Create token";
 const PATH: &str = "/console/tokens/new";
 const SHOWS: Shows = &[
     ("name", "Give the token a name of 1 to 100 characters."),
@@ -111,7 +111,7 @@ fn content(
                 None,
                 refused.of("scopes"),
             ))
-            (term(policy, sent.number("expires_in_seconds"), refused))
+            (term(policy, sent.number("expires_in_seconds"), None, refused))
             (forms::reason(sent.text("reason"), refused))
             (forms::actions("Create", false, TOKENS))
         }
@@ -133,28 +133,21 @@ pub fn default_term(policy: &PolicyView) -> i64 {
     DEFAULT_VALIDITY_SECONDS.min(policy.max_validity_seconds)
 }
 
-/// The choice of the term, within the policy.
-pub fn term(policy: &PolicyView, chosen: Option<i64>, refused: &Refused) -> Markup {
+/// The choice of the term, within the policy; what is said of the term that it takes the place of.
+pub fn term(
+    policy: &PolicyView,
+    chosen: Option<i64>,
+    present: Option<&Markup>,
+    refused: &Refused,
+) -> Markup {
     let max = policy.max_validity_seconds;
     let chosen = chosen.unwrap_or_else(|| default_term(policy));
     let mut terms: Vec<i64> = TERMS.into_iter().filter(|term| *term < max).collect();
     terms.push(max);
-    let error = refused.of("expires_in_seconds");
-    let described = error.map_or("term-hint", |_| "term-error term-hint");
-    html! {
-        div .field {
-            label for="expires_in_seconds" { "Valid for" }
-            select #expires_in_seconds name="expires_in_seconds"
-                aria-invalid=[error.map(|_| "true")] aria-describedby=(described) {
-                @for term in terms {
-                    option value=(term) selected[term == chosen] { (span(term)) }
-                }
-            }
-            @if let Some(error) = error { p .problem #term-error { (error) } }
-            p .hint #term-hint {
-                "Your company allows up to " (span(max)) ". Refresh the token before it expires to \
-                 keep its programs running."
-            }
-        }
-    }
+    let hint = html! {
+        @if let Some(present) = present { (present) }
+        "Your company allows up to " (span(max)) ". Refresh the token before it expires to \
+         keep its programs running."
+    };
+    forms::term(&terms, chosen, Some(&hint), refused)
 }

@@ -7,11 +7,11 @@ use crate::app::view::TokenView;
 use crate::console::actors::{Picked, pick};
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
-use crate::console::notices::notice;
+use crate::console::notices::notice_of;
 use crate::console::page::Page;
 use crate::console::paths::TOKENS;
 use crate::console::render::scopes::chips;
-use crate::console::render::status::{Standing, status};
+use crate::console::render::status::{Standing, old_secret, status};
 use crate::console::render::words::{access, count, grouped};
 use crate::console::render::{events, icons, time};
 use crate::console::sent::{LIST, Query, Sent, address};
@@ -56,8 +56,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let has_deleted = nothing && has_deleted(&service, &desk).await?;
     let others = sent.only(&["q", "status", "scope", "sort"]);
     let by = |id: &str| address(TOKENS, others.iter().copied().chain([("created_by", id)]));
+    let notice = notice_of(app, &desk.caller, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice)
         (module_off(&desk))
         @if nothing && !has_deleted {
             (empty(creates))
@@ -284,10 +285,18 @@ fn row(desk: &Desk, token: &TokenView, asked: Option<&str>) -> Markup {
             td data-label="Data accesses" { (chips(&token.scopes)) }
             td data-label="Status" {
                 (token_status(desk, token))
-                @if renewable { span .sub { "Refresh to use it again" } }
-                @if let Some(end) = token.previous_secret_expires_at {
-                    span .sub { "Old secret works, stops " (time::ago(end, desk.now)) }
+                @if renewable {
+                    span .sub {
+                        a href=(form_at(token, "/refresh", asked)) data-dialog[true] {
+                            "Refresh to use it again"
+                        }
+                    }
                 }
+                (old_secret(
+                    token.previous_secret_expires_at,
+                    desk.company.oauth_app_enabled,
+                    desk.now,
+                ))
             }
             td data-label="Last used" { (last_used(token, desk)) }
             td .by data-label="Created by" { (events::actor_name(&token.created_by)) }
@@ -323,9 +332,14 @@ pub fn last_used(token: &TokenView, desk: &Desk) -> Markup {
     }
 }
 
+/// Where a form about a token is, opened from the list that was asked for this.
+fn form_at(token: &TokenView, below: &str, asked: Option<&str>) -> String {
+    address(&path(token, below), asked.map(|asked| (LIST, asked)))
+}
+
 /// What can be done with a token, for whoever may.
 fn menu(desk: &Desk, token: &TokenView, asked: Option<&str>) -> Markup {
-    let form = |below| address(&path(token, below), asked.map(|asked| (LIST, asked)));
+    let form = |below| form_at(token, below, asked);
     let history = format!("{}#history", path(token, ""));
     if !desk.may_change() || token.status == "deleted" {
         return html! {

@@ -39,7 +39,7 @@ pub fn module_off(desk: &Desk) -> Markup {
             div .notice .soon {
                 p { strong { "The OAuth App module is off." } }
                 p {
-                    "No token of " (desk.company.name) " works while it is off, and none can be \
+                    "No token of " bdi { (desk.company.name) } " works while it is off, and none can be \
                      created or refreshed. Tokens that are still valid work again as soon as it \
                      is on. "
                     @if desk.is_operator() {

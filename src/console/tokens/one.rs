@@ -13,7 +13,8 @@ use crate::console::notices::notice;
 use crate::console::page::Page;
 use crate::console::paths::TOKENS;
 use crate::console::render::events::{self, Telling, actor};
-use crate::console::render::{forms, icons, scopes, time};
+use crate::console::render::status::old_secret_fact;
+use crate::console::render::{icons, scopes, time};
 use crate::console::sent::{Query, Sent, address};
 use crate::http::Service;
 use crate::http::log::pack_file;
@@ -43,7 +44,7 @@ pub async fn show(
         (notice(&sent))
         (module_off(&desk))
         @match &then {
-            None => (state(&service, &desk, &now)),
+            None => (state(&desk, &now)),
             Some(then) => (then.card(&desk)),
         }
         (as_it_was(&desk, &now, &sent))
@@ -70,7 +71,7 @@ fn buttons(desk: &Desk, token: &TokenView) -> Markup {
 }
 
 /// What the token is now.
-fn state(service: &Service, desk: &Desk, token: &TokenView) -> Markup {
+fn state(desk: &Desk, token: &TokenView) -> Markup {
     html! {
         section .state aria-labelledby="state" {
             h2 #state { "Now" }
@@ -78,13 +79,25 @@ fn state(service: &Service, desk: &Desk, token: &TokenView) -> Markup {
                 dt { "Status" } dd { (token_status(desk, token)) }
                 dt { "Last used" } dd { (last_used_from(token, desk)) }
                 (facts(token))
-                @if let Some(end) = token.previous_secret_expires_at {
-                    dt { "Old secret" }
-                    dd {
-                        "Works until " (time::stamp(end)) ", " (time::relative(end, desk.now)) ". "
-                        @if desk.may_change() { (end_grace(service, desk, token)) }
-                    }
-                }
+                (old_secret_fact(
+                    token.previous_secret_expires_at,
+                    desk.company.oauth_app_enabled,
+                    &end_grace(desk, token),
+                ))
+            }
+        }
+    }
+}
+
+/// When the old secret stops, and the way to have it stop now.
+fn end_grace(desk: &Desk, token: &TokenView) -> Markup {
+    html! {
+        @if let Some(end) = token.previous_secret_expires_at {
+            ", " (time::relative(end, desk.now)) ". "
+        }
+        @if desk.may_change() {
+            a .button href=(path(token, "/end-grace")) data-dialog[true] {
+                "Stop the old secret now"
             }
         }
     }
@@ -101,16 +114,6 @@ fn facts(token: &TokenView) -> Markup {
         dd { (time::stamp(token.expires_at)) }
         @if let Some(at) = token.deleted_at { dt { "Deleted" } dd { (time::stamp(at)) } }
         dt { "Identifier" } dd { code { (token.token_id) } }
-    }
-}
-
-fn end_grace(service: &Service, desk: &Desk, token: &TokenView) -> Markup {
-    html! {
-        form method="post" action=(path(token, "/end-grace")) {
-            (desk.seal()) (forms::nonce(&service.app.new_id().to_string()))
-            (forms::version(token.version))
-            button type="submit" { "Stop the old secret now" }
-        }
     }
 }
 
@@ -165,7 +168,7 @@ async fn then(
 impl Then {
     fn card(&self, desk: &Desk) -> Markup {
         let names = events::Names::from([(self.id, self.name.clone())]);
-        let telling = Telling { names: &names, signed: None, now: desk.now, then: None };
+        let telling = Telling { names: &names, signed: None, then: None };
         html! {
             section .state .then aria-labelledby="state" {
                 h2 #state {
@@ -177,16 +180,23 @@ impl Then {
                         dt { "Status" } dd { (status_then(token, self.was_on)) }
                         (facts(token))
                         @if let Some(end) = token.previous_secret_expires_at {
-                            dt { "Old secret" } dd { "Worked until " (time::stamp(end)) }
+                            dt { "Old secret" } dd { "Was to work until " (time::stamp(end)) }
                         }
                     },
                 }
                 div .since {
                     h3 { "What happened since" }
-                    @if self.since.is_empty() {
+                    @let is_on = desk.company.oauth_app_enabled;
+                    @if self.since.is_empty() && is_on == self.was_on {
                         p { "Nothing. The token is as it was." }
                     } @else {
                         ul {
+                            @if is_on != self.was_on {
+                                li {
+                                    "The OAuth App module was turned "
+                                    @if is_on { "on" } @else { "off" } "."
+                                }
+                            }
                             @for event in &self.since {
                                 li {
                                     (time::ago(event.recorded_at, desk.now)) ": "
@@ -270,8 +280,7 @@ async fn timeline(
     let names = names_of(&service.app, &desk.caller, &listed.items).await?;
     let signed = service.app.signed(desk.caller.company).await?;
     let here = format!("{TOKENS}/{id}");
-    let telling =
-        Telling { names: &names, signed: Some(&signed), now: desk.now, then: Some(&here) };
+    let telling = Telling { names: &names, signed: Some(&signed), then: Some(&here) };
     let older = listed.next.map(|position| {
         let position = position.to_string();
         address(&here, [("before", position.as_str())]) + "#history"
