@@ -4,6 +4,7 @@
 //! the audit trail, belongs to the platform, and is not rebuilt from events, but for the names of
 //! companies that are registered.
 
+use crate::attempts::Attempt;
 use crate::members::MemberRow;
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -163,8 +164,9 @@ pub trait People: Send + Sync {
     /// A person's memberships in all companies.
     async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError>;
 
-    /// Keeps a link in place of an older one of its person and purpose.
-    async fn put_link(&self, link: &Link) -> Result<(), StoreError>;
+    /// Keeps a link in place of an older one of its person and purpose, together with the record of
+    /// who made it where there is to be one.
+    async fn put_link(&self, link: &Link, record: Option<&Attempt>) -> Result<(), StoreError>;
 
     /// The link of this digest, if it was neither used nor replaced.
     async fn link(&self, digest: Digest, purpose: Purpose) -> Result<Option<Link>, StoreError>;

@@ -1,7 +1,8 @@
 //! Beside the log: accounts, links, sessions and companies' names, which belong to the platform
 //! since a person signs in once for all companies; and memberships, over all companies.
 
-use super::{Columns, FromColumns, Sql, Statement, Table, Unreadable};
+use super::{Columns, FromColumns, Sql, Statement, Table, Unreadable, attempts};
+use crate::attempts::Attempt;
 use crate::members::{MemberRow, Members};
 use crate::people::{Account, Link, People, Purpose, Session, Standing};
 use async_trait::async_trait;
@@ -223,8 +224,8 @@ impl<S: Sql> People for S {
         self.fetch(Statement::new(text).with(person)).await
     }
 
-    async fn put_link(&self, link: &Link) -> Result<(), StoreError> {
-        let statement = platform(PUT_LINK)
+    async fn put_link(&self, link: &Link, record: Option<&Attempt>) -> Result<(), StoreError> {
+        let put = platform(PUT_LINK)
             .with(link.person_id)
             .with(link.purpose.as_str())
             .with(link.digest)
@@ -232,7 +233,9 @@ impl<S: Sql> People for S {
             .with(link.asked_by.map(|company| company.0))
             .with(link.created_at)
             .with(link.expires_at);
-        self.execute(statement).await
+        let mut statements = attempts::add(record.map(std::slice::from_ref).unwrap_or_default());
+        statements.push(put);
+        self.transact(statements).await.map(drop)
     }
 
     async fn link(&self, digest: Digest, purpose: Purpose) -> Result<Option<Link>, StoreError> {
