@@ -274,11 +274,60 @@ fn replay_puts_reserved_names_right() {
         place.run(&["replay"]).done();
         place.run(&["replay", "--check"]).done();
     }
+    let platform = original.sql_id("00000000-0000-7000-8000-000000000000");
+    assert_names_led_astray_are_put_right(&original, &platform, &company, &other);
     // A name that is reserved for a company to come is no difference.
     let place = original.copy();
-    let platform = place.sql_id("00000000-0000-7000-8000-000000000000");
     place.alter(&format!("INSERT INTO company_names VALUES ({platform}, 'soon', {nobody})"));
     place.run(&["replay", "--check"]).done();
+}
+
+/// Names that lead to a company of another name: one that is nobody's, and one that is another's.
+fn assert_names_led_astray_are_put_right(
+    original: &Place,
+    platform: &str,
+    company: &Company,
+    other: &Company,
+) {
+    let email = "ada@example.com";
+    let leads = original.sql_id(&other.id);
+    for (sql, differences) in [
+        (
+            format!("INSERT INTO company_names VALUES ({platform}, 'globex', {leads})"),
+            vec![format!("company {}, row name \"globex\": should not exist", other.id)],
+        ),
+        (
+            format!("INSERT INTO company_names VALUES ({platform}, 'globex', {platform})"),
+            vec![format!(
+                "company 00000000-0000-7000-8000-000000000000, row name \"globex\": should not exist"
+            )],
+        ),
+        (
+            format!("UPDATE company_names SET named = {leads} WHERE name = 'acme'"),
+            vec![format!(
+                "company {0}, row name \"acme\": named is {1}, should be {0}",
+                company.id, other.id
+            )],
+        ),
+    ] {
+        let place = original.copy();
+        place.alter(&sql);
+        let setup = ["setup", "--company", "Globex", "--admin-email", email];
+        if sql.contains("globex") {
+            assert!(place.run(&setup).refused(1).contains("Globex"));
+        }
+        let said = place.run(&["replay", "--check"]).refused(1);
+        let told: Vec<&str> = said.lines().filter(|line| line.starts_with("companies: ")).collect();
+        let expected: Vec<String> =
+            differences.iter().map(|difference| format!("companies: {difference}")).collect();
+        assert_eq!(told, expected, "{said}");
+        let said = place.run(&["replay"]).done();
+        assert!(said.contains("1 difference put right"), "{said}");
+        place.run(&["replay", "--check"]).done();
+        place.run(&setup).done();
+        place.run(&["setup", "--company", "ACME", "--admin-email", email]).refused(1);
+        place.run(&["setup", "--company", "Other", "--admin-email", email]).refused(1);
+    }
 }
 
 #[tokio::test]

@@ -220,6 +220,15 @@ pub trait People: Send + Sync {
     /// Whose names these are, as they are compared, as far as they are reserved.
     async fn named(&self, names: &[String]) -> Result<HashMap<String, CompanyId>, StoreError>;
 
+    /// The names that are reserved for one of these companies, and for which.
+    async fn names_of(
+        &self,
+        companies: &[CompanyId],
+    ) -> Result<Vec<(String, CompanyId)>, StoreError>;
+
+    /// Lets go of a name that is reserved for this company.
+    async fn free_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError>;
+
     /// Reserves a name, as it is compared, for the company that is registered by it, whoever's it was.
     async fn put_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError>;
 }

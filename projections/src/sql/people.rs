@@ -1,7 +1,7 @@
 //! Beside the log: accounts, links, sessions and companies' names, which belong to the platform
 //! since a person signs in once for all companies; and memberships, over all companies.
 
-use super::{Columns, FromColumns, Sql, Statement, Table, Unreadable, attempts};
+use super::{Columns, FromColumns, Sql, Statement, Table, Unreadable, Value, attempts};
 use crate::attempts::Attempt;
 use crate::members::{MemberRow, Members};
 use crate::people::{Account, Link, People, Purpose, Session, Standing};
@@ -61,6 +61,8 @@ const RESERVE_NAME: &str = "INSERT INTO company_names (company_id, name, named) 
     VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 const PUT_NAME: &str = "INSERT INTO company_names (company_id, name, named) \
     VALUES (?1, ?2, ?3) ON CONFLICT (company_id, name) DO UPDATE SET named = excluded.named";
+const FREE_NAME: &str =
+    "DELETE FROM company_names WHERE company_id = ?1 AND name = ?2 AND named = ?3";
 const NAMED: &str = "SELECT named FROM company_names WHERE company_id = ?1 AND name = ?2";
 
 /// A statement about the platform's rows.
@@ -153,6 +155,26 @@ impl FromColumns for Session {
             standing,
         })
     }
+}
+
+/// The names whose rows have one of these values in a column, and whom they are reserved for.
+async fn reserved<V: Clone + Into<Value<'static>>>(
+    sql: &impl Sql,
+    column: &str,
+    values: &[V],
+) -> Result<Vec<(String, CompanyId)>, StoreError> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = platform("");
+    let places: Vec<String> = values.iter().map(|value| query.place(value.clone())).collect();
+    query.text = format!(
+        "SELECT name, named FROM company_names WHERE company_id = ?1 AND {column} IN ({})",
+        places.join(", ")
+    )
+    .into();
+    let found: Vec<Reserved> = sql.fetch(query).await?;
+    Ok(found.into_iter().filter_map(|Reserved(name, named)| Some((name, named?))).collect())
 }
 
 #[async_trait]
@@ -332,18 +354,18 @@ impl<S: Sql> People for S {
     }
 
     async fn named(&self, names: &[String]) -> Result<HashMap<String, CompanyId>, StoreError> {
-        if names.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let mut query = platform("");
-        let places: Vec<String> = names.iter().map(|name| query.place(name.clone())).collect();
-        query.text = format!(
-            "SELECT name, named FROM company_names WHERE company_id = ?1 AND name IN ({})",
-            places.join(", ")
-        )
-        .into();
-        let found: Vec<Reserved> = self.fetch(query).await?;
-        Ok(found.into_iter().filter_map(|Reserved(name, named)| Some((name, named?))).collect())
+        Ok(reserved(self, "name", names).await?.into_iter().collect())
+    }
+
+    async fn names_of(
+        &self,
+        companies: &[CompanyId],
+    ) -> Result<Vec<(String, CompanyId)>, StoreError> {
+        reserved(self, "named", companies).await
+    }
+
+    async fn free_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError> {
+        self.execute(platform(FREE_NAME).with(name.to_owned()).with(company)).await
     }
 
     async fn put_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError> {
