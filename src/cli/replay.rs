@@ -1,6 +1,6 @@
 //! `token-ledger replay`
 
-use super::output::Output;
+use super::output::{Output, unwritten};
 use super::progress::Progress;
 use super::{Failure, answer, companies, company_id, open};
 use crate::app::App;
@@ -56,7 +56,7 @@ impl Replay {
         let mut tell = |difference: Difference| {
             let said = progress.aside(|| writeln!(std::io::stdout().lock(), "{difference}"));
             // Rows are put right whether anybody listens or not; the report fails then.
-            if self.check { said } else { Ok(()) }
+            if self.check { said.map_err(|error| unwritten(&error)) } else { Ok(()) }
         };
         let showing = showing(&progress);
         let outcome = app.rebuild_as_planned(&plan, &showing, &mut tell).await;
