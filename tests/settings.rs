@@ -271,8 +271,8 @@ fn help_and_the_table_of_settings_say_what_holds_unless_set() {
         let named = format!("`{option}`");
         let row = table.lines().find(|line| line.starts_with("| `--") && line.contains(&named));
         let row = row.unwrap_or_else(|| panic!("no row of {option}"));
-        let held = row.split('|').nth(2).unwrap();
-        assert!(held.contains(&default), "{option}: {row}");
+        let column = row.split('|').nth(2).unwrap();
+        assert!(column.contains(&default), "{option}: {row}");
         options += 1;
     }
     assert!(options > 15, "{options}");

@@ -55,7 +55,7 @@ impl Server {
             intervals,
         } = self;
         let address = listener.local_addr()?;
-        let acceptor = tls.as_ref().map(|tls| tls.acceptor()).transpose()?;
+        let acceptor = tls.as_ref().map(Tls::acceptor).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base = format!("{scheme}://{address}");
         let (stopping, is_stopping) = watch::channel(false);
