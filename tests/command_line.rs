@@ -8,6 +8,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
+use token_ledger_domain::CompanyId;
 
 /// A user who owns nothing.
 const NOBODY: u32 = 65_534;
@@ -274,11 +275,56 @@ fn replay_puts_reserved_names_right() {
         place.run(&["replay"]).done();
         place.run(&["replay", "--check"]).done();
     }
+    let platform = original.sql_id("00000000-0000-7000-8000-000000000000");
+    assert_names_led_astray_are_put_right(&original, &platform, &company, &other);
     // A name that is reserved for a company to come is no difference.
     let place = original.copy();
-    let platform = place.sql_id("00000000-0000-7000-8000-000000000000");
     place.alter(&format!("INSERT INTO company_names VALUES ({platform}, 'soon', {nobody})"));
     place.run(&["replay", "--check"]).done();
+}
+
+/// Names that lead to a company of another name: one that is nobody's, and one that is another's.
+fn assert_names_led_astray_are_put_right(
+    original: &Place,
+    platform: &str,
+    company: &Company,
+    other: &Company,
+) {
+    let email = "ada@example.com";
+    let leads = original.sql_id(&other.id);
+    for (sql, difference) in [
+        (
+            format!("INSERT INTO company_names VALUES ({platform}, 'globex', {leads})"),
+            format!("company {}, row name \"globex\": should not exist", other.id),
+        ),
+        (
+            format!("INSERT INTO company_names VALUES ({platform}, 'globex', {platform})"),
+            format!("company {}, row name \"globex\": should not exist", CompanyId::PLATFORM),
+        ),
+        (
+            format!("UPDATE company_names SET named = {leads} WHERE name = 'acme'"),
+            format!(
+                "company {0}, row name \"acme\": named is {1}, should be {0}",
+                company.id, other.id
+            ),
+        ),
+    ] {
+        let place = original.copy();
+        place.alter(&sql);
+        let setup = ["setup", "--company", "Globex", "--admin-email", email];
+        if sql.contains("globex") {
+            assert!(place.run(&setup).refused(1).contains("Globex"));
+        }
+        let said = place.run(&["replay", "--check"]).refused(1);
+        let told: Vec<&str> = said.lines().filter(|line| line.starts_with("companies: ")).collect();
+        assert_eq!(told, [format!("companies: {difference}")], "{said}");
+        let said = place.run(&["replay"]).done();
+        assert!(said.contains("1 difference put right"), "{said}");
+        place.run(&["replay", "--check"]).done();
+        place.run(&setup).done();
+        place.run(&["setup", "--company", "ACME", "--admin-email", email]).refused(1);
+        place.run(&["setup", "--company", "Other", "--admin-email", email]).refused(1);
+    }
 }
 
 #[tokio::test]
@@ -624,16 +670,28 @@ async fn short_work_says_once_how_far_it_came() {
     }
 }
 
+/// The commands that a help offers, but for the help itself.
+fn subcommands(help: &str) -> Vec<String> {
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1);
+    let listed = listed.take_while(|line| !line.is_empty());
+    let names = listed.filter_map(|line| line.split_whitespace().next());
+    names.filter(|name| *name != "help").map(str::to_owned).collect()
+}
+
 #[test]
 fn every_command_explains_itself() {
     let place = Place::new();
-    for command in ["demo", "serve", "setup", "migrate", "replay", "verify", "export", "openapi"] {
+    let commands = subcommands(&place.run(&["--help"]).done());
+    assert!(commands.len() > 10, "{commands:?}");
+    for command in &commands {
         let help = place.run(&[command, "--help"]).done();
         assert_eq!(help.contains("--database-url"), command != "demo", "{help}");
         let version = place.run(&[command, "--version"]).done();
         assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+        for below in subcommands(&help) {
+            place.run(&[command, &below, "--help"]).done();
+        }
     }
-    place.run(&["key", "create", "--help"]).done();
     for said in ["--help", "--version"] {
         let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
         let ended = place.command(&[said]).stdout(full).output().unwrap().status;
@@ -645,14 +703,25 @@ fn every_command_explains_itself() {
 
 #[test]
 fn the_schema_is_brought_up_to_date_when_asked() {
-    let place = Place::sqlite();
+    let place = Place::new();
     assert!(place.run(&["migrate"]).done().contains("applied"));
     let said = place.run(&["migrate"]).done();
     assert!(said.contains("is up to date\n"), "{said}");
-    place.tamper("DROP TABLE operations; PRAGMA user_version = 1;");
-    for args in [&["serve", "--no-migrate"][..], &["verify"], &["replay"]] {
+    let nobody = "0197f0c0-0000-7000-8000-000000000000";
+    place.alter(if place.is_postgres() {
+        "DROP TABLE operations; DELETE FROM ledger_migrations WHERE version > 1"
+    } else {
+        "DROP TABLE operations; PRAGMA user_version = 1;"
+    });
+    for args in [
+        &["serve", "--no-migrate"][..],
+        &["verify"],
+        &["replay"],
+        &["key", "create", "--company", "platform", "--name", "A", "--scope", "ledger.audit"],
+        &["erase", "--company", "platform", "--person", nobody, "--reason", "asked to"],
+    ] {
         let said = place.run(args).refused(1);
-        assert!(said.contains("token-ledger migrate"), "{said}");
+        assert!(said.contains("token-ledger migrate"), "{args:?}: {said}");
     }
 }
 

@@ -3,7 +3,7 @@
 
 mod process;
 
-use process::{Company, Place, Serving, get};
+use process::{Company, Place, Serving, get, post};
 use serde_json::json;
 use std::sync::Arc;
 use tokio::sync::{Mutex, mpsc};
@@ -48,6 +48,28 @@ async fn nothing_acknowledged_is_lost() {
     }
     place.run(&["replay"]).done();
     place.run(&["replay", "--check"]).done();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_link_that_was_handed_out_is_on_record() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    let serving = place.serve(&[]);
+    let members = format!("/v1/companies/{}/members", company.id);
+    let body = json!({"email": "bob@example.com", "role": "auditor"});
+    let (status, bob) = post(&serving.url(&members), &company.admin_key, &body).await;
+    assert_eq!(status, 201, "{bob}");
+    let link = format!("{members}/{}/password-link", bob["member_id"].as_str().expect("an id"));
+    let (status, made) = post(&serving.url(&link), &company.admin_key, &json!({})).await;
+    assert_eq!(status, 201, "{made}");
+    serving.kill();
+
+    let serving = place.serve(&[]);
+    let list = format!("/v1/companies/{}/audit/password-links", company.id);
+    let (status, page) = get(&serving.url(&list), &company.audit_key).await;
+    assert_eq!(status, 200, "{page}");
+    assert_eq!(page["items"].as_array().map(Vec::len), Some(2), "{page}");
+    assert_eq!(page["dropped"], 0);
 }
 
 /// Creates tokens side by side, every third one unacceptable, and kills the service once so many

@@ -398,6 +398,26 @@ async fn links_to_set_passwords_are_shown_to_the_auditor() {
     assert!(records(&other, &format!("{theirs}/audit/password-links")).await.is_empty());
 }
 
+#[tokio::test]
+async fn no_link_is_made_that_can_t_be_recorded() {
+    let test = TestApp::new().await;
+    let body = json!({"email": "ada@example.com", "role": "auditor"});
+    let member = test.admin.post(&test.path("/members")).json(&body).await.expect(201).body;
+    let url = member["set_password_url"].as_str().expect("a link");
+    let first = url.strip_prefix("http://localhost:8080").expect("our own");
+    let id = member["member_id"].as_str().expect("an id");
+    let path = test.path(&format!("/members/{id}/password-link"));
+    test.storage.tamper("ALTER TABLE attempts RENAME TO elsewhere");
+    let refused = test.admin.post(&path).await;
+    assert!(refused.status.is_server_error(), "{}", refused.text);
+    test.nobody.get(first).await.expect(200);
+    test.storage.tamper("ALTER TABLE elsewhere RENAME TO attempts");
+    test.admin.post(&path).await.expect(201);
+    test.nobody.get(first).await.expect(404);
+    let found = records(&test.auditor, &test.path("/audit/password-links")).await;
+    assert_eq!(found.len(), 2, "{found:?}");
+}
+
 /// More refusals than are kept of one caller at once.
 const TOO_MANY: usize = 501;
 

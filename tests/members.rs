@@ -120,7 +120,7 @@ async fn a_link_that_comes_after_another_company_is_void() {
         created_at: at(0),
         expires_at: at(60),
     };
-    app.app.people.put_link(&link).await.unwrap();
+    app.app.people.put_link(&link, None).await.unwrap();
     app.nobody.get(&format!("/console/set-password/{secret}")).await.expect(404);
     assert!(!app.app.people.redeem_link(&link, "hash").await.unwrap());
     let account = app.app.people.account_of(link.person_id).await.unwrap().unwrap();

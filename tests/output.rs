@@ -192,3 +192,20 @@ fn wait_for_listener(id: u32) {
     }
     panic!("it neither listens nor ends");
 }
+
+#[test]
+fn where_the_output_takes_nothing_that_is_said() {
+    let place = Place::new();
+    place.setup("Acme");
+    for args in [&["verify"][..], &["export"], &["replay"], &["migrate"], &["--help"], &["openapi"]]
+    {
+        let mut command = place.command(args);
+        let output = command.stdout(full()).output().unwrap();
+        let said = String::from_utf8(output.stderr).unwrap();
+        let last = said.lines().last();
+        let expected = "error: the output can't be written: No space left on device (os error 28)";
+        assert_eq!((output.status.code(), last), (Some(1), Some(expected)), "{args:?}: {said}");
+    }
+    let said = place.run(&["export", "--output", "/dev/full"]).refused(1);
+    assert_eq!(said, "error: /dev/full can't be written: No space left on device (os error 28)\n");
+}

@@ -3,6 +3,7 @@
 mod process;
 
 use process::{Place, Serving, ended};
+use serde_json::Value;
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 
@@ -35,6 +36,21 @@ fn settings_come_from_file_environment_and_command_line() {
     command.env("TOKEN_LEDGER_EXPIRY_INTERVAL_SECONDS", "soon");
     let said = ended(&mut command).refused(2).to_lowercase();
     assert!(said.contains("expiry_interval_seconds"), "{said}");
+}
+
+#[test]
+fn a_number_that_is_none_is_told_from_one_in_words() {
+    let place = Place::sqlite();
+    for (text, found) in [("abc", "type: found string \"abc\""), ("-1", "value signed int `-1`")] {
+        for setting in ["MAX_CONNECTIONS", "DATABASE_CONNECTIONS", "CHECKPOINT_DELAY_MS"] {
+            let mut command = place.command(&["openapi"]);
+            let said = ended(command.env(format!("TOKEN_LEDGER_{setting}"), text)).refused(2);
+            let expected = format!(
+                "error: TOKEN_LEDGER_{setting}: invalid {found}, expected a whole number\n"
+            );
+            assert_eq!(said, expected);
+        }
+    }
 }
 
 #[test]
@@ -232,4 +248,32 @@ fn words_that_can_be_chosen_among_are_told_plainly() {
     std::fs::write(place.file("settings.toml"), "log_format = \"xml\"\n").unwrap();
     let said = place.run(&["openapi", "--config", "settings.toml"]).refused(2);
     assert_eq!(said, "error: log_format in settings.toml: \"xml\" is none of text, json\n");
+}
+
+#[test]
+fn help_and_the_table_of_settings_say_what_holds_unless_set() {
+    let place = Place::sqlite();
+    let help = place.run(&["serve", "--help"]).done();
+    let words = |text: &str| text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let table = include_str!("../docs/operations.md");
+    let defaults = serde_json::json!(token_ledger::config::Settings::default());
+    let mut options = 0;
+    for (setting, default) in defaults.as_object().unwrap() {
+        let default = match default {
+            Value::String(text) => text.clone(),
+            Value::Number(number) => number.to_string(),
+            _ => continue,
+        };
+        let option = format!("--{}", setting.replace('_', "-"));
+        let told = help.split(&format!("{option} <")).nth(1).unwrap_or_else(|| panic!("{option}"));
+        let told = words(told.split("\n      --").next().unwrap());
+        assert!(told.contains(&format!("; {default} unless set otherwise")), "{option}: {told}");
+        let named = format!("`{option}`");
+        let row = table.lines().find(|line| line.starts_with("| `--") && line.contains(&named));
+        let row = row.unwrap_or_else(|| panic!("no row of {option}"));
+        let column = row.split('|').nth(2).unwrap();
+        assert!(column.contains(&default), "{option}: {row}");
+        options += 1;
+    }
+    assert!(options > 15, "{options}");
 }

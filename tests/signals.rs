@@ -25,6 +25,17 @@ fn unfinished_request(serving: &Serving) -> TcpStream {
 }
 
 #[test]
+fn a_service_that_fails_at_its_start_tells_of_nothing_else() {
+    let place = Place::sqlite();
+    place.setup("Acme");
+    place.alter("ALTER TABLE operations RENAME TO elsewhere");
+    let ended = place.run(&["serve", "--listen", "127.0.0.1:0"]);
+    assert_eq!(ended.code, Some(1), "{ended:?}");
+    assert!(ended.stderr.contains("operations"), "{ended:?}");
+    assert!(!ended.stderr.contains("evidence") && !ended.stderr.contains("cancelled"), "{ended:?}");
+}
+
+#[test]
 fn a_service_that_waits_for_its_database_stops_when_asked() {
     let place = Place::sqlite();
     for signal in ["TERM", "INT"] {

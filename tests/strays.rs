@@ -422,6 +422,52 @@ fn who_may_not_read_a_table_is_told_so_and_of_no_finding() {
 }
 
 #[test]
+fn a_head_without_events_is_found_where_there_can_be_none() {
+    let rest = Rest::new();
+    let nobody = rest.place.sql_id(NOBODY);
+    let added = rest.changed(&format!("INSERT INTO company_heads VALUES ({nobody}, 0, 0, 0)"));
+    if rest.place.is_postgres() {
+        // A transaction that refuses a company's first event leaves the same.
+        added.run(&["verify"]).done();
+    } else {
+        finds(&added, NOBODY, 0, "a head of no events");
+    }
+    let lowered =
+        format!("UPDATE company_heads SET last_position = 0 WHERE company_id = {}", rest.id());
+    let words = if rest.place.is_postgres() { "no head" } else { "a head of no events" };
+    finds(&rest.changed(&lowered), &rest.one.id, 0, words);
+}
+
+#[test]
+fn what_leaves_no_trace_is_told_of_nobody() {
+    let rest = Rest::new();
+    let (id, nobody) = (rest.id(), rest.place.sql_id(NOBODY));
+    for sql in [
+        format!("UPDATE events SET commit_id = {nobody} WHERE company_id = {id} AND position = 2"),
+        format!("INSERT INTO log_heads VALUES ({id}, 'another/log', 'none', 0)"),
+    ] {
+        rest.changed(&sql).run(&["verify"]).done();
+    }
+}
+
+#[test]
+fn an_event_of_an_unknown_type_is_named_with_its_place_once() {
+    let rest = Rest::new();
+    let copy = rest.changed(&format!(
+        "UPDATE events SET event_type = 'company.vanished' WHERE company_id = {} AND position = 2",
+        rest.id()
+    ));
+    let said = copy.run(&["verify"]);
+    assert_eq!(said.code, Some(1), "{said:?}");
+    let expected = format!(
+        "company {}, position 2: unknown event type \"company.vanished\" in version \"1\"\n\
+         1 of 3 ledgers is not in order\n",
+        rest.one.id
+    );
+    assert_eq!(said.stdout, expected);
+}
+
+#[test]
 fn rows_of_what_is_no_company_are_found() {
     let rest = Rest::new();
     if rest.place.is_postgres() {

@@ -207,18 +207,38 @@ async fn events_are_not_replaced() {
     assert_refused(&given, &[&itself, &in_its_place, &replacing, updating]).await;
 }
 
-#[cfg(unix)]
 #[tokio::test]
 async fn the_files_are_for_their_owner_alone() {
-    use std::os::unix::fs::PermissionsExt;
-
     let directory = directory();
     let ledger = ledger_in(directory.path());
     let _database = open(&ledger, Access::Write).expect("a ledger");
     let lock = ledger.with_extension("db.lock");
-    for file in [ledger.clone(), log_of(&ledger), lock] {
-        let permissions = std::fs::metadata(&file).expect("a file").permissions();
-        assert_eq!(permissions.mode() & 0o077, 0, "{}", file.display());
+    assert_private(&[ledger.clone(), log_of(&ledger), lock]);
+}
+
+fn assert_private(files: &[PathBuf]) {
+    for file in files {
+        let mode = fs::metadata(file).expect("a file").permissions().mode();
+        assert_eq!(mode & 0o777, 0o600, "{}", file.display());
+    }
+}
+
+#[tokio::test]
+async fn files_that_were_put_back_are_for_their_owner_alone_again() {
+    for access in [Access::Write, Access::WriteUnmigrated] {
+        let fixture = SqliteFixture::fresh().await;
+        let directory = directory();
+        let ledger = ledger_in(directory.path());
+        let files = [ledger.clone(), log_of(&ledger)];
+        for (file, copy) in [fixture.path(), log_of(&fixture.path())].iter().zip(&files) {
+            fs::copy(file, copy).expect("a backup");
+            fs::set_permissions(copy, fs::Permissions::from_mode(0o664)).expect("permissions");
+        }
+        open(&ledger, Access::Read).expect("reading changes no permissions");
+        assert_eq!(fs::metadata(&ledger).unwrap().permissions().mode() & 0o777, 0o664);
+        let _database = open(&ledger, access).expect("a ledger");
+        assert_private(&files);
+        assert_private(&[ledger.with_extension("db-shm")]);
     }
 }
 

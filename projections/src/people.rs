@@ -4,6 +4,7 @@
 //! the audit trail, belongs to the platform, and is not rebuilt from events, but for the names of
 //! companies that are registered.
 
+use crate::attempts::Attempt;
 use crate::members::MemberRow;
 use async_trait::async_trait;
 use std::collections::HashMap;
@@ -163,8 +164,9 @@ pub trait People: Send + Sync {
     /// A person's memberships in all companies.
     async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError>;
 
-    /// Keeps a link in place of an older one of its person and purpose.
-    async fn put_link(&self, link: &Link) -> Result<(), StoreError>;
+    /// Keeps a link in place of an older one of its person and purpose, together with the record of
+    /// who made it where there is to be one.
+    async fn put_link(&self, link: &Link, record: Option<&Attempt>) -> Result<(), StoreError>;
 
     /// The link of this digest, if it was neither used nor replaced.
     async fn link(&self, digest: Digest, purpose: Purpose) -> Result<Option<Link>, StoreError>;
@@ -217,6 +219,15 @@ pub trait People: Send + Sync {
 
     /// Whose names these are, as they are compared, as far as they are reserved.
     async fn named(&self, names: &[String]) -> Result<HashMap<String, CompanyId>, StoreError>;
+
+    /// The names that are reserved for one of these companies, and for which.
+    async fn names_of(
+        &self,
+        companies: &[CompanyId],
+    ) -> Result<Vec<(String, CompanyId)>, StoreError>;
+
+    /// Lets go of a name that is reserved for this company.
+    async fn free_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError>;
 
     /// Reserves a name, as it is compared, for the company that is registered by it, whoever's it was.
     async fn put_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError>;

@@ -99,13 +99,13 @@ async fn a_link_is_good_once_and_until_it_is_replaced<F: Fixture>() {
     let given = Given::<F>::nothing().await;
     let models = given.fixture.models();
     let first = link(ADA, Purpose::SetPassword, 1);
-    models.put_link(&first).await.unwrap();
+    models.put_link(&first, None).await.unwrap();
     assert_eq!(models.link(first.digest, Purpose::SetPassword).await.unwrap(), Some(first));
     assert_eq!(models.link(first.digest, Purpose::SignIn).await.unwrap(), None);
     let (second, sign_in) = (link(ADA, Purpose::SetPassword, 2), link(ADA, Purpose::SignIn, 3));
     let bobs = link(BOB, Purpose::SetPassword, 4);
     for link in [&second, &sign_in, &bobs] {
-        models.put_link(link).await.unwrap();
+        models.put_link(link, None).await.unwrap();
     }
     assert_eq!(models.link(first.digest, Purpose::SetPassword).await.unwrap(), None);
     assert!(!models.use_link(&first).await.unwrap(), "it is replaced");
@@ -124,8 +124,8 @@ async fn a_password_set_by_link_ends_sessions_and_other_links<F: Fixture>() {
         models.make_account(&account(person, email), at(0)).await.unwrap();
     }
     let (set, sign_in) = (link(ADA, Purpose::SetPassword, 1), link(ADA, Purpose::SignIn, 2));
-    models.put_link(&set).await.unwrap();
-    models.put_link(&sign_in).await.unwrap();
+    models.put_link(&set, None).await.unwrap();
+    models.put_link(&sign_in, None).await.unwrap();
     assert!(models.begin_session(digest("a"), &session(ADA, 1), None).await.unwrap());
     assert!(models.begin_session(digest("b"), &session(BOB, 2), None).await.unwrap());
     assert!(models.redeem_link(&set, HASH).await.unwrap());
@@ -157,19 +157,19 @@ async fn a_companys_link_is_good_while_the_person_is_in_no_other<F: Fixture>() {
     };
     let vouched_by = async || models.account_of(ADA).await.unwrap().unwrap().vouched_by;
     given.fixture.raw(joins(COMPANY)).await;
-    models.put_link(&asked(1)).await.unwrap();
+    models.put_link(&asked(1), None).await.unwrap();
     assert!(models.redeem_link(&asked(1), HASH).await.unwrap());
     assert_eq!(vouched_by().await, Some(COMPANY));
     assert!(models.change_password(ADA, Some(HASH), "other").await.unwrap());
     assert_eq!(vouched_by().await, Some(COMPANY), "whoever knows the old one sets the new one");
 
-    models.put_link(&asked(2)).await.unwrap();
+    models.put_link(&asked(2), None).await.unwrap();
     given.fixture.raw(joins(OTHERS[1])).await;
     assert!(!models.redeem_link(&asked(2), HASH).await.unwrap());
     let ada = models.account_of(ADA).await.unwrap().unwrap();
     assert_eq!(ada.password_hash.as_deref(), Some("other"));
     let operators = link(ADA, Purpose::SetPassword, 3);
-    models.put_link(&operators).await.unwrap();
+    models.put_link(&operators, None).await.unwrap();
     assert!(models.redeem_link(&operators, HASH).await.unwrap());
     assert_eq!(vouched_by().await, None);
 }

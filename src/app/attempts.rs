@@ -2,8 +2,9 @@
 //!
 //! Noting an attempt never waits: it goes into a bounded queue, from which one task writes in
 //! batches. What finds the queue full, what one caller is refused or exports too often and what is
-//! beyond the newest so many is dropped and counted. No record of a sign-in or of a link to set a
-//! password is dropped for what else its caller did, and links are all kept.
+//! beyond the newest so many is dropped and counted, and what waits is lost with the process. No
+//! record of a sign-in is dropped for what else its caller did. The record of a link to set a password
+//! takes no part in this: it is stored with the link, and kept.
 
 use super::outcome::Listed;
 use super::throttle::{Allowance, party};
@@ -16,11 +17,13 @@ use std::time::Duration;
 use token_ledger_domain::{Actor, ActorType, CompanyId, MemberId, Timestamp};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
+use token_ledger_projections::people::Link;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// Attempts of each kind that are kept of each company.
+/// Attempts of each kind that are kept of each company, but for links. Whoever made one could push
+/// its record out by making others.
 const KEPT: usize = 10_000;
 /// Attempts that wait to be written.
 const QUEUE: usize = 4096;
@@ -98,18 +101,13 @@ impl Default for Attempts {
     }
 }
 
-/// Attempts of each kind that are kept of each company; `None` where all are. A link is made by a
-/// command, and whoever made one could push its record out by making others.
-const fn kept(kind: AttemptKind) -> Option<usize> {
-    match kind {
-        AttemptKind::Denied | AttemptKind::SignIn | AttemptKind::Export => Some(KEPT),
-        AttemptKind::PasswordLink => None,
-    }
-}
-
 /// Whether a caller may do so much of this that its records push those of others out.
 const fn is_cheap(kind: AttemptKind) -> bool {
     matches!(kind, AttemptKind::Denied | AttemptKind::Export)
+}
+
+fn count(kind: AttemptKind) {
+    metrics::counter!("attempts_total", "kind" => kind.as_str()).increment(1);
 }
 
 impl Seen {
@@ -153,8 +151,33 @@ impl App {
     }
 
     fn keep(&self, seen: Seen, is_cheap: bool) {
-        let now = self.now();
-        let from = seen.counted_from();
+        count(seen.kind);
+        let whose = (seen.kind, seen.actor, seen.counted_from());
+        let attempt = self.attempt(seen);
+        if is_cheap && !self.throttle.admits(&whose, OF_ONE_CALLER, attempt.at) {
+            return self.attempts.drop_one(attempt.company_id, attempt.kind);
+        }
+        self.attempts.put(attempt);
+    }
+
+    /// Stores a link together with the record of who made it: neither is there without the other.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(super) async fn put_recorded_link(
+        &self,
+        link: &Link,
+        maker: Seen,
+    ) -> Result<(), StoreError> {
+        let mut record = [self.attempt(maker)];
+        self.leave_out_erased(&mut record).await;
+        let [record] = record;
+        self.people.put_link(link, Some(&record)).await?;
+        count(record.kind);
+        Ok(())
+    }
+
+    fn attempt(&self, seen: Seen) -> Attempt {
         let Seen {
             kind,
             company,
@@ -167,16 +190,10 @@ impl App {
             ip,
             user_agent,
         } = seen;
-        let company_id = company.unwrap_or(CompanyId::PLATFORM);
-        metrics::counter!("attempts_total", "kind" => kind.as_str()).increment(1);
-        let whose = (kind, actor, from);
-        if is_cheap && !self.throttle.admits(&whose, OF_ONE_CALLER, now) {
-            return self.attempts.drop_one(company_id, kind);
-        }
-        self.attempts.put(Attempt {
-            company_id,
+        Attempt {
+            company_id: company.unwrap_or(CompanyId::PLATFORM),
             kind,
-            at: now,
+            at: self.now(),
             attempt_id: self.new_id(),
             actor,
             method,
@@ -186,7 +203,31 @@ impl App {
             request_id,
             ip: ip.map(|ip| ip.to_string()),
             user_agent,
-        });
+        }
+    }
+
+    /// Leaves out what tells of a person who was erased since: whichever process erased them has
+    /// only seen what was written before.
+    async fn leave_out_erased(&self, batch: &mut [Attempt]) {
+        let mut known = BTreeMap::new();
+        for attempt in batch {
+            let Some(actor) = attempt.actor else { continue };
+            let company = match actor.kind {
+                ActorType::Member => attempt.company_id,
+                ActorType::Operator => CompanyId::PLATFORM,
+                _ => continue,
+            };
+            let of = (company, actor.id);
+            let is_erased = match known.get(&of) {
+                Some(known) => *known,
+                // Who can't be asked about is treated as one who was erased.
+                None => self.is_erased(company, MemberId(actor.id)).await.unwrap_or(true),
+            };
+            known.insert(of, is_erased);
+            if is_erased {
+                (attempt.ip, attempt.user_agent) = (None, None);
+            }
+        }
     }
 
     /// A company's attempts, newest first, and how many were dropped. Includes everything that was
@@ -324,7 +365,7 @@ impl Writer {
         for attempt in &mut *batch {
             attempt.company_id = self.kept_of(attempt.company_id).await?;
         }
-        self.leave_out_erased(batch).await;
+        self.app.leave_out_erased(batch).await;
         let mut known = Dropped::new();
         for ((company, kind), count) in dropped {
             *known.entry((self.kept_of(*company).await?, *kind)).or_insert(0) += count;
@@ -332,35 +373,13 @@ impl Writer {
         self.app.read.add_attempts(batch, &known).await
     }
 
-    /// Leaves out what tells of a person who was erased since: whichever process erased them has
-    /// only seen what was written before.
-    async fn leave_out_erased(&self, batch: &mut [Attempt]) {
-        let mut known = BTreeMap::new();
-        for attempt in batch {
-            let Some(actor) = attempt.actor else { continue };
-            let company = match actor.kind {
-                ActorType::Member => attempt.company_id,
-                ActorType::Operator => CompanyId::PLATFORM,
-                _ => continue,
-            };
-            let of = (company, actor.id);
-            let is_erased = match known.get(&of) {
-                Some(known) => *known,
-                // Who can't be asked about is treated as one who was erased.
-                None => self.app.is_erased(company, MemberId(actor.id)).await.unwrap_or(true),
-            };
-            known.insert(of, is_erased);
-            if is_erased {
-                (attempt.ip, attempt.user_agent) = (None, None);
-            }
-        }
-    }
-
     /// Removes the oldest of those of which much was written.
     async fn trim(&mut self) {
         for ((company, kind), written) in &mut self.written {
-            let Some(kept) = kept(*kind).filter(|_| *written >= TRIM_EVERY) else { continue };
-            match self.app.read.trim_attempts(*company, *kind, kept).await {
+            if *written < TRIM_EVERY {
+                continue;
+            }
+            match self.app.read.trim_attempts(*company, *kind, KEPT).await {
                 Ok(()) => *written = 0,
                 Err(error) => tracing::warn!(%error, %company, "old attempts were not removed"),
             }
@@ -415,10 +434,10 @@ mod tests {
         let beyond = u64::try_from(NOT_FOR_REFUSALS + 1).ok();
         assert_eq!(dropped(AttemptKind::Denied), beyond);
         for _ in 0..NOT_FOR_REFUSALS {
-            attempts.put(attempt(AttemptKind::PasswordLink));
+            attempts.put(attempt(AttemptKind::SignIn));
         }
-        assert_eq!(dropped(AttemptKind::PasswordLink), None);
-        attempts.put(attempt(AttemptKind::PasswordLink));
-        assert_eq!(dropped(AttemptKind::PasswordLink), Some(1), "there is an end to it");
+        assert_eq!(dropped(AttemptKind::SignIn), None);
+        attempts.put(attempt(AttemptKind::SignIn));
+        assert_eq!(dropped(AttemptKind::SignIn), Some(1), "there is an end to it");
     }
 }

@@ -1,6 +1,5 @@
 //! Members of companies.
 
-use super::attempts::Seen;
 use super::input::{self, Check};
 use super::outcome::{Changed, Listed};
 use super::past::Until;
@@ -12,7 +11,6 @@ use token_ledger_domain::{CompanyId, MemberId, PersonId, Power, Role, Secret, Ti
 use token_ledger_event_store::{
     Context, Executed, Idempotency, MAX_CLOCK_LAG_SECONDS, Request, StoreError,
 };
-use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::people::Account;
 use utoipa::ToSchema;
@@ -136,9 +134,6 @@ impl App {
         let row = self.member_left_by(caller.company, member_id, &executed).await?;
         let secret = self.link_for_new_member(caller, &account, &row).await;
         let secret = secret.map_err(AppError::after_change)?;
-        if secret.is_some() {
-            self.note_password_link(caller, member_id);
-        }
         Ok(Changed { view: MemberView::new(&row, Some(&account)), secret, repeated: false })
     }
 
@@ -176,7 +171,7 @@ impl App {
     ) -> Result<Option<Secret>, AppError> {
         let (person, company) = (account.person_id, member.company_id);
         if !lets_in(account, member) && !self.is_elsewhere(person, company).await? {
-            return Ok(Some(self.password_link(caller, person).await?));
+            return Ok(Some(self.password_link(caller, member).await?));
         }
         self.people.void_links(person).await?;
         Ok(None)
@@ -336,29 +331,11 @@ impl App {
         if begun.is_none() {
             self.begin(caller, caller.company, id.0, idempotency.clone()).await?;
         }
-        let secret = self.password_link(caller, row.person_id).await;
+        let secret = self.password_link(caller, &row).await;
         let secret = secret.map_err(AppError::after_change)?;
-        self.note_password_link(caller, id);
         let ended = self.end_begun(caller, caller.company, id.0, idempotency.as_ref()).await;
         ended.map_err(AppError::after_change)?;
         Ok(Changed { view, secret: Some(secret), repeated: false })
-    }
-
-    /// Keeps for the auditor who can get in as the member from now on.
-    fn note_password_link(&self, caller: &Caller, id: MemberId) {
-        self.note(Seen {
-            kind: AttemptKind::PasswordLink,
-            company: Some(caller.company),
-            actor: Some(caller.actor),
-            method: "POST".to_owned(),
-            // The member is named: the record is about nothing else.
-            route: format!("/v1/companies/{{company_id}}/members/{id}/password-link"),
-            status: 201,
-            problem: None,
-            request_id: caller.request_id.clone(),
-            ip: caller.ip.as_deref().and_then(|ip| ip.parse().ok()),
-            user_agent: caller.user_agent.clone(),
-        });
     }
 
     /// Changes a membership, at the version asked for if one is. A repeat changes nothing again.

@@ -32,30 +32,21 @@ impl App {
         Ok(outcome)
     }
 
-    /// Holds that the name of every company leads whoever wants it to a company that is registered,
-    /// since that can't be done again; answers how many names don't.
+    /// Holds that the name of every company leads whoever wants it to a company of this name, since
+    /// that can't be registered again, and that no other name leads to it; answers how many names
+    /// are otherwise. A name that leads to no company is reserved for one that may come yet.
     async fn rebuild_names(
         &self,
         plan: &Plan,
         tell: &mut OnDifference<'_>,
     ) -> Result<u64, RebuildError> {
-        let mut differences = 0;
+        let (mut put_right, mut astray) = (Vec::new(), Vec::new());
         let mut after = None;
-        loop {
-            // A name is reserved before its company is registered, and for good: read afterwards, it
-            // is there.
-            let page = match plan.company {
-                None => self.read.companies(after, PAGE).await,
-                Some(_) if after.is_some() => return Ok(differences),
-                Some(only) => self.read.company(only).await.map(Vec::from_iter),
-            };
-            let mut page = match page {
-                // A row that can't be read was told, and a merge has put it right.
-                Err(error) if !error.is_general() && !plan.merge => return Ok(differences),
-                page => page?,
-            };
-            let Some(last) = page.last() else { return Ok(differences) };
-            after = Some(last.company_id);
+        while let Some(mut page) = self.page_of_companies(plan, after).await? {
+            after = page.last().map(|row| row.company_id);
+            if plan.company.is_none() {
+                astray.extend(self.led_astray(&page).await?);
+            }
             // The platform's name is nobody's to reserve.
             page.retain(|row| row.company_id != CompanyId::PLATFORM);
             let names: Vec<String> = page.iter().flat_map(spellings).collect();
@@ -65,24 +56,60 @@ impl App {
                     continue;
                 }
                 let name = row.name.compared();
-                let held = |company: CompanyId| vec![("named", company.to_string())];
-                let live = reserved.get(&name).map(|other| Ok(held(*other)));
-                differences += 1;
                 if plan.merge {
                     self.people.put_name(&name, row.company_id).await?;
                 }
-                tell(Difference {
-                    projection: Companies::NAME,
-                    company: row.company_id,
-                    key: format!("name {name:?}"),
-                    live,
-                    rebuilt: Some(held(row.company_id)),
-                })?;
+                let live = reserved.get(&name).copied();
+                tell(difference(row.company_id, &name, live, Some(row.company_id)))?;
+                put_right.push(name);
             }
+        }
+        // Those that another company has were put right for it.
+        astray.retain(|(name, _)| !put_right.contains(name));
+        for (name, company) in &astray {
+            if plan.merge {
+                self.people.free_name(name, *company).await?;
+            }
+            tell(difference(*company, name, Some(*company), None))?;
+        }
+        Ok((put_right.len() + astray.len()) as u64)
+    }
+
+    /// The next companies whose names are looked at, as long as there are any. A name is reserved
+    /// before its company is registered, and for good: read afterwards, it is there.
+    async fn page_of_companies(
+        &self,
+        plan: &Plan,
+        after: Option<CompanyId>,
+    ) -> Result<Option<Vec<CompanyRow>>, StoreError> {
+        let page = match plan.company {
+            None => self.read.companies(after, PAGE).await,
+            Some(_) if after.is_some() => return Ok(None),
+            Some(only) => self.read.company(only).await.map(Vec::from_iter),
+        };
+        match page {
+            // A row that can't be read was told, and a merge has put it right.
+            Err(error) if !error.is_general() && !plan.merge => Ok(None),
+            page => page.map(|page| Some(page).filter(|page| !page.is_empty())),
         }
     }
 
-    /// Whether a company's name leads to it, or to another one that is registered.
+    /// The names that lead to one of these companies and are not its own.
+    async fn led_astray(
+        &self,
+        page: &[CompanyRow],
+    ) -> Result<Vec<(String, CompanyId)>, StoreError> {
+        let rows: HashMap<CompanyId, &CompanyRow> =
+            page.iter().map(|row| (row.company_id, row)).collect();
+        let companies: Vec<CompanyId> = rows.keys().copied().collect();
+        let mut names = self.people.names_of(&companies).await?;
+        names.retain(|(name, company)| {
+            rows.get(company).is_some_and(|row| !spellings(row).contains(name))
+        });
+        Ok(names)
+    }
+
+    /// Whether a company's name leads to it, or to another one that is registered under it.
     async fn is_taken(
         &self,
         row: &CompanyRow,
@@ -90,17 +117,36 @@ impl App {
     ) -> Result<bool, StoreError> {
         for company in spellings(row).iter().filter_map(|name| reserved.get(name)) {
             // A row that can't be read is one all the same.
-            let is_registered = || async {
+            let is_its_own = || async {
                 match self.read.company(*company).await {
                     Err(error) if !error.is_general() => Ok(true),
-                    found => found.map(|found| found.is_some()),
+                    found => found.map(|found| {
+                        found.is_some_and(|found| found.name.compared() == row.name.compared())
+                    }),
                 }
             };
-            if *company == row.company_id || is_registered().await? {
+            if *company == row.company_id || is_its_own().await? {
                 return Ok(true);
             }
         }
         Ok(false)
+    }
+}
+
+/// A name that leads to a company of those that it is, and should be, reserved for.
+fn difference(
+    company: CompanyId,
+    name: &str,
+    live: Option<CompanyId>,
+    rebuilt: Option<CompanyId>,
+) -> Difference {
+    let held = |company: CompanyId| vec![("named", company.to_string())];
+    Difference {
+        projection: Companies::NAME,
+        company,
+        key: format!("name {name:?}"),
+        live: live.map(|company| Ok(held(company))),
+        rebuilt: rebuilt.map(held),
     }
 }
 

@@ -1,11 +1,14 @@
 //! People: their addresses and accounts, and the links by which they come in.
 
+use super::attempts::Seen;
 use super::input::HOLDS_SECRET;
 use super::{App, AppError, Caller};
 use std::borrow::Cow;
 use token_ledger_domain::secret::without_secrets;
-use token_ledger_domain::{CompanyId, Digest, PersonId, Power, Secret};
+use token_ledger_domain::{CompanyId, Digest, MemberId, PersonId, Power, Secret};
 use token_ledger_event_store::StoreError;
+use token_ledger_projections::attempts::AttemptKind;
+use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::people::{Account, Link, Purpose};
 use unicode_normalization::UnicodeNormalization;
 
@@ -85,20 +88,22 @@ impl App {
         self.people.make_account(&account, self.now()).await
     }
 
-    /// A new link by which a person can set a password, for the caller to hand over. It replaces
-    /// an older one.
+    /// A new link by which a member can set a password, for the caller to hand over. It replaces
+    /// an older one, and is recorded for the auditor: who holds it gets in as the member.
     ///
     /// # Errors
     /// When the caller may not any more, or the store fails.
     pub(super) async fn password_link(
         &self,
         caller: &Caller,
-        person_id: PersonId,
+        member: &MemberRow,
     ) -> Result<Secret, AppError> {
+        let person_id = member.person_id;
         let asked_by = (caller.power < Power::Operator).then_some(caller.company);
         let purpose = Purpose::SetPassword;
-        let secret =
-            self.new_link(person_id, purpose, None, asked_by, PASSWORD_LINK_SECONDS).await?;
+        let (secret, link) =
+            self.new_link(person_id, purpose, None, asked_by, PASSWORD_LINK_SECONDS);
+        self.put_recorded_link(&link, made_link(caller, member.member_id)).await?;
         if let Err(lapsed) = self.still_stands(caller).await {
             self.people.void_links(person_id).await?;
             return Err(lapsed);
@@ -113,17 +118,20 @@ impl App {
     pub async fn sign_in_link(&self, email: &str, opens: CompanyId) -> Result<Secret, AppError> {
         let account = self.people.account(email).await?.ok_or(AppError::NotFound("person"))?;
         let (purpose, seconds) = (Purpose::SignIn, SIGN_IN_LINK_SECONDS);
-        Ok(self.new_link(account.person_id, purpose, Some(opens), None, seconds).await?)
+        let (secret, link) = self.new_link(account.person_id, purpose, Some(opens), None, seconds);
+        self.people.put_link(&link, None).await?;
+        Ok(secret)
     }
 
-    async fn new_link(
+    /// A link that is yet to be stored.
+    fn new_link(
         &self,
         person_id: PersonId,
         purpose: Purpose,
         opens: Option<CompanyId>,
         asked_by: Option<CompanyId>,
         seconds: i64,
-    ) -> Result<Secret, StoreError> {
+    ) -> (Secret, Link) {
         let secret = Secret::from_random(LINK_PREFIX, self.ledger.entropy().bits256());
         let now = self.now();
         let link = Link {
@@ -135,8 +143,7 @@ impl App {
             created_at: now,
             expires_at: now.plus_seconds(seconds),
         };
-        self.people.put_link(&link).await?;
-        Ok(secret)
+        (secret, link)
     }
 
     /// Whether the person is a member of another company than this.
@@ -167,6 +174,22 @@ impl App {
         }
         let account = self.people.account_of(link.person_id).await?;
         Ok((link, account.ok_or(AppError::LinkSpent)?))
+    }
+}
+
+/// Who made a link for this member. The route names the member: the record is about nothing else.
+fn made_link(caller: &Caller, member: MemberId) -> Seen {
+    Seen {
+        kind: AttemptKind::PasswordLink,
+        company: Some(caller.company),
+        actor: Some(caller.actor),
+        method: "POST".to_owned(),
+        route: format!("/v1/companies/{{company_id}}/members/{member}/password-link"),
+        status: 201,
+        problem: None,
+        request_id: caller.request_id.clone(),
+        ip: caller.ip.as_deref().and_then(|ip| ip.parse().ok()),
+        user_agent: caller.user_agent.clone(),
     }
 }
 

@@ -111,9 +111,15 @@ impl RebuildView {
     }
 
     /// How it was told when it was accepted.
-    fn as_accepted(self) -> Self {
-        let state = RebuildState::Running;
-        Self { state, events: 0, total_events: 0, differences: None, finished_at: None, ..self }
+    fn as_accepted(operation: &Operation, order: Order) -> Self {
+        Self {
+            state: RebuildState::Running,
+            events: 0,
+            total_events: 0,
+            differences: None,
+            finished_at: None,
+            ..Self::of(operation, order)
+        }
     }
 }
 
@@ -250,7 +256,7 @@ impl App {
             && let Some(operation) = self.read.operation(company, id).await?
             && let Some(order) = Order::of(&operation)
         {
-            return Ok(Changed::before(RebuildView::of(&operation, order).as_accepted()));
+            return Ok(Changed::before(RebuildView::as_accepted(&operation, order)));
         }
         let is_under_way = begun.is_some_and(|id| self.may_be_under_way(id));
         let open = self.open_rebuilds().await?.into_iter().next().map(|order| order.rebuild);

@@ -82,11 +82,15 @@ fn told(proved: &Proved) -> String {
              see that nothing did"
         )
     });
-    if !proved.without_private.is_empty() {
-        lines.push(format!(
+    match &proved.without_private[..] {
+        [] => {}
+        [one] => lines.push(format!(
+            "the private part at position {one} is not shown: it was erased or left out"
+        )),
+        some => lines.push(format!(
             "the private parts at positions {} are not shown: they were erased or left out",
-            joined(&proved.without_private)
-        ));
+            joined(some)
+        )),
     }
     lines.join("\n")
 }

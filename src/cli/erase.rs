@@ -23,7 +23,7 @@ pub(super) struct Erase {
 
 impl Erase {
     pub(super) async fn run(self, settings: &Settings) -> Result<(), Failure> {
-        let app = open(settings, Access::Write, false).await?;
+        let app = open(settings, Access::WriteUnmigrated, false).await?;
         let caller = Caller::command_line(self.company);
         let erased = app.erase_person(&caller, self.person, &self.reason, None).await?.view;
         answer(&format!(

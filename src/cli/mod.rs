@@ -31,7 +31,7 @@ mod verify;
 use crate::app::{App, AppError, OutsideError};
 use crate::config::{DatabaseUrl, InvalidSettings, Settings};
 use clap::error::{ContextKind, ContextValue};
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use options::{Given, Nothing, Offer};
 use serde::Serialize;
 use std::io::Write;
@@ -56,8 +56,7 @@ const LEAVE: Duration = Duration::from_secs(1);
 const SCHEMES: [&str; 3] = ["sqlite:", "postgres:", "postgresql:"];
 
 const DATABASE_URL_HELP: &str = "Where the ledger is kept: sqlite://PATH or \
-    postgres://USER@HOST/DATABASE; sqlite://token-ledger.db unless set otherwise \
-    [env: TOKEN_LEDGER_DATABASE_URL]";
+    postgres://USER@HOST/DATABASE [env: TOKEN_LEDGER_DATABASE_URL]";
 
 const CONFIG_HELP: &str = "A file of settings, TOML. The environment wins over it, and options \
     over both [env: TOKEN_LEDGER_CONFIG]";
@@ -231,7 +230,7 @@ impl From<std::io::Error> for Failure {
 
 /// Runs the command that the process was started with.
 pub fn main() -> ExitCode {
-    let Cli { place, command } = match Cli::try_parse() {
+    let Cli { place, command } = match parsed() {
         Ok(parsed) => parsed,
         Err(error) => return told(&discreet(error)),
     };
@@ -250,10 +249,16 @@ pub fn main() -> ExitCode {
     }
 }
 
+fn parsed() -> Result<Cli, clap::Error> {
+    let mut command = options::with_defaults(Cli::command());
+    let mut given = command.try_get_matches_from_mut(std::env::args_os())?;
+    Cli::from_arg_matches_mut(&mut given).map_err(|error| error.format(&mut command))
+}
+
 /// Prints what clap has to say: help and version are answers, all else is wrong usage.
 fn told(said: &clap::Error) -> ExitCode {
     match said.print() {
-        Err(error) if !said.use_stderr() => failed(&error.into()),
+        Err(error) if !said.use_stderr() => failed(&output::unwritten(&error).into()),
         _ if said.use_stderr() => ExitCode::from(2),
         _ => ExitCode::SUCCESS,
     }
@@ -372,8 +377,8 @@ fn answer_json(value: &impl Serialize) -> Result<(), Failure> {
 /// Writes a line of the answer.
 fn answer(line: &str) -> Result<(), Failure> {
     let mut stdout = std::io::stdout().lock();
-    writeln!(stdout, "{line}")?;
-    Ok(stdout.flush()?)
+    let written = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
+    Ok(written.map_err(|error| output::unwritten(&error))?)
 }
 
 /// A text that others wrote: nothing in it may write to the terminal as it likes.

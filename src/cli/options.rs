@@ -2,14 +2,15 @@
 
 use super::{Failure, Place};
 use crate::config::{ScopeSetting, Settings, scope};
-use clap::Args;
+use clap::{Args, Command};
 use serde::Serialize;
+use serde_json::{Value, json};
 use std::path::PathBuf;
 
 /// What API keys are made like.
 #[derive(Debug, Args, Serialize)]
 pub(super) struct KeyPrefix {
-    /// What API keys begin with; tla_ unless set otherwise
+    /// What API keys begin with
     #[arg(long, value_name = "PREFIX")]
     #[serde(skip_serializing_if = "Option::is_none")]
     key_prefix: Option<String>,
@@ -33,10 +34,38 @@ pub(super) struct Logs {
     #[serde(skip_serializing_if = "Option::is_none")]
     log_name: Option<String>,
     /// The folder of what evidence keeps outside the database: the seed of the logs' keys, unless
-    /// `TOKEN_LEDGER_LOG_SEED` is set, and the last checkpoints
+    /// `TOKEN_LEDGER_LOG_SEED` is set, and the last checkpoints; DATABASE.evidence beside the SQLite
+    /// file, or token-ledger-evidence in the current folder, unless set otherwise
     #[arg(long, value_name = "FOLDER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     evidence_dir: Option<PathBuf>,
+}
+
+/// The command line, with what holds where an option is left out in its help.
+pub(super) fn with_defaults(command: Command) -> Command {
+    telling(command, &json!(Settings::default()))
+}
+
+fn telling(command: Command, defaults: &Value) -> Command {
+    let told = command.mut_args(|arg| {
+        let default = match defaults.get(arg.get_id().as_str()) {
+            Some(Value::String(text)) => text.clone(),
+            Some(Value::Number(number)) => number.to_string(),
+            _ => return arg,
+        };
+        let Some(help) = arg.get_help().map(ToString::to_string) else { return arg };
+        arg.help(match help.split_once(" [env: ") {
+            Some((help, variable)) => {
+                format!("{help}; {default} unless set otherwise [env: {variable}")
+            }
+            None => format!("{help}; {default} unless set otherwise"),
+        })
+    });
+    // The demo's address is its own.
+    told.mut_subcommands(|command| match command.get_name() {
+        "demo" => command,
+        _ => telling(command, defaults),
+    })
 }
 
 /// No options.

@@ -12,11 +12,19 @@ use tempfile::NamedTempFile;
 const ENDS: [&str; 5] = ["", "-wal", "-shm", "-journal", ".lock"];
 /// Names of what the process has open already. Whoever opened it may go on writing there.
 const OPEN_ALREADY: [&str; 4] = ["/dev/stdout", "/dev/stderr", "/dev/fd", "/proc"];
+/// What stdout is called.
+const STDOUT: &str = "the output";
 /// The permissions of a new file, as far as the umask lets them.
 const NEW_FILE: u32 = 0o666;
 
 /// What takes the output.
-pub(super) enum Output {
+pub(super) struct Output {
+    /// What it is called.
+    name: String,
+    sink: Sink,
+}
+
+enum Sink {
     /// As it comes: stdout, a device, a pipe.
     Stream(Box<dyn Write + Send>),
     /// Into a file beside the one that is named, which takes its place once it is complete.
@@ -34,18 +42,32 @@ impl Output {
     /// # Errors
     /// When the file is the ledger's own, or can't be written.
     pub(super) fn to(path: Option<&Path>, settings: &Settings) -> Result<Self, Failure> {
-        let Some(path) = path else { return Ok(Self::Stream(Box::new(io::stdout()))) };
+        let Some(path) = path else {
+            let sink = Sink::Stream(Box::new(io::stdout()));
+            return Ok(Self { name: STDOUT.to_owned(), sink });
+        };
         if is_ledgers_own(path, settings) {
             return Err(Failure::Usage(format!(
                 "{} is the ledger's own; name another file with --output",
                 path.display()
             )));
         }
-        Self::open(path).map_err(|error| {
-            Failure::Failed(format!("{} can't be written: {error}", path.display()))
-        })
+        let name = path.display().to_string();
+        let sink = Sink::open(path).map_err(|error| unwritten_to(&name, &error))?;
+        Ok(Self { name, sink })
     }
 
+    /// All has been written.
+    ///
+    /// # Errors
+    /// When it can't be kept.
+    pub(super) fn finish(self) -> Result<(), Failure> {
+        let Self { name, sink } = self;
+        Ok(sink.finish().map_err(|error| unwritten_to(&name, &error))?)
+    }
+}
+
+impl Sink {
     fn open(path: &Path) -> io::Result<Self> {
         let before = match path.metadata() {
             Err(error) if error.kind() == ErrorKind::NotFound => None,
@@ -67,11 +89,14 @@ impl Output {
         }
     }
 
-    /// All has been written.
-    ///
-    /// # Errors
-    /// When it can't be kept.
-    pub(super) fn finish(self) -> Result<(), Failure> {
+    fn stream(&mut self) -> &mut dyn Write {
+        match self {
+            Self::Stream(stream) => stream,
+            Self::File { unfinished, .. } => unfinished,
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
         match self {
             Self::Stream(mut stream) => stream.flush()?,
             Self::File { unfinished, place } => {
@@ -86,18 +111,21 @@ impl Output {
 
 impl Write for Output {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        match self {
-            Self::Stream(stream) => stream.write(bytes),
-            Self::File { unfinished, .. } => unfinished.write(bytes),
-        }
+        self.sink.stream().write(bytes).map_err(|error| unwritten_to(&self.name, &error))
     }
 
     fn flush(&mut self) -> io::Result<()> {
-        match self {
-            Self::Stream(stream) => stream.flush(),
-            Self::File { unfinished, .. } => unfinished.flush(),
-        }
+        self.sink.stream().flush().map_err(|error| unwritten_to(&self.name, &error))
     }
+}
+
+/// Why an answer did not come where it was to go.
+pub(super) fn unwritten(error: &io::Error) -> io::Error {
+    unwritten_to(STDOUT, error)
+}
+
+fn unwritten_to(name: &str, error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{name} can't be written: {error}"))
 }
 
 /// An empty file beside this place, with the owner and permissions of the file that is there.

@@ -1,15 +1,16 @@
 //! Showing how far long work has come, on stderr.
 
 use super::tell;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::{HumanFloatCount, ProgressBar, ProgressState, ProgressStyle};
 use parking_lot::Mutex;
+use std::fmt::Write;
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
 /// How often a line is written where there is no terminal.
 const LINE_EVERY: Duration = Duration::from_secs(2);
 const TEMPLATE: &str =
-    "{bar:40} {percent:>3} %  {human_pos} of {human_len} events  {per_sec}, {eta} left";
+    "{bar:40} {percent:>3} %  {human_pos} of {human_len} events  {rate} a second, {eta} left";
 
 /// A bar with rate and time left on a terminal, plain lines otherwise.
 pub(super) enum Progress {
@@ -38,12 +39,22 @@ impl Lines {
     }
 }
 
+/// Whole events: more can't be read while it changes.
+fn write_rate(state: &ProgressState, to: &mut dyn Write) {
+    // The bar goes on without it.
+    let _ = write!(to, "{}", rate(state.per_sec()));
+}
+
+fn rate(events_a_second: f64) -> String {
+    format!("{:.0}", HumanFloatCount(events_a_second.round()))
+}
+
 impl Progress {
     pub(super) fn new() -> Self {
         if std::io::stderr().is_terminal() {
             let bar = ProgressBar::new(0);
             if let Ok(style) = ProgressStyle::with_template(TEMPLATE) {
-                bar.set_style(style);
+                bar.set_style(style.with_key("rate", write_rate));
             }
             Self::Bar(bar)
         } else {
@@ -88,6 +99,19 @@ impl Progress {
                     lines.say();
                 }
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rates_are_whole_numbers() {
+        let rates = [(0.0, "0"), (0.4, "0"), (1_716.786_4, "1,717"), (999.9, "1,000")];
+        for (events_a_second, shown) in rates {
+            assert_eq!(rate(events_a_second), shown);
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `token-ledger replay`
 
-use super::output::Output;
+use super::output::{Output, unwritten};
 use super::progress::Progress;
 use super::{Failure, answer, companies, company_id, open};
 use crate::app::App;
@@ -13,6 +13,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Timestamp};
+use token_ledger_event_store::StoreError;
 use token_ledger_event_store::sqlite::Access;
 use token_ledger_projections::read_models::TokenRecord;
 use token_ledger_projections::rebuild::{Difference, Outcome, Plan, named};
@@ -56,7 +57,7 @@ impl Replay {
         let mut tell = |difference: Difference| {
             let said = progress.aside(|| writeln!(std::io::stdout().lock(), "{difference}"));
             // Rows are put right whether anybody listens or not; the report fails then.
-            if self.check { said } else { Ok(()) }
+            if self.check { said.map_err(|error| unwritten(&error)) } else { Ok(()) }
         };
         let showing = showing(&progress);
         let outcome = app.rebuild_as_planned(&plan, &showing, &mut tell).await;
@@ -72,10 +73,16 @@ impl Replay {
         }
         let app = open(settings, Access::WriteUnmigrated, false).await?;
         let companies = companies(&app, self.company).await?;
+        let lengths = Lengths::of(&app).await?;
+        let total = lengths.total(&companies);
+        let progress = Progress::new();
         let mut entries = 0;
         for company in &companies {
-            entries += app.evidence.trees().rebuild(*company).await?;
+            let reached = |size| progress.show(entries + size, total);
+            let rebuilt = app.evidence.trees().rebuild(*company, &reached).await;
+            entries += rebuilt.inspect_err(|_| progress.end())?;
         }
+        progress.end();
         let trees = counted(companies.len() as u64, "tree");
         answer(&format!("rebuilt tree: {trees}, {}", counted(entries, "entry")))
     }
@@ -111,19 +118,13 @@ impl Replay {
         let companies = companies(&app, self.company).await?;
         let mut output = Output::to(self.output.as_deref(), settings)?;
         let progress = Arc::new(Progress::new());
-        let heads = app.store().heads().await?;
-        let heads: HashMap<CompanyId, u64> =
-            heads.iter().map(|head| (head.company, head.position)).collect();
-        let length_of = |company: &CompanyId| heads.get(company).copied().unwrap_or(0);
-        let total = companies.iter().map(length_of).sum();
+        let lengths = Lengths::of(&app).await?;
+        let total = lengths.total(&companies);
         let mut before = 0;
         for company in companies {
             let mut take = |rows: Vec<TokenRow>| {
-                for view in with_names(&app, company, rows, until)? {
-                    serde_json::to_writer(&mut output, &view)?;
-                    output.write_all(b"\n")?;
-                }
-                Ok(())
+                let views = with_names(&app, company, rows, until)?;
+                progress.aside(|| write_lines(&mut output, &views))
             };
             let show = showing(&progress);
             let show_all = move |events, _| show(before + events, total);
@@ -131,12 +132,38 @@ impl Replay {
                 .tokens_until(company, until, app.new_id(), &show_all, &mut take)
                 .await
                 .inspect_err(|_| progress.end())?;
-            before += length_of(&company);
+            before += lengths.one(&company);
         }
         progress.show(before, total);
         progress.end();
         output.finish()
     }
+}
+
+/// How many events there are, by company.
+struct Lengths(HashMap<CompanyId, u64>);
+
+impl Lengths {
+    async fn of(app: &App) -> Result<Self, StoreError> {
+        let heads = app.store().heads().await?;
+        Ok(Self(heads.iter().map(|head| (head.company, head.position)).collect()))
+    }
+
+    fn one(&self, company: &CompanyId) -> u64 {
+        self.0.get(company).copied().unwrap_or(0)
+    }
+
+    fn total(&self, companies: &[CompanyId]) -> u64 {
+        companies.iter().map(|company| self.one(company)).sum()
+    }
+}
+
+fn write_lines(output: &mut Output, views: &[TokenView]) -> std::io::Result<()> {
+    for view in views {
+        serde_json::to_writer(&mut *output, view)?;
+        output.write_all(b"\n")?;
+    }
+    Ok(())
 }
 
 fn showing(progress: &Arc<Progress>) -> impl Fn(u64, u64) + Send + Sync + 'static {

@@ -24,7 +24,7 @@ use tokio::net::TcpListener;
 #[allow(clippy::struct_excessive_bools, reason = "each is a switch of its own")]
 #[derive(Debug, Args, Serialize)]
 pub(super) struct Serve {
-    /// The address to listen on; 127.0.0.1:8080 unless set otherwise
+    /// The address to listen on
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<String>,
@@ -32,12 +32,12 @@ pub(super) struct Serve {
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     database_listen_url: Option<PostgresUrl>,
-    /// PostgreSQL: connections, besides a few that append and listen; 16 unless set otherwise
+    /// PostgreSQL: connections, besides a few that append and listen
     #[arg(long, value_name = "NUMBER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     database_connections: Option<u32>,
     /// PostgreSQL: how old knowledge of what other processes did may be for an answer at
-    /// verification, in milliseconds; 1000 unless set otherwise
+    /// verification, in milliseconds
     #[arg(long, value_name = "MILLISECONDS")]
     #[serde(skip_serializing_if = "Option::is_none")]
     freshness_bound_milliseconds: Option<u64>,
@@ -58,8 +58,7 @@ pub(super) struct Serve {
         value_parser = network)]
     #[serde(skip_serializing_if = "Vec::is_empty")]
     trusted_proxies: Vec<IpNet>,
-    /// The header in which the trusted proxies forward addresses; x-forwarded-for unless set
-    /// otherwise
+    /// The header in which the trusted proxies forward addresses
     #[arg(long, value_enum, value_name = "HEADER")]
     #[serde(skip_serializing_if = "Option::is_none")]
     forwarded_header: Option<ForwardedHeader>,
@@ -72,7 +71,7 @@ pub(super) struct Serve {
     #[serde(skip_serializing_if = "Option::is_none")]
     max_connections_per_address: Option<usize>,
     /// Bad API keys, and bad secrets of OAuth clients, that one network may send at once before it
-    /// is told to wait; 120 unless set otherwise
+    /// is told to wait
     #[arg(long, value_name = "N")]
     #[serde(skip_serializing_if = "Option::is_none")]
     bad_credentials_per_network: Option<u32>,

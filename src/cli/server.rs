@@ -55,6 +55,7 @@ impl Server {
             intervals,
         } = self;
         let address = listener.local_addr()?;
+        let acceptor = tls.as_ref().map(Tls::acceptor).transpose()?;
         let scheme = if tls.is_some() { "https" } else { "http" };
         let base = format!("{scheme}://{address}");
         let (stopping, is_stopping) = watch::channel(false);
@@ -64,21 +65,10 @@ impl Server {
         tasks.extend(witnessing::start(&app, &stopped));
         tasks.extend(jobs::start(&app, intervals, &stopped));
         let Signals { stop: mut stop_asked, hangup } = signals;
-        let acceptor = match tls {
-            None => {
-                tasks.push(tokio::spawn(signals::ignore(hangup, stopped.clone())));
-                None
-            }
-            Some(tls) => {
-                let acceptor = tls.acceptor()?;
-                tasks.push(tokio::spawn(tls.follow(hangup, stopped.clone())));
-                Some(acceptor)
-            }
-        };
-        // Elsewhere other processes may be at them, and those that were left are taken over.
-        if app.is_only_writer() {
-            app.resume_operations().await?;
-        }
+        tasks.push(match tls {
+            None => tokio::spawn(signals::ignore(hangup, stopped.clone())),
+            Some(tls) => tokio::spawn(tls.follow(hangup, stopped.clone())),
+        });
         let service = Arc::new(Service {
             app: Arc::clone(&app),
             proxies: proxies.clone(),
@@ -95,17 +85,25 @@ impl Server {
             limits: limits.within_open_files(),
             stopping: is_stopping,
         };
-        ready(&base)?;
-        let connections = entrance.accept(stop_asked.arrival()).await;
-        tracing::info!("stopping");
-        stopping.send_replace(true);
-        connections.drain(stop_asked.arrival()).await;
+        let served = async {
+            // Elsewhere other processes may be at them, and those that were left are taken over.
+            if app.is_only_writer() {
+                app.resume_operations().await?;
+            }
+            ready(&base)?;
+            let connections = entrance.accept(stop_asked.arrival()).await;
+            tracing::info!("stopping");
+            stopping.send_replace(true);
+            connections.drain(stop_asked.arrival()).await;
+            Ok(())
+        };
+        let served = served.await;
         stop.send_replace(true);
         finish(&app, tasks).await;
         // The last one to let go of it closes the database.
         drop(app);
         tracing::info!("stopped");
-        Ok(())
+        served
     }
 }
 

@@ -6,6 +6,7 @@ use crate::evidence::keys::{LogName, Seed};
 use crate::evidence::note::WitnessKey;
 use figment::error::Kind;
 use figment::{Metadata, Source};
+use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -78,8 +79,26 @@ fn one_in_words(error: &figment::Error) -> String {
         Kind::UnknownVariant(found, known) => {
             format!("{place}: {found:?} is none of {}", known.join(", "))
         }
-        kind => format!("{place}: {kind}"),
+        kind => format!("{place}: {}", with_plain_number(kind)),
     }
+}
+
+/// What is wrong, without the name that a whole number has in the program.
+fn with_plain_number(kind: &Kind) -> Cow<'_, Kind> {
+    let plain = |expected: &str| {
+        let is_number = ["u32", "u64", "usize"].contains(&expected);
+        is_number.then(|| "a whole number".to_owned())
+    };
+    let plain = match kind {
+        Kind::InvalidType(found, expected) => {
+            plain(expected).map(|expected| Kind::InvalidType(found.clone(), expected))
+        }
+        Kind::InvalidValue(found, expected) => {
+            plain(expected).map(|expected| Kind::InvalidValue(found.clone(), expected))
+        }
+        _ => None,
+    };
+    plain.map_or(Cow::Borrowed(kind), Cow::Owned)
 }
 
 /// The error in one line, without those that it shows of the file, which may hold a password.

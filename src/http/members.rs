@@ -218,9 +218,9 @@ pub async fn password_link(
 ) -> Answer<Reply> {
     let key = key.of(&caller.credential, body.hash);
     let make = |conditions| service.app.new_password_link(&caller, MemberId(id), conditions);
-    let made = if_match.hold(key, make).await?;
-    let body = MemberWithLink::new(&service, &made.view, made.secret.as_ref());
-    Ok(Reply::new(StatusCode::CREATED, body).repeated(made.repeated))
+    let link = if_match.hold(key, make).await?;
+    let body = MemberWithLink::new(&service, &link.view, link.secret.as_ref());
+    Ok(Reply::new(StatusCode::CREATED, body).repeated(link.repeated))
 }
 
 /// A body without fields: any is unknown.

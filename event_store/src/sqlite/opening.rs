@@ -22,6 +22,10 @@ const WRITER_CACHE: i32 = -16_384;
 /// writer was not idle before ([`super::writer`]): 64 MiB.
 const CHECKPOINT_PAGES: u32 = 16_384;
 
+/// What others than the owner may do with a file.
+#[cfg(unix)]
+const OTHERS: u32 = 0o077;
+
 /// The path in a form that SQLite takes for nothing but a path: it is built to read `file:…` as a
 /// URI.
 pub(super) fn plain(path: &Path) -> Cow<'_, Path> {
@@ -83,6 +87,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     }
     // What is no ledger is left as it is, and the journal mode is kept in the file.
     migrate::schema_status(&connection)?;
+    keep_private(path);
     connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| opening(path, &error))?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
@@ -102,6 +107,28 @@ fn make_private(path: &Path) {
     #[cfg(unix)]
     std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
     let _ = options.open(path);
+}
+
+/// Takes from others what they may do with the ledger's files: one that was put back from a backup may
+/// be anybody's to read. Nothing is opened for it, see [`check_permission`].
+fn keep_private(path: &Path) {
+    #[cfg(unix)]
+    for end in ["", "-wal", "-shm"] {
+        use std::os::unix::fs::PermissionsExt;
+
+        let mut file = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
+        file.push(end);
+        let Ok(file_is) = std::fs::metadata(&file) else { continue };
+        let mode = file_is.permissions().mode();
+        if mode & OTHERS == 0 {
+            continue;
+        }
+        let owners = std::fs::Permissions::from_mode(mode & !OTHERS);
+        if let Err(error) = std::fs::set_permissions(&file, owners) {
+            let file = Path::new(&file).display();
+            tracing::warn!(%file, %error, "others than its owner may use a file of the ledger");
+        }
+    }
 }
 
 /// How files are opened that are not written. Their names may be URIs.

@@ -1,7 +1,8 @@
 //! Beside the log: accounts, links, sessions and companies' names, which belong to the platform
 //! since a person signs in once for all companies; and memberships, over all companies.
 
-use super::{Columns, FromColumns, Sql, Statement, Table, Unreadable};
+use super::{Columns, FromColumns, Sql, Statement, Table, Unreadable, Value, attempts};
+use crate::attempts::Attempt;
 use crate::members::{MemberRow, Members};
 use crate::people::{Account, Link, People, Purpose, Session, Standing};
 use async_trait::async_trait;
@@ -60,6 +61,8 @@ const RESERVE_NAME: &str = "INSERT INTO company_names (company_id, name, named) 
     VALUES (?1, ?2, ?3) ON CONFLICT DO NOTHING";
 const PUT_NAME: &str = "INSERT INTO company_names (company_id, name, named) \
     VALUES (?1, ?2, ?3) ON CONFLICT (company_id, name) DO UPDATE SET named = excluded.named";
+const FREE_NAME: &str =
+    "DELETE FROM company_names WHERE company_id = ?1 AND name = ?2 AND named = ?3";
 const NAMED: &str = "SELECT named FROM company_names WHERE company_id = ?1 AND name = ?2";
 
 /// A statement about the platform's rows.
@@ -154,6 +157,26 @@ impl FromColumns for Session {
     }
 }
 
+/// The names whose rows have one of these values in a column, and whom they are reserved for.
+async fn reserved<V: Clone + Into<Value<'static>>>(
+    sql: &impl Sql,
+    column: &str,
+    values: &[V],
+) -> Result<Vec<(String, CompanyId)>, StoreError> {
+    if values.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut query = platform("");
+    let places: Vec<String> = values.iter().map(|value| query.place(value.clone())).collect();
+    query.text = format!(
+        "SELECT name, named FROM company_names WHERE company_id = ?1 AND {column} IN ({})",
+        places.join(", ")
+    )
+    .into();
+    let found: Vec<Reserved> = sql.fetch(query).await?;
+    Ok(found.into_iter().filter_map(|Reserved(name, named)| Some((name, named?))).collect())
+}
+
 #[async_trait]
 impl<S: Sql> People for S {
     async fn account(&self, email: &str) -> Result<Option<Account>, StoreError> {
@@ -223,8 +246,8 @@ impl<S: Sql> People for S {
         self.fetch(Statement::new(text).with(person)).await
     }
 
-    async fn put_link(&self, link: &Link) -> Result<(), StoreError> {
-        let statement = platform(PUT_LINK)
+    async fn put_link(&self, link: &Link, record: Option<&Attempt>) -> Result<(), StoreError> {
+        let put = platform(PUT_LINK)
             .with(link.person_id)
             .with(link.purpose.as_str())
             .with(link.digest)
@@ -232,7 +255,9 @@ impl<S: Sql> People for S {
             .with(link.asked_by.map(|company| company.0))
             .with(link.created_at)
             .with(link.expires_at);
-        self.execute(statement).await
+        let mut statements = attempts::add(record.map(std::slice::from_ref).unwrap_or_default());
+        statements.push(put);
+        self.transact(statements).await.map(drop)
     }
 
     async fn link(&self, digest: Digest, purpose: Purpose) -> Result<Option<Link>, StoreError> {
@@ -329,18 +354,18 @@ impl<S: Sql> People for S {
     }
 
     async fn named(&self, names: &[String]) -> Result<HashMap<String, CompanyId>, StoreError> {
-        if names.is_empty() {
-            return Ok(HashMap::new());
-        }
-        let mut query = platform("");
-        let places: Vec<String> = names.iter().map(|name| query.place(name.clone())).collect();
-        query.text = format!(
-            "SELECT name, named FROM company_names WHERE company_id = ?1 AND name IN ({})",
-            places.join(", ")
-        )
-        .into();
-        let found: Vec<Reserved> = self.fetch(query).await?;
-        Ok(found.into_iter().filter_map(|Reserved(name, named)| Some((name, named?))).collect())
+        Ok(reserved(self, "name", names).await?.into_iter().collect())
+    }
+
+    async fn names_of(
+        &self,
+        companies: &[CompanyId],
+    ) -> Result<Vec<(String, CompanyId)>, StoreError> {
+        reserved(self, "named", companies).await
+    }
+
+    async fn free_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError> {
+        self.execute(platform(FREE_NAME).with(name.to_owned()).with(company)).await
     }
 
     async fn put_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError> {

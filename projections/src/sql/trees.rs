@@ -313,14 +313,21 @@ impl<S: Sql + 'static> Trees for SqlTrees<S> {
         self.sql.fetch(query).await
     }
 
-    async fn rebuild(&self, company: CompanyId) -> Result<u64, StoreError> {
+    async fn rebuild(
+        &self,
+        company: CompanyId,
+        tell: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<u64, StoreError> {
         let forget = Statement::new(FORGET).with(company).with(TREE_NAME);
         self.sql.transact(vec![forget, Statement::new(CLEAR).with(company)]).await?;
         let mut size = 0;
         loop {
             match self.advance(company).await? {
                 Some(reached) if reached == size => return Ok(size),
-                Some(reached) => size = reached,
+                Some(reached) => {
+                    size = reached;
+                    tell(size);
+                }
                 // Another process is at it.
                 None => tokio::time::sleep(ELSEWHERE).await,
             }

@@ -96,8 +96,13 @@ pub trait Trees: Send + Sync {
         limit: usize,
     ) -> Result<Vec<SignedCheckpoint>, StoreError>;
 
-    /// Builds the company's tree anew from its events; answers the number of leaves.
-    async fn rebuild(&self, company: CompanyId) -> Result<u64, StoreError>;
+    /// Builds the company's tree anew from its events; tells how many leaves there are so far, and
+    /// answers how many in the end.
+    async fn rebuild(
+        &self,
+        company: CompanyId,
+        tell: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<u64, StoreError>;
 
     /// How far each log of a company has been signed, in the order of the origins.
     async fn log_heads(&self, company: CompanyId) -> Result<Vec<LogHead>, StoreError>;

@@ -64,7 +64,11 @@ impl Chain {
 
     fn take_content(&mut self, event: &RecordedEvent, private: bool) -> Result<(), Finding> {
         let position = event.position;
-        let problem = |error: StoreError| Finding::new(position, error.to_string());
+        let problem = |error: StoreError| match error {
+            // The place is said with the finding.
+            StoreError::Corrupt { problem, .. } => Finding::new(position, problem),
+            error => Finding::new(position, error.to_string()),
+        };
         let metadata = event.metadata().map_err(problem)?;
         let decoded = event.decode().map_err(problem)?;
         if decoded.aggregate_type() != event.stream.kind {

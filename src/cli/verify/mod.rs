@@ -130,8 +130,12 @@ impl Verify {
                     report.finds(owner, Finding::new(0, problem))?;
                     continue;
                 }
-                // Nothing has happened to it yet.
-                (_, Ok(0)) => continue,
+                // A transaction that refuses what would have been its first event may leave one.
+                (_, Ok(0)) if !app.is_only_writer() => continue,
+                (_, Ok(0)) => {
+                    report.finds(owner, Finding::new(0, "a head of no events"))?;
+                    continue;
+                }
                 (Owner::Company(company), Ok(_)) => *company,
             };
             let ledger = Ledger {
