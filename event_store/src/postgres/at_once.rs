@@ -184,7 +184,7 @@ impl<'a> AtOnce<'a> {
 
 impl PlacedEvent<'_> {
     fn row(&self) -> Row {
-        let Commit { company, stream, metadata, commit_id, .. } = self.commit;
+        let Commit { company, stream, commit_id, .. } = self.commit;
         let id = &mut Uuid::encode_buffer();
         let mut row = Row::of("events");
         row.uuid(Some(company.0))
@@ -194,7 +194,7 @@ impl PlacedEvent<'_> {
             .text(Some(self.event_type))
             .text(Some(&self.event_version))
             .json(&self.sealed().payload)
-            .json(metadata)
+            .json(&self.sealed().metadata)
             .int(Some(int(self.position)))
             .int(Some(self.recorded_at.as_micros()))
             .uuid(Some(*commit_id))
