@@ -20,7 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// Attempts of each kind that are kept of each company.
+/// Attempts of each kind that are kept of each company, of callers who have shown who they are; and as
+/// many of others, whom anybody may be.
 const KEPT: usize = 10_000;
 /// Attempts that wait to be written.
 const QUEUE: usize = 4096;
@@ -45,7 +46,7 @@ const OF_ONE_CALLER: Allowance = Allowance::new(500, Duration::from_secs(1));
 pub struct Seen {
     /// What kind.
     pub kind: AttemptKind,
-    /// The company whose resources it was about; none for unknown callers.
+    /// The company whose resources it was about; none where none was named.
     pub company: Option<CompanyId>,
     /// Who, as far as known.
     pub actor: Option<Actor>,
