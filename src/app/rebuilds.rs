@@ -111,7 +111,7 @@ impl RebuildView {
     }
 
     /// How it was told when it was accepted.
-    fn as_accepted(self) -> Self {
+    fn when_accepted(self) -> Self {
         let state = RebuildState::Running;
         Self { state, events: 0, total_events: 0, differences: None, finished_at: None, ..self }
     }
@@ -250,7 +250,7 @@ impl App {
             && let Some(operation) = self.read.operation(company, id).await?
             && let Some(order) = Order::of(&operation)
         {
-            return Ok(Changed::before(RebuildView::of(&operation, order).as_accepted()));
+            return Ok(Changed::before(RebuildView::of(&operation, order).when_accepted()));
         }
         let is_under_way = begun.is_some_and(|id| self.may_be_under_way(id));
         let open = self.open_rebuilds().await?.into_iter().next().map(|order| order.rebuild);

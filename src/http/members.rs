@@ -217,8 +217,8 @@ pub async fn password_link(
     body: JsonBody<Nothing>,
 ) -> Answer<Reply> {
     let key = key.of(&caller.credential, body.hash);
-    let make = |conditions| service.app.new_password_link(&caller, MemberId(id), conditions);
-    let made = if_match.hold(key, make).await?;
+    let link = |conditions| service.app.new_password_link(&caller, MemberId(id), conditions);
+    let made = if_match.hold(key, link).await?;
     let body = MemberWithLink::new(&service, &made.view, made.secret.as_ref());
     Ok(Reply::new(StatusCode::CREATED, body).repeated(made.repeated))
 }
