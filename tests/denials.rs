@@ -72,8 +72,8 @@ async fn another_company_s_caller_is_shown_to_the_company_that_was_asked_about()
 async fn unknown_callers_and_companies_that_do_not_exist_are_the_platform_s() {
     let test = TestApp::new().await;
     let nowhere = "/v1/companies/01980000-0000-7000-8000-000000000000/tokens";
-    test.nobody.with("tla_typed").get(&test.path("/tokens")).await.problem(401, "unauthorized");
-    test.nobody.get(&test.path("/tokens")).await.problem(401, "unauthorized");
+    test.nobody.with("tla_typed").get(nowhere).await.problem(401, "unauthorized");
+    test.nobody.get("/v1/whoami").await.problem(401, "unauthorized");
     test.admin.get(nowhere).await.problem(404, "not-found");
     test.admin.get("/v1/companies").await.problem(403, "forbidden");
     assert!(records(&test.auditor, &test.path("/audit/denials")).await.is_empty());
@@ -88,6 +88,31 @@ async fn unknown_callers_and_companies_that_do_not_exist_are_the_platform_s() {
     assert_eq!(unknown, 2);
     assert!(!Value::from(found).to_string().contains("typed"));
     test.auditor.get(&platform).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn unknown_callers_are_shown_to_the_company_that_they_asked_about() {
+    let test = TestApp::new().await;
+    let body = json!({"name": "leaked", "scopes": ["ledger.audit"]});
+    let key = test.admin.post(&test.path("/keys")).json(&body).await.expect(201).body;
+    let leaked = test.nobody.with(key["key"].as_str().expect("a secret"));
+    let id = key["key_id"].as_str().expect("an id");
+    test.admin.delete(&test.path(&format!("/keys/{id}"))).await.expect(204);
+    let callers = [&leaked, &test.nobody, &test.nobody.with("tla_typed")];
+    for caller in callers {
+        caller.get(&test.path("/audit/export")).await.problem(401, "unauthorized");
+    }
+    let found = records(&test.auditor, &test.path("/audit/denials")).await;
+    assert_eq!(found.len(), callers.len(), "{found:?}");
+    for denial in &found {
+        assert_eq!(denial["company_id"], test.company.to_string());
+        assert_eq!(denial["actor"], Value::Null);
+        assert_eq!(denial["action"]["route"], "/v1/companies/{company_id}/audit/export");
+        assert_eq!(denial["context"]["ip"], "192.0.2.7");
+        assert!(!denial.to_string().contains("typed"), "{denial}");
+    }
+    let platform = format!("/v1/companies/{}/audit/denials", CompanyId::PLATFORM);
+    assert!(records(&test.operator, &platform).await.is_empty());
 }
 
 #[tokio::test]

@@ -78,6 +78,70 @@ async fn it_goes_on_when_its_caller_hangs_up() {
     is_erased(&app).await;
 }
 
+/// A deletion of all tokens that Eve asked for, and that nobody carries out yet.
+fn ordered(app: &TestApp, member: &Value) -> Operation {
+    let order = json!({
+        "client_id": null, "scope": null, "created_by": null,
+        "actor": {"type": "member", "id": member["member_id"]}, "request_id": "r",
+        "private": {"actor_name": "Eve", "ip": "192.0.2.66", "user_agent": "Eve's", "reason": "why"},
+        "last_position": 1000, "last_recorded_at": app.app.now(),
+    });
+    Operation {
+        company_id: app.company,
+        operation_id: app.app.new_id(),
+        request: order.to_string(),
+        state: "running".to_owned(),
+        matched: 1,
+        done: 0,
+        started_at: app.app.now(),
+        finished_at: None,
+    }
+}
+
+fn says_who(operation: &Operation) -> bool {
+    ["Eve", "192.0.2.66", "why"].iter().any(|text| operation.request.contains(text))
+}
+
+#[tokio::test]
+async fn what_a_person_asked_for_goes_on_without_saying_who_asked() {
+    let app = TestApp::new().await;
+    let body = json!({"email": EMAIL, "role": "super_admin"});
+    let member = app.admin.post(&app.path("/members")).json(&body).await.expect(201).body;
+    app.token("to be deleted").await;
+    let operation = ordered(&app, &member);
+    let another = Operation {
+        request: operation
+            .request
+            .replace(member["member_id"].as_str().unwrap(), &Uuid::nil().to_string()),
+        operation_id: app.app.new_id(),
+        ..operation.clone()
+    };
+    for operation in [&operation, &another] {
+        app.app.read.save_operation(operation).await.unwrap();
+    }
+    let person = PersonId(member["person_id"].as_str().unwrap().parse().unwrap());
+    erase(&app, person).await.expect(200);
+    let left = async |operation: &Operation| {
+        let found = app.app.read.operation(app.company, operation.operation_id).await.unwrap();
+        found.expect("an operation")
+    };
+    assert!(!says_who(&left(&operation).await));
+    assert!(says_who(&left(&another).await), "it is somebody else's");
+    app.app.read.forget_operation(app.company, another.operation_id).await.unwrap();
+    // Whoever carried it out stored once more what they knew.
+    app.app.read.save_operation(&operation).await.unwrap();
+    for task in app.app.resume_operations().await.unwrap() {
+        task.await.unwrap();
+    }
+    assert!(!says_who(&left(&operation).await));
+    let path = app.path("/audit/events?type=token.deleted");
+    let deleted = &app.auditor.get(&path).await.expect(200).body["items"][0];
+    assert_eq!(deleted["actor"]["id"], member["member_id"], "{deleted}");
+    let told = &deleted["context"];
+    let nothing = json!({"request_id": "r", "ip": null, "user_agent": null, "reason": null});
+    assert_eq!((told, &deleted["actor"]["name"]), (&nothing, &Value::Null));
+}
+
 #[tokio::test]
 async fn one_that_was_cut_off_is_finished_at_the_next_start() {
     let app = TestApp::new().await;

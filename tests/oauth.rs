@@ -124,7 +124,7 @@ async fn scope_and_name_may_be_chosen() {
         ("&scope=positions+employees", "employees positions"),
         ("&scope=positions%20%20positions", "positions"),
         ("&scope=", "employees positions"),
-        ("&scope=positions&name=Nightly+%F0%9F%94%91&unknown=1&unknown=2", "positions"),
+        ("&scope=positions&name=Nightly+%F0%9F%94%91&unknown=1&other=2", "positions"),
     ] {
         assert_eq!(ask(form).await.expect(200).body["scope"], scope, "{form}");
     }
@@ -488,6 +488,83 @@ async fn the_metadata_name_every_endpoint() {
     assert_eq!(body["introspection_endpoint_auth_methods_supported"], methods);
     assert_eq!(body["scopes_supported"].as_array().unwrap().len(), 10);
     app.nobody.get(&format!("{path}/elsewhere")).await.problem(404, "not-found");
+}
+
+#[tokio::test]
+async fn a_parameter_comes_once() {
+    let app = TestApp::new().await;
+    let own = Program::new(&app, "HR portal").await;
+    for twice in ["scope=positions&scope=positions", "name=a&name=b", "x=1&x=1", "x=1&y=2&x=3"] {
+        let answer = own.post(&app, "/oauth/token", &format!("{GRANT}&{twice}")).await;
+        refused(&answer, 400, "invalid_request");
+        assert!(answer.body["error_description"].as_str().unwrap().contains("repeated"));
+        assert!(!answer.text.contains(" x "), "{}", answer.text);
+    }
+    own.post(&app, "/oauth/token", &format!("{GRANT}&x=1&x=&y=1")).await.expect(200);
+    let hints = "token_type_hint=access_token&token_type_hint=access_token";
+    for path in ["/oauth/introspect", "/oauth/revoke"] {
+        let answer = own.post(&app, path, &format!("token=a&{hints}")).await.expect(400);
+        assert_eq!(answer.body["error"], "invalid_request");
+        own.post(&app, path, "token=a&token_type_hint=&token_type_hint=x").await.expect(200);
+    }
+}
+
+/// The answer, which must say that the fault is the service's, and where to look for it.
+#[track_caller]
+fn at_fault(answer: &Answered, expected: &[(u16, &str)]) {
+    let told = (answer.status.as_u16(), answer.body["error"].as_str().unwrap_or_default());
+    assert!(expected.contains(&told), "{}", answer.text);
+    assert_eq!(answer.header("content-type"), "application/json");
+    assert_eq!(answer.header("cache-control"), "no-store");
+    assert_eq!(answer.body["request_id"], answer.header("x-request-id"));
+    assert!(answer.body["error_description"].is_string());
+    assert_eq!(answer.header("retry-after"), if told.0 == 503 { "1" } else { "" });
+}
+
+#[tokio::test]
+async fn what_the_service_can_not_do_is_told_in_the_words_of_oauth() {
+    let app = TestApp::new().await;
+    let own = Program::new(&app, "HR portal").await;
+    app.storage.tamper("ALTER TABLE company_heads RENAME TO company_heads_away");
+    let answer = own.post(&app, "/oauth/token", GRANT).await;
+    at_fault(&answer, &[(503, "temporarily_unavailable"), (500, "server_error")]);
+    app.storage.tamper("ALTER TABLE company_heads_away RENAME TO company_heads");
+
+    app.app.index.freshness().void();
+    for (path, form) in
+        [("/oauth/token", GRANT), ("/oauth/revoke", "token=a"), ("/oauth/introspect", "token=a")]
+    {
+        let answer = own.post(&app, path, form).await;
+        at_fault(&answer, &[(503, "temporarily_unavailable")]);
+        assert!(!answer.text.contains("key"), "{}", answer.text);
+    }
+    // The published API says it as it always has.
+    let published = app.nobody.post("/revoke").text(FORM, &format!("{}&token=a", own.params()));
+    published.await.problem(503, "unavailable");
+}
+
+#[tokio::test]
+async fn nothing_needs_to_be_known_of_what_is_no_secret() {
+    let app = TestApp::new().await;
+    let tokens = app.path("/tokens");
+    let unknown = token_ledger_domain::Secret::from_random("tla_", [9; 32]);
+    app.app.index.freshness().void();
+    for (caller, status) in [
+        (app.nobody.clone(), 401),
+        (app.nobody.with("tla_typed"), 401),
+        (app.nobody.with(unknown.reveal()), 503),
+    ] {
+        caller.get("/v1/verify").await.expect(status);
+        caller.get(&tokens).await.expect(status);
+        caller.post("/oauth/introspect").text(FORM, "token=a").await.expect(status);
+    }
+    for (secret, status) in [("typed", 401), (unknown.reveal(), 503)] {
+        let ask = || app.nobody.post("/oauth/introspect");
+        let in_header = ask().header("authorization", &basic("a", secret));
+        in_header.text(FORM, "token=a").await.expect(status);
+        let in_body = format!("token=a&client_id=a&client_secret={secret}");
+        ask().text(FORM, &in_body).await.expect(status);
+    }
 }
 
 mod published {

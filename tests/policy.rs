@@ -109,6 +109,30 @@ async fn a_repeat_is_answered_though_its_scopes_are_no_longer_on_offer() {
 }
 
 #[tokio::test]
+async fn what_a_policy_allows_it_may_keep_though_it_is_on_offer_no_more() {
+    let app = TestApp::new().await;
+    let caller = Caller::command_line(app.company);
+    let allowing = |scopes: &[&str]| NewPolicy {
+        allowed_scopes: Some(scopes.iter().map(|scope| (*scope).to_owned()).collect()),
+        max_grace_seconds: Some(i64::try_from(scopes.len()).expect("a few")),
+        ..NewPolicy::default()
+    };
+    let put = async |app: &std::sync::Arc<token_ledger::app::App>, scopes: &[&str]| {
+        app.change_policy(&caller, allowing(scopes), Conditions::default()).await
+    };
+    put(&app.app, &["employees", "positions"]).await.expect("it is changed");
+    let (storage, clock) = app.stopped().await;
+    let catalogue = Catalogue::new([("positions".parse().unwrap(), String::new())]);
+    let app = storage.open_with(&clock, Choices { catalogue, ..Choices::default() }).await;
+    let (kept, _) = put(&app, &["employees", "positions"]).await.expect("as it is");
+    assert_eq!(kept.allowed_scopes.expect("some"), ["employees", "positions"]);
+    put(&app, &["employees", "positions", "locations"]).await.expect_err("not on offer");
+    put(&app, &["employees"]).await.expect("less");
+    put(&app, &["positions"]).await.expect("on offer");
+    put(&app, &["employees", "positions"]).await.expect_err("it is allowed no more");
+}
+
+#[tokio::test]
 async fn what_else_happens_in_the_company_moves_neither_it_nor_its_policy_on() {
     let app = TestApp::new().await;
     let (policy, company) = (app.path("/policy"), app.path(""));

@@ -85,6 +85,12 @@ pub fn can_be_seen(text: &str) -> bool {
     !text.chars().all(|c| c.is_whitespace() || is_invisible(c))
 }
 
+/// The first character of a text that is not seen as what it is, so that two texts may look the same:
+/// it controls, breaks lines, turns the direction of others, or leaves nothing to see.
+pub fn first_unseen(text: &str) -> Option<char> {
+    text.chars().find(|c| c.is_control() || turns_or_breaks(*c) || is_invisible(*c))
+}
+
 /// Whether a character breaks the line, or turns the direction of others.
 const fn turns_or_breaks(c: char) -> bool {
     matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')

@@ -149,10 +149,23 @@ impl Catalogue {
     /// # Errors
     /// When none is named, one is named twice, or one is not on offer.
     pub fn select<S: AsRef<str>>(&self, names: &[S]) -> Result<ScopeSet, InvalidScopes> {
+        self.select_or_keep(names, &ScopeSet::default())
+    }
+
+    /// The set of the scopes named, each of which must be on offer or among those that are there
+    /// already.
+    ///
+    /// # Errors
+    /// As for [`Self::select`].
+    pub fn select_or_keep<S: AsRef<str>>(
+        &self,
+        names: &[S],
+        present: &ScopeSet,
+    ) -> Result<ScopeSet, InvalidScopes> {
         let mut chosen = BTreeSet::new();
         for name in names {
             let scope: Scope = name.as_ref().parse()?;
-            if !self.0.contains_key(&scope) {
+            if !self.0.contains_key(&scope) && !present.0.contains(&scope) {
                 return Err(InvalidScopes::Unknown(scope.into()));
             }
             if let Some(twice) = chosen.replace(scope) {

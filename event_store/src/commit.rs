@@ -7,6 +7,8 @@ use crate::record::{Metadata, PrivatePart, StreamId};
 use sha2::{Digest, Sha256};
 use std::sync::Arc;
 use token_ledger_domain::company::CompanyEvent;
+use token_ledger_domain::key::KeyEvent;
+use token_ledger_domain::token::TokenEvent;
 use token_ledger_domain::{Actor, CompanyId, LedgerEvent, Timestamp};
 use uuid::Uuid;
 
@@ -69,6 +71,10 @@ pub struct SealedEvent {
     pub event: Arc<LedgerEvent>,
     /// Its exact text.
     pub payload: String,
+    /// Who did it, as in `metadata`.
+    pub actor: Actor,
+    /// The metadata's exact text.
+    pub metadata: Arc<str>,
     /// The salt of the commitment to payload and metadata.
     pub salt: [u8; 32],
     /// The commitment to payload and metadata.
@@ -105,10 +111,6 @@ pub struct Commit {
     pub commit_id: Uuid,
     /// When the decision was made.
     pub decided_at: Timestamp,
-    /// The metadata's exact text, for every event.
-    pub metadata: String,
-    /// Who did it, as in `metadata`.
-    pub actor: Actor,
     /// The events; none when only the idempotency key is to be recorded.
     pub events: Vec<SealedEvent>,
     /// The key to record, if the request has one.
@@ -118,7 +120,8 @@ pub struct Commit {
 }
 
 impl Commit {
-    /// A commit of these events.
+    /// A commit of these events. That a term ended is recorded by the service itself, whatever the
+    /// caller asks for beside it.
     ///
     /// # Errors
     /// [`StoreError::Rejected`] when something can't be written as JSON.
@@ -132,9 +135,11 @@ impl Commit {
         entropy: &dyn Entropy,
     ) -> Result<Self, StoreError> {
         let unwritable = |error: serde_json::Error| StoreError::Rejected(error.to_string());
-        let metadata = Metadata { actor: context.actor, request_id: context.request_id.clone() }
-            .to_text()
-            .map_err(unwritable)?;
+        let metadata = |actor, request_id| {
+            let text = Metadata { actor, request_id }.to_text().map_err(unwritable)?;
+            Ok::<_, StoreError>((actor, Arc::<str>::from(text)))
+        };
+        let of_caller = metadata(context.actor, context.request_id.clone())?;
         let text = |part: &PrivatePart| {
             let text = (*part != PrivatePart::default()).then(|| serde_json::to_string(part));
             text.transpose().map_err(unwritable)
@@ -151,17 +156,26 @@ impl Commit {
         let mut sealed = Vec::with_capacity(events.len());
         for (event, salts) in events.into_iter().zip(salts.chunks_exact(2)) {
             let payload = event.payload().map_err(unwritable)?;
+            let (by, private) = match event {
+                LedgerEvent::Token(TokenEvent::Expired { .. })
+                | LedgerEvent::Key(KeyEvent::Expired { .. }) => {
+                    (metadata(Actor::SYSTEM, None)?, None)
+                }
+                LedgerEvent::Company(CompanyEvent::MemberAdded { .. }) => {
+                    (of_caller.clone(), of_person.clone())
+                }
+                _ => (of_caller.clone(), of_others.clone()),
+            };
+            let (actor, metadata) = by;
             let salt = salts[0];
             let commitment = entry::content_commitment(&salt, &payload, &metadata);
-            let about_person =
-                matches!(event, LedgerEvent::Company(CompanyEvent::MemberAdded { .. }));
-            let private = if about_person { &of_person } else { &of_others };
-            let private = private.clone().map(|data| {
+            let private = private.map(|data| {
                 let salt = salts[1];
                 let commitment = entry::private_commitment(&salt, &data);
                 SealedPrivate { salt, data, commitment }
             });
-            sealed.push(SealedEvent { event: Arc::new(event), payload, salt, commitment, private });
+            let event = Arc::new(event);
+            sealed.push(SealedEvent { event, payload, actor, metadata, salt, commitment, private });
         }
         Ok(Self {
             company,
@@ -171,8 +185,6 @@ impl Commit {
             holds_until: None,
             commit_id: entropy.uuid(decided_at),
             decided_at,
-            metadata,
-            actor: context.actor,
             events: sealed,
             idempotency: None,
             snapshot: None,

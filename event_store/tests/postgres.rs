@@ -497,6 +497,28 @@ async fn new_tokens_take_one_statement_where_nobody_else_has_moved_the_head() {
     one.close().await;
 }
 
+/// A newer release's migration runs while this process goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn new_tokens_are_recorded_though_a_table_has_got_a_column() {
+    let fixture = PgFixture::fresh().await;
+    let counting = Counting::default();
+    let database = Database::connect(service(&fixture.place)).await.expect("a ledger");
+    let store = PgStore::new(database, || Box::new(counting.clone()));
+    let begin = |name: &str| commit(COMPANY, new_token(), 0, [created(name)]);
+    append(&store, begin("where the head is has to be asked for")).await;
+    append(&store, begin("it is known")).await;
+    let transactions = || counting.0.load(Ordering::SeqCst);
+    assert_eq!(transactions(), 1);
+    for table in ["events", "event_private"] {
+        let widened = format!("ALTER TABLE {table} ADD COLUMN newer text");
+        fixture.owner().await.execute(widened.as_str()).await.expect("a column");
+    }
+    append(&store, begin("the other way")).await;
+    assert_eq!(transactions(), 2);
+    assert_eq!(sound_ledger(&store, COMPANY).await.len(), 3);
+    store.close().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_head_that_another_holds_fails_its_company_and_no_other() {
     let fixture = PgFixture::fresh().await;

@@ -21,7 +21,7 @@ use std::time::Duration;
 use tempfile::TempDir;
 use token_ledger_domain::token::TokenEvent;
 use token_ledger_domain::{CompanyId, LedgerEvent};
-use token_ledger_event_store::sqlite::database::failed;
+use token_ledger_event_store::sqlite::database::{SEARCHES, failed};
 use token_ledger_event_store::sqlite::{
     Access, Appended, Database, InlineProjections, NoProjections, SqliteStore, decoded_page,
 };
@@ -347,6 +347,39 @@ async fn a_writer_that_rests_moves_the_log_into_the_file() {
     // Nothing is lost by it, and the writer goes on.
     append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("behind it")])).await;
     assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), JOBS + 1);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_stream_is_loaded_however_many_searches_there_are() {
+    let fixture = SqliteFixture::fresh().await;
+    let token = new_token();
+    append(fixture.store.as_ref(), commit(COMPANY, token, 0, [created("in between")])).await;
+    let (begun, mut beginning) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    let searches = (0..SEARCHES).map(|_| {
+        let (store, begun, held) = (Arc::clone(&fixture.store), begun.clone(), Arc::clone(&held));
+        let search = move |_: &Connection| {
+            begun.send(()).expect("the test goes on");
+            // It ends when the sender is gone.
+            let _ = held.lock().map(|held| held.recv());
+            Ok(())
+        };
+        tokio::spawn(async move { store.database().search(search).await })
+    });
+    let searches: Vec<_> = searches.collect();
+    for _ in 0..SEARCHES {
+        in_time(beginning.recv()).await.expect("a search begins");
+    }
+    let mut another = std::pin::pin!(fixture.database().search(|_| Ok(())));
+    assert!(futures::poll!(&mut another).is_pending());
+    let loaded = in_time(fixture.store.load(COMPANY, &[token.into()])).await.expect("a stream");
+    assert_eq!(loaded[0].events.len(), 1);
+    drop(go_on);
+    in_time(another).await.expect("its turn comes");
+    for search in searches {
+        search.await.expect("it ends").expect("it is done");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

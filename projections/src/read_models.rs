@@ -385,8 +385,8 @@ pub trait ReadModels: Send + Sync {
         dropped: &BTreeMap<(CompanyId, AttemptKind), u64>,
     ) -> Result<(), StoreError>;
 
-    /// Removes all of a company's attempts of this kind but the newest so many, and counts those
-    /// that go among the dropped.
+    /// Removes all of a company's attempts of this kind but the newest so many of callers who had
+    /// shown who they are and as many of others, and counts those that go among the dropped.
     async fn trim_attempts(
         &self,
         company: CompanyId,

@@ -17,8 +17,11 @@ use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::event::EVENT_TYPES;
 use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::{Create, Token, TokenCommand};
-use token_ledger_domain::{CompanyId, KeyId, MemberId, PersonId, Power, Role, Timestamp, TokenId};
+use token_ledger_domain::{
+    Actor, ActorType, CompanyId, KeyId, MemberId, PersonId, Power, Role, Timestamp, TokenId,
+};
 use token_ledger_event_store::{RecordedEvent, Request};
+use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
 use token_ledger_projections::index::Use;
 use token_ledger_projections::people::Account;
 use token_ledger_projections::read_models::{
@@ -41,6 +44,7 @@ on_every_database!(
     members_clients_and_keys_are_paged,
     what_there_is_not_is_not_found,
     operations_come_back_as_they_were_saved,
+    what_anybody_may_do_pushes_out_nothing_else,
     a_database_that_can_be_written_says_so,
     what_is_required_to_change_something_and_doesn_t_undoes_all,
 );
@@ -49,6 +53,46 @@ const EVERYTHING: usize = usize::MAX >> 1;
 
 /// When the tokens of [`a_mixed_company`] are looked at, unless a test wants another time.
 const NOW: i64 = 3 * DAY;
+
+// ---- beside the log ----
+
+async fn what_anybody_may_do_pushes_out_nothing_else<F: Fixture>() {
+    const KEPT: usize = 3;
+    let given = Given::<F>::a_company().await;
+    let (models, kind) = (given.fixture.models(), AttemptKind::Denied);
+    let actor = Some(Actor { kind: ActorType::Key, id: Uuid::from_u128(7) });
+    let attempt = |number: u32, actor, status| Attempt {
+        company_id: COMPANY,
+        kind,
+        at: at(i64::from(number)),
+        attempt_id: Uuid::from_u128(number.into()),
+        actor,
+        method: "GET".to_owned(),
+        route: "/v1/whoami".to_owned(),
+        status,
+        problem: None,
+        request_id: None,
+        ip: None,
+        user_agent: None,
+    };
+    let known = (0..5).map(|number| attempt(number, actor, 403));
+    let anybodys = (5..25).map(|number| match number % 3 {
+        0 => attempt(number, actor, 401),
+        1 => attempt(number, actor, 429),
+        _ => attempt(number, None, 401),
+    });
+    let attempts: Vec<Attempt> = known.chain(anybodys).collect();
+    models.add_attempts(&attempts, &BTreeMap::new()).await.unwrap();
+    for _ in 0..2 {
+        models.trim_attempts(COMPANY, kind, KEPT).await.unwrap();
+    }
+    let filter = AttemptFilter { kind, from: None, to: None, after: None };
+    let left = models.attempts(COMPANY, &filter, EVERYTHING).await.unwrap();
+    let expected: Vec<Attempt> = [24, 23, 22, 4, 3, 2].map(|n| attempts[n].clone()).into();
+    assert_eq!(left, expected);
+    let dropped = models.attempts_dropped(COMPANY, kind).await.unwrap();
+    assert_eq!(dropped, (attempts.len() - left.len()) as u64);
+}
 
 // ---- tokens ----
 

@@ -10,13 +10,16 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::postgres::PgFixture;
 use support::{COMPANY, Fixture, Given, OTHERS, at, create, digest, in_time, refresh};
+use token_ledger_domain::PersonId;
 use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::TokenCommand;
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::postgres::InlineProjections;
 use token_ledger_event_store::{Entropy, Head, Point, StoreError, SystemEntropy};
+use token_ledger_projections::People;
 use token_ledger_projections::attempts::{Attempt, AttemptKind};
+use token_ledger_projections::people::{Account, Session};
 use token_ledger_projections::postgres::Inline;
 use token_ledger_projections::rebuild::{ALL, Plan, RebuildError, Rebuilder};
 use token_ledger_projections::runner;
@@ -24,6 +27,7 @@ use token_ledger_projections::{ReadModels, VerificationIndex};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use uuid::Uuid;
 
 /// How long anything may take that will come at all.
 const LONG: Duration = Duration::from_secs(60);
@@ -237,6 +241,53 @@ async fn who_was_away_for_long_catches_up() {
         network.mend();
         until("all of it", || other.index().len() == COMPANIES * TOKENS + 1).await;
         until("and it knows that", || other.index().freshness().is_fresh()).await;
+    })
+    .await;
+}
+
+/// The change of a password is carried out, and about to be committed.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn no_session_begins_with_a_password_that_is_about_to_change() {
+    in_time(async {
+        let given = Given::<PgFixture>::nothing().await;
+        let models = given.fixture.models();
+        let person_id = PersonId(Uuid::from_u128(1));
+        let account = Account {
+            person_id,
+            email: "ada@example.com".to_owned(),
+            name: None,
+            password_hash: Some("old".to_owned()),
+            vouched_by: None,
+        };
+        models.make_account(&account, at(0)).await.expect("an account");
+        let mut changing = given.fixture.alone().await;
+        let change = "BEGIN; UPDATE accounts SET password_hash = 'new'; DELETE FROM sessions";
+        changing.execute(change).await.expect("it is changed");
+        let session = Session {
+            session_id: Uuid::from_u128(2),
+            person_id,
+            created_at: at(0),
+            signed_in_at: at(0),
+            seen_at: at(0),
+            expires_at: at(600),
+            ip: None,
+            user_agent: None,
+            standing: None,
+        };
+        let begun = tokio::spawn({
+            let models = Arc::clone(&models);
+            async move { models.begin_session(digest("1"), &session, Some("old")).await }
+        });
+        let mut looking = given.fixture.alone().await;
+        let waits = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity \
+             WHERE datname = current_database() AND wait_event_type = 'Lock')";
+        let mut is_waiting = false;
+        while !is_waiting && !begun.is_finished() {
+            is_waiting = sqlx::query_scalar(waits).fetch_one(&mut looking).await.expect("a look");
+        }
+        changing.execute("COMMIT").await.expect("the password is changed");
+        assert!(!begun.await.expect("it ends").expect("an answer"), "the old one opens nothing");
+        assert_eq!(models.sessions(person_id).await.expect("sessions"), []);
     })
     .await;
 }

@@ -22,8 +22,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
-/// Attempts of each kind that are kept of each company, but for links. Whoever made one could push
-/// its record out by making others.
+/// Attempts of each kind that are kept of each company, but for links, of callers who have shown who
+/// they are; and as many of others, whom anybody may be. Whoever made a link could push its record
+/// out by making others.
 const KEPT: usize = 10_000;
 /// Attempts that wait to be written.
 const QUEUE: usize = 4096;
@@ -48,7 +49,7 @@ const OF_ONE_CALLER: Allowance = Allowance::new(500, Duration::from_secs(1));
 pub struct Seen {
     /// What kind.
     pub kind: AttemptKind,
-    /// The company whose resources it was about; none for unknown callers.
+    /// The company whose resources it was about; none where none was named.
     pub company: Option<CompanyId>,
     /// Who, as far as known.
     pub actor: Option<Actor>,

@@ -195,7 +195,7 @@ impl App {
 
     /// The erasures of this person that are behind this sequence of the company's stream: where each
     /// is and when it was recorded.
-    async fn erasures_behind(
+    pub(super) async fn erasures_behind(
         &self,
         company: CompanyId,
         mut sequence: u64,

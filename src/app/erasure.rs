@@ -224,7 +224,9 @@ impl App {
         self.flush_attempts().await.map_err(|_| {
             StoreError::Unavailable("it is still writing what was noted before".to_owned())
         })?;
-        self.erasures.attempts(company, &people.identifiers(person)).await?;
+        let identifiers = people.identifiers(person);
+        self.erasures.attempts(company, &identifiers).await?;
+        self.erase_from_sweeps(company, &identifiers).await?;
         let erased = self.erased_memberships(person).await?;
         let account = self.erasures.account(person, &erased).await?;
         self.erasures.overwrite().await?;

@@ -3,7 +3,7 @@
 
 use super::App;
 use super::operations::Seen;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::key::{Key, KeyCommand};
@@ -33,9 +33,14 @@ pub struct Intervals {
     pub use_flush: Duration,
 }
 
-/// Terms that have ended without its being possible to record that, and why: so that each reason
-/// is logged once and not with every run.
-type Unsettled = HashMap<Uuid, String>;
+/// What a run could not settle, so that each reason is logged once and not with every run.
+#[derive(Debug, Default)]
+struct Unsettled {
+    /// Terms that have ended without its being possible to record that, and why.
+    terms: HashMap<Uuid, String>,
+    /// Companies whose ledgers the clock is behind.
+    ahead: BTreeSet<CompanyId>,
+}
 
 /// Starts the jobs; they end with the batch at hand when `stop` turns true.
 pub fn start(
@@ -140,12 +145,10 @@ impl App {
         stop: &watch::Receiver<bool>,
     ) -> Result<(), StoreError> {
         let known = std::mem::take(unsettled);
-        let mut tokens = Run { known: &known, left: Unsettled::default() };
-        let tokens_ended = self.end_terms::<Token>(&mut tokens, stop).await;
-        let mut keys = Run { known: &known, left: Unsettled::default() };
-        let keys_ended = self.end_terms::<Key>(&mut keys, stop).await;
-        unsettled.extend(tokens.left);
-        unsettled.extend(keys.left);
+        let mut run = Run { known: &known, left: Unsettled::default(), tried: HashSet::new() };
+        let tokens_ended = self.end_terms::<Token>(&mut run, stop).await;
+        let keys_ended = self.end_terms::<Key>(&mut run, stop).await;
+        *unsettled = run.left;
         tokens_ended.and(keys_ended)
     }
 
@@ -156,8 +159,8 @@ impl App {
         stop: &watch::Receiver<bool>,
     ) -> Result<(), StoreError> {
         while !*stop.borrow() {
-            let mut due = A::due(self, BATCH + run.left.len()).await?;
-            due.retain(|term| !run.left.contains_key(&term.id));
+            let mut due = A::due(self, BATCH + run.tried.len()).await?;
+            due.retain(|term| !run.tried.contains(&term.id));
             if due.is_empty() {
                 break;
             }
@@ -178,6 +181,10 @@ impl App {
         terms: &[DueTerm],
         run: &mut Run<'_>,
     ) -> Result<(), StoreError> {
+        if run.left.ahead.contains(&company) {
+            run.tried.extend(terms.iter().map(|term| term.id));
+            return Ok(());
+        }
         let context = Context::system();
         let requests: Vec<Request<<A as Decidable>::Command>> =
             terms.iter().map(|term| Request::new(term.id, A::expire(term.term))).collect();
@@ -188,6 +195,9 @@ impl App {
                 Ok(true) => {}
                 Ok(false) => run.keep_unchanged(term),
                 Err(ExecuteError::Failed(error)) if error.is_general() => return Err(error),
+                Err(ExecuteError::Failed(StoreError::ClockBehind { seconds })) => {
+                    run.leave_for_the_clock(term, seconds);
+                }
                 Err(error) => run.keep(term, &error.to_string()),
             }
         }
@@ -199,27 +209,47 @@ impl App {
 struct Run<'a> {
     /// What was unsettled after the run before.
     known: &'a Unsettled,
-    /// What this run could not settle, and doesn't try again.
+    /// What this run could not settle.
     left: Unsettled,
+    /// The terms that are still due and that this run doesn't try again.
+    tried: HashSet<Uuid>,
 }
 
 impl Run<'_> {
     /// Nothing was to be recorded. Either somebody was faster, or the row is wrong and will be due
     /// in the next run too.
     fn keep_unchanged(&mut self, term: &DueTerm) {
-        if self.known.contains_key(&term.id) {
+        if self.known.terms.contains_key(&term.id) {
             self.keep(term, "its events say that its term is not over; check with `replay`");
         } else {
-            self.left.insert(term.id, String::new());
+            self.leave(term, String::new());
+        }
+    }
+
+    /// Nothing is recorded in this company before the clock is right.
+    fn leave_for_the_clock(&mut self, term: &DueTerm, seconds: i64) {
+        let company = term.company_id;
+        self.tried.insert(term.id);
+        if self.left.ahead.insert(company) && !self.known.ahead.contains(&company) {
+            tracing::error!(
+                %company,
+                seconds,
+                "can't record that terms have ended: the clock is behind the ledger; set it right"
+            );
         }
     }
 
     fn keep(&mut self, term: &DueTerm, why: &str) {
-        if self.known.get(&term.id).is_none_or(|known| known != why) {
+        if self.known.terms.get(&term.id).is_none_or(|known| known != why) {
             let DueTerm { company_id, id, term } = term;
             tracing::error!(%company_id, %id, term, why, "can't record that this term has ended");
         }
-        self.left.insert(term.id, why.to_owned());
+        self.leave(term, why.to_owned());
+    }
+
+    fn leave(&mut self, term: &DueTerm, why: String) {
+        self.tried.insert(term.id);
+        self.left.terms.insert(term.id, why);
     }
 }
 
@@ -372,9 +402,58 @@ mod tests {
             stage.app.end_due_terms(&mut unsettled, &never).await.unwrap();
         }
         assert_eq!(stage.status(sound).await, Status::Expired);
-        let left: BTreeSet<Uuid> = unsettled.into_keys().collect();
+        let left: BTreeSet<Uuid> = unsettled.terms.into_keys().collect();
         assert_eq!(left, BTreeSet::from([broken.0, wrong.0]));
     }
+
+    #[tokio::test]
+    async fn a_clock_that_is_behind_is_named_once_and_not_with_every_term_and_run() {
+        let stage = Stage::new().await;
+        let short = [stage.token(60).await, stage.token(61).await, stage.token(62).await];
+        stage.later(1000);
+        stage.token(3600).await;
+        stage.later(-600);
+        let (sender, logged) = std::sync::mpsc::channel();
+        let writer = move || Lines(sender.clone());
+        let log = tracing_subscriber::fmt().with_writer(writer).finish();
+        let _logging = tracing::subscriber::set_default(log);
+        let told = || logged.try_iter().filter(|line| line.contains("ERROR")).count();
+        let (_sender, never) = watch::channel(false);
+        let mut unsettled = Unsettled::default();
+        let mut run = async || stage.app.end_due_terms(&mut unsettled, &never).await.unwrap();
+        for _ in 0..3 {
+            run().await;
+        }
+        assert_eq!(told(), 1);
+        stage.later(600);
+        run().await;
+        for id in short {
+            assert_eq!(stage.status(id).await, Status::Expired);
+        }
+        let next = stage.token(60).await;
+        stage.later(1000);
+        stage.token(3600).await;
+        stage.later(-600);
+        run().await;
+        assert_eq!(stage.status(next).await, Status::Active);
+        assert_eq!(told(), 1, "it was right meanwhile");
+    }
+
+    /// Hands on what is logged.
+    struct Lines(std::sync::mpsc::Sender<String>);
+
+    impl std::io::Write for Lines {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            let line = String::from_utf8_lossy(bytes).into_owned();
+            self.0.send(line).map_err(std::io::Error::other)?;
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+
     #[tokio::test]
     async fn keys_that_are_no_longer_remembered_are_removed() {
         let stage = Stage::new().await;

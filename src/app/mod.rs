@@ -318,7 +318,12 @@ impl App {
         self.clock.lost_seconds()
     }
 
-    /// Whether it is known well enough what is good right now, at once or within a second.
+    /// Whether it is known well enough what is good right now.
+    pub fn is_sure(&self) -> bool {
+        self.lost_seconds().is_none() && self.index.freshness().is_fresh()
+    }
+
+    /// As [`Self::is_sure`], at once or within a second.
     pub async fn knows(&self) -> bool {
         self.lost_seconds().is_none() && self.index.freshness().reached().await
     }

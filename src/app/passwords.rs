@@ -58,7 +58,7 @@ impl Password {
         if chars.all(|c| Some(c) == first) {
             return Err("must not be one character over and over");
         }
-        if Email::new(&text).is_ok_and(|own| own.as_str() == email) {
+        if Email::known(&text).is_ok_and(|own| own.as_str() == email) {
             return Err("must not be your e-mail address");
         }
         Ok(Self(text))

@@ -4,6 +4,7 @@ use super::attempts::Seen;
 use super::input::HOLDS_SECRET;
 use super::{App, AppError, Caller};
 use std::borrow::Cow;
+use token_ledger_domain::name::{InvalidName, first_unseen};
 use token_ledger_domain::secret::without_secrets;
 use token_ledger_domain::{CompanyId, Digest, MemberId, PersonId, Power, Secret};
 use token_ledger_event_store::StoreError;
@@ -27,15 +28,29 @@ const LINK_PREFIX: &str = "tll_";
 pub struct Email(String);
 
 impl Email {
-    /// The address that the text gives. Whether anybody reads what is sent there is not known.
+    /// The address that the text gives to a new account. Whether anybody reads what is sent there is
+    /// not known.
     ///
     /// # Errors
-    /// When it is none, or holds a secret, which would be kept and shown then.
-    pub fn new(text: &str) -> Result<Self, &'static str> {
-        const PROBLEM: &str = "must be an e-mail address such as ada@example.com";
+    /// When it is none, looks like another one for a character that nobody sees, or holds a secret,
+    /// which would be kept and shown then.
+    pub fn new(text: &str) -> Result<Self, Cow<'static, str>> {
         if matches!(without_secrets(text), Cow::Owned(_)) {
-            return Err(HOLDS_SECRET);
+            return Err(HOLDS_SECRET.into());
         }
+        if let Some(unseen) = first_unseen(text.trim()) {
+            return Err(InvalidName::Control(unseen.into()).to_string().into());
+        }
+        Ok(Self::known(text)?)
+    }
+
+    /// The address that the text gives, of an account that may be there: what was once taken is
+    /// found for ever, so that this never asks for more than it did at first.
+    ///
+    /// # Errors
+    /// When it is none.
+    pub fn known(text: &str) -> Result<Self, &'static str> {
+        const PROBLEM: &str = "must be an e-mail address such as ada@example.com";
         let text: String = text.trim().to_lowercase().nfc().collect();
         if !is_address(&text) {
             return Err(PROBLEM);
@@ -206,9 +221,7 @@ mod tests {
             assert_eq!(Email::new(same).unwrap().as_str(), "ada@ex\u{e4}mple.com");
         }
         // What is mapped to nothing, or to what no address has, stays as it is.
-        for kept in
-            ["ada@xn--a.com", "ada@mail_1.internal", "ada@b\u{fc}ro", "ada@\u{ad}", "ada@x\u{ff08}"]
-        {
+        for kept in ["ada@xn--a.com", "ada@mail_1.internal", "ada@b\u{fc}ro", "ada@x\u{ff08}"] {
             assert_eq!(Email::new(kept).unwrap().as_str(), kept);
         }
         for text in ["", "ada", "@example.com", "ada@", "a b@c.d", "ada@x..y", "a@b@c", "a\nb@c"] {
@@ -218,9 +231,27 @@ mod tests {
     }
 
     #[test]
+    fn no_new_address_looks_like_another_and_a_known_one_is_found() {
+        for unseen in
+            ["\u{202e}", "\u{2066}", "\u{200b}", "\u{feff}", "\u{ad}", "\u{61c}", "\u{7f}"]
+        {
+            let code = u32::from(unseen.chars().next().unwrap());
+            let problem = format!("must not contain control characters (found U+{code:04X})");
+            for text in [format!("a{unseen}da@example.com"), format!("ada@exam{unseen}ple.com")] {
+                assert_eq!(Email::new(&text), Err(problem.clone().into()), "{text:?}");
+            }
+        }
+        let known = Email::known("Ad\u{200b}a@Example.com").unwrap();
+        assert_eq!(known.as_str(), "ad\u{200b}a@example.com");
+        // A domain may have them in Punycode only.
+        let joined = "ada@xn--ngba1749n.example";
+        assert_eq!(Email::new(joined).unwrap().as_str(), joined);
+    }
+
+    #[test]
     fn no_address_holds_a_secret() {
         let secret = Secret::from_random("tlk_", [7; 32]);
         let address = format!("{}@example.com", secret.reveal());
-        assert_eq!(Email::new(&address), Err(HOLDS_SECRET));
+        assert_eq!(Email::new(&address), Err(HOLDS_SECRET.into()));
     }
 }

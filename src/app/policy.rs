@@ -3,9 +3,10 @@
 use super::input::{self, Check};
 use super::{App, AppError, Caller, Conditions};
 use serde::Serialize;
-use token_ledger_domain::Policy;
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::policy::{DEFAULT_MAX_GRACE_SECONDS, DEFAULT_VALIDITY_SECONDS};
+use token_ledger_domain::scope::InvalidScopes;
+use token_ledger_domain::{CompanyId, Policy, ScopeSet};
 use token_ledger_event_store::Executed;
 use token_ledger_projections::companies::CompanyRow;
 use utoipa::ToSchema;
@@ -68,11 +69,11 @@ impl App {
         conditions: Conditions,
     ) -> Result<VersionedPolicy, AppError> {
         let mut check = Check::default();
-        let names = input.allowed_scopes;
-        let allowed_scopes = check.field(
-            "allowed_scopes",
-            names.map(|names| self.choices.catalogue.select(&names)).transpose(),
-        );
+        let chosen = match input.allowed_scopes {
+            None => Ok(None),
+            Some(names) => self.allowable(caller.company, &names).await?.map(Some),
+        };
+        let allowed_scopes = check.field("allowed_scopes", chosen);
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(allowed_scopes), Some(reason)) = (allowed_scopes, reason) else {
             // What was on offer when the same was asked first may no longer be.
@@ -90,6 +91,22 @@ impl App {
         let context = caller.context(reason);
         let executed = self.change_part(caller, command, &context, conditions, version).await?;
         self.policy_after(caller, &executed).await
+    }
+
+    /// The scopes that a policy may allow: those on offer, and those that it allows already, though
+    /// some are on offer no more.
+    async fn allowable(
+        &self,
+        company: CompanyId,
+        names: &[String],
+    ) -> Result<Result<ScopeSet, InvalidScopes>, AppError> {
+        let catalogue = &self.choices.catalogue;
+        let chosen = catalogue.select(names);
+        if !matches!(chosen, Err(InvalidScopes::Unknown(_))) {
+            return Ok(chosen);
+        }
+        let allowed = self.existing_company(company).await?.policy.allowed_scopes;
+        Ok(catalogue.select_or_keep(names, &allowed.unwrap_or_default()))
     }
 
     /// The policy as what was executed left it, whatever happened to it since.

@@ -54,7 +54,7 @@ impl App {
         origin: &Origin,
     ) -> Result<SessionCookie, AppError> {
         // What is no address is nobody's, and takes as long.
-        let named = Email::new(email).ok();
+        let named = Email::known(email).ok();
         let account = match &named {
             Some(email) => self.people.account(email.as_str()).await?,
             None => None,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use token_ledger_domain::token::{Token, TokenCommand, TokenRefusal};
-use token_ledger_domain::{Actor, ClientId, Name, Power, Scope, Timestamp};
+use token_ledger_domain::{Actor, ActorType, ClientId, CompanyId, Name, Power, Scope, Timestamp};
 use token_ledger_event_store::{
     Context, ExecuteError, Idempotency, PrivatePart, Request, StoreError,
 };
@@ -126,6 +126,11 @@ impl Order {
             expires_before: None,
             now,
         }
+    }
+
+    /// Leaves out what names or describes a person; `false` where there is nothing of it.
+    fn leave_person_out(&mut self) -> bool {
+        std::mem::take(&mut self.private) != PrivatePart::default()
     }
 
     fn context(&self) -> Context {
@@ -275,6 +280,47 @@ impl App {
         }
     }
 
+    /// Erases from the company's open operations what names or describes whoever is meant by one of
+    /// these identifiers. Whoever carries one out finds out by itself, behind whatever it stores.
+    pub(super) async fn erase_from_sweeps(
+        &self,
+        company: CompanyId,
+        identifiers: &[Uuid],
+    ) -> Result<(), StoreError> {
+        for mut operation in self.read.open_operations().await? {
+            let Ok(mut order) = Order::of(&operation) else { continue };
+            let is_theirs =
+                operation.company_id == company && identifiers.contains(&order.actor.id);
+            if is_theirs && order.leave_person_out() {
+                operation.request = order.text()?;
+                self.read.save_operation(&operation).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Leaves out whoever asked for it, if they were erased since: what this process knows of them,
+    /// it may have stored again meanwhile.
+    async fn forget_the_erased(
+        &self,
+        operation: &mut Operation,
+        order: &mut Order,
+    ) -> Result<(), StoreError> {
+        let is_person = matches!(order.actor.kind, ActorType::Member | ActorType::Operator);
+        if !is_person || order.private == PrivatePart::default() {
+            return Ok(());
+        }
+        let company = operation.company_id;
+        let person = self.people_in(company).await?.person(order.actor.id);
+        let erasures = self.erasures_behind(company, 0, person).await?;
+        let is_erased = erasures.iter().any(|(_, at)| *at >= operation.started_at);
+        if is_erased && order.leave_person_out() {
+            operation.request = order.text()?;
+            self.read.save_operation(operation).await?;
+        }
+        Ok(())
+    }
+
     /// Deletes what the order says, from where the operation has come to.
     pub(super) async fn carry_sweep(
         &self,
@@ -358,15 +404,16 @@ impl App {
     async fn delete_once_over(
         &self,
         operation: &mut Operation,
-        order: &Order,
+        order: &mut Order,
     ) -> Result<Left, StoreError> {
         let company = operation.company_id;
-        let context = order.context();
         let filter = order.filter(self.now());
         let mut page =
             TokenPage { sort: TokenSort::CreatedAt, descending: false, after: None, limit: BATCH };
         let mut left = Left::default();
         loop {
+            self.forget_the_erased(operation, order).await?;
+            let context = order.context();
             let records = self.read.tokens(company, &filter, &page).await?;
             let Some(last) = records.last() else { break };
             page.after = Some(After {

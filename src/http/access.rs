@@ -19,6 +19,7 @@ use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::{Actor, ActorType, CompanyId, Digest, Power};
 use token_ledger_event_store::Moment;
 use token_ledger_projections::index::ActiveKey;
@@ -103,7 +104,9 @@ pub(super) async fn authorize(
             answered(next.run(request).await, denied)
         }
         // Who was let through at first is known.
-        Err(Refused { problem, denied }) => noted(problem.into_response(), denied.or(before)),
+        Err(Refused { problem, denied }) => {
+            noted(problem.into_response(), denied.map(|denied| before.unwrap_or(denied)))
+        }
     }
 }
 
@@ -140,25 +143,38 @@ async fn admit(
     headers: &HeaderMap,
     ip: Option<IpAddr>,
 ) -> Result<Option<Authenticated>, Refused> {
-    if access != Access::Public && !service.app.knows().await {
-        let detail = "Whether the key is good can't be known right now; try again.";
-        return Err(Problem::new(Kind::Unavailable, detail).into());
-    }
     let opened = access == Access::Log && service.app.evidence.is_public();
-    if matches!(access, Access::Public | Access::Client) || opened {
+    if access == Access::Public {
         return Ok(None);
     }
-    let credential = credential(headers).ok_or_else(|| {
-        Problem::unauthorized(CHALLENGE, "Send one API key as `Authorization: Bearer KEY`.")
-    })?;
-    let now = service.app.now();
-    let shown = Digest::of(credential);
-    let Some(key) = service.app.index.key(&shown, now) else {
-        service.app.throttle.failed(Failed::Key, ip, now).map_err(Problem::from)?;
-        return Err(
-            Problem::unauthorized(BAD_KEY, "The API key is unknown, expired or deleted.").into()
-        );
+    if access == Access::Client || opened {
+        let what = if opened { "What is asked for" } else { "Whether the client is good" };
+        return known_well_enough(service, what).await.map(|()| None);
+    }
+    let named = path.get("company_id").and_then(|text| text.parse().ok());
+    let unknown = |problem| {
+        let denied = Some(Denied { company: named, actor: None });
+        Refused { problem, denied }
     };
+    let credential = credential(headers).ok_or_else(|| {
+        let detail = "Send one API key as `Authorization: Bearer KEY`.";
+        unknown(Problem::unauthorized(CHALLENGE, detail))
+    })?;
+    let bad_key = || {
+        let counted = service.app.throttle.failed(Failed::Key, ip, service.app.now());
+        let detail = "The API key is unknown, expired or deleted.";
+        unknown(match counted {
+            Ok(()) => Problem::unauthorized(BAD_KEY, detail),
+            Err(throttled) => throttled.into(),
+        })
+    };
+    // Nothing needs to be known of what is no secret at all.
+    if !is_well_formed(credential) {
+        return Err(bad_key());
+    }
+    known_well_enough(service, "Whether the key is good").await?;
+    let shown = Digest::of(credential);
+    let key = service.app.index.key(&shown, service.app.now()).ok_or_else(bad_key)?;
     let company = match path.get("company_id") {
         None => None,
         Some(text) => Some(parse_company(text)?),
@@ -189,6 +205,16 @@ async fn admit(
         }
     }
     Ok(Some(Authenticated { key, shown, power, company: asked }))
+}
+
+/// # Errors
+/// When what other processes did is not known well enough, and so neither is what is asked for.
+async fn known_well_enough(service: &Service, what: &'static str) -> Result<(), Refused> {
+    if service.app.knows().await {
+        return Ok(());
+    }
+    let detail = format!("{what} can't be known right now; try again.");
+    Err(Problem::new(Kind::Unavailable, detail).into())
 }
 
 /// Why a request is not let through, and what there is to note of it.

@@ -128,7 +128,7 @@ pub(super) struct AttemptContext {
 pub(super) struct AttemptView {
     /// The record.
     attempt_id: Uuid,
-    /// The company whose resources it was about; the platform's for unknown callers.
+    /// The company whose resources it was about; the platform where none was named.
     company_id: Uuid,
     /// `denied`, `sign_in`, `export` or `password_link`.
     kind: &'static str,
@@ -182,8 +182,8 @@ pub(super) struct AttemptPage {
 }
 
 /// Refused attempts on the company's resources, newest first: 401, 403, 404 across companies and
-/// throttled sign-ins. Those of unknown callers are the platform's. Kept beside the ledger and
-/// bounded; `dropped` counts what was not kept.
+/// throttled sign-ins. Those of unknown callers have no actor, and are the platform's where the path
+/// names no company. Kept beside the ledger and bounded; `dropped` counts what was not kept.
 #[utoipa::path(
     get,
     path = "/v1/companies/{company_id}/audit/denials",

@@ -79,7 +79,11 @@ pub(super) async fn envelope(
     let kind = problem.as_ref().map(|problem| problem.kind);
     denials::note(&service.app, &info, method, &route, &response, kind);
     if let Some(problem) = problem {
-        fill(&mut response, &problem, &request_id);
+        if oauth::is_standard(&route) {
+            oauth::error::fill(&mut response, &problem, &request_id);
+        } else {
+            fill(&mut response, &problem, &request_id);
+        }
     }
     let took = started.elapsed();
     let status = response.status().as_u16();

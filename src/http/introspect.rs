@@ -3,11 +3,11 @@
 use super::denials::Denied;
 use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::client_auth::{self, BadClient, Basic, Credentials};
-use super::oauth::error::OauthError;
+use super::oauth::error::{OauthError, RETRY_AFTER};
 use super::oauth::params::Params;
 use super::problem::BAD_KEY;
 use super::rest;
-use super::verify::{Verification, credential, guarded, has_bearer, note_use};
+use super::verify::{FAILED, UNKNOWN, Verification, credential, guarded, has_bearer, note_use};
 use crate::app::attempts::Seen;
 use crate::app::throttle::{Failed, Throttled};
 use axum::body::Bytes;
@@ -20,6 +20,7 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
+use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::{Actor, ActorType, ClientId, CompanyId, Digest, KeyScope};
 use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::index::{ActiveKey, ActiveToken};
@@ -79,6 +80,10 @@ pub(super) struct IntrospectionError {
     error: &'static str,
     /// What was wrong and what to do.
     error_description: &'static str,
+    /// Where to look in the log; with statuses of 500 and above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    request_id: Option<Uuid>,
 }
 
 /// Whether a token is active, and what it may do: for a resource server with an API key, as Bearer
@@ -98,15 +103,18 @@ pub(super) struct IntrospectionError {
         (status = 429, description = "Too many bad credentials of callers", body = IntrospectionError),
         (status = 408, description = "The form did not come in time", body = IntrospectionError),
         (status = 413, description = "The form has more than 64 KiB", body = IntrospectionError),
-        (status = 503, description = "It can't be known right now",
-            body = super::problem::ProblemBody, content_type = "application/problem+json"),
+        (status = 503, description = "It can't be known right now", body = IntrospectionError),
     )
 )]
 pub(super) async fn introspect(
     State(verification): State<Arc<Verification>>,
     mut request: Request,
 ) -> Response {
-    let response = guarded(&verification, answered(&verification, &mut request)).await;
+    let answer = guarded(answered(&verification, &mut request)).await;
+    let response = answer.unwrap_or_else(|| {
+        let id = verification.failed_request();
+        fault(&verification, id, StatusCode::INTERNAL_SERVER_ERROR, "server_error", FAILED)
+    });
     rest::after(response, request).await
 }
 
@@ -114,8 +122,14 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
     let from = verification.service.proxies.origin(request.extensions(), request.headers()).ip;
     // The form may take its time to come, so what is known is asked when it is there.
     let form = read_form(request).await;
-    if !verification.knows().await {
-        return verification.unknown();
+    let headers = request.headers();
+    let shows_secret = || shows_secret(headers, form.as_ref().ok());
+    if !verification.knows(shows_secret).await {
+        let (id, status) = (verification.unknown_request(), StatusCode::SERVICE_UNAVAILABLE);
+        let error = "temporarily_unavailable";
+        let mut response = fault(verification, id, status, error, UNKNOWN);
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
+        return response;
     }
     let (caller, form) = match admitted(verification, request, form) {
         Ok(admitted) => admitted,
@@ -139,6 +153,37 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
     let mut headers = HeaderMap::with_capacity(8);
     headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     verification.answer(StatusCode::OK, headers, body)
+}
+
+/// Neither yes nor no, in the words of OAuth.
+fn fault(
+    verification: &Verification,
+    id: Uuid,
+    status: StatusCode,
+    error: &'static str,
+    error_description: &'static str,
+) -> Response {
+    let body = IntrospectionError { error, error_description, request_id: Some(id) };
+    let body = serde_json::to_vec(&body).unwrap_or_default();
+    let mut headers = HeaderMap::with_capacity(8);
+    headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    verification.fault(id, status, headers, body.into())
+}
+
+/// Whether the caller shows anything that may be a good secret, of a key or of a client.
+fn shows_secret(headers: &HeaderMap, form: Option<&Bytes>) -> bool {
+    let in_header = match basic(headers) {
+        Some(basic) => {
+            is_well_formed(&basic.password) || is_well_formed(&basic.credentials().secret)
+        }
+        None => credential(headers).is_some_and(is_well_formed),
+    };
+    let in_form = |form: &Bytes| {
+        let mut params = Params::default();
+        params.add_form(form).is_ok()
+            && params.one("client_secret").ok().flatten().is_some_and(is_well_formed)
+    };
+    in_header || form.is_some_and(in_form)
 }
 
 /// What every other method is answered.
@@ -200,7 +245,11 @@ impl Refusal {
             headers.append(header::RETRY_AFTER, seconds.into());
         }
         headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-        let body = IntrospectionError { error: self.error, error_description: self.description };
+        let body = IntrospectionError {
+            error: self.error,
+            error_description: self.description,
+            request_id: None,
+        };
         let body = serde_json::to_vec(&body).unwrap_or_default();
         verification.answer(self.status, headers, body.into())
     }
@@ -264,7 +313,7 @@ fn turn_away(verification: &Verification, asking: Asking, refusal: Refusal) -> R
     response
 }
 
-const UNKNOWN: Refusal = Refusal {
+const STRANGER: Refusal = Refusal {
     status: StatusCode::UNAUTHORIZED,
     challenge: Some(BEARER_CHALLENGE),
     error: "invalid_client",
@@ -331,10 +380,10 @@ fn by_client(
     }
     let given = Credentials::of(request.headers(), &params).map_err(|error| match error {
         OauthError::Refused { .. } => CREDENTIALS_TWICE,
-        OauthError::BadClient(_) | OauthError::Failed(_) => UNKNOWN,
+        OauthError::BadClient(_) | OauthError::Failed(_) => STRANGER,
     })?;
     if given.client_id.is_empty() && given.secret.is_empty() {
-        return Err(UNKNOWN);
+        return Err(STRANGER);
     }
     let ip = Asking::of(verification, request).ip;
     let client = client_auth::check(&verification.service, &given, ip);
@@ -347,7 +396,7 @@ fn bad_client(BadClient { named, throttled }: BadClient) -> Refusal {
         challenge: Some(BASIC_CHALLENGE),
         caller: named,
         bad: Some(Bad::Client(throttled)),
-        ..UNKNOWN
+        ..STRANGER
     }
 }
 
@@ -357,7 +406,7 @@ fn by_key(verification: &Verification, headers: &HeaderMap) -> Result<Option<Who
         return Ok(None);
     }
     let challenge = if has_bearer(headers) { BAD_KEY } else { BEARER_CHALLENGE };
-    let bad_key = Refusal { bad: Some(Bad::Key), challenge: Some(challenge), ..UNKNOWN };
+    let bad_key = Refusal { bad: Some(Bad::Key), challenge: Some(challenge), ..STRANGER };
     let basic = basic(headers);
     let key = match &basic {
         Some(basic) => basic.password.as_str(),
@@ -433,22 +482,24 @@ async fn read_form(request: &mut Request) -> Result<Bytes, Refusal> {
     }
 }
 
-/// The one `token` parameter. Others are ignored, and so are those without a value (RFC 6749 §3.2).
+/// The one `token` parameter. The hint beside it makes no difference, others are ignored, and so are
+/// those without a value (RFC 6749 §3.2).
 fn the_token(form: &[u8]) -> Result<std::borrow::Cow<'_, str>, Refusal> {
-    let mut tokens = url::form_urlencoded::parse(form)
-        .filter(|(name, value)| name == "token" && !value.is_empty())
-        .map(|(_, value)| value);
-    match (tokens.next(), tokens.next()) {
-        (Some(token), None) => Ok(token),
-        (_, Some(_)) => Err(Refusal::invalid_request(
-            StatusCode::BAD_REQUEST,
-            "The parameter token is repeated.",
-        )),
-        _ => Err(Refusal::invalid_request(
-            StatusCode::BAD_REQUEST,
-            "The parameter token is missing.",
-        )),
+    let bad = |description| Refusal::invalid_request(StatusCode::BAD_REQUEST, description);
+    let (mut token, mut hints) = (None, 0);
+    for (name, value) in url::form_urlencoded::parse(form).filter(|(_, value)| !value.is_empty()) {
+        match &*name {
+            "token" if token.replace(value).is_some() => {
+                return Err(bad("The parameter token is repeated."));
+            }
+            "token_type_hint" => hints += 1,
+            _ => {}
+        }
     }
+    if hints > 1 {
+        return Err(bad("The parameter token_type_hint is repeated."));
+    }
+    token.ok_or_else(|| bad("The parameter token is missing."))
 }
 
 /// The answer for an active token. Scopes hold nothing that JSON would escape (RFC 6749 §3.3).

@@ -22,6 +22,7 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use token_ledger_domain::secret::is_well_formed;
 use token_ledger_domain::{Digest, Timestamp};
 use token_ledger_event_store::Moment;
 use token_ledger_projections::index::{ActiveToken, Use};
@@ -36,6 +37,10 @@ const NO_CREDENTIAL: &str = "Bearer realm=\"token-ledger\"";
 const INVALID_TOKEN: &str = "Bearer realm=\"token-ledger\", error=\"invalid_token\", \
     error_description=\"The access token is unknown, expired or deleted.\"";
 const INSUFFICIENT_SCOPE: &str = "Bearer realm=\"token-ledger\", error=\"insufficient_scope\"";
+/// What is told where it can't be known whether a token is good.
+pub(super) const UNKNOWN: &str = "It can't be known right now; try again.";
+/// What is told where the service is at fault.
+pub(super) const FAILED: &str = "The service failed. Name the request_id to the operator.";
 /// How often the log names a request that could not be decided, at most.
 const TELL_UNKNOWN_EVERY: Duration = Duration::from_secs(1);
 /// The longest list of scopes that a challenge names, in bytes.
@@ -105,17 +110,11 @@ fn verification(service: Arc<Service>) -> Verification {
     }
 }
 
-/// The answer, or that there is none: a panic ends neither the process nor the connection. Costs
+/// The answer; none where it panicked: a panic ends neither the process nor the connection. Costs
 /// nothing where none happens, unlike a layer.
-pub(super) async fn guarded(
-    verification: &Verification,
-    answer: impl Future<Output = Response>,
-) -> Response {
+pub(super) async fn guarded(answer: impl Future<Output = Response>) -> Option<Response> {
     // What a panic may have left half done is locks of the index, which don't poison.
-    match AssertUnwindSafe(answer).catch_unwind().await {
-        Ok(response) => response,
-        Err(_) => verification.failed(),
-    }
+    AssertUnwindSafe(answer).catch_unwind().await.ok()
 }
 
 /// Whether the request that carries this token may pass, for a proxy that asks before it passes
@@ -155,13 +154,15 @@ pub(super) async fn verify(
 ) -> Response {
     let (head, body) = request.into_parts();
     let answer = async {
-        if verification.knows().await {
+        // Nothing needs to be known of what is no secret at all.
+        let is_secret = || credential(&head.headers).is_some_and(is_well_formed);
+        if verification.knows(is_secret).await {
             decide(&verification, &head)
         } else {
             verification.unknown()
         }
     };
-    let response = guarded(&verification, answer).await;
+    let response = guarded(answer).await.unwrap_or_else(|| verification.failed());
     rest::after(response, Request::from_parts(head, body)).await
 }
 
@@ -316,14 +317,23 @@ impl Verification {
 
     /// A fault of ours: neither yes nor no.
     fn failed(&self) -> Response {
-        let id = self.request_id();
-        tracing::error!(request_id = %id, "verification panicked");
-        let detail = "The service failed. Name the request_id to the operator.";
-        self.problem(id, StatusCode::INTERNAL_SERVER_ERROR, &Problem::new(Kind::Internal, detail))
+        self.problem(self.failed_request(), &Problem::new(Kind::Internal, FAILED))
     }
 
     /// Neither yes nor no: what other processes did is not known well enough.
-    pub(super) fn unknown(&self) -> Response {
+    fn unknown(&self) -> Response {
+        self.problem(self.unknown_request(), &Problem::new(Kind::Unavailable, UNKNOWN))
+    }
+
+    /// The identifier of a request that panicked, which the log names.
+    pub(super) fn failed_request(&self) -> Uuid {
+        let id = self.request_id();
+        tracing::error!(request_id = %id, "verification panicked");
+        id
+    }
+
+    /// The identifier of a request that could not be decided, which the log may name.
+    pub(super) fn unknown_request(&self) -> Uuid {
         let id = self.request_id();
         if self.tells_unknown() {
             tracing::warn!(
@@ -331,9 +341,7 @@ impl Verification {
                 "whether tokens are good can't be known right now; one request a second is named"
             );
         }
-        let detail = "It can't be known right now; try again.";
-        let problem = Problem::new(Kind::Unavailable, detail);
-        self.problem(id, StatusCode::SERVICE_UNAVAILABLE, &problem)
+        id
     }
 
     /// Whether the log is to name a request that could not be decided: it may be asked thousands of
@@ -347,16 +355,29 @@ impl Verification {
         is_due
     }
 
-    /// Whether what is known is recent enough, at once or within a second.
-    pub(super) async fn knows(&self) -> bool {
-        self.service.app.knows().await
+    /// Whether what is known is recent enough, at once or within a second, or what was shown is no
+    /// secret, of which nothing needs to be known.
+    pub(super) async fn knows(&self, is_secret: impl FnOnce() -> bool) -> bool {
+        let app = &self.service.app;
+        app.is_sure() || !is_secret() || app.knows().await
     }
 
-    fn problem(&self, id: Uuid, status: StatusCode, problem: &Problem) -> Response {
+    fn problem(&self, id: Uuid, problem: &Problem) -> Response {
         let body = serde_json::to_vec(&problem.body(&id.to_string())).unwrap_or_default();
         let mut headers = HeaderMap::with_capacity(HEADERS);
         headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
-        let mut response = self.answer(status, headers, body.into());
+        self.fault(id, problem.kind.status(), headers, body.into())
+    }
+
+    /// The answer to a request that is not answered as it should be, whose identifier its body names.
+    pub(super) fn fault(
+        &self,
+        id: Uuid,
+        status: StatusCode,
+        headers: HeaderMap,
+        body: Bytes,
+    ) -> Response {
+        let mut response = self.answer(status, headers, body);
         if let Ok(value) = HeaderValue::from_str(&id.to_string()) {
             response.headers_mut().insert(REQUEST_ID, value);
         }
@@ -450,7 +471,8 @@ mod tests {
     async fn a_panic_is_answered() {
         let dir = tempfile::TempDir::new().unwrap();
         let verification = verification(service(&dir).await);
-        let response = guarded(&verification, async { panic!("for the test") }).await;
+        let answer = guarded(async { panic!("for the test") }).await;
+        let response = answer.unwrap_or_else(|| verification.failed());
         assert_eq!(response.status(), StatusCode::INTERNAL_SERVER_ERROR);
         let id = response.headers()[REQUEST_ID].to_str().unwrap().to_owned();
         let body = axum::body::to_bytes(response.into_body(), 4096).await.unwrap();

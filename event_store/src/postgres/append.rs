@@ -310,7 +310,7 @@ async fn insert_events(connection: &mut PgConnection, placed: &Placed<'_>) -> Re
         .bind(events.iter().map(|event| event.event_type).collect::<Vec<_>>())
         .bind(events.iter().map(|event| event.event_version.as_str()).collect::<Vec<_>>())
         .bind(events.iter().map(|event| event.sealed().payload.as_str()).collect::<Vec<_>>())
-        .bind(events.iter().map(|event| event.commit.metadata.as_str()).collect::<Vec<_>>())
+        .bind(events.iter().map(|event| &*event.sealed().metadata).collect::<Vec<_>>())
         .bind(events.iter().map(|event| int(event.position)).collect::<Vec<_>>())
         .bind(events.iter().map(|event| event.recorded_at.as_micros()).collect::<Vec<_>>())
         .bind(events.iter().map(|event| event.commit.commit_id).collect::<Vec<_>>())

@@ -7,7 +7,7 @@
 
 use super::append::Setback;
 use super::database::RecordedTime;
-use super::errors::{ending_failed, is_taken};
+use super::errors::{ending_failed, is_misshapen, is_taken};
 use super::listener::{self, CHANNEL, Kinds};
 use super::placing::{Known, MAX_DECISION_AGE_SECONDS, Placed, PlacedEvent, begins};
 use super::read::int;
@@ -184,7 +184,7 @@ impl<'a> AtOnce<'a> {
 
 impl PlacedEvent<'_> {
     fn row(&self) -> Row {
-        let Commit { company, stream, metadata, commit_id, .. } = self.commit;
+        let Commit { company, stream, commit_id, .. } = self.commit;
         let id = &mut Uuid::encode_buffer();
         let mut row = Row::of("events");
         row.uuid(Some(company.0))
@@ -194,7 +194,7 @@ impl PlacedEvent<'_> {
             .text(Some(self.event_type))
             .text(Some(&self.event_version))
             .json(&self.sealed().payload)
-            .json(metadata)
+            .json(&self.sealed().metadata)
             .int(Some(int(self.position)))
             .int(Some(self.recorded_at.as_micros()))
             .uuid(Some(*commit_id))
@@ -205,8 +205,8 @@ impl PlacedEvent<'_> {
     }
 }
 
-/// Carries out what was placed, with the rows that it leads to; `false` when the head is elsewhere,
-/// and nothing was changed.
+/// Carries out what was placed, with the rows that it leads to; `false` when the head is elsewhere, or
+/// a table has other columns by now than the rows, and nothing was changed.
 ///
 /// # Errors
 /// When a place is taken or the statement fails: [`StoreError::InDoubt`] where nobody knows whether
@@ -229,6 +229,7 @@ pub(super) async fn append(
     sql.push_str(TELL);
     match sqlx::query_with(&sql, arguments).fetch_optional(connection).await {
         Ok(told) => Ok(told.is_some()),
+        Err(error) if is_misshapen(&error) => Ok(false),
         Err(error) if is_taken(&error) => Err(Setback::Taken),
         Err(error) => Err(ending_failed(error).into()),
     }

@@ -11,6 +11,9 @@ const UNIQUE_VIOLATION: &str = "23505";
 /// A lock was waited for in vain.
 const LOCK_NOT_AVAILABLE: &str = "55P03";
 
+/// A value is not of the type that it is for.
+const DATATYPE_MISMATCH: &str = "42804";
+
 /// A connection was lost, also one of the server's own to another server.
 const CONNECTION_EXCEPTION: &str = "08";
 
@@ -103,6 +106,11 @@ fn is_refusal(error: &Error) -> bool {
 /// Whether a row couldn't be inserted because there is one in its place.
 pub(super) fn is_taken(error: &Error) -> bool {
     state_of(error).as_deref() == Some(UNIQUE_VIOLATION)
+}
+
+/// Whether a row is not built like its table, to which a newer release may have added a column.
+pub(super) fn is_misshapen(error: &Error) -> bool {
+    state_of(error).as_deref() == Some(DATATYPE_MISMATCH)
 }
 
 /// Whether waiting won't help: the server answers, but doesn't let this user in.

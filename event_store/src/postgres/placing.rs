@@ -215,7 +215,7 @@ fn insert<'a>(
             stream: commit.stream,
             sequence,
             recorded_at,
-            actor: commit.actor,
+            actor: sealed.actor,
             event: Arc::clone(&sealed.event),
         });
     }

@@ -156,7 +156,7 @@ fn append_one(
             stream: commit.stream,
             sequence: place.sequence,
             recorded_at,
-            actor: commit.actor,
+            actor: sealed.actor,
             event: Arc::clone(&sealed.event),
         });
     }
@@ -268,7 +268,7 @@ impl<'t> Inserts<'t> {
             event_type,
             event_version,
             sealed.payload,
-            commit.metadata,
+            &*sealed.metadata,
             place.position,
             place.recorded_at.as_micros(),
             commit.commit_id.as_bytes(),

@@ -21,11 +21,15 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Jobs that wait for the writing connection; more callers than that wait before they may wait.
 const WAITING_JOBS: usize = 4096;
+/// Searches that run side by side: one reader is left to what commands ask.
+pub const SEARCHES: usize = READERS - 1;
+
 /// An SQLite file.
 pub struct Database {
     path: PathBuf,
     readers: Arc<Mutex<Vec<Connection>>>,
     reading: Arc<Semaphore>,
+    searching: Arc<Semaphore>,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     changes: watch::Sender<u64>,
@@ -80,6 +84,7 @@ impl Database {
             path: path.to_owned(),
             readers: Arc::new(Mutex::new(readers)),
             reading: Arc::new(Semaphore::new(READERS)),
+            searching: Arc::new(Semaphore::new(SEARCHES)),
             jobs: Some(jobs),
             writer: Mutex::new(Some(writer)),
             changes,
@@ -100,6 +105,7 @@ impl Database {
             path: path.to_owned(),
             readers: Arc::new(Mutex::new(readers)),
             reading: Arc::new(Semaphore::new(READERS)),
+            searching: Arc::new(Semaphore::new(SEARCHES)),
             jobs: None,
             writer: Mutex::new(None),
             changes: watch::channel(0).0,
@@ -155,6 +161,25 @@ impl Database {
         tokio::task::spawn_blocking(run)
             .await
             .map_err(|error| StoreError::Rejected(error.to_string()))?
+    }
+
+    /// As [`Self::read`], of a query that may look at many more rows than it answers: such take turns,
+    /// so that however many there are, others find a reader.
+    ///
+    /// # Errors
+    /// As for [`Self::read`].
+    pub async fn search<T, F>(&self, query: F) -> Result<T, StoreError>
+    where
+        T: Send + 'static,
+        F: FnOnce(&Connection) -> Result<T, StoreError> + Send + 'static,
+    {
+        let turn =
+            Arc::clone(&self.searching).acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        self.read(move |connection| {
+            let _turn = turn;
+            query(connection)
+        })
+        .await
     }
 
     /// Runs something on the writing connection, between appends.

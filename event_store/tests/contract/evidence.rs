@@ -2,15 +2,18 @@
 
 use super::Fixture;
 use super::given::{
-    COMPANY, Given, assert_done, create, entry_of, name, new_token, read_all, scopes, sound_ledger,
-    tell_company, token,
+    COMPANY, Given, WEEK, ask_token, assert_done, at, create, entry_of, name, new_token, read_all,
+    refresh, scopes, secret, sound_ledger, tell_company, token,
 };
 use sha2::{Digest as _, Sha256};
 use token_ledger_domain::company::{CompanyCommand, CompanyEvent};
+use token_ledger_domain::event::AggregateType;
+use token_ledger_domain::key::{Key, KeyCommand};
+use token_ledger_domain::power::KeyScope;
 use token_ledger_domain::token::{Token, TokenCommand};
 use token_ledger_domain::{Actor, ActorType, CompanyId, LedgerEvent, Power};
 use token_ledger_event_store::record::Metadata;
-use token_ledger_event_store::{Context, Ledger, PrivatePart, RecordedEvent, Request};
+use token_ledger_event_store::{Context, Ledger, PrivatePart, RecordedEvent, Request, StreamId};
 use uuid::Uuid;
 
 /// Text that has been hard on databases, drivers and JSON.
@@ -37,6 +40,51 @@ fn someone(text: &str) -> Context {
             email: some(),
         },
     }
+}
+
+/// The service ends a term that is over, whoever comes by and whatever they ask for.
+pub async fn a_term_that_is_over_is_ended_by_the_service_itself<F: Fixture>(fixture: F) {
+    let given = Given::a_company(fixture).await;
+    let (company, power, caller) = (COMPANY, Power::Operator, someone("caller"));
+    let (one, many, key) = (new_token(), new_token(), new_token().0);
+    for token in [one, many] {
+        assert_done(ask_token(&given.ledger, company, token, create("short")).await);
+    }
+    let create = Request::new(
+        key,
+        KeyCommand::Create {
+            name: name("short"),
+            scopes: [KeyScope::Audit].into(),
+            secret: secret("short"),
+            validity_seconds: Some(WEEK),
+        },
+    );
+    assert_done(given.ledger.execute::<Key>(company, power, &caller, create).await);
+    given.clock.set(at(WEEK));
+    let request = Request::new(one.0, refresh("again"));
+    assert_done(given.ledger.execute::<Token>(company, power, &caller, request).await);
+    let requests = [Request::new(many.0, TokenCommand::Delete)];
+    let outcomes = given.ledger.execute_many::<Token>(company, power, &caller, &requests).await;
+    assert!(matches!(outcomes.expect("answers")[..], [Ok(true)]));
+    let request = Request::new(key, KeyCommand::Delete);
+    assert_done(given.ledger.execute::<Key>(company, power, &caller, request).await);
+
+    let store = given.store();
+    let key = StreamId { kind: AggregateType::Key, id: key };
+    for stream in [one.into(), many.into(), key] {
+        let events = store.history(company, stream, 1, 9).await.expect("a stream");
+        let [expired, change] = &events[..] else { panic!("{events:?}") };
+        assert!(expired.event_type.ends_with(".expired"), "{expired:?}");
+        assert_eq!(expired.commit_id, change.commit_id);
+        let by = |event: &RecordedEvent| event.metadata().expect("metadata");
+        assert_eq!(by(expired), Metadata { actor: Actor::SYSTEM, request_id: None });
+        let caller = Metadata { actor: caller.actor, request_id: caller.request_id.clone() };
+        assert_eq!(by(change), caller);
+        let positions = [expired.position, change.position];
+        let parts = store.private_parts(company, &positions).await.expect("private parts");
+        assert_eq!(parts.iter().map(Option::is_some).collect::<Vec<_>>(), [false, true]);
+    }
+    sound_ledger(store.as_ref(), company).await;
 }
 
 async fn create_as(ledger: &Ledger, context: &Context, command: TokenCommand) {

@@ -107,6 +107,7 @@ macro_rules! every_promise {
             }
             evidence {
                 text_survives_exactly,
+                a_term_that_is_over_is_ended_by_the_service_itself,
                 hashes_follow_from_what_is_stored,
                 events_are_neither_changed_nor_deleted,
                 an_erased_private_part_leaves_the_evidence_whole,

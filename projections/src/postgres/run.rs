@@ -122,6 +122,7 @@ impl Sql for PgReadModels {
         position: "strpos",
         event_columns: EVENT_COLUMNS,
         claim: Some("FOR UPDATE SKIP LOCKED"),
+        hold: "FOR SHARE",
     };
 
     async fn fetch<T: FromColumns + Send + 'static>(

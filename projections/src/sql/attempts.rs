@@ -62,28 +62,38 @@ pub(super) fn add_dropped(dropped: &BTreeMap<(CompanyId, AttemptKind), u64>) -> 
         .collect()
 }
 
-/// Removes all but the newest so many, and counts those that go.
+/// Whether whoever made an attempt had not shown who they are, so that anybody may have.
+const OF_ANYBODY: &str = "(actor_id IS NULL OR status IN (401, 429))";
+
+/// Removes all but the newest so many, and counts those that go. Those that anybody may have made
+/// have a share of their own, so that they push no others out.
 pub(super) fn trim(company: CompanyId, kind: AttemptKind, keep: usize) -> Vec<Statement> {
+    let shares = [OF_ANYBODY.to_owned(), format!("NOT {OF_ANYBODY}")];
+    shares.iter().flat_map(|share| trim_share(company, kind, keep, share)).collect()
+}
+
+fn trim_share(company: CompanyId, kind: AttemptKind, keep: usize, share: &str) -> [Statement; 3] {
     // One process at a time counts, behind what another one has removed.
     let hold = Statement::new(
         "INSERT INTO attempts_dropped (company_id, kind, dropped) VALUES (?1, ?2, 0) \
          ON CONFLICT (company_id, kind) DO UPDATE SET dropped = attempts_dropped.dropped",
     );
-    let count = Statement::new(
+    let count = Statement::new(format!(
         "INSERT INTO attempts_dropped (company_id, kind, dropped) \
          SELECT company_id, kind, count(*) - ?3 FROM attempts \
-         WHERE company_id = ?1 AND kind = ?2 \
+         WHERE company_id = ?1 AND kind = ?2 AND {share} \
          GROUP BY company_id, kind HAVING count(*) > ?3 \
          ON CONFLICT (company_id, kind) DO UPDATE SET \
-         dropped = attempts_dropped.dropped + excluded.dropped",
-    );
-    let remove = Statement::new(
-        "DELETE FROM attempts WHERE company_id = ?1 AND kind = ?2 AND (at, attempt_id) <= \
-         (SELECT at, attempt_id FROM attempts WHERE company_id = ?1 AND kind = ?2 \
-         ORDER BY at DESC, attempt_id DESC LIMIT 1 OFFSET ?3)",
-    );
+         dropped = attempts_dropped.dropped + excluded.dropped"
+    ));
+    let remove = Statement::new(format!(
+        "DELETE FROM attempts WHERE company_id = ?1 AND kind = ?2 AND {share} \
+         AND (at, attempt_id) <= \
+         (SELECT at, attempt_id FROM attempts WHERE company_id = ?1 AND kind = ?2 AND {share} \
+         ORDER BY at DESC, attempt_id DESC LIMIT 1 OFFSET ?3)"
+    ));
     let of = |statement: Statement| statement.with(company).with(kind.as_str());
-    vec![of(hold), of(count).with(keep), of(remove).with(keep)]
+    [of(hold), of(count).with(keep), of(remove).with(keep)]
 }
 
 /// A company's attempts of one kind, newest first.

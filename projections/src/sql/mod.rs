@@ -47,12 +47,14 @@ pub struct Statement {
     pub parameters: Vec<Value<'static>>,
     /// Whether a transaction that it changes nothing in is undone.
     pub required: bool,
+    /// Whether it may look at many more rows than it answers.
+    pub searches: bool,
 }
 
 impl Statement {
     /// A statement whose parameters are yet to be given.
     pub fn new(text: impl Into<Cow<'static, str>>) -> Self {
-        Self { text: text.into(), parameters: Vec::new(), required: false }
+        Self { text: text.into(), parameters: Vec::new(), required: false, searches: false }
     }
 
     /// Gives the next parameter.
@@ -67,6 +69,13 @@ impl Statement {
     #[must_use]
     pub fn required(mut self) -> Self {
         self.required = true;
+        self
+    }
+
+    /// Says that it may look at many more rows than it answers, so that it may take long.
+    #[must_use]
+    pub fn searching(mut self) -> Self {
+        self.searches = true;
         self
     }
 
@@ -88,6 +97,9 @@ pub struct Dialect {
     /// What ends a query whose rows are to be this transaction's alone, none where others have
     /// them already. Nothing where nobody else writes.
     pub claim: Option<&'static str>,
+    /// What ends a query whose rows are to stay as they are until the transaction ends, and that
+    /// waits for whoever is about to change them. Nothing where nobody else writes.
+    pub hold: &'static str,
 }
 
 /// A database that runs statements.

@@ -6,6 +6,7 @@ use crate::attempts::Attempt;
 use crate::members::{MemberRow, Members};
 use crate::people::{Account, Link, People, Purpose, Session, Standing};
 use async_trait::async_trait;
+use std::borrow::Cow;
 use std::collections::HashMap;
 use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Timestamp};
 use token_ledger_event_store::StoreError;
@@ -66,7 +67,7 @@ const FREE_NAME: &str =
 const NAMED: &str = "SELECT named FROM company_names WHERE company_id = ?1 AND name = ?2";
 
 /// A statement about the platform's rows.
-fn platform(text: &'static str) -> Statement {
+fn platform(text: impl Into<Cow<'static, str>>) -> Statement {
     Statement::new(text).with(CompanyId::PLATFORM)
 }
 
@@ -288,7 +289,9 @@ impl<S: Sql> People for S {
         session: &Session,
         hash: Option<&str>,
     ) -> Result<bool, StoreError> {
-        let insert = platform(BEGIN_SESSION)
+        // Without a hold on the account, the old password would let in beside a change of it that is
+        // yet to be committed, and the session would outlive it.
+        let insert = platform(format!("{BEGIN_SESSION} {}", S::DIALECT.hold))
             .with(digest)
             .with(session.session_id)
             .with(session.person_id)

@@ -43,7 +43,7 @@ impl<S: Sql> ReadModels for S {
     ) -> Result<Vec<TokenRecord>, StoreError> {
         let mut found: Vec<TokenRecord> = Vec::new();
         for look in tokens_query::looks(S::DIALECT, company, filter, page) {
-            found.extend(self.fetch(look).await?);
+            found.extend(self.fetch(look.searching()).await?);
             if found.len() >= page.limit {
                 break;
             }
@@ -58,7 +58,7 @@ impl<S: Sql> ReadModels for S {
         filter: &TokenFilter,
     ) -> Result<u64, StoreError> {
         let count: Option<i64> =
-            self.fetch_one(tokens_query::count(S::DIALECT, company, filter)).await?;
+            self.fetch_one(tokens_query::count(S::DIALECT, company, filter).searching()).await?;
         Ok(count.and_then(|count| count.try_into().ok()).unwrap_or(0))
     }
 
@@ -69,7 +69,7 @@ impl<S: Sql> ReadModels for S {
         most: usize,
     ) -> Result<Option<Vec<TokenId>>, StoreError> {
         let look = tokens_query::some(S::DIALECT, company, filter, most + 1);
-        let found: Vec<Uuid> = self.fetch(look).await?;
+        let found: Vec<Uuid> = self.fetch(look.searching()).await?;
         Ok((found.len() <= most).then(|| found.into_iter().map(TokenId).collect()))
     }
 
@@ -90,7 +90,8 @@ impl<S: Sql> ReadModels for S {
         company: CompanyId,
         digest: Digest,
     ) -> Result<Option<TokenId>, StoreError> {
-        let live: Option<Uuid> = self.fetch_one(tokens::of_live_secret(company, digest)).await?;
+        let live = tokens::of_live_secret(company, digest).searching();
+        let live: Option<Uuid> = self.fetch_one(live).await?;
         if let Some(id) = live {
             return Ok(Some(TokenId(id)));
         }
@@ -99,7 +100,7 @@ impl<S: Sql> ReadModels for S {
         // The newest first: a secret that leaks has mostly been in use lately.
         while last > 0 {
             let after = last.saturating_sub(SEARCHED_AT_ONCE);
-            let part = tokens::of_secret_between(company, digest, after, last);
+            let part = tokens::of_secret_between(company, digest, after, last).searching();
             if let Some(id) = self.fetch_one::<String>(part).await? {
                 return Ok(id.parse().ok());
             }
@@ -154,7 +155,7 @@ impl<S: Sql> ReadModels for S {
         after: Option<(String, CompanyId)>,
         limit: usize,
     ) -> Result<Vec<CompanyRow>, StoreError> {
-        self.fetch(companies::find(S::DIALECT, q, after, limit)).await
+        self.fetch(companies::find(S::DIALECT, q, after, limit).searching()).await
     }
 
     async fn find_programs(
@@ -164,7 +165,7 @@ impl<S: Sql> ReadModels for S {
         q: &str,
         limit: usize,
     ) -> Result<Vec<Named>, StoreError> {
-        self.fetch(programs::find(S::DIALECT, company, programs, q, limit)).await
+        self.fetch(programs::find(S::DIALECT, company, programs, q, limit).searching()).await
     }
 
     async fn members(
@@ -198,7 +199,7 @@ impl<S: Sql> ReadModels for S {
         company: CompanyId,
         filter: &AuditFilter,
     ) -> Result<Vec<DayCount>, StoreError> {
-        self.fetch(audit::days(company, filter)).await
+        self.fetch(audit::days(company, filter).searching()).await
     }
 
     async fn audit(
@@ -209,7 +210,7 @@ impl<S: Sql> ReadModels for S {
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let mut found: Vec<AuditRecord> = Vec::new();
         for look in audit::looks(S::DIALECT, company, filter, limit) {
-            found.extend(self.fetch(look).await?);
+            found.extend(self.fetch(look.searching()).await?);
         }
         found.sort_by_key(|record| record.event.position);
         if filter.descending {

@@ -110,17 +110,17 @@ pub(super) fn prepared<'c>(
 
 impl Sql for SqliteReadModels {
     const DIALECT: Dialect =
-        Dialect { position: "instr", event_columns: EVENT_COLUMNS, claim: None };
+        Dialect { position: "instr", event_columns: EVENT_COLUMNS, claim: None, hold: "" };
 
     async fn fetch<T: FromColumns + Send + 'static>(
         &self,
         query: crate::sql::Statement,
     ) -> Result<Vec<T>, StoreError> {
-        self.database()
-            .read(move |connection| {
-                collect(&mut *prepared(connection, &query)?, |row| Ok(T::from_columns(row)?))
-            })
-            .await
+        let searches = query.searches;
+        let rows = move |connection: &Connection| {
+            collect(&mut *prepared(connection, &query)?, |row| Ok(T::from_columns(row)?))
+        };
+        if searches { self.database().search(rows).await } else { self.database().read(rows).await }
     }
 
     async fn transact(&self, statements: Vec<crate::sql::Statement>) -> Result<bool, StoreError> {

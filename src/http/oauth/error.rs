@@ -34,6 +34,8 @@ pub(in crate::http) enum Code {
     UnauthorizedClient,
     UnsupportedGrantType,
     InvalidScope,
+    ServerError,
+    TemporarilyUnavailable,
 }
 
 impl Code {
@@ -45,8 +47,38 @@ impl Code {
             Self::UnauthorizedClient => "unauthorized_client",
             Self::UnsupportedGrantType => "unsupported_grant_type",
             Self::InvalidScope => "invalid_scope",
+            Self::ServerError => "server_error",
+            Self::TemporarilyUnavailable => "temporarily_unavailable",
         }
     }
+
+    /// For a problem that is not told by a code of its own. RFC 6749 §5.2 has none for a fault of the
+    /// service; §4.1.2.1 does.
+    fn of(status: StatusCode) -> Self {
+        match status {
+            StatusCode::SERVICE_UNAVAILABLE => Self::TemporarilyUnavailable,
+            status if status.is_server_error() => Self::ServerError,
+            _ => Self::InvalidRequest,
+        }
+    }
+}
+
+/// When to try again where the service can't do it right now, in seconds.
+pub(in crate::http) const RETRY_AFTER: u64 = 1;
+
+/// Writes a problem's body in the words of OAuth.
+pub(in crate::http) fn fill(response: &mut Response, problem: &Problem, request_id: &str) {
+    let status = response.status();
+    let (code, told) = (Code::of(status), problem.body(request_id));
+    let body = OauthErrorBody::new(code, &told.detail).of_request(told.request_id);
+    *response.body_mut() = serde_json::to_vec(&body).unwrap_or_default().into();
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    if code == Code::TemporarilyUnavailable {
+        headers.entry(header::RETRY_AFTER).or_insert(RETRY_AFTER.into());
+    }
+    super::never_cached(headers);
 }
 
 /// Why a client's request was not carried out.
@@ -146,6 +178,10 @@ pub(in crate::http) struct OauthErrorBody {
     pub(in crate::http) error: &'static str,
     /// What was wrong and what to do.
     pub(in crate::http) error_description: String,
+    /// Where to look in the log; with statuses of 500 and above.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    pub(in crate::http) request_id: Option<String>,
 }
 
 impl OauthErrorBody {
@@ -155,7 +191,13 @@ impl OauthErrorBody {
         Self {
             error: code.as_str(),
             error_description: description.chars().filter(allowed).collect(),
+            request_id: None,
         }
+    }
+
+    /// With the identifier of a request that failed by the service's fault.
+    pub(in crate::http) fn of_request(self, request_id: Option<String>) -> Self {
+        Self { request_id, ..self }
     }
 }
 
@@ -219,8 +261,8 @@ pub(in crate::http) enum RefusedClient {
     #[response(status = 429)]
     TooMany(OauthErrorBody),
     /// The service can't do it right now.
-    #[response(status = 503, content_type = "application/problem+json")]
-    Unavailable(crate::http::problem::ProblemBody),
+    #[response(status = 503)]
+    Unavailable(OauthErrorBody),
 }
 
 #[cfg(test)]

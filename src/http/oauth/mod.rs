@@ -15,9 +15,15 @@ pub(super) mod token;
 
 use axum::http::{HeaderMap, HeaderValue, header};
 
-/// Whether a route is one that OAuth clients call, and are answered at in the words of OAuth.
+/// Whether a route is one of the standards' endpoints, where whatever goes wrong is told in the words
+/// of OAuth.
+pub(super) fn is_standard(route: &str) -> bool {
+    route.starts_with("/oauth/")
+}
+
+/// Whether a route is one that OAuth clients call.
 pub(super) fn is_for_clients(route: &str) -> bool {
-    route.starts_with("/oauth/") || matches!(route, "/tokens" | "/tokens/refresh_token" | "/revoke")
+    is_standard(route) || matches!(route, "/tokens" | "/tokens/refresh_token" | "/revoke")
 }
 
 /// What says that an answer is kept by nobody (RFC 6749 §5.1).
