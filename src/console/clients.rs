@@ -11,7 +11,7 @@ use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
 use super::render::pager::{is_further, nothing_further, pager};
 use super::render::scopes;
-use super::render::status::old_secret;
+use super::render::status::{old_secret, old_secret_fact};
 use super::render::time;
 use super::reveal::{KEEP, Reveal, old_stops, reveal};
 use super::sent::{Query, Sent};
@@ -307,6 +307,11 @@ async fn change_form(
             dl .facts {
                 dt { "Client" }
                 dd { strong { (client.name) } " " span .mono .quiet { (client.secret_hint) } }
+                (old_secret_fact(
+                    client.previous_secret_expires_at,
+                    desk.company.oauth_app_enabled,
+                    &html! { @if rotate { "; a rotation ends it at once" } },
+                ))
                 dt { "May ask for" } dd { (scopes::all(&client.scopes)) }
             }
             @if rotate {

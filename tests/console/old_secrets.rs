@@ -28,6 +28,17 @@ async fn refreshed_key(stage: &Stage) -> String {
     format!("/console/keys/{id}")
 }
 
+/// A client whose secret was rotated; the old one works for another hour.
+async fn rotated_client(stage: &Stage) -> String {
+    let body = json!({"name": "HR portal", "scopes": ["employees"]});
+    let path = stage.test.path("/clients");
+    let client = stage.test.admin.post(&path).json(&body).await.expect(201).body;
+    let id = client["client_id"].as_str().expect("an id");
+    let grace = json!({"grace_period_seconds": 3600});
+    stage.test.admin.post(&format!("{path}/{id}/rotate")).json(&grace).await.expect(200);
+    format!("/console/clients/{id}")
+}
+
 #[tokio::test]
 async fn one_that_was_stopped_early_is_not_said_to_have_worked_longer() {
     let stage = Stage::new().await;
@@ -55,12 +66,7 @@ async fn one_that_was_stopped_early_is_not_said_to_have_worked_longer() {
 async fn while_the_module_is_off_none_is_said_to_work() {
     let stage = Stage::new().await;
     let token = refreshed(&stage).await;
-    let body = json!({"name": "HR portal", "scopes": ["employees"]});
-    let clients = stage.test.path("/clients");
-    let client = stage.test.admin.post(&clients).json(&body).await.expect(201).body;
-    let rotate = format!("{clients}/{}/rotate", client["client_id"].as_str().expect("an id"));
-    let grace = json!({"grace_period_seconds": 3600});
-    stage.test.admin.post(&rotate).json(&grace).await.expect(200);
+    rotated_client(&stage).await;
     let maya = Plain::signed_in(&stage, MAYA).await;
     let (here, lists) = (page_of(&token), ["/console/tokens", "/console/clients"]);
     for (on, in_list, on_page) in [
@@ -78,16 +84,20 @@ async fn while_the_module_is_off_none_is_said_to_work() {
 }
 
 #[tokio::test]
-async fn a_further_refresh_says_that_it_ends_one() {
+async fn a_further_refresh_or_rotation_says_that_it_ends_one() {
     let stage = Stage::new().await;
     let token = page_of(&refreshed(&stage).await);
     let key = refreshed_key(&stage).await;
+    let client = rotated_client(&stage).await;
     let maya = Plain::signed_in(&stage, MAYA).await;
-    for thing in [token, key] {
+    for (thing, below, ends) in [
+        (token, "refresh", "; a refresh ends it at once"),
+        (key, "refresh", "; a refresh ends it at once"),
+        (client, "rotate", "; a rotation ends it at once"),
+    ] {
         let fact = "<dt>Old secret</dt><dd>Works until <time";
-        let ends = "; a refresh ends it at once";
-        let refresh = maya.get(&format!("{thing}/refresh")).await.expect(200).text;
-        assert!(refresh.contains(fact) && refresh.contains(ends), "{refresh}");
+        let renewal = maya.get(&format!("{thing}/{below}")).await.expect(200).text;
+        assert!(renewal.contains(fact) && renewal.contains(ends), "{renewal}");
         let delete = maya.get(&format!("{thing}/delete")).await.expect(200).text;
         assert!(delete.contains(fact) && !delete.contains(ends), "{delete}");
     }
