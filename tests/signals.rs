@@ -32,6 +32,7 @@ fn a_service_that_fails_at_its_start_tells_of_nothing_else() {
     let ended = place.run(&["serve", "--listen", "127.0.0.1:0"]);
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(ended.stderr.contains("operations"), "{ended:?}");
+    assert!(ended.stderr.contains("stopped"), "what runs on its own is told to end: {ended:?}");
     assert!(!ended.stderr.contains("evidence") && !ended.stderr.contains("cancelled"), "{ended:?}");
 }
 
