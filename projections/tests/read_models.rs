@@ -9,9 +9,12 @@ use proptest::sample::{select, subsequence};
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
+use support::sqlite::SqliteFixture;
 use support::{
     COMPANY, DAY, Fixture, Given, OTHERS, all_tokens, at, behind, client, create, create_key,
-    digest, every_token, for_all, member, name, on_every_database, refresh, scopes, secret,
+    digest, every_token, for_all, in_time, member, name, on_every_database, refresh, scopes,
+    secret,
 };
 use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::event::EVENT_TYPES;
@@ -20,6 +23,7 @@ use token_ledger_domain::token::{Create, Token, TokenCommand};
 use token_ledger_domain::{
     Actor, ActorType, CompanyId, KeyId, MemberId, PersonId, Power, Role, Timestamp, TokenId,
 };
+use token_ledger_event_store::sqlite::database::SEARCHES;
 use token_ledger_event_store::{RecordedEvent, Request};
 use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
 use token_ledger_projections::index::Use;
@@ -53,6 +57,38 @@ const EVERYTHING: usize = usize::MAX >> 1;
 
 /// When the tokens of [`a_mixed_company`] are looked at, unless a test wants another time.
 const NOW: i64 = 3 * DAY;
+
+/// As many searches as there may be go on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_list_waits_for_the_searches_before_it_and_a_token_does_not() {
+    let given = Given::<SqliteFixture>::a_company().await;
+    let id = given.token(COMPANY, create("one")).await;
+    let (begun, mut beginning) = tokio::sync::mpsc::unbounded_channel();
+    let (go_on, held) = std::sync::mpsc::channel::<()>();
+    let held = Arc::new(std::sync::Mutex::new(held));
+    for _ in 0..SEARCHES {
+        let database = Arc::clone(given.fixture.database());
+        let (begun, held) = (begun.clone(), Arc::clone(&held));
+        tokio::spawn(async move {
+            let search = move |_: &rusqlite::Connection| {
+                begun.send(()).expect("the test goes on");
+                // It ends when the sender is gone.
+                let _ = held.lock().map(|held| held.recv());
+                Ok(())
+            };
+            database.search(search).await
+        });
+        in_time(beginning.recv()).await.expect("the search begins");
+    }
+    let (models, everything) = (given.fixture.models(), every_token(at(0)));
+    let page =
+        TokenPage { sort: TokenSort::CreatedAt, descending: false, after: None, limit: EVERYTHING };
+    let mut list = models.tokens(COMPANY, &everything, &page);
+    assert!(futures::poll!(&mut list).is_pending());
+    assert!(in_time(models.token(COMPANY, id)).await.unwrap().is_some());
+    drop(go_on);
+    assert_eq!(in_time(list).await.unwrap().len(), 1);
+}
 
 // ---- beside the log ----
 
