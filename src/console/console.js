@@ -21,6 +21,7 @@ let leaving = false; // the dialog is about to be closed
 let sending = false; // the dialog's form is on its way, or its answer is
 let sent = false; // the dialog's form was sent: what is beneath may be outdated
 let back = null; // until the history is again where the dialog belongs
+let next = null; // where to go on once the dialog is closed
 
 // What is wrong in a form or beside it, in the order in which it is read.
 const WRONG = "[aria-invalid], fieldset:has(> .problem) input:not(:disabled), [role=alert]:not([hidden])";
@@ -168,7 +169,10 @@ function close() {
   dialog.close();
   dialog.replaceChildren();
   document.body.append(announcer);
-  if (sent) goOn(() => location.reload()); else if (opener?.isConnected) opener.focus();
+  const told = next;
+  next = null;
+  if (sent) goOn(() => { if (told) location.replace(told); else location.reload(); });
+  else if (opener?.isConnected) opener.focus();
 }
 
 // What was done in a dialog is seen on a page that is loaded anew. The focus returns there to what
@@ -300,6 +304,7 @@ document.addEventListener("click", async (event) => {
     leave();
   } else if (link.matches("[data-done]") && dialog.contains(link)) {
     event.preventDefault();
+    if (link.search) next = link.href;
     leave();
   } else if (link.matches("[data-done]")) {
     if (mayLeave(link.closest("[data-guarded]"))) copied = true;

@@ -103,6 +103,7 @@ async fn a_member_is_added_promoted_and_removed() {
     browser.sees_no("Save it somewhere secure").await;
     browser.press("Copy link").await;
     browser.press("Done").await;
+    browser.sees("Tom Okafor was added.").await;
     browser.click("summary[aria-label='Actions for Tom Okafor']").await;
     browser.press("Change role").await;
     browser.click("input[value=super_admin]").await;

@@ -46,6 +46,6 @@ async fn what_was_done_has_the_focus_where_its_opener_is_gone() {
     browser.click("summary[aria-label='Actions for Payroll sync']").await;
     browser.press("Delete").await;
     browser.press("Delete “Payroll sync”").await;
-    browser.sees("The token was deleted.").await;
+    browser.sees("“Payroll sync” was deleted").await;
     comes_back_to(&browser, "main > .notice[data-notice]").await;
 }
