@@ -313,7 +313,7 @@ async fn a_form_that_can_not_be_meant_is_refused() {
     let long = format!("token={good}&x={}", "x".repeat(64 * 1024));
     let answer = call().text(FORM, &long).await.expect(413);
     assert_eq!(answer.body["error"], "invalid_request");
-    let hinted = format!("x=1&x=2&token_type_hint=y&token={good}");
+    let hinted = format!("x=1&x=2&token_type_hint=y&token_type_hint=&token={good}");
     let form = "application/x-www-form-urlencoded; charset=utf-8";
     assert_eq!(call().text(form, &hinted).await.expect(200).body["active"], true);
     let get = app.resource_server.get("/oauth/introspect").await.expect(405);

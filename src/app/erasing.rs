@@ -98,8 +98,9 @@ impl App {
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<Erased>, AppError> {
         let company = caller.company;
-        let before = self.open_erasure(company, person).await?;
+        // An erasure that is recorded behind this head was asked for at the same time.
         let head = self.store().head(company).await?.ok_or(AppError::NotFound("company"))?;
+        let before = self.open_erasure(company, person).await?;
         let _turn = self.erasing.lock().await;
         if let Some(replay) = self.recorded(company, idempotency.as_ref()).await? {
             let position = self.position_of(company, person, &replay).await?;

@@ -115,10 +115,8 @@ impl<P: PgTable> Staged for Stage<P> {
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<bool, StoreError> {
-        let reached = match P::BEHIND {
-            true => readable(checkpoint::<P>(live, company).await)?,
-            false => u64::MAX,
-        };
+        let reached =
+            if P::BEHIND { readable(checkpoint::<P>(live, company).await)? } else { u64::MAX };
         // A projection has no rows yet of what it has not come to; a merge brings it there.
         let due = if merge { u64::MAX } else { reached };
         let rebuilt = <P as SqliteTable>::rows(staging.connection(), company, self.after, RANGE);
