@@ -268,10 +268,8 @@ impl Lane {
         let Some(plan) = AtOnce::place(&self.heads, commits, self.recorded_time) else {
             return Ok(None);
         };
-        if let Some(rows) = {
-            let (events, head) = plan.appended();
-            self.inline.insert(events, head)?
-        } {
+        let (events, head) = plan.appended();
+        if let Some(rows) = self.inline.insert(events, head)? {
             self.is_ending = true;
             if at_once::append(connection, &plan, rows).await? {
                 let (head, answers) = plan.done();
