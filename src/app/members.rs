@@ -290,8 +290,8 @@ impl App {
     /// request makes none, unless the request failed before it made one.
     ///
     /// # Errors
-    /// When there is no such member or it has changed, its role is more than the caller's, or the person is in other
-    /// companies too: whoever holds the link gets into all of them. [`AppError::Contended`] while
+    /// When there is no such member or it has changed, its role is more than the caller's, or the
+    /// person is in other companies too: whoever holds the link gets into all of them. [`AppError::Contended`] while
     /// the first request may be at it still.
     pub async fn new_password_link(
         &self,
