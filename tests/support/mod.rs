@@ -259,6 +259,37 @@ impl TestApp {
         }
         (storage, clock)
     }
+
+    /// The same after a restart, at that many seconds after the beginning.
+    pub async fn restarted_after(self, seconds: i64) -> Self {
+        let company = self.company;
+        let keys = [&self.operator, &self.admin, &self.auditor, &self.resource_server];
+        let keys = keys.map(|client| client.key.clone());
+        let (storage, clock) = self.stopped().await;
+        clock.set(at(seconds));
+        let app = storage.open(&clock).await;
+        let (stop, stopping) = watch::channel(false);
+        let tasks = app.start(&stopping);
+        let service = service(&app, stopping);
+        let router = router(Arc::clone(&service));
+        let [operator, admin, auditor, resource_server] =
+            keys.map(|key| Client { router: router.clone(), key });
+        let nobody = Client { router, key: None };
+        Self {
+            storage,
+            clock,
+            app,
+            service,
+            company,
+            operator,
+            admin,
+            auditor,
+            resource_server,
+            nobody,
+            stop,
+            tasks,
+        }
+    }
 }
 
 /// Tells that a request can go on.
