@@ -146,6 +146,19 @@ pub async fn excess(browser: &Browser) -> i64 {
     browser.script(script).await.as_i64().expect("a width")
 }
 
+/// What is shown is too wide for these widths.
+async fn too_wide(browser: &Browser, what: &str, widths: &[u32]) -> Vec<String> {
+    let mut wide = Vec::new();
+    for width in widths {
+        browser.resize(*width).await;
+        let excess = excess(browser).await;
+        if excess > 0 {
+            wide.push(format!("{what} is {excess} pixels too wide for {width}"));
+        }
+    }
+    wide
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_fits_a_phone_and_a_window() {
     let mut stage = Stage::new().await;
@@ -161,42 +174,31 @@ async fn every_page_fits_a_phone_and_a_window() {
     let phone = Browser::sized(&stage.base, 390, 844).await;
     let window = Browser::at(&stage.base).await;
     let mut wide = Vec::new();
-    let widths = [(&phone, 390), (&window, 820), (&window, 1001), (&window, 1024), (&window, 1280)];
-    for (browser, width) in widths {
-        browser.resize(width).await;
+    let browsers = [(&phone, &[390][..]), (&window, &[820, 1001, 1024, 1280])];
+    for (browser, widths) in browsers {
         stage.sign_in(browser, MAYA).await;
         browser.lives_in("America/New_York").await;
         browser.has_focus().await;
         for page in &pages {
             browser.open(page).await;
-            let excess = excess(browser).await;
-            if excess > 0 {
-                wide.push(format!("{page} is {excess} pixels too wide for {width}"));
-            }
+            wide.extend(too_wide(browser, page, widths).await);
         }
         for form in ["Refresh Token", "Edit", "Delete"] {
             browser.open("/console/tokens").await;
             browser.click("tbody tr details.menu summary").await;
             browser.press(form).await;
             browser.until("document.querySelector('dialog[open] form')").await;
-            let excess = excess(browser).await;
-            if excess > 0 {
-                wide.push(format!("The dialog {form} is {excess} pixels too wide for {width}"));
-            }
+            wide.extend(too_wide(browser, &format!("The dialog {form}"), widths).await);
         }
     }
     stage.test.another_company("Globex Holding ".repeat(6).trim()).await;
     for browser in [&phone, &window] {
         stage.sign_in(browser, OLA).await;
     }
-    for (browser, width) in widths {
-        browser.resize(width).await;
+    for (browser, widths) in browsers {
         for page in OPERATORS {
             browser.open(page).await;
-            let excess = excess(browser).await;
-            if excess > 0 {
-                wide.push(format!("{page} is {excess} pixels too wide for {width}"));
-            }
+            wide.extend(too_wide(browser, page, widths).await);
         }
     }
     for page in OPERATORS {
