@@ -124,7 +124,7 @@ async fn scope_and_name_may_be_chosen() {
         ("&scope=positions+employees", "employees positions"),
         ("&scope=positions%20%20positions", "positions"),
         ("&scope=", "employees positions"),
-        ("&scope=positions&name=Nightly+%F0%9F%94%91&unknown=1&other=2", "positions"),
+        ("&scope=positions&name=Nightly+%F0%9F%94%91&unknown=1&unknown=2", "positions"),
     ] {
         assert_eq!(ask(form).await.expect(200).body["scope"], scope, "{form}");
     }
@@ -494,13 +494,12 @@ async fn the_metadata_name_every_endpoint() {
 async fn a_parameter_comes_once() {
     let app = TestApp::new().await;
     let own = Program::new(&app, "HR portal").await;
-    for twice in ["scope=positions&scope=positions", "name=a&name=b", "x=1&x=1", "x=1&y=2&x=3"] {
+    for twice in ["scope=positions&scope=positions", "name=a&name=b"] {
         let answer = own.post(&app, "/oauth/token", &format!("{GRANT}&{twice}")).await;
         refused(&answer, 400, "invalid_request");
         assert!(answer.body["error_description"].as_str().unwrap().contains("repeated"));
-        assert!(!answer.text.contains(" x "), "{}", answer.text);
     }
-    own.post(&app, "/oauth/token", &format!("{GRANT}&x=1&x=&y=1")).await.expect(200);
+    own.post(&app, "/oauth/token", &format!("{GRANT}&x=1&x=2&y=1")).await.expect(200);
     let hints = "token_type_hint=access_token&token_type_hint=access_token";
     for path in ["/oauth/introspect", "/oauth/revoke"] {
         let answer = own.post(&app, path, &format!("token=a&{hints}")).await.expect(400);

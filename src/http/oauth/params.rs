@@ -8,8 +8,6 @@ use axum::http::{HeaderMap, StatusCode, header};
 use percent_encoding::percent_decode;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::Value;
-use std::borrow::Cow;
-use std::collections::BTreeSet;
 use std::fmt;
 use zeroize::Zeroizing;
 
@@ -114,22 +112,6 @@ impl Params {
     pub(in crate::http) fn needed(&self, name: &'static str) -> Result<&str, OauthError> {
         self.one(name)?
             .ok_or_else(|| OauthError::invalid_request(format!("The parameter {name} is missing.")))
-    }
-
-    /// Refuses parameters that are repeated, whatever they are (RFC 6749 §3.2).
-    ///
-    /// # Errors
-    /// When one is. It is named only where it is known: others may hold anything.
-    pub(super) fn each_once(&self) -> Result<(), OauthError> {
-        let mut names = BTreeSet::new();
-        let Some((twice, _)) = self.0.iter().find(|(name, _)| !names.insert(name)) else {
-            return Ok(());
-        };
-        let known = KNOWN.iter().chain(&["scope"]).find(|known| *known == twice);
-        Err(OauthError::invalid_request(match known {
-            Some(known) => Cow::Owned(format!("The parameter {known} is repeated.")),
-            None => Cow::Borrowed("A parameter is repeated."),
-        }))
     }
 
     /// The scopes in any of the published forms: `scopes` and `scope`, repeated, as `scopes[]`, as a

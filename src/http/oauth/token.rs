@@ -62,7 +62,6 @@ pub(in crate::http) async fn token(
 ) -> Result<Response, OauthError> {
     let headers = request.headers().clone();
     let params = params::form(request).await?;
-    params.each_once()?;
     let scope = params.one("scope")?;
     let name = params.one("name")?;
     supported(params.needed("grant_type")?)?;
