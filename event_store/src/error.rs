@@ -55,6 +55,11 @@ impl StoreError {
         }
     }
 
+    /// A write has panicked, and was undone; the panic itself is on standard error.
+    pub(crate) fn panicked() -> Self {
+        Self::Rejected("writing it panicked".to_owned())
+    }
+
     /// Whether nothing else would fare better.
     #[must_use]
     pub const fn is_general(&self) -> bool {

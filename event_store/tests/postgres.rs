@@ -9,7 +9,7 @@ use contract::given::{
     COMPANY, Given, append, append_one, at, changed, commit, created, in_time, new_token, read_all,
     register, side_by_side, sound_ledger, sound_ledgers, token,
 };
-use contract::{Fixture, REFUSED_BY_PROJECTION, REFUSED_BY_STATEMENT};
+use contract::{Fixture, REFUSED_BY_STATEMENT};
 use cqrs_es::EventStore;
 use cqrs_es::persist::{PersistedEventRepository, PersistedEventStore};
 use futures::TryStreamExt;
@@ -18,8 +18,8 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
-use token_ledger_domain::token::{Token, TokenEvent};
-use token_ledger_domain::{CompanyId, LedgerEvent};
+use token_ledger_domain::CompanyId;
+use token_ledger_domain::token::Token;
 use token_ledger_event_store::postgres::{
     Access, Appended, Change, Config, Database, InlineProjections, NoProjections,
     PgEventRepository, PgStore, RecordedTime, Rows,
@@ -144,7 +144,7 @@ async fn open(config: Config) -> Arc<PgStore> {
     Arc::new(PgStore::new(database, || Box::new(Refusing)))
 }
 
-/// Fails for a token of a certain name.
+/// Fails for tokens of certain names.
 struct Refusing;
 
 #[async_trait]
@@ -168,11 +168,7 @@ impl InlineProjections for Refusing {
 }
 
 fn refuse(events: &[Appended]) -> Result<(), StoreError> {
-    let refused = events.iter().any(|appended| {
-        matches!(&*appended.event, LedgerEvent::Token(TokenEvent::Created { name, .. })
-            if name.as_str() == REFUSED_BY_PROJECTION)
-    });
-    if refused { Err(StoreError::Rejected("refused".to_owned())) } else { Ok(()) }
+    contract::refuse(events.iter().map(|appended| &*appended.event))
 }
 
 /// Counts the transactions in which it was asked to write by itself.

@@ -19,8 +19,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use tempfile::TempDir;
-use token_ledger_domain::token::TokenEvent;
-use token_ledger_domain::{CompanyId, LedgerEvent};
+use token_ledger_domain::CompanyId;
 use token_ledger_event_store::sqlite::database::{SEARCHES, failed};
 use token_ledger_event_store::sqlite::{
     Access, Appended, Database, InlineProjections, NoProjections, SqliteStore, decoded_page,
@@ -109,16 +108,12 @@ impl Fixture for SqliteFixture {
     }
 }
 
-/// Fails for a token of a certain name.
+/// Fails for tokens of certain names.
 struct Refusing;
 
 impl InlineProjections for Refusing {
     fn project(&mut self, _: &Connection, events: &[Appended]) -> Result<(), StoreError> {
-        let refused = events.iter().any(|appended| {
-            matches!(&*appended.event, LedgerEvent::Token(TokenEvent::Created { name, .. })
-                if name.as_str() == REFUSED_BY_PROJECTION)
-        });
-        if refused { Err(StoreError::Rejected("refused".to_owned())) } else { Ok(()) }
+        contract::refuse(events.iter().map(|appended| &*appended.event))
     }
 
     fn committed(&mut self) {}
@@ -406,6 +401,21 @@ async fn dropping_the_database_finishes_what_waits() {
     go.send(()).expect("the writer waits");
     let fixture = in_time(fixture.reopened()).await;
     assert_eq!(sound_ledger(fixture.store().as_ref(), COMPANY).await.len(), WAITING);
+}
+
+#[tokio::test]
+async fn a_job_that_panics_ends_neither_the_writer_nor_what_others_write() {
+    let fixture = SqliteFixture::fresh().await;
+    let begun = |connection: &mut Connection| -> Result<(), StoreError> {
+        let transaction = connection.transaction().map_err(failed)?;
+        transaction.execute("DELETE FROM company_heads", []).map_err(failed)?;
+        panic!("as it was asked to");
+    };
+    append(fixture.store().as_ref(), commit(COMPANY, new_token(), 0, [created("before")])).await;
+    let answer = in_time(fixture.database().write(begun)).await;
+    assert!(matches!(answer, Err(StoreError::InDoubt(_))), "{answer:?}");
+    append(fixture.store().as_ref(), commit(COMPANY, new_token(), 0, [created("after")])).await;
+    assert_eq!(sound_ledger(fixture.store().as_ref(), COMPANY).await.len(), 2);
 }
 
 #[tokio::test]

@@ -15,10 +15,12 @@ use super::queue::{Queue, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use crate::record::Head;
+use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
 use std::collections::BTreeSet;
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
@@ -217,6 +219,11 @@ impl Lane {
         connect(&self.options).await.map_err(failed)
     }
 
+    /// What a transaction that was not carried to its end leaves to say.
+    fn cut_short(&self, error: StoreError) -> Setback {
+        if self.is_ending { error.after_change().into() } else { error.into() }
+    }
+
     async fn attempt(
         &mut self,
         commits: &[&Commit],
@@ -224,11 +231,12 @@ impl Lane {
     ) -> Result<Vec<Answer>, Setback> {
         let mut connection = self.connection().await?;
         self.is_ending = false;
-        let work = self.transact(&mut connection, commits, doubtful);
-        let outcome = match tokio::time::timeout(TRANSACTION_TIMEOUT, work).await {
-            Ok(outcome) => outcome,
-            Err(_) if self.is_ending => Err(silent().after_change().into()),
-            Err(_) => Err(silent().into()),
+        // What is left of a transaction that panicked is undone like any other that failed.
+        let work = AssertUnwindSafe(self.transact(&mut connection, commits, doubtful));
+        let outcome = match tokio::time::timeout(TRANSACTION_TIMEOUT, work.catch_unwind()).await {
+            Ok(Ok(outcome)) => outcome,
+            Ok(Err(_)) => Err(self.cut_short(StoreError::panicked())),
+            Err(_) => Err(self.cut_short(silent())),
         };
         let usable = match &outcome {
             Ok(_) => true,

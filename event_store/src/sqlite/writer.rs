@@ -7,6 +7,7 @@ use super::{Appended, InlineProjections};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use rusqlite::Connection;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use tokio::sync::mpsc::error::TryRecvError;
@@ -119,7 +120,10 @@ pub(super) fn spawn(
                 }
             };
             match alone {
-                Some(Alone::Write(write)) => write(&mut connection),
+                Some(Alone::Write(write)) => {
+                    // Whoever asked hears of it: their answer is dropped on the way.
+                    let _ = catch_unwind(AssertUnwindSafe(|| write(&mut connection)));
+                }
                 Some(Alone::Overwrite(answer)) => {
                     inbox.to_empty = !empty_log(&connection, READERS_PATIENCE);
                     if inbox.to_empty {
@@ -303,7 +307,9 @@ fn transact(
     along: &mut [Box<dyn Along>],
     inline: &mut dyn InlineProjections,
 ) -> Result<Vec<Answer>, Failure> {
-    let outcome = try_transact(connection, commits, along, inline);
+    let work = || try_transact(connection, commits, along, inline);
+    let outcome = catch_unwind(AssertUnwindSafe(work))
+        .unwrap_or_else(|_| Err(Failure::Whole(StoreError::panicked())));
     match &outcome {
         Ok(_) => inline.committed(),
         Err(_) => inline.rolled_back(),

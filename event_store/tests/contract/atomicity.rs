@@ -4,7 +4,7 @@ use super::given::{
     COMPANY, append, append_one, at, changed, commit, created, key, new_token, side_by_side,
     sound_ledger, sound_ledgers,
 };
-use super::{Fixture, REFUSED_BY_PROJECTION, REFUSED_BY_STATEMENT};
+use super::{Fixture, PANICS_IN_PROJECTION, REFUSED_BY_PROJECTION, REFUSED_BY_STATEMENT};
 use futures::future::join_all;
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -56,7 +56,7 @@ fn assert_rejected(answer: &Result<Recorded, AppendError>) {
 
 pub async fn a_commit_that_the_database_refuses_fails_only_its_caller<F: Fixture>(fixture: F) {
     let store = fixture.store();
-    for refused in [REFUSED_BY_STATEMENT, REFUSED_BY_PROJECTION] {
+    for refused in [REFUSED_BY_STATEMENT, REFUSED_BY_PROJECTION, PANICS_IN_PROJECTION] {
         let before = sound_ledger(store.as_ref(), COMPANY).await.len() as u64;
         let token = new_token();
         let answers = store
@@ -78,20 +78,21 @@ pub async fn callers_that_meet_in_a_batch_get_their_own_answers<F: Fixture>(fixt
     let outcomes = join_all((0..60).map(|number| {
         let store = Arc::clone(&store);
         async move {
-            let text = match number % 3 {
+            let text = match number % 4 {
                 0 => REFUSED_BY_PROJECTION.to_owned(),
                 1 => REFUSED_BY_STATEMENT.to_owned(),
+                2 => PANICS_IN_PROJECTION.to_owned(),
                 _ => format!("token {number}"),
             };
             let token = new_token();
-            let refused = number % 3 < 2;
+            let refused = number % 4 < 3;
             let answer = append_one(store.as_ref(), commit(COMPANY, token, 0, [created(&text)]));
             (token, refused, answer.await)
         }
     }))
     .await;
     let events = sound_ledger(store.as_ref(), COMPANY).await;
-    assert_eq!(events.len(), 20);
+    assert_eq!(events.len(), 15);
     for (token, refused, answer) in outcomes {
         if refused {
             assert_rejected(&answer);
@@ -144,7 +145,7 @@ async fn is_whole(store: &dyn Store, token: TokenId) -> bool {
 
 pub async fn a_refused_commit_leaves_nothing<F: Fixture>(fixture: F) {
     let store = fixture.store();
-    for refused in [REFUSED_BY_STATEMENT, REFUSED_BY_PROJECTION] {
+    for refused in [REFUSED_BY_STATEMENT, REFUSED_BY_PROJECTION, PANICS_IN_PROJECTION] {
         let token = new_token();
         let commit = with_everything(token, [created("fine"), changed(), created(refused)]);
         assert_rejected(&append_one(store.as_ref(), commit).await);

@@ -15,13 +15,31 @@ pub mod rules;
 
 use cqrs_es::persist::PersistedEventRepository;
 use std::sync::Arc;
-use token_ledger_domain::CompanyId;
-use token_ledger_event_store::{Clock, Context, Store};
+use token_ledger_domain::token::TokenEvent;
+use token_ledger_domain::{CompanyId, LedgerEvent};
+use token_ledger_event_store::{Clock, Context, Store, StoreError};
 
 /// A token of this name can't be created: the database refuses the statement that inserts it.
 pub const REFUSED_BY_STATEMENT: &str = "refused by a statement";
 /// A token of this name can't be created: whatever is written with the events fails.
 pub const REFUSED_BY_PROJECTION: &str = "refused by a projection";
+/// A token of this name can't be created: whatever is written with the events panics.
+pub const PANICS_IN_PROJECTION: &str = "panics in a projection";
+
+/// What the projections of these tests say to events: they refuse one name, and panic at another.
+///
+/// # Errors
+/// [`REFUSED_BY_PROJECTION`].
+pub fn refuse<'a>(events: impl Iterator<Item = &'a LedgerEvent>) -> Result<(), StoreError> {
+    for event in events {
+        let LedgerEvent::Token(TokenEvent::Created { name, .. }) = event else { continue };
+        assert_ne!(name.as_str(), PANICS_IN_PROJECTION, "as it was asked to");
+        if name.as_str() == REFUSED_BY_PROJECTION {
+            return Err(StoreError::Rejected("refused".to_owned()));
+        }
+    }
+    Ok(())
+}
 
 /// A store on a database of its own, which is gone when this is dropped.
 pub trait Fixture: Sized {
