@@ -170,8 +170,8 @@ async fn fill(bench: &Bench, company: CompanyId) {
             at: now,
             from: Some(IpAddr::from([192, 0, 2, 1])),
         };
-        let uses = chunk.iter().step_by(2).map(noted).collect();
-        bench.read.record_uses(uses).await.expect("uses are noted");
+        let uses: Vec<Use> = chunk.iter().step_by(2).map(noted).collect();
+        bench.read.record_uses(&uses).await.expect("uses are noted");
     }
 }
 

@@ -67,6 +67,13 @@ async fn a_use_has_its_time_and_its_address() {
         assert_eq!(used["last_used_at"], at(0).to_string());
         assert_eq!(used["last_used_from"], from);
     }
+    // What the database could not take is not forgotten.
+    let late = app.token("late").await;
+    verify(&app, secret(&late)).await.expect(200);
+    app.storage.tamper("ALTER TABLE token_uses RENAME TO elsewhere");
+    app.app.flush_uses().await;
+    app.storage.tamper("ALTER TABLE elsewhere RENAME TO token_uses");
+    assert_eq!(read(&late).await["last_used_at"], at(0).to_string());
     // A repeat knows of the use that the first answer knew of.
     let find = || {
         let call = app.admin.post(&app.path("/tokens/find")).header("idempotency-key", "k");

@@ -13,6 +13,8 @@ use tokio::sync::{Notify, watch};
 pub const DEFAULT_BOUND: Duration = Duration::from_secs(1);
 /// How long a request waits for knowledge that is recent enough.
 const PATIENCE: Duration = Duration::from_secs(1);
+/// How long what was just committed is waited for as it is told.
+const HURRY_PATIENCE: Duration = Duration::from_millis(250);
 /// The moment that never gets old.
 const ALWAYS: u64 = u64::MAX;
 /// Nothing is known yet.
@@ -29,6 +31,7 @@ pub struct Freshness {
     origin: Moment,
     moved: watch::Sender<u64>,
     wanted: Notify,
+    hurried: Notify,
 }
 
 impl Default for Freshness {
@@ -40,6 +43,7 @@ impl Default for Freshness {
             origin: Moment::now(),
             moved: watch::channel(0).0,
             wanted: Notify::new(),
+            hurried: Notify::new(),
         }
     }
 }
@@ -84,26 +88,47 @@ impl Freshness {
     /// Waits until knowledge is recent enough, all who wait for the same catching up. `false` when
     /// that takes longer than a second.
     pub async fn reached(&self) -> bool {
-        if self.is_fresh() {
+        self.wait(|| self.is_fresh(), &self.wanted).await
+    }
+
+    /// Waits until everything is known that was committed by now, all who wait for the same hurrying.
+    /// `false` when that takes too long.
+    pub async fn caught_up(&self) -> bool {
+        let now = nanos(self.origin.elapsed());
+        let needed = now.saturating_add(self.bound.load(Ordering::SeqCst)).min(ALWAYS - 1);
+        let is_so = || self.good_until.load(Ordering::Acquire) >= needed;
+        let hurried = tokio::time::timeout(HURRY_PATIENCE, self.wait(is_so, &self.hurried)).await;
+        // Where nothing is told, the ledgers are to be looked at.
+        hurried == Ok(true) || self.wait(is_so, &self.wanted).await
+    }
+
+    /// Waits, for a second at most, until it is so, waking whoever sees to it.
+    async fn wait(&self, is_so: impl Fn() -> bool, awaited: &Notify) -> bool {
+        if is_so() {
             return true;
         }
         let mut moved = self.moved.subscribe();
         let arrival = async {
-            while !self.is_fresh() {
-                self.wanted.notify_one();
+            while !is_so() {
+                awaited.notify_one();
                 if moved.changed().await.is_err() {
                     return;
                 }
             }
         };
-        // Whichever comes first: what counts is how recent knowledge is then.
+        // Whichever comes first: what counts is what is known then.
         let _ = tokio::time::timeout(PATIENCE, arrival).await;
-        self.is_fresh()
+        is_so()
     }
 
-    /// Returns when somebody waits.
+    /// Returns when somebody waits for knowledge that is recent enough.
     pub async fn wanted(&self) {
         self.wanted.notified().await;
+    }
+
+    /// Returns when somebody waits for what has just been committed.
+    pub async fn hurried(&self) {
+        self.hurried.notified().await;
     }
 
     /// How long ago the moment is up to which everything is known; none without a limit.

@@ -11,6 +11,7 @@ mod interned;
 mod put_back;
 mod secrets;
 mod shard;
+mod strangers;
 
 pub use clients::ActiveClient;
 pub use secrets::{ActiveKey, ActiveToken, LiveSecret, LiveToken, SecretHolder, Use};
@@ -31,6 +32,7 @@ use std::hash::{BuildHasher, RandomState};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
+use strangers::Strangers;
 use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Timestamp, TokenId};
 use token_ledger_event_store::Point;
 use uuid::Uuid;
@@ -78,6 +80,7 @@ pub struct VerificationIndex {
     hasher: RandomState,
     following: Following,
     freshness: Freshness,
+    strangers: Strangers,
     put_back: Mutex<Option<PutBack>>,
 }
 
@@ -101,6 +104,7 @@ impl Default for VerificationIndex {
             hasher: RandomState::new(),
             following: Following::default(),
             freshness: Freshness::default(),
+            strangers: Strangers::default(),
             put_back: Mutex::default(),
         }
     }
@@ -191,6 +195,26 @@ impl VerificationIndex {
         let keys = self.keys.read();
         let key = keys.by_digest.get(digest)?;
         (key.expires_at > now).then(|| key.clone())
+    }
+
+    /// Waits until what others have done by now is known here, too, for whoever finds nothing good of
+    /// this secret. Not where it is known, and once for each that nobody knows. `false` when it can't
+    /// be known soon.
+    pub async fn learn_of(&self, digest: &Digest) -> bool {
+        let is_held = || {
+            self.shards[shard_of(digest)].read().slot(digest).is_some()
+                || self.keys.read().by_digest.contains_key(digest)
+        };
+        if self.freshness.bound().is_none() || is_held() || self.strangers.have(digest) {
+            return true;
+        }
+        if !self.freshness.caught_up().await {
+            return false;
+        }
+        if !is_held() {
+            self.strangers.add(*digest);
+        }
+        true
     }
 
     /// Takes over a token's row, unless a later one of an active token was taken over before.
@@ -421,6 +445,13 @@ impl VerificationIndex {
     /// The uses noted since the last call.
     pub fn take_uses(&self) -> Vec<Use> {
         std::mem::take(&mut *self.uses.lock())
+    }
+
+    /// Takes uses back that could not be written down, as many as there is room for.
+    pub fn put_back_uses(&self, uses: Vec<Use>) {
+        let mut waiting = self.uses.lock();
+        let room = WAITING_USES.saturating_sub(waiting.len());
+        waiting.extend(uses.into_iter().take(room));
     }
 
     /// Notes the use of a token that [`Self::token`] found, where that is due.

@@ -353,7 +353,7 @@ pub trait ReadModels: Send + Sync {
     async fn due_keys(&self, now: Timestamp, limit: usize) -> Result<Vec<DueTerm>, StoreError>;
 
     /// Notes when tokens were used, and from where. Never lets a time go back.
-    async fn record_uses(&self, uses: Vec<Use>) -> Result<(), StoreError>;
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError>;
 
     /// Stores an operation, or its progress.
     async fn save_operation(&self, operation: &Operation) -> Result<(), StoreError>;

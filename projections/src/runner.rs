@@ -12,6 +12,8 @@ use tokio::time::Instant;
 /// Events that are taken into the rows in one transaction: few enough that a command that comes
 /// meanwhile waits no longer than for another command's.
 pub const BATCH: usize = 250;
+/// Batches of one company in a row: the others wait no longer for a company with much to take in.
+pub const TURN: usize = 8;
 /// How long after a failed run it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
 /// How long after another process was found at a company's projection it is looked after again.
@@ -127,6 +129,7 @@ pub fn spawn(
         while !*stop.borrow() {
             appended.mark_unchanged();
             let ended = match runner.run().await {
+                Ok(Ended::Unfinished) => continue,
                 Ok(ended) => ended,
                 Err(error) => {
                     tracing::error!(projection = name, %error, "can't read how far it has to go");
@@ -149,8 +152,12 @@ pub fn spawn(
             }
         }
         // What was gathered when the end came.
-        match tokio::time::timeout(LAST_RUN, runner.run()).await {
-            Ok(Ok(_)) => {}
+        let to_the_heads = async {
+            while runner.run().await? == Ended::Unfinished {}
+            Ok::<(), StoreError>(())
+        };
+        match tokio::time::timeout(LAST_RUN, to_the_heads).await {
+            Ok(Ok(())) => {}
             Ok(Err(error)) => {
                 tracing::error!(projection = name, %error, "can't read how far it has to go");
             }
@@ -163,15 +170,17 @@ pub fn spawn(
     (handle, task)
 }
 
-/// How a run ended, the worst first.
+/// How a run ended; the sooner the next one is due, the further down.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Ended {
     /// Every company is at the head that it had.
     AtHeads,
-    /// Another process was at some company.
-    Elsewhere,
     /// Some company's projection stands still, or the database failed.
     Behind,
+    /// Another process was at some company.
+    Elsewhere,
+    /// Some company has had its turn and is not at its head yet.
+    Unfinished,
 }
 
 impl Ended {
@@ -179,8 +188,9 @@ impl Ended {
     const fn pause(self) -> Duration {
         match self {
             Self::AtHeads => LOOK_UNTOLD,
-            Self::Elsewhere => LOOK_AGAIN,
             Self::Behind => RETRY,
+            Self::Elsewhere => LOOK_AGAIN,
+            Self::Unfinished => Duration::ZERO,
         }
     }
 }
@@ -198,7 +208,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// Brings every company up to its head.
+    /// Brings every company up to its head, as far as that takes no longer than a turn.
     async fn run(&mut self) -> Result<Ended, StoreError> {
         if self.looked.is_none_or(|at| at.elapsed() >= LOOK_UNTOLD) {
             let stored = self.projection.checkpoints().await?;
@@ -234,7 +244,8 @@ impl Runner {
         Ok(ended)
     }
 
-    /// Brings one company up to its head. An error only where no other company would fare better.
+    /// Brings one company up to its head, or as far as a turn goes. An error only where no other
+    /// company would fare better.
     async fn bring_up(
         &self,
         company: CompanyId,
@@ -249,7 +260,10 @@ impl Runner {
             },
         };
         self.note(company, position);
-        while position < head {
+        for _ in 0..TURN {
+            if position >= head {
+                return Ok(Ended::AtHeads);
+            }
             position = match self.projection.advance(company).await {
                 // It may have been begun anew meanwhile, and be further back.
                 Ok(Some(next)) if next != position => next,
@@ -270,7 +284,7 @@ impl Runner {
             self.progress.stopped.write().remove(&company);
             self.note(company, position);
         }
-        Ok(Ended::AtHeads)
+        Ok(if position < head { Ended::Unfinished } else { Ended::AtHeads })
     }
 
     /// How far the rows of a company have come. Where that can't be read, its projection stands

@@ -3,15 +3,20 @@
 #[allow(dead_code, unused_imports, unused_macros, reason = "every suite uses its part")]
 mod support;
 
+use futures::poll;
 use std::collections::HashSet;
 use std::net::IpAddr;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::task::Poll;
 use std::thread;
+use std::time::Duration;
 use support::{COMPANY, DAY, OTHERS, at, client, digest, name, scopes};
 use token_ledger_domain::power::KeyScopes;
 use token_ledger_domain::{
     Actor, ClientId, CompanyId, Digest, KeyId, KeyScope, Policy, Timestamp, TokenId,
 };
+use token_ledger_event_store::Moment;
 use token_ledger_projections::clients::ClientRow;
 use token_ledger_projections::companies::CompanyRow;
 use token_ledger_projections::index::{ActiveKey, ActiveToken, Use, VerificationIndex};
@@ -144,6 +149,27 @@ fn an_unknown_secret_opens_nothing() {
     assert_eq!(index.token(&digest(OLD), at(0)), None);
     assert_eq!(index.key(&digest(OLD), at(0)), None);
     assert!(index.is_empty());
+}
+
+#[tokio::test]
+async fn who_finds_nothing_waits_for_what_others_have_just_done_and_once() {
+    let index = VerificationIndex::new();
+    index.follow(Duration::from_secs(60));
+    index.freshness().known_until(Moment::now());
+    let given_out = token(1).digest;
+    let mut learning = pin!(index.learn_of(&given_out));
+    assert!(poll!(&mut learning).is_pending(), "what is known may be a minute old");
+    index.apply_token(&token(1));
+    index.freshness().known_until(Moment::now());
+    assert!(learning.await);
+    assert_eq!(poll!(pin!(index.learn_of(&given_out))), Poll::Ready(true), "it is here");
+
+    let unknown = digest("nobody's");
+    let mut learning = pin!(index.learn_of(&unknown));
+    assert!(poll!(&mut learning).is_pending());
+    index.freshness().known_until(Moment::now());
+    assert!(learning.await);
+    assert_eq!(poll!(pin!(index.learn_of(&unknown))), Poll::Ready(true), "nobody waits twice");
 }
 
 #[test]

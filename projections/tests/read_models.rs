@@ -196,7 +196,7 @@ async fn a_mixed_company<F: Fixture>() -> Given<F> {
             uses.push(Use { at: at(i64::from(number % 5) * 100), ..a_use(id) });
         }
     }
-    given.fixture.models().record_uses(uses).await.expect("they are noted");
+    given.fixture.models().record_uses(&uses).await.expect("they are noted");
     // Some of what has ended is recorded; some is not.
     given.clock.set(at(DAY + 1000));
     for (number, record) in all_tokens(&*given.fixture.models(), COMPANY).await.iter().enumerate() {
@@ -372,7 +372,7 @@ async fn a_token_has_its_last_use_and_its_creator_s_name_until_erased<F: Fixture
     let record = models.token(COMPANY, token).await.expect("an answer").expect("a token");
     assert_eq!(record.created_by_name.as_deref(), Some("Member 0"));
     assert_eq!(record.last_used_at, None);
-    models.record_uses(vec![Use { at: at(5), ..a_use(token) }]).await.expect("it is noted");
+    models.record_uses(&[Use { at: at(5), ..a_use(token) }]).await.expect("it is noted");
     given.fixture.raw("DELETE FROM event_private".to_owned()).await;
     let after = models.token(COMPANY, token).await.expect("an answer").expect("a token");
     let expected = TokenRecord {
@@ -413,8 +413,8 @@ async fn uses_never_go_back<F: Fixture>() {
         (vec![31], Some(31)),
     ] {
         let noted = |second| Use { at: at(second), from: from(second), ..a_use(token) };
-        let uses = uses.into_iter().map(noted).collect();
-        models.record_uses(uses).await.expect("they are noted");
+        let uses: Vec<Use> = uses.into_iter().map(noted).collect();
+        models.record_uses(&uses).await.expect("they are noted");
         let record = models.token(COMPANY, token).await.expect("an answer").expect("a token");
         assert_eq!(record.last_used_at, expected.map(at));
         let last_from = expected.and_then(from).map(|from| from.to_string());

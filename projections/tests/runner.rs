@@ -15,7 +15,7 @@ use support::{COMPANY, Fixture, Given, OTHERS, create, on_every_database, refres
 use token_ledger_domain::token::TokenEvent;
 use token_ledger_domain::{CompanyId, LedgerEvent};
 use token_ledger_event_store::StoreError;
-use token_ledger_projections::runner::{self, BATCH, Behind, RunnerHandle};
+use token_ledger_projections::runner::{self, BATCH, Behind, RunnerHandle, TURN};
 use token_ledger_projections::{AuditTrail, Projection, ReadModels};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
@@ -24,6 +24,7 @@ use uuid::Uuid;
 on_every_database!(
     every_company_is_brought_to_its_head_and_kept_there,
     more_events_than_a_batch_are_all_taken_in,
+    a_company_with_much_to_take_in_keeps_no_other_one_waiting,
     a_poisoned_event_stops_its_company_loudly_and_no_other,
     a_poisoned_event_that_was_put_right_lets_the_trail_go_on,
     an_event_that_is_none_of_its_type_stops_its_company,
@@ -179,6 +180,20 @@ async fn more_events_than_a_batch_are_all_taken_in<F: Fixture>() {
     let batch = BATCH as u64;
     assert_eq!(running.ended().await, [(COMPANY, batch), (COMPANY, batch + 2)]);
     assert_trail(&given, COMPANY, batch + 2).await;
+}
+
+async fn a_company_with_much_to_take_in_keeps_no_other_one_waiting<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    let heads = given.fixture.store().heads().await.expect("the heads");
+    let first = heads[0].company;
+    let many = u32::try_from((TURN + 1) * BATCH).expect("a number of tokens");
+    given.tokens(first, 0..many).await;
+    let running = Running::start(&given);
+    running.reaches_the_head(&given, first).await;
+    let moves: Vec<CompanyId> =
+        running.ended().await.into_iter().map(|(company, _)| company).collect();
+    let one_turn = &moves[..TURN + heads.len() - 1];
+    assert!(heads.iter().all(|head| one_turn.contains(&head.company)), "{moves:?}");
 }
 
 async fn a_poisoned_event_stops_its_company_loudly_and_no_other<F: Fixture>() {

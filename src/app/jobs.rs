@@ -127,15 +127,16 @@ impl App {
         self.store().forget_keys(self.now(), BATCH).await
     }
 
-    /// Writes down when tokens were used.
+    /// Writes down when tokens were used, what could not be written down the last time included.
     pub async fn flush_uses(&self) {
         let uses = self.index.take_uses();
         if uses.is_empty() {
             return;
         }
-        let count = uses.len();
-        if let Err(error) = self.read.record_uses(uses).await {
-            tracing::warn!(%error, count, "when tokens were last used was not written down");
+        if let Err(error) = self.read.record_uses(&uses).await {
+            let count = uses.len();
+            tracing::warn!(%error, count, "when tokens were last used is not written down yet");
+            self.index.put_back_uses(uses);
         }
     }
 

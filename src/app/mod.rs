@@ -52,7 +52,8 @@ use standing::Shown;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::{Actor, Catalogue, CompanyId, Power, SecretKind};
+use token_ledger_domain::secret::is_well_formed;
+use token_ledger_domain::{Actor, Catalogue, CompanyId, Digest, Power, SecretKind};
 use token_ledger_event_store::clock::ForwardClock;
 use token_ledger_event_store::{
     Access, Clock, Context, Entropy, Idempotency, Ledger, Moment, PrivatePart, Store, StoreError,
@@ -326,6 +327,12 @@ impl App {
     /// As [`Self::is_sure`], at once or within a second.
     pub async fn knows(&self) -> bool {
         self.lost_seconds().is_none() && self.index.freshness().reached().await
+    }
+
+    /// Sees to it that it is known here what other processes have just done with a secret, if it may be
+    /// one and nothing good is known of it. `false` when that can't be known soon.
+    pub async fn learns_of(&self, secret: &str, is_good: impl Fn() -> bool) -> bool {
+        !is_well_formed(secret) || is_good() || self.index.learn_of(&Digest::of(secret)).await
     }
 
     /// A fresh identifier.

@@ -163,9 +163,10 @@ impl App {
         idempotency: Option<Idempotency>,
     ) -> Result<Changed<OperationView>, AppError> {
         let order = self.order(caller, input).await?;
+        let (company, now) = (caller.company, self.now());
+        let matched = self.read.count_tokens(company, &order.filter(now)).await?;
         // Two requests with one key must not both begin.
         let _turn = self.beginning.lock().await;
-        let company = caller.company;
         let begun = self.begun(company, idempotency.as_ref()).await?;
         if let Some(id) = begun
             && let Some(operation) = self.read.operation(company, id).await?
@@ -179,13 +180,12 @@ impl App {
         if begun.is_none() {
             self.begin(caller, company, operation_id, idempotency).await?;
         }
-        let now = self.now();
         let operation = Operation {
             company_id: company,
             operation_id,
             request: order.text()?,
             state: RUNNING.to_owned(),
-            matched: self.read.count_tokens(company, &order.filter(now)).await?,
+            matched,
             done: 0,
             started_at: now,
             finished_at: None,

@@ -286,7 +286,7 @@ impl History<'_> {
         let page =
             TokenPage { sort: TokenSort::CreatedAt, descending: true, after: None, limit: ALL };
         let tokens = self.app.read.tokens(self.company, &filter, &page).await?;
-        let uses = tokens
+        let uses: Vec<Use> = tokens
             .iter()
             .zip((1..).zip((10..17).cycle()))
             .filter(|(_, (number, _))| number % 5 != 0)
@@ -300,7 +300,7 @@ impl History<'_> {
                 }
             })
             .collect();
-        Ok(self.app.read.record_uses(uses).await?)
+        Ok(self.app.read.record_uses(&uses).await?)
     }
 
     /// The scopes of a plan as far as they are on offer. In place of each that is not, there is

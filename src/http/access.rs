@@ -148,7 +148,7 @@ async fn admit(
         return Ok(None);
     }
     if access == Access::Client || opened {
-        let what = if opened { "What is asked for" } else { "Whether the client is good" };
+        let what = if opened { "What is asked for" } else { WHETHER_CLIENT };
         return known_well_enough(service, what).await.map(|()| None);
     }
     let named = path.get("company_id").and_then(|text| text.parse().ok());
@@ -172,9 +172,13 @@ async fn admit(
     if !is_well_formed(credential) {
         return Err(bad_key());
     }
-    known_well_enough(service, "Whether the key is good").await?;
+    known_well_enough(service, WHETHER_KEY).await?;
     let shown = Digest::of(credential);
-    let key = service.app.index.key(&shown, service.app.now()).ok_or_else(bad_key)?;
+    let find = || service.app.index.key(&shown, service.app.now());
+    if !service.app.learns_of(credential, || find().is_some()).await {
+        return Err(not_known(WHETHER_KEY).into());
+    }
+    let key = find().ok_or_else(bad_key)?;
     let company = match path.get("company_id") {
         None => None,
         Some(text) => Some(parse_company(text)?),
@@ -207,14 +211,23 @@ async fn admit(
     Ok(Some(Authenticated { key, shown, power, company: asked }))
 }
 
+/// What is asked of a key, and of a client.
+const WHETHER_KEY: &str = "Whether the key is good";
+pub(super) const WHETHER_CLIENT: &str = "Whether the client is good";
+
 /// # Errors
 /// When what other processes did is not known well enough, and so neither is what is asked for.
 async fn known_well_enough(service: &Service, what: &'static str) -> Result<(), Refused> {
     if service.app.knows().await {
         return Ok(());
     }
+    Err(not_known(what).into())
+}
+
+/// The answer where it can't be known.
+pub(super) fn not_known(what: &str) -> Problem {
     let detail = format!("{what} can't be known right now; try again.");
-    Err(Problem::new(Kind::Unavailable, detail).into())
+    Problem::new(Kind::Unavailable, detail)
 }
 
 /// Why a request is not let through, and what there is to note of it.

@@ -3,9 +3,10 @@
 use super::denials::Denied;
 use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::client_auth::{self, BadClient, Basic, Credentials};
-use super::oauth::error::{OauthError, RETRY_AFTER};
+use super::oauth::error::OauthError;
 use super::oauth::params::Params;
 use super::problem::BAD_KEY;
+use super::problem::RETRY_AFTER;
 use super::rest;
 use super::verify::{FAILED, UNKNOWN, Verification, credential, guarded, has_bearer, note_use};
 use crate::app::attempts::Seen;
@@ -124,12 +125,10 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
     let form = read_form(request).await;
     let headers = request.headers();
     let shows_secret = || shows_secret(headers, form.as_ref().ok());
-    if !verification.knows(shows_secret).await {
-        let (id, status) = (verification.unknown_request(), StatusCode::SERVICE_UNAVAILABLE);
-        let error = "temporarily_unavailable";
-        let mut response = fault(verification, id, status, error, UNKNOWN);
-        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
-        return response;
+    if !verification.knows(shows_secret).await
+        || !learns_of_caller(verification, headers, form.as_ref().ok()).await
+    {
+        return unknown(verification);
     }
     let (caller, form) = match admitted(verification, request, form) {
         Ok(admitted) => admitted,
@@ -141,7 +140,14 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
     };
     let app = &verification.service.app;
     let (digest, now) = (Digest::of(&secret), app.now());
-    let token = app.index.token(&digest, now).filter(|token| caller.may_see(token));
+    let mut found = app.index.token(&digest, now);
+    if found.is_none() && is_well_formed(&secret) {
+        if !app.index.learn_of(&digest).await {
+            return unknown(verification);
+        }
+        found = app.index.token(&digest, now);
+    }
+    let token = found.filter(|token| caller.may_see(token));
     let body = if let Some(token) = token {
         note_use(app, &digest, &token, now, || from);
         verification.introspected_active.increment(1);
@@ -153,6 +159,14 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
     let mut headers = HeaderMap::with_capacity(8);
     headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     verification.answer(StatusCode::OK, headers, body)
+}
+
+/// The answer where it can't be known whether the token or the caller is good.
+fn unknown(verification: &Verification) -> Response {
+    let (id, status) = (verification.unknown_request(), StatusCode::SERVICE_UNAVAILABLE);
+    let mut response = fault(verification, id, status, "temporarily_unavailable", UNKNOWN);
+    response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
+    response
 }
 
 /// Neither yes nor no, in the words of OAuth.
@@ -184,6 +198,35 @@ fn shows_secret(headers: &HeaderMap, form: Option<&Bytes>) -> bool {
             && params.one("client_secret").ok().flatten().is_some_and(is_well_formed)
     };
     in_header || form.is_some_and(in_form)
+}
+
+/// As [`App::learns_of`], of what the caller shows.
+async fn learns_of_caller(
+    verification: &Verification,
+    headers: &HeaderMap,
+    form: Option<&Bytes>,
+) -> bool {
+    let app = &verification.service.app;
+    let is_key = |secret: &str| app.index.key(&Digest::of(secret), app.now()).is_some();
+    if let Some(basic) = basic(headers) {
+        let given = basic.credentials();
+        let is_client = || app.authenticate_client(&given.client_id, &given.secret).is_ok();
+        let is_good = || is_key(&basic.password) || is_client();
+        return app.learns_of(&basic.password, is_good).await
+            && app.learns_of(&given.secret, is_good).await;
+    }
+    if let Some(key) = credential(headers) {
+        return app.learns_of(key, || is_key(key)).await;
+    }
+    let mut params = Params::default();
+    let credentials = form.and_then(|form| {
+        params.add_form(form).ok()?;
+        Credentials::of(headers, &params).ok()
+    });
+    match &credentials {
+        Some(given) => client_auth::learns_of(app, given).await,
+        None => true,
+    }
 }
 
 /// What every other method is answered.

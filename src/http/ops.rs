@@ -207,20 +207,27 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
 async fn measure(service: &Service) {
     let app = &service.app;
     metrics::gauge!("verification_index_secrets").set(app.index.len() as f64);
-    if let Ok(heads) = in_time(app.store().heads()).await {
+    let (heads, behind, projections) = tokio::join!(
+        in_time(app.store().heads()),
+        tokio::time::timeout(DATABASE_TIMEOUT, app.tree_behind()),
+        tokio::time::timeout(DATABASE_TIMEOUT, app.projections()),
+    );
+    let answers = heads.is_ok() && matches!((&behind, &projections), (Ok(Ok(_)), Ok(Ok(_))));
+    metrics::gauge!("database_answers").set(f64::from(u8::from(answers)));
+    if let Ok(heads) = heads {
         let events: u64 = heads.iter().map(|head| head.position).sum();
         metrics::gauge!("ledger_companies").set(heads.len() as f64);
         metrics::gauge!("ledger_events").set(events as f64);
     }
     metrics::gauge!("operations_stalled").set(app.stalled_operations().len() as f64);
     metrics::gauge!("log_unsigned_companies").set(app.evidence.refused().len() as f64);
-    if let Ok(Ok(behind)) = tokio::time::timeout(DATABASE_TIMEOUT, app.tree_behind()).await {
+    if let Ok(Ok(behind)) = behind {
         metrics::gauge!("projection_behind_events", "projection" => TREE_NAME).set(behind as f64);
     }
     let tree = app.behind().into_iter().find(|runner| runner.name() == TREE_NAME);
     let stopped = tree.map_or(0, |tree| tree.stopped().len()) as f64;
     metrics::gauge!("projection_stopped_companies", "projection" => TREE_NAME).set(stopped);
-    if let Ok(Ok(projections)) = tokio::time::timeout(DATABASE_TIMEOUT, app.projections()).await {
+    if let Ok(Ok(projections)) = projections {
         for projection in projections {
             let stopped = projection.companies_stopped.len() as f64;
             let name = projection.name;
@@ -266,6 +273,10 @@ fn describe() {
     );
     metrics::describe_histogram!("http_request_duration_seconds", "Requests, by route and status");
     metrics::describe_gauge!("verification_index_secrets", "Secrets of tokens held in memory");
+    metrics::describe_gauge!(
+        "database_answers",
+        "Whether the database answers in time; where it doesn't, what is read from there is as it was"
+    );
     metrics::describe_counter!(
         "failed_attempts_total",
         "Bad credentials, by kind, and whether there were too many"

@@ -9,7 +9,7 @@ use crate::app::error::Invalid;
 use crate::app::streams::{NoPlace, PER_COMPANY, PER_CREDENTIAL};
 use crate::app::throttle::Throttled;
 use crate::app::view::scope_list;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -20,6 +20,9 @@ use token_ledger_domain::secret::without_secrets;
 use token_ledger_domain::token::TokenRefusal;
 use token_ledger_event_store::StoreError;
 use utoipa::ToSchema;
+
+/// When to try again where the service can't do it right now, in seconds.
+pub(super) const RETRY_AFTER: u64 = 1;
 
 /// One field or parameter that is not acceptable.
 #[derive(Clone, Debug, Serialize, ToSchema)]
@@ -181,7 +184,7 @@ impl From<AppError> for Problem {
 impl From<NoPlace> for Problem {
     fn from(refusal: NoPlace) -> Self {
         let too_many = |whose: &str, most| Self {
-            header: Some((header::RETRY_AFTER, HeaderValue::from_static("1"))),
+            header: Some((header::RETRY_AFTER, RETRY_AFTER.into())),
             ..Self::new(
                 Kind::TooManyStreams,
                 format!("This {whose} has {most} streams and exports under way."),
@@ -290,6 +293,9 @@ impl IntoResponse for Problem {
         let mut response = status.into_response();
         if let Some((name, value)) = self.header.clone() {
             response.headers_mut().insert(name, value);
+        }
+        if status == StatusCode::SERVICE_UNAVAILABLE {
+            response.headers_mut().entry(header::RETRY_AFTER).or_insert(RETRY_AFTER.into());
         }
         response.extensions_mut().insert(self);
         response

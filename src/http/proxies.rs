@@ -5,7 +5,7 @@
 //! addresses there are trusted ones. What stands further left is the client's own say.
 
 use axum::extract::ConnectInfo;
-use axum::http::{Extensions, HeaderMap};
+use axum::http::{Extensions, HeaderMap, HeaderValue};
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 use std::net::{IpAddr, SocketAddr};
@@ -91,9 +91,11 @@ impl Proxies {
 /// What `X-Forwarded-For` and `X-Forwarded-Proto` say, the nearest hop last.
 fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
     let entries = |name| {
-        let values = headers.get_all(name).iter();
-        let texts = values.flat_map(|value| value.to_str().unwrap_or("unknown").split(','));
-        texts.map(|text| text.trim().to_owned()).collect::<Vec<String>>()
+        // A part that is no text is its writer's; what a proxy has appended to it still counts.
+        let lines = headers.get_all(name).iter().map(HeaderValue::as_bytes);
+        let parts = lines.flat_map(|line| line.split(|byte| *byte == b','));
+        let texts = parts.map(|part| str::from_utf8(part).unwrap_or("unknown").trim().to_owned());
+        texts.collect::<Vec<String>>()
     };
     let addresses = entries("x-forwarded-for");
     let mut protos = entries("x-forwarded-proto");
@@ -111,15 +113,20 @@ fn x_forwarded(headers: &HeaderMap) -> Vec<Hop> {
 
 /// What `Forwarded` says, the nearest hop last.
 fn forwarded(headers: &HeaderMap) -> Vec<Hop> {
-    let values = headers.get_all("forwarded").iter();
-    let texts = values.map(|value| value.to_str().unwrap_or_default());
-    texts.flat_map(|text| split(text, ',')).map(element).collect()
+    let lines = headers.get_all("forwarded").iter();
+    let elements = lines.flat_map(|line| {
+        let text = String::from_utf8_lossy(line.as_bytes());
+        let elements = split(&text, ',').map(|parts| parts.into_iter().map(element).collect());
+        // Where a quote is left open, what a proxy has appended is a part of the client's own say.
+        elements.unwrap_or_else(|| vec![Hop::default()])
+    });
+    elements.collect()
 }
 
 /// One element of `Forwarded`, such as `for="[2001:db8::1]:4711";proto=https`.
 fn element(text: &str) -> Hop {
     let mut hop = Hop::default();
-    for pair in split(text, ';') {
+    for pair in split(text, ';').into_iter().flatten() {
         let Some((name, value)) = pair.split_once('=') else { continue };
         let value = unquoted(value.trim());
         match name.trim().to_ascii_lowercase().as_str() {
@@ -131,8 +138,8 @@ fn element(text: &str) -> Hop {
     hop
 }
 
-/// The parts between separators that stand outside of quotes.
-fn split(text: &str, separator: char) -> Vec<&str> {
+/// The parts between separators that stand outside of quotes; none where a quote is left open.
+fn split(text: &str, separator: char) -> Option<Vec<&str>> {
     let (mut parts, mut start) = (Vec::new(), 0);
     let (mut quoted, mut escaped) = (false, false);
     for (at, c) in text.char_indices() {
@@ -148,7 +155,7 @@ fn split(text: &str, separator: char) -> Vec<&str> {
         }
     }
     parts.push(&text[start..]);
-    parts
+    (!quoted).then_some(parts)
 }
 
 fn unquoted(text: &str) -> String {
@@ -172,7 +179,7 @@ fn address(text: &str) -> Option<IpAddr> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use axum::http::{HeaderName, HeaderValue};
+    use axum::http::HeaderName;
 
     const OURS: &str = "10.0.0.1";
 
@@ -226,6 +233,7 @@ mod tests {
             (&["192.0.2.1, unknown, 10.5.5.5"], "10.5.5.5"),
             (&["192.0.2.1, "], OURS),
             (&["192.0.2.1", "\u{e9}"], OURS),
+            (&["\u{e9}, 192.0.2.1"], "192.0.2.1"),
             // Proxies all the way.
             (&["10.7.7.7, 10.5.5.5"], "10.7.7.7"),
             (&[], OURS),
@@ -270,6 +278,10 @@ mod tests {
             ("for=\"[2001:db8::1]:_web\"", "2001:db8::1", false),
             ("for=192.0.2.1, for=unknown", OURS, false),
             ("nonsense", OURS, false),
+            ("\u{e9}, for=192.0.2.1", "192.0.2.1", false),
+            // A client's open quote must not swallow what the proxy appends to it.
+            ("for=203.0.113.9;proto=https;x=\", for=192.0.2.1", OURS, false),
+            ("for=203.0.113.9;x=\"\\, for=\"[2001:db8::7]\"", OURS, false),
         ] {
             let sent = [("forwarded", value), ("x-forwarded-for", "198.51.100.1")];
             let found = origin(ForwardedHeader::Forwarded, OURS, &sent);

@@ -4,7 +4,7 @@
 use super::Service;
 use super::envelope::REQUEST_ID;
 use super::needs::Needs;
-use super::problem::{Kind, Problem};
+use super::problem::{Kind, Problem, RETRY_AFTER};
 use super::rest;
 use crate::app::App;
 use axum::Router;
@@ -157,7 +157,7 @@ pub(super) async fn verify(
         // Nothing needs to be known of what is no secret at all.
         let is_secret = || credential(&head.headers).is_some_and(is_well_formed);
         if verification.knows(is_secret).await {
-            decide(&verification, &head)
+            decide(&verification, &head).await
         } else {
             verification.unknown()
         }
@@ -166,7 +166,7 @@ pub(super) async fn verify(
     rest::after(response, Request::from_parts(head, body)).await
 }
 
-fn decide(verification: &Verification, request: &Parts) -> Response {
+async fn decide(verification: &Verification, request: &Parts) -> Response {
     let Parts { headers, uri, extensions, .. } = request;
     let Some(credential) = credential(headers) else {
         let challenge = if headers.contains_key(header::AUTHORIZATION) && has_bearer(headers) {
@@ -179,7 +179,14 @@ fn decide(verification: &Verification, request: &Parts) -> Response {
     let app = &verification.service.app;
     let (digest, now) = (Digest::of(credential), app.now());
     let from = || verification.service.proxies.origin(extensions, headers).ip;
-    let Some(token) = app.index.token(&digest, now) else {
+    let mut found = app.index.token(&digest, now);
+    if found.is_none() && is_well_formed(credential) {
+        if !app.index.learn_of(&digest).await {
+            return verification.unknown();
+        }
+        found = app.index.token(&digest, now);
+    }
+    let Some(token) = found else {
         return verification.unauthorized(INVALID_TOKEN);
     };
     let needs = Needs::of(uri.query().unwrap_or_default(), headers);
@@ -322,7 +329,10 @@ impl Verification {
 
     /// Neither yes nor no: what other processes did is not known well enough.
     fn unknown(&self) -> Response {
-        self.problem(self.unknown_request(), &Problem::new(Kind::Unavailable, UNKNOWN))
+        let problem = Problem::new(Kind::Unavailable, UNKNOWN);
+        let mut response = self.problem(self.unknown_request(), &problem);
+        response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());
+        response
     }
 
     /// The identifier of a request that panicked, which the log names.

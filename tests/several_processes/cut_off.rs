@@ -66,7 +66,16 @@ impl Scene {
             }
         }
         assert!(refused > 0);
-        far.introspect(&stays).await.expect(503);
+        let refused = [
+            far.introspect(&stays).await,
+            far.verify(&stays).await,
+            far.ask(Method::GET, "/tokens", None).await,
+        ];
+        for answer in refused {
+            assert_eq!(answer.expect(503).header("retry-after"), "1");
+        }
+        let metrics = Caller::send(far.request(Method::GET, "/metrics", "")).await.expect(200);
+        assert!(metrics.text.lines().any(|line| line == "database_answers 0"), "{metrics:?}");
         let asked = Instant::now();
         let readiness = far.readiness().await.expect(503);
         assert!(asked.elapsed() < PROBE, "{:?}", asked.elapsed());

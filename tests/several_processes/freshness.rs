@@ -88,6 +88,45 @@ async fn what_one_process_does_is_so_on_the_others() {
     nodes.into_iter().for_each(Node::stop);
 }
 
+/// Whoever is given a secret may show it to another process the moment after.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_just_given_out_is_good_everywhere() {
+    let stage = Stage::new().await;
+    let [one, another] = [stage.serve(), stage.serve()];
+    for round in 0..ROUNDS {
+        let created = one.create(&format!("round {round}")).await.expect(201);
+        another.verify(&created.field("token")).await.expect(200);
+        let refresh = format!("/tokens/{}/refresh", created.field("token_id"));
+        let refreshed = one.ask(Method::POST, &refresh, Some(json!({}))).await.expect(200);
+        let introspected = another.introspect(&refreshed.field("token")).await.expect(200);
+        assert_eq!(introspected.body["active"], true);
+
+        let (name, path) = (format!("round {round}"), one.path("/tokens"));
+        for scope in ["ledger.audit", "ledger.introspect"] {
+            let body = json!({"name": name, "scopes": [scope]});
+            let key = one.ask(Method::POST, "/keys", Some(body)).await.expect(201).field("key");
+            let asked = match scope {
+                "ledger.audit" => another.request(Method::GET, &path, &key),
+                _ => {
+                    another.request(Method::POST, "/oauth/introspect", &key).form(&[("token", "x")])
+                }
+            };
+            Caller::send(asked).await.expect(200);
+        }
+        let body = json!({"name": name, "scopes": ["positions"]});
+        let mut client = one.ask(Method::POST, "/clients", Some(body)).await.expect(201);
+        let rotate = format!("/clients/{}/rotate", client.field("client_id"));
+        for path in ["/oauth/token", "/oauth/introspect"] {
+            let (id, secret) = (client.field("client_id"), client.field("client_secret"));
+            let form = [("grant_type", "client_credentials"), ("token", "x")];
+            Caller::send(another.as_client(&id, &secret, path).form(&form)).await.expect(200);
+            client = one.ask(Method::POST, &rotate, Some(json!({}))).await.expect(200);
+        }
+    }
+    stage.check();
+    [one, another].into_iter().for_each(Node::stop);
+}
+
 /// The processes are nobody who could change what has happened.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_service_can_not_change_what_has_happened() {

@@ -133,6 +133,11 @@ impl Caller {
         self.http.request(method, format!("{}{path}", self.base)).bearer_auth(key)
     }
 
+    /// A request of an OAuth client.
+    pub fn as_client(&self, id: &str, secret: &str, path: &str) -> reqwest::RequestBuilder {
+        self.http.post(format!("{}{path}", self.base)).basic_auth(id, Some(secret))
+    }
+
     /// Asks; none where the process ended before it answered.
     pub async fn try_send(request: reqwest::RequestBuilder) -> Option<Answer> {
         let response = request.send().await.ok()?;

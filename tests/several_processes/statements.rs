@@ -24,7 +24,7 @@ fn tables(migrations: &str) -> Vec<&str> {
 /// second at most for ledgers that have grown, for terms that are over and for operations that are
 /// open.
 const ASK_ALL: [&str; 5] = [
-    "SELECT company_id, last_position, last_recorded_at FROM company_heads",
+    "SELECT company_id, last_position, last_recorded_at, pg_is_in_recovery() FROM company_heads",
     "SELECT company_id, last_position, last_recorded_at, company_sequence FROM company_heads \
      WHERE last_position > 0 ORDER BY company_id",
     "SELECT company_id, token_id, term FROM tokens WHERE status = 'active' AND expires_at <= $1",

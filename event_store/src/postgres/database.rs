@@ -192,6 +192,11 @@ impl Database {
         self.told.freshness.subscribe()
     }
 
+    /// Sees to it that what was committed by now is told soon, by [`Change::Current`], too.
+    pub fn hurry(&self) {
+        self.told.hurried.notify_one();
+    }
+
     /// The machine's clock, set right by the database's. It tells how far it had to be.
     pub fn clock(&self) -> Arc<CorrectedClock> {
         Arc::clone(&self.told.clock)

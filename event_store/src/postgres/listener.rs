@@ -2,7 +2,8 @@
 //!
 //! Every append transaction notifies; the server hands notifications out in the order of the
 //! commits. Each process also sends itself a nonce through the same channel, several times a
-//! second: when it comes back, everything that was committed before it was sent has been told.
+//! second, and where somebody waits for it: when it comes back, everything that was committed before it
+//! was sent has been told.
 
 use super::database::connect;
 use super::errors::failed;
@@ -21,7 +22,7 @@ use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{Notify, broadcast, watch};
 use tokio::time::{Instant, MissedTickBehavior};
 use uuid::Uuid;
 
@@ -33,6 +34,8 @@ const MAX_PAYLOAD: usize = 7900;
 const KEYS_AT_ONCE: usize = 200;
 /// How often a nonce is sent.
 const NONCE_EVERY: Duration = Duration::from_millis(250);
+/// How soon one nonce follows another where somebody waits for it: each is a transaction of its own.
+const NONCE_GAP: Duration = Duration::from_millis(20);
 /// How long a nonce may be on its way before the connections are given up.
 const NONCE_TIMEOUT: Duration = Duration::from_secs(2);
 /// Changes that a slow follower may lag behind before it has to compare the heads.
@@ -146,6 +149,8 @@ pub(super) struct Told {
     pub freshness: watch::Sender<Option<Moment>>,
     pub news: watch::Sender<u64>,
     pub clock: Arc<CorrectedClock>,
+    /// Somebody waits for the next nonce.
+    pub hurried: Notify,
 }
 
 impl Told {
@@ -155,6 +160,7 @@ impl Told {
             freshness: watch::channel(None).0,
             news: watch::channel(0).0,
             clock: Arc::new(CorrectedClock::default()),
+            hurried: Notify::new(),
         }
     }
 
@@ -253,7 +259,7 @@ async fn listen(options: &PgConnectOptions, told: &Told, process: Uuid) -> Store
         told.tell(Change::Resync);
         tokio::try_join!(
             receive(&mut listener, told, process, &waiting),
-            send_nonces(&mut sender, &told.clock, process, &waiting),
+            send_nonces(&mut sender, told, process, &waiting),
         )?;
         Ok(())
     };
@@ -349,7 +355,7 @@ impl Notice {
 
 async fn send_nonces(
     connection: &mut PgConnection,
-    clock: &CorrectedClock,
+    Told { clock, hurried, .. }: &Told,
     process: Uuid,
     waiting: &Mutex<VecDeque<Nonce>>,
 ) -> Result<(), StoreError> {
@@ -357,8 +363,13 @@ async fn send_nonces(
     let mut ticks = tokio::time::interval(NONCE_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut measured = Measurements::default();
+    let mut last = Instant::now();
     for number in 0.. {
-        ticks.tick().await;
+        tokio::select! {
+            _ = ticks.tick() => {}
+            () = hurried.notified() => tokio::time::sleep_until(last + NONCE_GAP).await,
+        }
+        last = Instant::now();
         let sent = Moment::now();
         {
             let mut waiting = waiting.lock();

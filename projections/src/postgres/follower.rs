@@ -122,6 +122,10 @@ impl Follower {
                     Err(RecvError::Closed) => return,
                 },
                 () = index.freshness().wanted() => self.news.missed = true,
+                () = index.freshness().hurried() => {
+                    self.database.hurry();
+                    continue;
+                }
                 () = tokio::time::sleep(PAUSE), if failed => {}
                 _ = stop.changed() => return,
             }

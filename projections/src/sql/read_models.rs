@@ -232,8 +232,8 @@ impl<S: Sql> ReadModels for S {
         self.fetch(tokens::due::<Keys>(now, limit)).await
     }
 
-    async fn record_uses(&self, uses: Vec<Use>) -> Result<(), StoreError> {
-        self.transact(uses::record(&uses)).await.map(drop)
+    async fn record_uses(&self, uses: &[Use]) -> Result<(), StoreError> {
+        self.transact(uses::record(uses)).await.map(drop)
     }
 
     async fn save_operation(&self, operation: &Operation) -> Result<(), StoreError> {

@@ -2,9 +2,10 @@
 
 use super::error::OauthError;
 use super::params::{Params, decoded};
-use crate::app::Caller;
 use crate::app::standing::Shown;
 use crate::app::throttle::{Failed, Throttled};
+use crate::app::{App, Caller};
+use crate::http::access::{WHETHER_CLIENT, not_known};
 use crate::http::denials::Denied;
 use crate::http::{RequestInfo, Service};
 use axum::http::{HeaderMap, header};
@@ -84,13 +85,16 @@ impl Credentials {
 ///
 /// # Errors
 /// When it does not prove who it is.
-pub(super) fn authenticate(
+pub(super) async fn authenticate(
     service: &Service,
     info: RequestInfo,
     headers: &HeaderMap,
     params: &Params,
 ) -> Result<(ActiveClient, Caller), OauthError> {
     let credentials = Credentials::of(headers, params)?;
+    if !learns_of(&service.app, &credentials).await {
+        return Err(OauthError::Failed(Box::new(not_known(WHETHER_CLIENT))));
+    }
     let client = check(service, &credentials, info.ip)?;
     let caller = Caller {
         company: client.company_id,
@@ -116,6 +120,12 @@ pub(in crate::http) struct BadClient {
     pub(in crate::http) named: Denied,
     /// Set when that happened too often.
     pub(in crate::http) throttled: Option<Throttled>,
+}
+
+/// As [`App::learns_of`], of a client's secret.
+pub(in crate::http) async fn learns_of(app: &App, given: &Credentials) -> bool {
+    let is_good = || app.authenticate_client(&given.client_id, &given.secret).is_ok();
+    app.learns_of(&given.secret, is_good).await
 }
 
 /// The client with these credentials. Every client that proves who it is, and every one that

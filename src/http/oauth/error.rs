@@ -63,9 +63,6 @@ impl Code {
     }
 }
 
-/// When to try again where the service can't do it right now, in seconds.
-pub(in crate::http) const RETRY_AFTER: u64 = 1;
-
 /// Writes a problem's body in the words of OAuth.
 pub(in crate::http) fn fill(response: &mut Response, problem: &Problem, request_id: &str) {
     let status = response.status();
@@ -75,9 +72,6 @@ pub(in crate::http) fn fill(response: &mut Response, problem: &Problem, request_
     let headers = response.headers_mut();
     headers.remove(header::CONTENT_LENGTH);
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
-    if code == Code::TemporarilyUnavailable {
-        headers.entry(header::RETRY_AFTER).or_insert(RETRY_AFTER.into());
-    }
     super::never_cached(headers);
 }
 

@@ -261,7 +261,7 @@ impl Call {
     ) -> Result<Self, OauthError> {
         let headers = request.headers().clone();
         let params = read(service, request).await?;
-        let (client, caller) = client_auth::authenticate(service, info, &headers, &params)?;
+        let (client, caller) = client_auth::authenticate(service, info, &headers, &params).await?;
         Ok(Self { params, client, caller })
     }
 }

@@ -43,7 +43,7 @@ pub(in crate::http) async fn revoke(
     let params = params::form(request).await?;
     params.one("token_type_hint")?;
     let secret = params.needed("token")?;
-    let (client, caller) = client_auth::authenticate(&service, info, &headers, &params)?;
+    let (client, caller) = client_auth::authenticate(&service, info, &headers, &params).await?;
     let revoked = service.app.revoke_own_token(&caller, &client, secret).await;
     revoked.map_err(|refusal| OauthError::of(refusal, &caller))?;
     let mut response = StatusCode::OK.into_response();

@@ -65,7 +65,7 @@ pub(in crate::http) async fn token(
     let scope = params.one("scope")?;
     let name = params.one("name")?;
     supported(params.needed("grant_type")?)?;
-    let (client, caller) = client_auth::authenticate(&service, info, &headers, &params)?;
+    let (client, caller) = client_auth::authenticate(&service, info, &headers, &params).await?;
     let asked = Asked {
         name: name.map(str::to_owned),
         scopes: scope
