@@ -114,6 +114,7 @@ mod tokens {
             (json!({"name": "a", "scopes": ["ledger.admin"]}), &["scopes"]),
             (json!({"name": "a", "scopes": scopes, "reason": "x".repeat(501)}), &["reason"]),
             (json!({"name": "a", "scopes": scopes, "reason": "a\u{1b}b"}), &["reason"]),
+            (json!({"name": "a", "scopes": scopes, "reason": "a\u{202e}b"}), &["reason"]),
             (json!({"name": "", "scopes": [], "reason": "\u{0}"}), &["name", "scopes", "reason"]),
             (
                 json!({"name": "a", "scopes": scopes, "expires_in_seconds": "60"}),
@@ -210,7 +211,8 @@ mod tokens {
         let path = app.token_path(&first);
         let refresh = format!("{path}/refresh");
         app.after(100);
-        let second = app.admin.post(&refresh).await.expect(200);
+        let nothing = json!({"grace_period_seconds": null, "expires_in_seconds": null});
+        let second = app.admin.post(&refresh).json(&nothing).await.expect(200);
         assert!(!app.is_active(&first["token"]));
         assert!(app.is_active(&second.body["token"]));
         assert_eq!(second.body["refreshed_at"], at(100).to_string());

@@ -157,6 +157,8 @@ async fn what_else_happens_in_the_company_moves_neither_it_nor_its_policy_on() {
 async fn bounds_of_a_policy_are_named() {
     let app = TestApp::new().await;
     let put = |body: Value| app.admin.put(&app.path("/policy")).json(&body);
+    // Nothing at all would lift every bound.
+    app.admin.put(&app.path("/policy")).await.invalid(&["body"]);
     for seconds in [0, 59, -1, 31_622_401, i64::MAX] {
         put(json!({"max_validity_seconds": seconds})).await.invalid(&["max_validity_seconds"]);
     }

@@ -92,7 +92,7 @@ pub fn first_unseen(text: &str) -> Option<char> {
 }
 
 /// Whether a character breaks the line, or turns the direction of others.
-const fn turns_or_breaks(c: char) -> bool {
+pub const fn turns_or_breaks(c: char) -> bool {
     matches!(c, '\u{2028}'..='\u{202E}' | '\u{2066}'..='\u{2069}')
 }
 

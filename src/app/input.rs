@@ -5,7 +5,7 @@ use super::error::Invalid;
 use std::borrow::Cow;
 use std::fmt::Display;
 use token_ledger_domain::Name;
-use token_ledger_domain::name::can_be_seen;
+use token_ledger_domain::name::{can_be_seen, turns_or_breaks};
 use token_ledger_domain::secret::without_secrets;
 
 /// What is said of a text that is to be kept and has a secret in it.
@@ -37,14 +37,16 @@ impl Check {
 /// Why something is done, in the caller's words; nothing where nobody could see them.
 ///
 /// # Errors
-/// When it is too long or holds control characters other than line breaks and tabs.
+/// When it is too long, or holds control characters other than line breaks and tabs, or such as turn
+/// the direction of text.
 pub fn reason(text: Option<String>) -> Result<Option<String>, String> {
     let Some(text) = text else { return Ok(None) };
     let length = text.chars().count();
     if length > MAX_REASON {
         return Err(format!("must have at most {MAX_REASON} characters, has {length}"));
     }
-    if let Some(control) = text.chars().find(|c| c.is_control() && !matches!(c, '\n' | '\t')) {
+    let controls = |c: char| c.is_control() && !matches!(c, '\n' | '\t') || turns_or_breaks(c);
+    if let Some(control) = text.chars().find(|c| controls(*c)) {
         return Err(format!(
             "must not contain control characters but line breaks and tabs (found U+{:04X})",
             u32::from(control)

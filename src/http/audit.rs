@@ -134,8 +134,7 @@ pub(super) struct ExportQuery {
     path = "/v1/companies/{company_id}/audit/events",
     operation_id = "list_audit_events",
     tag = "audit",
-    params(("company_id" = Uuid, Path, description = "The company"), EventsQuery),
-    security(("key" = [])),
+    params(EventsQuery),
     responses(
         (status = 200, description = "A page of events", body = Page<EventView>),
         RefusedRead,
@@ -168,7 +167,6 @@ pub(super) async fn events(
     operation_id = "list_all_audit_events",
     tag = "audit",
     params(EverywhereQuery),
-    security(("key" = [])),
     responses(
         (status = 200, description = "A page of events", body = Page<EventView>),
         RefusedRead,
@@ -197,12 +195,7 @@ pub(super) async fn events_everywhere(
     path = "/v1/companies/{company_id}/tokens/{token_id}/history",
     operation_id = "get_token_history",
     tag = "audit",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("token_id" = Uuid, Path, description = "The token"),
-        PageQuery,
-    ),
-    security(("key" = [])),
+    params(PageQuery),
     responses(
         (status = 200, description = "A page of events", body = Page<EventView>),
         RefusedRead,
@@ -228,8 +221,7 @@ pub(super) async fn history(
     path = "/v1/companies/{company_id}/audit/export",
     operation_id = "export_audit_events",
     tag = "audit",
-    params(("company_id" = Uuid, Path, description = "The company"), ExportQuery),
-    security(("key" = [])),
+    params(ExportQuery),
     responses(
         (status = 200, description = "The events", content(
             (String = "application/x-ndjson"),

@@ -58,11 +58,9 @@ pub(super) struct StreamedEvent {
     operation_id = "stream_audit_events",
     tag = "audit",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
         StreamQuery,
         ("Last-Event-ID" = Option<u64>, Header, description = "As `after`, and instead of it"),
     ),
-    security(("key" = [])),
     responses(
         (status = 200, description = "Events, until the caller's power ends", body = StreamedEvent,
             content_type = "text/event-stream"),

@@ -43,9 +43,8 @@ pub struct NewClientRequest {
 #[serde(deny_unknown_fields)]
 pub struct RotateRequest {
     /// How long the old secret lives on, in seconds, up to the policy's maximum.
-    #[serde(default)]
     #[schema(minimum = 0, maximum = 31_622_400)]
-    grace_period_seconds: i64,
+    grace_period_seconds: Option<i64>,
     /// Why, for the audit trail.
     #[schema(value_type = Option<Reason>)]
     reason: Option<String>,
@@ -87,7 +86,7 @@ fn reply(status: StatusCode, changed: &Changed<ClientView>) -> Reply {
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/clients", operation_id = "list_clients",
     tag = "clients",
-    params(("company_id" = Uuid, Path, description = "The company"), ClientQuery),
+    params(ClientQuery),
     responses((status = 200, description = "The clients", body = Page<ClientView>), RefusedRead),
 )]
 pub async fn list(
@@ -124,10 +123,6 @@ fn statuses(names: &[String]) -> Result<BTreeSet<ClientStatus>, Invalid> {
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/clients", operation_id = "create_client",
     tag = "clients",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
-    ),
     request_body = NewClientRequest,
     responses((status = 201, description = "The client", body = ClientWithSecret), RefusedChange),
 )]
@@ -151,10 +146,6 @@ pub async fn create(
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/clients/{client_id}", operation_id = "get_client",
     tag = "clients",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("client_id" = Uuid, Path, description = "The client"),
-    ),
     responses((status = 200, description = "The client", body = ClientView), RefusedRead),
 )]
 pub async fn get(
@@ -172,10 +163,7 @@ pub async fn get(
     post, path = "/v1/companies/{company_id}/clients/{client_id}/rotate",
     operation_id = "rotate_client", tag = "clients",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("client_id" = Uuid, Path, description = "The client"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
     ),
     request_body = RotateRequest,
     responses((status = 200, description = "The client", body = ClientWithSecret), RefusedChange),
@@ -190,7 +178,8 @@ pub async fn rotate(
     body: JsonBody<RotateRequest>,
 ) -> Answer<Reply> {
     let idempotency = key.of(&caller.credential, body.hash);
-    let RotateRequest { grace_period_seconds: grace, reason } = body.value;
+    let RotateRequest { grace_period_seconds, reason } = body.value;
+    let grace = grace_period_seconds.unwrap_or_default();
     let rotate = |conditions| {
         service.app.rotate_client(&caller, ClientId(id), grace, reason.clone(), conditions)
     };
@@ -203,8 +192,6 @@ pub async fn rotate(
     delete, path = "/v1/companies/{company_id}/clients/{client_id}",
     operation_id = "delete_client", tag = "clients",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("client_id" = Uuid, Path, description = "The client"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
         DeleteQuery,
     ),

@@ -83,7 +83,6 @@ pub async fn list(
 /// Registers a company; its OAuth App module is off at first.
 #[utoipa::path(
     post, path = "/v1/companies", operation_id = "create_company", tag = "companies",
-    params(("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless")),
     request_body = NewCompany,
     responses((status = 201, description = "The company", body = CompanyView), RefusedChange),
 )]
@@ -105,7 +104,6 @@ pub async fn create(
 /// Reads a company.
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}", operation_id = "get_company", tag = "companies",
-    params(("company_id" = Uuid, Path, description = "The company")),
     responses((status = 200, description = "The company", body = CompanyView), RefusedRead),
 )]
 pub async fn get(
@@ -122,7 +120,6 @@ pub async fn get(
     put, path = "/v1/companies/{company_id}/oauth-app", operation_id = "set_oauth_app",
     tag = "companies",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
     ),
     request_body = OauthApp,

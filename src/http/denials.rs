@@ -189,8 +189,7 @@ pub(super) struct AttemptPage {
     path = "/v1/companies/{company_id}/audit/denials",
     operation_id = "list_denials",
     tag = "audit",
-    params(("company_id" = Uuid, Path, description = "The company"), AttemptsQuery),
-    security(("key" = [])),
+    params(AttemptsQuery),
     responses(
         (status = 200, description = "A page of refused attempts", body = AttemptPage),
         RefusedRead,
@@ -211,8 +210,7 @@ pub(super) async fn denials(
     path = "/v1/companies/{company_id}/audit/sign-ins",
     operation_id = "list_sign_ins",
     tag = "audit",
-    params(("company_id" = Uuid, Path, description = "The company"), AttemptsQuery),
-    security(("key" = [])),
+    params(AttemptsQuery),
     responses(
         (status = 200, description = "A page of sign-ins", body = AttemptPage),
         RefusedRead,
@@ -233,8 +231,7 @@ pub(super) async fn sign_ins(
     path = "/v1/companies/{company_id}/audit/exports",
     operation_id = "list_exports",
     tag = "audit",
-    params(("company_id" = Uuid, Path, description = "The company"), AttemptsQuery),
-    security(("key" = [])),
+    params(AttemptsQuery),
     responses(
         (status = 200, description = "A page of exports", body = AttemptPage),
         RefusedRead,
@@ -256,8 +253,7 @@ pub(super) async fn exports(
     path = "/v1/companies/{company_id}/audit/password-links",
     operation_id = "list_password_links",
     tag = "audit",
-    params(("company_id" = Uuid, Path, description = "The company"), AttemptsQuery),
-    security(("key" = [])),
+    params(AttemptsQuery),
     responses(
         (status = 200, description = "A page of links that were made", body = AttemptPage),
         RefusedRead,

@@ -36,17 +36,17 @@ macro_rules! seen {
         )
     };
 }
-/// No control characters but line breaks and tabs.
+/// No control characters but line breaks and tabs, and none that turns the direction of text.
 macro_rules! text {
     () => {
-        r"[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]"
+        r"[^\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
     };
 }
 /// Something to see, and no control characters.
 const NAME: &str = concat!("^", plain!(), "*", seen!(), plain!(), "*$");
 /// As [`NAME`], or nothing.
 const NAME_OR_NOTHING: &str = concat!("^(", plain!(), "*", seen!(), plain!(), "*)?$");
-/// No control characters but line breaks and tabs.
+/// As [`text`] has it.
 const TEXT: &str = concat!("^", text!(), "*$");
 /// As [`TEXT`], with something to see.
 const SOME_TEXT: &str = concat!("^", text!(), "*", seen!(), text!(), "*$");
@@ -64,14 +64,81 @@ pub(super) fn complete(document: &mut Value, catalogue: &Catalogue) {
     let schemas = document["components"]["schemas"].clone();
     let paths = document["paths"].as_object_mut();
     for (path, item) in paths.into_iter().flatten() {
-        for (_, operation) in item.as_object_mut().into_iter().flatten() {
+        for (method, operation) in item.as_object_mut().into_iter().flatten() {
+            describe_places(path, method, operation);
             describe_conditions(operation);
+            describe_answers(path, method, operation);
             let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
                 describe_parameter(path, parameter);
             }
             if let Some(body) = operation.get_mut("requestBody") {
-                describe_body(body, &schemas);
+                describe_body(method, body, &schemas);
+            }
+        }
+    }
+}
+
+/// What the identifiers in paths are of.
+const PLACES: [(&str, &str); 7] = [
+    ("company_id", "The company"),
+    ("token_id", "The token"),
+    ("key_id", "The key"),
+    ("client_id", "The client"),
+    ("member_id", "The member"),
+    ("operation_id", "The operation"),
+    ("person_id", "The person, as `company.member_added` has it"),
+];
+
+fn parameter(place: &str, name: &str, description: &str, schema: &Value) -> Value {
+    json!({"name": name, "in": place, "required": place == "path", "schema": schema,
+        "description": description})
+}
+
+/// The identifiers in the path, and what makes a repeat harmless.
+fn describe_places(path: &str, method: &str, operation: &mut Value) {
+    let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+    let places = names.filter_map(|name| PLACES.iter().find(|(known, _)| *known == name));
+    let id = json!({"type": "string", "format": "uuid"});
+    let mut parameters: Vec<Value> =
+        places.map(|(name, description)| parameter("path", name, description, &id)).collect();
+    if method == "post" && path.starts_with("/v1/") {
+        let text = "Makes a repeat harmless: it is answered as the first request was";
+        let schema = json!({"type": "string"});
+        parameters.push(parameter("header", "Idempotency-Key", text, &schema));
+    }
+    if let Some(Value::Array(annotated)) = operation.get_mut("parameters").map(Value::take) {
+        parameters.extend(annotated);
+    }
+    if !parameters.is_empty() {
+        operation["parameters"] = json!(parameters);
+    }
+}
+
+/// The headers of answers.
+fn describe_answers(path: &str, method: &str, operation: &mut Value) {
+    let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
+    let takes = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
+    let (is_repeatable, has_version) = (takes("Idempotency-Key"), takes("If-Match"));
+    let is_versioned = |status: &str| status == "201" || has_version && status != "204";
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    for (status, response) in responses.into_iter().flatten() {
+        let is_done = status.starts_with('2');
+        let is_new = is_done && method == "post" && path.starts_with("/v1/");
+        for (holds, name, description) in [
+            (
+                is_done && is_repeatable,
+                "Idempotent-Replay",
+                "`true` where this is a repeat's answer",
+            ),
+            (is_done && is_versioned(status), "ETag", "Its version, quoted"),
+            (is_new && status == "201", "Location", "Where it is"),
+            (status == "401", "WWW-Authenticate", "What is to be shown, and what was wrong"),
+            (matches!(status.as_str(), "429" | "503"), "Retry-After", "After how many seconds"),
+        ] {
+            if holds && response["headers"].get(name).is_none() {
+                let schema = json!({"type": "string"});
+                response["headers"][name] = json!({"description": description, "schema": schema});
             }
         }
     }
@@ -113,11 +180,8 @@ fn describe_conditions(operation: &mut Value) {
     let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else {
         return;
     };
-    let header = |name, description| {
-        let schema = json!({"type": "string"});
-        json!({"name": name, "in": "header", "required": false, "schema": schema,
-            "description": description})
-    };
+    let header =
+        |name, description| parameter("header", name, description, &json!({"type": "string"}));
     if is_read {
         parameters.push(header("If-Match", "The version that it must stand at"));
     }
@@ -130,8 +194,6 @@ fn describe_conditions(operation: &mut Value) {
     if is_read {
         let mismatch = operation["responses"]["400"]["content"].clone();
         let responses = &mut operation["responses"];
-        responses["200"]["headers"] = json!({"ETag": {"description": "Its version, quoted",
-            "schema": {"type": "string"}}});
         if is_by_events_alone {
             responses["304"] =
                 json!({"description": "It is at a version in `If-None-Match` still"});
@@ -180,14 +242,15 @@ fn without_null(schema: &mut Value) {
     }
 }
 
-/// A JSON body in which nothing is needed may be left out: it counts as an empty object.
-fn describe_body(body: &mut Value, schemas: &Value) {
+/// A JSON body in which nothing is needed may be left out, but to replace something: it counts as an
+/// empty object.
+fn describe_body(method: &str, body: &mut Value, schemas: &Value) {
     if let Some(form) = body["content"].get_mut("application/x-www-form-urlencoded") {
         form["schema"] = as_form(&form["schema"], schemas);
     }
     let reference = body["content"]["application/json"]["schema"]["$ref"].as_str();
     let name = reference.and_then(|reference| reference.rsplit('/').next());
-    if name.is_some_and(|name| !needs_something(&schemas[name])) {
+    if method != "put" && name.is_some_and(|name| !needs_something(&schemas[name])) {
         body["required"] = json!(false);
     }
 }

@@ -7,7 +7,7 @@ use super::problem::{Kind, Problem};
 use crate::app::error::Invalid;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, header};
+use axum::http::{HeaderMap, Method, header};
 use percent_encoding::percent_decode_str;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
@@ -22,7 +22,8 @@ use uuid::Uuid;
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 const HOLDS_SECRET: &str = "must not hold a secret";
 
-/// A JSON body, with the hash by which a repeat is recognised. An absent body counts as `{}`.
+/// A JSON body, with the hash by which a repeat is recognised. An absent body counts as `{}`, but where
+/// something is replaced by it.
 #[derive(Debug)]
 pub struct JsonBody<T> {
     /// The value.
@@ -39,7 +40,11 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
         let mut encodings = request.headers().get_all(header::CONTENT_ENCODING).iter();
         let is_encoded =
             encodings.any(|encoding| !encoding.as_bytes().eq_ignore_ascii_case(b"identity"));
+        let replaces = request.method() == Method::PUT;
         let bytes = body::read(request).await?;
+        if bytes.is_empty() && replaces {
+            return Err(Problem::invalid("body", "must be a JSON object"));
+        }
         if !bytes.is_empty() && !is_json {
             return Err(Problem::new(
                 Kind::UnsupportedMediaType,

@@ -52,10 +52,6 @@ fn given<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/tokens/delete-all", operation_id = "delete_all_tokens",
     tag = "tokens",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
-    ),
     request_body = DeleteAllRequest,
     responses((status = 202, description = "It has begun", body = OperationView), RefusedChange),
 )]
@@ -80,10 +76,6 @@ pub async fn begin(
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/tokens/delete-all/{operation_id}",
     operation_id = "get_delete_all", tag = "tokens",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("operation_id" = Uuid, Path, description = "The operation"),
-    ),
     responses((status = 200, description = "Its progress", body = OperationView), RefusedRead),
 )]
 pub async fn progress(

@@ -45,9 +45,8 @@ pub struct NewKeyRequest {
 #[serde(deny_unknown_fields)]
 pub struct KeyRefreshRequest {
     /// How long the old secret lives on, in seconds, up to a day.
-    #[serde(default)]
     #[schema(minimum = 0, maximum = 86_400)]
-    grace_period_seconds: i64,
+    grace_period_seconds: Option<i64>,
     /// Length of the new term, in seconds; 90 days unless given.
     #[schema(minimum = 60, maximum = 31_622_400)]
     expires_in_seconds: Option<i64>,
@@ -59,6 +58,7 @@ pub struct KeyRefreshRequest {
 impl From<KeyRefreshRequest> for Renewal {
     fn from(request: KeyRefreshRequest) -> Self {
         let KeyRefreshRequest { grace_period_seconds, expires_in_seconds, reason } = request;
+        let grace_period_seconds = grace_period_seconds.unwrap_or_default();
         Self { grace_period_seconds, expires_in_seconds, reason }
     }
 }
@@ -82,7 +82,7 @@ fn reply(status: StatusCode, changed: &Changed<KeyView>) -> Reply {
 /// Lists the company's API keys, newest first.
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/keys", operation_id = "list_keys", tag = "keys",
-    params(("company_id" = Uuid, Path, description = "The company"), PageQuery),
+    params(PageQuery),
     responses((status = 200, description = "The keys", body = Page<KeyView>), RefusedRead),
 )]
 pub async fn list(
@@ -99,10 +99,6 @@ pub async fn list(
 /// Creates an API key. Nobody grants above their own power.
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/keys", operation_id = "create_key", tag = "keys",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
-    ),
     request_body = NewKeyRequest,
     responses((status = 201, description = "The key", body = KeyWithSecret), RefusedChange),
 )]
@@ -126,10 +122,6 @@ pub async fn create(
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/keys/{key_id}", operation_id = "get_key",
     tag = "keys",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("key_id" = Uuid, Path, description = "The key"),
-    ),
     responses((status = 200, description = "The key", body = KeyView), RefusedRead),
 )]
 pub async fn get(
@@ -147,10 +139,7 @@ pub async fn get(
     post, path = "/v1/companies/{company_id}/keys/{key_id}/refresh", operation_id = "refresh_key",
     tag = "keys",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("key_id" = Uuid, Path, description = "The key"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
     ),
     request_body = KeyRefreshRequest,
     responses((status = 200, description = "The key", body = KeyWithSecret), RefusedChange),
@@ -180,8 +169,6 @@ pub async fn refresh(
     delete, path = "/v1/companies/{company_id}/keys/{key_id}", operation_id = "delete_key",
     tag = "keys",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("key_id" = Uuid, Path, description = "The key"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
         DeleteQuery,
     ),

@@ -83,7 +83,6 @@ const BYTES: &str = "application/octet-stream";
     path = "/v1/companies/{company_id}/log/checkpoint",
     operation_id = "get_checkpoint",
     tag = "evidence",
-    params(("company_id" = Uuid, Path, description = "The company")),
     security(("key" = []), ()),
     responses(
         (status = 200, description = "A signed note: origin, size, root hash, signatures",
@@ -107,7 +106,6 @@ pub(super) async fn checkpoint(
     path = "/v1/companies/{company_id}/log/key",
     operation_id = "get_log_key",
     tag = "evidence",
-    params(("company_id" = Uuid, Path, description = "The company")),
     security(("key" = []), ()),
     responses(
         (status = 200, description = "NAME+HASH+KEY and a line break", body = String,
@@ -131,7 +129,7 @@ pub(super) async fn key(
     path = "/v1/companies/{company_id}/log/checkpoints",
     operation_id = "list_checkpoints",
     tag = "evidence",
-    params(("company_id" = Uuid, Path, description = "The company"), PageQuery),
+    params(PageQuery),
     security(("key" = []), ()),
     responses(
         (status = 200, description = "A page of checkpoints", body = Page<CheckpointView>),
@@ -163,7 +161,6 @@ pub(super) struct HashTile {
     operation_id = "get_tile",
     tag = "evidence",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
         ("level" = String, Path, description = "0 to 63; 0 for the hashes of entries"),
         ("tile" = String, Path, description = "001 or x001/234, partial tiles with .p/W"),
     ),
@@ -199,10 +196,8 @@ pub(super) struct EntryTile {
     operation_id = "get_entries",
     tag = "evidence",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
         ("tile" = String, Path, description = "001 or x001/234, partial bundles with .p/W"),
     ),
-    security(("key" = [])),
     responses(
         (status = 200, description = "Entries, each behind its length", body = Vec<u8>,
             content_type = "application/octet-stream"),
@@ -237,8 +232,7 @@ pub(super) struct ProofQuery {
     path = "/v1/companies/{company_id}/log/proof",
     operation_id = "get_proof",
     tag = "evidence",
-    params(("company_id" = Uuid, Path, description = "The company"), ProofQuery),
-    security(("key" = [])),
+    params(ProofQuery),
     responses(
         (status = 200, description = "Leaf index, hashes, signed checkpoint", body = String,
             content_type = "text/plain"),
@@ -273,8 +267,7 @@ pub(super) struct ConsistencyQuery {
     path = "/v1/companies/{company_id}/log/consistency",
     operation_id = "get_consistency",
     tag = "evidence",
-    params(("company_id" = Uuid, Path, description = "The company"), ConsistencyQuery),
-    security(("key" = [])),
+    params(ConsistencyQuery),
     responses(
         (status = 200, description = "The proof, with the roots of both trees",
             body = ConsistencyView),
@@ -296,11 +289,6 @@ pub(super) async fn consistency(
     path = "/v1/companies/{company_id}/tokens/{token_id}/evidence",
     operation_id = "get_evidence",
     tag = "evidence",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("token_id" = Uuid, Path, description = "The token"),
-    ),
-    security(("key" = [])),
     responses((status = 200, description = "The pack", body = Pack), RefusedRead)
 )]
 pub(super) async fn evidence(

@@ -71,7 +71,7 @@ impl<'a> MemberWithLink<'a> {
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/members", operation_id = "list_members",
     tag = "members",
-    params(("company_id" = Uuid, Path, description = "The company"), PageQuery),
+    params(PageQuery),
     responses((status = 200, description = "The members", body = Page<MemberView>), RefusedRead),
 )]
 pub async fn list(
@@ -89,10 +89,6 @@ pub async fn list(
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/members", operation_id = "add_member",
     tag = "members",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
-    ),
     request_body = NewMemberRequest,
     responses((status = 201, description = "The member", body = MemberWithLink), RefusedChange),
 )]
@@ -120,10 +116,6 @@ pub async fn create(
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/members/{member_id}", operation_id = "get_member",
     tag = "members",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("member_id" = Uuid, Path, description = "The member"),
-    ),
     responses((status = 200, description = "The member", body = MemberView), RefusedRead),
 )]
 pub async fn get(
@@ -142,8 +134,6 @@ pub async fn get(
     patch, path = "/v1/companies/{company_id}/members/{member_id}",
     operation_id = "change_member_role", tag = "members",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("member_id" = Uuid, Path, description = "The member"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
     ),
     request_body = RoleChange,
@@ -170,8 +160,6 @@ pub async fn change(
     delete, path = "/v1/companies/{company_id}/members/{member_id}",
     operation_id = "remove_member", tag = "members",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("member_id" = Uuid, Path, description = "The member"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
         DeleteQuery,
     ),
@@ -197,10 +185,7 @@ pub async fn remove(
     post, path = "/v1/companies/{company_id}/members/{member_id}/password-link",
     operation_id = "make_password_link", tag = "members",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("member_id" = Uuid, Path, description = "The member"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
     ),
     responses(
         (status = 201, description = "The member with the link", body = MemberWithLink),

@@ -30,12 +30,7 @@ pub(super) struct ErasureOrder {
     path = "/v1/companies/{company_id}/people/{person_id}/erase",
     operation_id = "erase_person",
     tag = "evidence",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("person_id" = Uuid, Path, description = "The person, as `company.member_added` has it"),
-    ),
     request_body = ErasureOrder,
-    security(("key" = [])),
     responses((status = 200, description = "What was erased", body = Erased), RefusedChange)
 )]
 pub(super) async fn erase(

@@ -39,7 +39,6 @@ fn reply((policy, version): VersionedPolicy) -> Reply {
 /// Reads the company's policy for terms that begin from now on.
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/policy", operation_id = "get_policy", tag = "policy",
-    params(("company_id" = Uuid, Path, description = "The company")),
     responses((status = 200, description = "The policy", body = PolicyView), RefusedRead),
 )]
 pub async fn get(
@@ -54,7 +53,6 @@ pub async fn get(
 #[utoipa::path(
     put, path = "/v1/companies/{company_id}/policy", operation_id = "set_policy", tag = "policy",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
     ),
     request_body = PolicyChange,

@@ -25,7 +25,6 @@ pub(super) struct Nothing {}
     operation_id = "list_projections",
     tag = "operations",
     params(PageQuery),
-    security(("key" = [])),
     responses(
         (status = 200, description = "The projections", body = Page<ProjectionView>),
         RefusedRead,
@@ -45,12 +44,8 @@ pub async fn list(
     path = "/v1/projections/{name}/rebuild",
     operation_id = "rebuild_projection",
     tag = "operations",
-    params(
-        ("name" = String, Path, description = "The projection's name, or `all`"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Recognises a repeat"),
-    ),
+    params(("name" = String, Path, description = "The projection's name, or `all`")),
     request_body(content = Nothing, description = "Nothing is asked for"),
-    security(("key" = [])),
     responses(
         (status = 202, description = "It has begun", body = RebuildView, headers(
             ("Location" = String, description = "Where its progress is"),
@@ -79,7 +74,6 @@ pub(super) async fn rebuild(
     operation_id = "get_rebuild",
     tag = "operations",
     params(("name" = String, Path, description = "The projection's name, or `all`")),
-    security(("key" = [])),
     responses(
         (status = 200, description = "How far it is", body = RebuildView),
         RefusedRead,

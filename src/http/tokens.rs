@@ -46,9 +46,8 @@ pub struct NewTokenRequest {
 #[serde(deny_unknown_fields)]
 pub struct RefreshRequest {
     /// How long the old secret lives on, in seconds, up to the policy's maximum.
-    #[serde(default)]
     #[schema(minimum = 0, maximum = 31_622_400)]
-    grace_period_seconds: i64,
+    grace_period_seconds: Option<i64>,
     /// Length of the new term, in seconds.
     #[schema(minimum = 60, maximum = 31_622_400)]
     expires_in_seconds: Option<i64>,
@@ -60,6 +59,7 @@ pub struct RefreshRequest {
 impl From<RefreshRequest> for Renewal {
     fn from(request: RefreshRequest) -> Self {
         let RefreshRequest { grace_period_seconds, expires_in_seconds, reason } = request;
+        let grace_period_seconds = grace_period_seconds.unwrap_or_default();
         Self { grace_period_seconds, expires_in_seconds, reason }
     }
 }
@@ -144,10 +144,6 @@ fn with_secret(status: StatusCode, changed: &Changed<TokenView>) -> Reply {
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/tokens", operation_id = "create_token",
     tag = "tokens",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
-    ),
     request_body = NewTokenRequest,
     responses((status = 201, description = "The token", body = TokenWithSecret), RefusedChange),
 )]
@@ -171,7 +167,7 @@ pub async fn create(
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/tokens", operation_id = "list_tokens",
     tag = "tokens",
-    params(("company_id" = Uuid, Path, description = "The company"), TokenQuery),
+    params(TokenQuery),
     responses((status = 200, description = "The tokens", body = Page<TokenView>), RefusedRead),
 )]
 pub async fn list(
@@ -188,10 +184,6 @@ pub async fn list(
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/tokens/find", operation_id = "find_token",
     tag = "tokens",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Recognises a repeat"),
-    ),
     request_body = FindRequest,
     responses((status = 200, description = "The token", body = TokenView), RefusedChange),
 )]
@@ -211,11 +203,7 @@ pub async fn find(
 #[utoipa::path(
     get, path = "/v1/companies/{company_id}/tokens/{token_id}", operation_id = "get_token",
     tag = "tokens",
-    params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("token_id" = Uuid, Path, description = "The token"),
-        AtQuery,
-    ),
+    params(AtQuery),
     responses((status = 200, description = "The token", body = TokenView), RefusedRead),
 )]
 pub async fn get(
@@ -234,10 +222,7 @@ pub async fn get(
     post, path = "/v1/companies/{company_id}/tokens/{token_id}/refresh",
     operation_id = "refresh_token", tag = "tokens",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("token_id" = Uuid, Path, description = "The token"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
     ),
     request_body = RefreshRequest,
     responses((status = 200, description = "The token", body = TokenWithSecret), RefusedChange),
@@ -264,10 +249,7 @@ pub async fn refresh(
     post, path = "/v1/companies/{company_id}/tokens/{token_id}/end-grace",
     operation_id = "end_grace", tag = "tokens",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("token_id" = Uuid, Path, description = "The token"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a repeat harmless"),
     ),
     request_body = EndGraceRequest,
     responses((status = 200, description = "The token", body = TokenView), RefusedChange),
@@ -293,8 +275,6 @@ pub async fn end_grace(
     patch, path = "/v1/companies/{company_id}/tokens/{token_id}", operation_id = "change_token",
     tag = "tokens",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("token_id" = Uuid, Path, description = "The token"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
     ),
     request_body = ChangeRequest,
@@ -321,8 +301,6 @@ pub async fn change(
     delete, path = "/v1/companies/{company_id}/tokens/{token_id}", operation_id = "delete_token",
     tag = "tokens",
     params(
-        ("company_id" = Uuid, Path, description = "The company"),
-        ("token_id" = Uuid, Path, description = "The token"),
         ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
         DeleteQuery,
     ),

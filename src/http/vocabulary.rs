@@ -54,11 +54,13 @@ pub(super) struct NameText(String);
 #[derive(ToSchema)]
 pub(super) struct OptionalName(String);
 
-/// Why, for the audit trail: no control characters but line breaks and tabs.
+/// Why, for the audit trail: no control characters but line breaks and tabs, and
+/// none that turns the direction of text.
 #[derive(ToSchema)]
 pub(super) struct Reason(String);
 
-/// Why, for the audit trail, and not nothing: no control characters but line breaks and tabs.
+/// Why, for the audit trail, and not nothing: no control characters but line breaks and tabs, and
+/// none that turns the direction of text.
 #[derive(ToSchema)]
 pub(super) struct RequiredReason(String);
 
