@@ -343,6 +343,19 @@ async fn a_session_ends_when_unused_and_after_a_week() {
 }
 
 #[tokio::test]
+async fn a_clock_that_goes_back_brings_no_session_back() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let ada = signed_in(&app, "ada@example.com").await;
+    app.after(13 * 3600);
+    app.admin.get("/v1/whoami").await.expect(200);
+    app.after(3600);
+    ada.get("/console/tokens").await.expect(503);
+    app.after(13 * 3600);
+    assert!(!ada.is_in().await);
+}
+
+#[tokio::test]
 async fn a_person_sees_and_ends_their_own_sessions_only() {
     let app = TestApp::new().await;
     person(&app, "ada@example.com", "auditor").await;

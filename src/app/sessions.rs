@@ -195,6 +195,10 @@ impl App {
 
     /// Whoever the session's cookie of this digest belongs to, while the session lives.
     async fn visitor_of(&self, shown: Digest) -> Result<Option<Visitor>, StoreError> {
+        if let Some(seconds) = self.lost_seconds() {
+            // What is over is not known then.
+            return Err(StoreError::Unavailable(format!("the clock has gone back by {seconds} s")));
+        }
         let Some(session) = self.people.session(shown).await? else {
             return Ok(None);
         };
