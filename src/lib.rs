@@ -13,4 +13,6 @@ pub mod config;
 pub mod console;
 pub mod evidence;
 pub mod http;
+#[cfg(test)]
+mod logged;
 mod plural;

@@ -100,7 +100,7 @@ impl App {
         context: &Context,
     ) -> Result<Executed<Company>, AppError> {
         let taken = || AppError::NameTaken(name.to_string());
-        match self.execute_company(caller, request, context).await {
+        match self.execute::<Company>(caller, context, request).await.map_err(AppError::from) {
             Ok(executed @ Executed::Done { .. }) => Ok(executed),
             Ok(Executed::Repeated(_)) | Err(AppError::Company(CompanyRefusal::Exists)) => {
                 Err(taken())
@@ -132,25 +132,6 @@ impl App {
         Ok(self.existing_company(id).await?.version)
     }
 
-    /// As [`Self::set_oauth_app`], on conditions; answers the company with its version.
-    ///
-    /// # Errors
-    /// When there is no such company, or it has moved on.
-    pub async fn change_oauth_app(
-        &self,
-        caller: &Caller,
-        enabled: bool,
-        conditions: Conditions,
-    ) -> Result<VersionedCompany, AppError> {
-        let command = CompanyCommand::SetOauthApp { enabled };
-        let version = || self.company_version(caller.company);
-        let context = caller.context(None);
-        let executed = self.change_part(caller, command, &context, conditions, version).await?;
-        let row = self.company_after(caller.company, &executed).await?;
-        let version = row.version;
-        Ok((row.into(), version))
-    }
-
     /// All companies in the order of their identifiers.
     ///
     /// # Errors
@@ -179,21 +160,25 @@ impl App {
         Ok(Listed::cut(rows, limit, place, Into::into))
     }
 
-    /// Turns the OAuth App module of the caller's company on or off.
+    /// Turns the OAuth App module of the caller's company on or off; answers the company with its
+    /// version.
     ///
     /// # Errors
-    /// When there is no such company, or the reason is not acceptable.
+    /// When there is no such company, it has moved on, or the reason is not acceptable.
     pub async fn set_oauth_app(
         &self,
         caller: &Caller,
         enabled: bool,
         reason: Option<String>,
-    ) -> Result<CompanyView, AppError> {
+        conditions: Conditions,
+    ) -> Result<VersionedCompany, AppError> {
         let context = caller.context(input::checked_reason(reason)?);
         let command = CompanyCommand::SetOauthApp { enabled };
-        let request = Request::new(caller.company.0, command);
-        let executed = self.execute_company(caller, request, &context).await?;
-        Ok(self.company_after(caller.company, &executed).await?.into())
+        let version = || self.company_version(caller.company);
+        let executed = self.change_part(caller, command, &context, conditions, version).await?;
+        let row = self.company_after(caller.company, &executed).await?;
+        let version = row.version;
+        Ok((row.into(), version))
     }
 
     /// The company, which must exist: operators may ask about any identifier.

@@ -330,7 +330,7 @@ mod tests {
             let company = app.register_company(&operator, "Acme".to_owned(), conditions).await;
             let company = CompanyId(company.unwrap().view.company_id);
             let caller = Caller { company, ..operator };
-            app.set_oauth_app(&caller, true, None).await.unwrap();
+            app.set_oauth_app(&caller, true, None, Conditions::default()).await.unwrap();
             Self { dir, app, clock, caller: Caller::command_line(company) }
         }
 
@@ -414,9 +414,7 @@ mod tests {
         stage.later(1000);
         stage.token(3600).await;
         stage.later(-600);
-        let (sender, logged) = std::sync::mpsc::channel();
-        let writer = move || Lines(sender.clone());
-        let log = tracing_subscriber::fmt().with_writer(writer).finish();
+        let (log, logged) = crate::logged::log();
         let _logging = tracing::subscriber::set_default(log);
         let told = || logged.try_iter().filter(|line| line.contains("ERROR")).count();
         let (_sender, never) = watch::channel(false);
@@ -438,21 +436,6 @@ mod tests {
         run().await;
         assert_eq!(stage.status(next).await, Status::Active);
         assert_eq!(told(), 1, "it was right meanwhile");
-    }
-
-    /// Hands on what is logged.
-    struct Lines(std::sync::mpsc::Sender<String>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let line = String::from_utf8_lossy(bytes).into_owned();
-            self.0.send(line).map_err(std::io::Error::other)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::power::KeyScopes;
 use token_ledger_domain::{CompanyId, KeyId, KeyScope, MemberId, Name, Secret};
 use token_ledger_event_store::{
-    AppendError, Commit, Context, Decidable, Executed, Request, StoreError, StreamId,
+    AppendError, Commit, Context, Decidable, Request, StoreError, StreamId,
 };
 use token_ledger_projections::people::Account;
 use uuid::Uuid;
@@ -233,17 +233,8 @@ impl App {
         command: CompanyCommand,
     ) -> Result<(), AppError> {
         let request = Request::new(caller.company.0, command);
-        self.execute_company(caller, request, &caller.context(None)).await?;
+        self.execute::<Company>(caller, &caller.context(None), request).await?;
         Ok(())
-    }
-
-    pub(super) async fn execute_company(
-        &self,
-        caller: &Caller,
-        request: Request<CompanyCommand>,
-        context: &Context,
-    ) -> Result<Executed<Company>, AppError> {
-        Ok(self.execute(caller, context, request).await?)
     }
 
     /// Creates a key with one scope and the usual term.

@@ -71,7 +71,8 @@ pub(super) async fn make(
     let operator = Caller::command_line(CompanyId::PLATFORM);
     let registered = app.register_company(&operator, name.to_string(), Conditions::default());
     let company = CompanyId(registered.await?.view.company_id);
-    app.set_oauth_app(&Caller { company, ..operator.clone() }, true, None).await?;
+    let caller = Caller { company, ..operator.clone() };
+    app.set_oauth_app(&caller, true, None, Conditions::default()).await?;
     let input = NewMember {
         email: OPERATOR.1.to_owned(),
         role: Role::Operator.to_string(),

@@ -15,7 +15,7 @@ use super::render::words::{count, grouped};
 use super::sent::{LIST, Query, Sent, address};
 use crate::app::rebuilds::{ProjectionState, ProjectionView, RebuildState, RebuildView};
 use crate::app::view::CompanyView;
-use crate::app::{AppError, Caller};
+use crate::app::{AppError, Caller, Conditions};
 use crate::http::Service;
 use axum::extract::State;
 use maud::{Markup, html};
@@ -154,7 +154,7 @@ pub async fn set_oauth_app(
     let enabled = sent.text("enabled") == "true";
     let company = service.app.company(&caller).await?;
     let done = about(if enabled { "module-on" } else { "module-off" }, id);
-    match service.app.set_oauth_app(&caller, enabled, sent.reason()).await {
+    match service.app.set_oauth_app(&caller, enabled, sent.reason(), Conditions::default()).await {
         Ok(_) => Ok(go_on(&sent.list_before(PLATFORM, &ASKED, Some(&done)))),
         Err(error) => {
             let refused = refusal(error, &sent, &[("reason", "")])?;

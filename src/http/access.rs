@@ -2,8 +2,9 @@
 
 use super::body::{self, Unread};
 use super::denials::Denied;
+use super::extract::parse_company;
 use super::oauth;
-use super::problem::{Answer, BAD_KEY, Kind, Problem};
+use super::problem::{BAD_KEY, Kind, Problem};
 use super::verify::credential;
 use super::{RequestInfo, Service};
 use crate::app::Caller;
@@ -255,10 +256,6 @@ impl Authenticated {
     const fn denied(&self) -> Denied {
         Denied { company: Some(self.company), actor: Some(self.actor()) }
     }
-}
-
-fn parse_company(text: &str) -> Answer<CompanyId> {
-    text.parse().map_err(|_| Problem::invalid("company_id", "must be a UUID"))
 }
 
 impl<S: Sync> FromRequestParts<S> for Authenticated {

@@ -133,7 +133,7 @@ pub async fn set_oauth_app(
     body: JsonBody<OauthApp>,
 ) -> Answer<Reply> {
     let enabled = body.value.enabled;
-    let set = |conditions| service.app.change_oauth_app(&caller, enabled, conditions);
+    let set = |conditions| service.app.set_oauth_app(&caller, enabled, None, conditions);
     let (company, version) = if_match.hold(None, set).await?;
     Ok(Reply::ok(company).version(version))
 }

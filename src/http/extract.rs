@@ -3,7 +3,7 @@
 pub use super::if_match::IfMatch;
 
 use super::body::{self, Unread};
-use super::problem::{Kind, Problem};
+use super::problem::{Answer, Kind, Problem};
 use crate::app::error::Invalid;
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
@@ -12,9 +12,9 @@ use percent_encoding::percent_decode_str;
 use serde::de::{DeserializeOwned, IgnoredAny};
 use sha2::{Digest, Sha256};
 use std::borrow::Cow;
-use token_ledger_domain::Timestamp;
 use token_ledger_domain::secret::without_secrets;
 use token_ledger_domain::time::InvalidTimestamp;
+use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::Idempotency;
 use uuid::Uuid;
 
@@ -201,6 +201,28 @@ impl<S: Send + Sync> FromRequestParts<S> for PathId {
         };
         text.parse().map(Self).map_err(|_| Problem::invalid(name, "must be a UUID"))
     }
+}
+
+/// The company in the path. Whether the caller may ask about it was checked before.
+#[derive(Clone, Copy, Debug)]
+pub struct PathCompany(pub CompanyId);
+
+impl<S: Send + Sync> FromRequestParts<S> for PathCompany {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Problem> {
+        let path = path_of(parts, state).await?;
+        let Some((_, text)) = path.into_iter().find(|(name, _)| name == "company_id") else {
+            return Err(Problem::new(Kind::Internal, "The route names no company."));
+        };
+        parse_company(&text).map(Self)
+    }
+}
+
+/// # Errors
+/// When it is no identifier.
+pub(super) fn parse_company(text: &str) -> Answer<CompanyId> {
+    text.parse().map_err(|_| Problem::invalid("company_id", "must be a UUID"))
 }
 
 /// The parameters of the path, in their order.

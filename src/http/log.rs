@@ -2,7 +2,7 @@
 
 use super::access::Authenticated;
 use super::denials::note_export;
-use super::extract::{Params, PathId};
+use super::extract::{Params, PathCompany, PathId};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::{Answer, Kind, Problem};
 use super::reply::{RefusedRead, Reply};
@@ -16,37 +16,13 @@ use axum::http::{HeaderValue, Method, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use std::sync::Arc;
-use token_ledger_domain::{CompanyId, TokenId};
+use token_ledger_domain::TokenId;
 use utoipa::IntoParams;
 
 /// A full tile never changes.
 const FOR_GOOD: &str = "max-age=31536000, immutable";
 /// A partial tile may be replaced by the full one, and a checkpoint by the next.
 const BRIEFLY: &str = "max-age=1";
-
-/// The company in the path. Whether the caller may ask about it was checked before.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Company(CompanyId);
-
-impl<S: Send + Sync> axum::extract::FromRequestParts<S> for Company {
-    type Rejection = Problem;
-
-    async fn from_request_parts(
-        parts: &mut axum::http::request::Parts,
-        state: &S,
-    ) -> Result<Self, Problem> {
-        let Path(path) =
-            <Path<Vec<(String, String)>> as axum::extract::FromRequestParts<S>>::from_request_parts(
-                parts, state,
-            )
-            .await
-            .map_err(|_| Problem::invalid("path", "can't be read"))?;
-        let id = path.iter().find(|(name, _)| name == "company_id");
-        let (_, text) =
-            id.ok_or_else(|| Problem::new(Kind::Internal, "The route names no company."))?;
-        text.parse().map(Self).map_err(|_| Problem::invalid("company_id", "must be a UUID"))
-    }
-}
 
 /// How an answer may be kept.
 #[derive(Clone, Copy, Debug)]
@@ -92,7 +68,7 @@ const BYTES: &str = "application/octet-stream";
 )]
 pub(super) async fn checkpoint(
     State(service): State<Arc<Service>>,
-    Company(company): Company,
+    PathCompany(company): PathCompany,
     Params(NoParams {}): Params<NoParams>,
 ) -> Answer<Response> {
     let signed = service.app.checkpoint(company).await?;
@@ -115,7 +91,7 @@ pub(super) async fn checkpoint(
 )]
 pub(super) async fn key(
     State(service): State<Arc<Service>>,
-    Company(company): Company,
+    PathCompany(company): PathCompany,
     Params(NoParams {}): Params<NoParams>,
 ) -> Answer<Response> {
     let key = service.app.log_key(company).await?;
@@ -138,7 +114,7 @@ pub(super) async fn key(
 )]
 pub(super) async fn checkpoints(
     State(service): State<Arc<Service>>,
-    Company(company): Company,
+    PathCompany(company): PathCompany,
     Params(query): Params<PageQuery>,
 ) -> Answer<Reply> {
     let list = format!("checkpoints of {company}");
@@ -173,7 +149,7 @@ pub(super) struct HashTile {
 )]
 pub(super) async fn tile(
     State(service): State<Arc<Service>>,
-    Company(company): Company,
+    PathCompany(company): PathCompany,
     Path(path): Path<HashTile>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Answer<Response> {
@@ -206,7 +182,7 @@ pub(super) struct EntryTile {
 )]
 pub(super) async fn entries(
     State(service): State<Arc<Service>>,
-    Company(company): Company,
+    PathCompany(company): PathCompany,
     Path(path): Path<EntryTile>,
     Params(NoParams {}): Params<NoParams>,
 ) -> Answer<Response> {
@@ -241,7 +217,7 @@ pub(super) struct ProofQuery {
 )]
 pub(super) async fn proof(
     State(service): State<Arc<Service>>,
-    Company(company): Company,
+    PathCompany(company): PathCompany,
     Params(query): Params<ProofQuery>,
 ) -> Answer<Response> {
     let proof = service.app.proof(company, query.position).await?;
@@ -276,7 +252,7 @@ pub(super) struct ConsistencyQuery {
 )]
 pub(super) async fn consistency(
     State(service): State<Arc<Service>>,
-    Company(company): Company,
+    PathCompany(company): PathCompany,
     Params(query): Params<ConsistencyQuery>,
 ) -> Answer<Reply> {
     Ok(Reply::ok(service.app.consistency(company, query.from, query.to).await?))

@@ -495,9 +495,7 @@ mod tests {
     async fn what_can_not_be_known_is_named_in_the_log_and_does_not_flood_it() {
         let dir = tempfile::TempDir::new().unwrap();
         let verification = verification(service(&dir).await);
-        let (sender, logged) = std::sync::mpsc::channel();
-        let writer = move || Lines(sender.clone());
-        let log = tracing_subscriber::fmt().with_writer(writer).finish();
+        let (log, logged) = crate::logged::log();
         let first = tracing::subscriber::with_default(log, || {
             let first = verification.unknown();
             for _ in 0..9 {
@@ -508,21 +506,6 @@ mod tests {
         let lines: Vec<String> = logged.try_iter().collect();
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(lines[0].contains(first.headers()[REQUEST_ID].to_str().unwrap()), "{lines:?}");
-    }
-
-    /// Hands on what is logged.
-    struct Lines(std::sync::mpsc::Sender<String>);
-
-    impl std::io::Write for Lines {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            let line = String::from_utf8_lossy(bytes).into_owned();
-            self.0.send(line).map_err(std::io::Error::other)?;
-            Ok(bytes.len())
-        }
-
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
     }
 
     #[test]

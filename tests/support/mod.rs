@@ -136,12 +136,8 @@ impl TestApp {
 
     pub async fn over(storage: Storage) -> Self {
         let clock = Arc::new(SetClock::at(at(0)));
-        let app = storage.open(&clock).await;
-        let (stop, stopping) = watch::channel(false);
-        let tasks = app.start(&stopping);
-        let service = service(&app, stopping);
+        let Running { app, service, nobody, stop, tasks } = Running::over(&storage, &clock).await;
         register(&app, CompanyId::PLATFORM, "platform").await;
-        let nobody = Client { router: router(Arc::clone(&service)), key: None };
         let operator = nobody.with(key(&app, CompanyId::PLATFORM, "ledger.operator").await);
         let (company, admin) = second_company(&app, &nobody, "Acme").await;
         Self {
@@ -267,14 +263,9 @@ impl TestApp {
         let keys = keys.map(|client| client.key.clone());
         let (storage, clock) = self.stopped().await;
         clock.set(at(seconds));
-        let app = storage.open(&clock).await;
-        let (stop, stopping) = watch::channel(false);
-        let tasks = app.start(&stopping);
-        let service = service(&app, stopping);
-        let router = router(Arc::clone(&service));
+        let Running { app, service, nobody, stop, tasks } = Running::over(&storage, &clock).await;
         let [operator, admin, auditor, resource_server] =
-            keys.map(|key| Client { router: router.clone(), key });
-        let nobody = Client { router, key: None };
+            keys.map(|key| Client { key, ..nobody.clone() });
         Self {
             storage,
             clock,
@@ -289,6 +280,26 @@ impl TestApp {
             stop,
             tasks,
         }
+    }
+}
+
+/// A service that runs.
+struct Running {
+    app: Arc<App>,
+    service: Arc<Service>,
+    nobody: Client,
+    stop: watch::Sender<bool>,
+    tasks: Vec<JoinHandle<()>>,
+}
+
+impl Running {
+    async fn over(storage: &Storage, clock: &Arc<SetClock>) -> Self {
+        let app = storage.open(clock).await;
+        let (stop, stopping) = watch::channel(false);
+        let tasks = app.start(&stopping);
+        let service = service(&app, stopping);
+        let nobody = Client { router: router(Arc::clone(&service)), key: None };
+        Self { app, service, nobody, stop, tasks }
     }
 }
 

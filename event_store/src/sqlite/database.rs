@@ -44,9 +44,6 @@ impl std::fmt::Debug for Database {
     }
 }
 
-/// Something to do with the writing connection, in a transaction of its own.
-pub type WriteJob<T> = Box<dyn FnOnce(&mut Connection) -> Result<T, StoreError> + Send>;
-
 impl Database {
     /// Opens the file, and makes it where it is missing and may be written.
     ///
@@ -112,11 +109,6 @@ impl Database {
             migrated: 0,
             _lock: None,
         }))
-    }
-
-    /// The file.
-    pub fn path(&self) -> &Path {
-        &self.path
     }
 
     /// How many migrations were applied when it was opened.

@@ -14,7 +14,7 @@ mod writer;
 
 pub use crate::record::Appended;
 pub use crate::store::Access;
-pub use database::{Database, WriteJob, commit};
+pub use database::{Database, commit};
 pub use migrate::{MigrationStatus, schema_status};
 
 use crate::commit::{AppendError, Commit, Idempotency, Recorded};
