@@ -1,5 +1,7 @@
 //! One process's commands on PostgreSQL, alone and while two other processes write to companies of
-//! their own in the same database, whose server has files of its log to use again.
+//! their own in the same database, whose server has files of its log to use again. Each process has as
+//! many callers; with many of them one process alone keeps a small machine busy, so that three can't do
+//! more than share it.
 
 mod support;
 
@@ -13,9 +15,10 @@ use support::{creations, median, percentile, rate};
 use token_ledger_domain::CompanyId;
 use token_ledger_test_cluster::TestDatabase;
 
-const CALLERS: usize = 64;
-const PER_CALLER: usize = 100;
-/// What the others write before they look whether it is enough.
+const CALLERS: [usize; 4] = [1, 4, 16, 64];
+/// What a process writes while it is measured, by all its callers together.
+const CREATIONS: usize = 6_400;
+/// What each caller of the others writes before they look whether it is enough.
 const PER_CALLER_OF_OTHERS: usize = 10;
 const ROUNDS: usize = 5;
 /// The argument that makes this program one of the other processes.
@@ -26,8 +29,8 @@ const BEGUN: &str = "begun";
 fn main() {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     let mut arguments = std::env::args().skip_while(|argument| argument != OTHER).skip(1);
-    if let Some(url) = arguments.next() {
-        runtime.block_on(write(&url));
+    if let (Some(url), Some(callers)) = (arguments.next(), arguments.next()) {
+        runtime.block_on(write(&url, callers.parse().expect("a number")));
         return;
     }
     let cluster = cluster();
@@ -39,21 +42,27 @@ async fn compare(url: &str) {
     use_log(url).await;
     let bench = PgBench::connect(url).await;
     let company = bench.company().await;
-    measure(&bench, company).await;
+    measure(&bench, company, CALLERS[0]).await;
+    for callers in CALLERS {
+        compare_with(url, &bench, company, callers).await;
+    }
+}
+
+async fn compare_with(url: &str, bench: &PgBench, company: CompanyId, callers: usize) {
     let mut ratios = Vec::new();
     let (mut quiet, mut busy) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let (alone, latencies) = measure(&bench, company).await;
+        let (alone, latencies) = measure(bench, company, callers).await;
         quiet.extend(latencies);
-        let others = [Other::begin(url), Other::begin(url)];
+        let others = [Other::begin(url, callers), Other::begin(url, callers)];
         let began = Instant::now();
-        let (beside, latencies) = measure(&bench, company).await;
+        let (beside, latencies) = measure(bench, company, callers).await;
         let took = began.elapsed();
         busy.extend(latencies);
         let written: usize = others.into_iter().map(Other::end).sum();
         println!(
-            "alone {alone:>6.0}/s   beside two others {beside:>6.0}/s ({:.2})   the others about \
-             {:>6.0}/s each",
+            "{callers:>2} callers: alone {alone:>6.0}/s   beside two others {beside:>6.0}/s ({:.2})   \
+             the others about {:>6.0}/s each",
             beside / alone,
             rate(written / 2, took),
         );
@@ -61,7 +70,7 @@ async fn compare(url: &str) {
     }
     let p99 = |latencies: &mut Vec<Duration>| percentile(latencies, 0.99).as_secs_f64() * 1e3;
     println!(
-        "median of {ROUNDS} rounds, {CALLERS} callers each: {:.2}   p99 {:.2} ms alone, {:.2} ms \
+        "median of {ROUNDS} rounds, {callers} callers each: {:.2}   p99 {:.2} ms alone, {:.2} ms \
          beside the others",
         median(ratios),
         p99(&mut quiet),
@@ -69,11 +78,11 @@ async fn compare(url: &str) {
     );
 }
 
-async fn measure(bench: &PgBench, company: CompanyId) -> (f64, Vec<Duration>) {
-    let requests = creations(CALLERS, PER_CALLER);
+async fn measure(bench: &PgBench, company: CompanyId, callers: usize) -> (f64, Vec<Duration>) {
+    let requests = creations(callers, CREATIONS / callers);
     let started = Instant::now();
     let latencies = bench.create_side_by_side(company, requests).await;
-    (rate(CALLERS * PER_CALLER, started.elapsed()), latencies)
+    (rate(CREATIONS, started.elapsed()), latencies)
 }
 
 /// Another process that writes.
@@ -84,9 +93,9 @@ struct Other {
 
 impl Other {
     /// Starts it and waits until it writes.
-    fn begin(url: &str) -> Self {
+    fn begin(url: &str, callers: usize) -> Self {
         let mut process = Command::new(std::env::current_exe().expect("this program"))
-            .args([OTHER, url])
+            .args([OTHER, url, &callers.to_string()])
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -109,7 +118,7 @@ impl Other {
 }
 
 /// Writes to a company of its own until the input ends.
-async fn write(url: &str) {
+async fn write(url: &str, callers: usize) {
     let bench = PgBench::connect(url).await;
     let company = bench.company().await;
     let enough = Arc::new(AtomicBool::new(false));
@@ -119,10 +128,10 @@ async fn write(url: &str) {
         told.store(true, Ordering::Relaxed);
     });
     let mut written = 0;
-    bench.create_side_by_side(company, creations(CALLERS, PER_CALLER_OF_OTHERS)).await;
+    bench.create_side_by_side(company, creations(callers, PER_CALLER_OF_OTHERS)).await;
     println!("{BEGUN}");
     while !enough.load(Ordering::Relaxed) {
-        let requests = creations(CALLERS, PER_CALLER_OF_OTHERS);
+        let requests = creations(callers, PER_CALLER_OF_OTHERS);
         written += bench.create_side_by_side(company, requests).await.len();
     }
     println!("{written}");

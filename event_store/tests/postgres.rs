@@ -196,6 +196,25 @@ impl InlineProjections for Counting {
     fn rolled_back(&mut self) {}
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stream_is_loaded_however_many_searches_there_are() {
+    let place = ledger().await;
+    let store = open(Config { connections: 4, ..service(&place) }).await;
+    let token = new_token();
+    append(store.as_ref(), commit(COMPANY, token, 0, [created("there")])).await;
+    let database = store.database();
+    let mut searches = Vec::new();
+    for _ in 0..3 {
+        searches.push(in_time(database.lend_to_search()).await.expect("a search begins"));
+    }
+    let mut another = std::pin::pin!(database.lend_to_search());
+    assert!(futures::poll!(&mut another).is_pending());
+    let loaded = in_time(store.load(COMPANY, &[token.into()])).await.expect("a stream");
+    assert_eq!(loaded[0].events.len(), 1);
+    drop(searches);
+    let (_connection, _turn) = in_time(another).await.expect("its turn comes");
+}
+
 #[tokio::test]
 async fn processes_that_start_at_once_migrate_once() {
     let place = TestDatabase::fresh().await;

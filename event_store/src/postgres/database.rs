@@ -13,7 +13,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::sync::{broadcast, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
 
@@ -37,6 +37,9 @@ const SESSION: [(&str, &str); 8] = [
     ("tcp_keepalives_count", "3"),
     ("tcp_user_timeout", "10000"),
 ];
+
+/// Of so many connections one is kept from searches.
+const SEARCHLESS: u32 = 400;
 
 /// Which clock an event's time is taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -96,6 +99,8 @@ impl Config {
 /// A PostgreSQL database.
 pub struct Database {
     pool: PgPool,
+    /// Turns of queries that may look at many rows: fewer than there are connections.
+    searching: Arc<Semaphore>,
     options: PgConnectOptions,
     access: Access,
     recorded_time: RecordedTime,
@@ -135,6 +140,8 @@ impl Database {
         listener::set_clock(&mut connection, &told.clock).await?;
         connection.close().await.map_err(failed)?;
         let pool = lent::pool(&options, config.connections, config.access);
+        let searches = config.connections - config.connections.div_ceil(SEARCHLESS);
+        let searching = Arc::new(Semaphore::new(usize::try_from(searches).unwrap_or(1).max(1)));
         // Who only reads has nobody to tell.
         let listener = (config.access != Access::Read).then(|| {
             let process = SystemEntropy.uuid(told.clock.now());
@@ -143,6 +150,7 @@ impl Database {
         });
         Ok(Arc::new(Self {
             pool,
+            searching,
             options,
             access: config.access,
             recorded_time: config.recorded_time,
@@ -159,6 +167,17 @@ impl Database {
     /// When none is to be had.
     pub async fn lend(&self) -> Result<Lent, StoreError> {
         Lent::from(&self.pool).await
+    }
+
+    /// As [`Self::lend`], for a query that may look at many more rows than it answers: such take turns,
+    /// so that however many there are, others find a connection.
+    ///
+    /// # Errors
+    /// As for [`Self::lend`].
+    pub async fn lend_to_search(&self) -> Result<(Lent, OwnedSemaphorePermit), StoreError> {
+        let searching = Arc::clone(&self.searching);
+        let turn = searching.acquire_owned().await.map_err(|_| StoreError::Closed)?;
+        Ok((self.lend().await?, turn))
     }
 
     /// The connections that everything goes through but appending and listening.

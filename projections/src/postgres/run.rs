@@ -129,7 +129,12 @@ impl Sql for PgReadModels {
         &self,
         query: Statement,
     ) -> Result<Vec<T>, StoreError> {
-        let mut lent = self.database().lend().await?;
+        let (mut lent, _turn) = if query.searches {
+            let (lent, turn) = self.database().lend_to_search().await?;
+            (lent, Some(turn))
+        } else {
+            (self.database().lend().await?, None)
+        };
         let rows = in_time(fetch(&mut lent, &query)).await;
         lent.settle(rows)
     }
