@@ -207,13 +207,17 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
 async fn measure(service: &Service) {
     let app = &service.app;
     metrics::gauge!("verification_index_secrets").set(app.index.len() as f64);
+    let mut unsigned = app.evidence.refused().len();
     if let Ok(heads) = in_time(app.store().heads()).await {
         let events: u64 = heads.iter().map(|head| head.position).sum();
         metrics::gauge!("ledger_companies").set(heads.len() as f64);
         metrics::gauge!("ledger_events").set(events as f64);
+        if app.evidence.disabled().is_some() {
+            unsigned = heads.len();
+        }
     }
     metrics::gauge!("operations_stalled").set(app.stalled_operations().len() as f64);
-    metrics::gauge!("log_unsigned_companies").set(app.evidence.refused().len() as f64);
+    metrics::gauge!("log_unsigned_companies").set(unsigned as f64);
     if let Ok(Ok(behind)) = tokio::time::timeout(DATABASE_TIMEOUT, app.tree_behind()).await {
         metrics::gauge!("projection_behind_events", "projection" => TREE_NAME).set(behind as f64);
     }
