@@ -94,7 +94,7 @@ pub(super) async fn marks(
     let evidence = &app.evidence;
     let origin = evidence.origin(company);
     let given = sources.key.filter(|key| key.origin() == origin).cloned();
-    let own = evidence.key(company).and_then(|key| key.verifier_key().parse().ok()).or(given);
+    let own = own_key(app, company).or(given);
     let Stored { signed, keys, largest } =
         stored(app, company, [own.as_ref(), sources.key]).await?;
     let heads = compare_heads(app, company, &largest).await?;
@@ -165,6 +165,11 @@ pub(super) async fn marks(
     }
     marks.sort_by_key(|mark| mark.size);
     Ok(Marks { marks, aside })
+}
+
+/// The key of a company's log, where the seed is known.
+pub(super) fn own_key(app: &App, company: CompanyId) -> Option<VerifierKey> {
+    app.evidence.key(company).and_then(|key| key.verifier_key().parse().ok())
 }
 
 /// The stored checkpoints of a company, which all are what they say they are.

@@ -200,7 +200,7 @@ impl Verify {
             {
                 continue;
             }
-            match marks::outside(app, company, None) {
+            match marks::outside(app, company, marks::own_key(app, company).as_ref()) {
                 Ok(Some(mark)) => {
                     let problem = format!(
                         "there is no such ledger, but {} speaks of {} entries",
@@ -268,7 +268,9 @@ impl Report {
         if self.uncompared == 0 {
             return;
         }
-        let (name, folder) = (app.evidence.log_name(), app.evidence.outside().folder().display());
+        let (name, folder) = (app.evidence.log_name(), app.evidence.outside().folder());
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let folder = folder.display();
         let mut others = self.signed.iter().filter(|other| *other != name).peekable();
         let others = if others.peek().is_none() {
             String::new()
