@@ -198,6 +198,16 @@ async fn replay_finds_and_repairs_rows_that_are_not_what_the_events_say() {
         ),
         ("tokens", "DELETE FROM tokens WHERE name = 'two'", ": missing\n"),
         (
+            "tokens",
+            "UPDATE tokens SET previous_expires_at = 1 WHERE name = 'two'",
+            "the previous secret is there in part only",
+        ),
+        (
+            "keys",
+            "UPDATE keys SET previous_digest = digest WHERE name = 'audit'",
+            "the previous secret is there in part only",
+        ),
+        (
             "keys",
             "UPDATE keys SET scopes = 'ledger.admin' WHERE name = 'audit'",
             ": scopes is \"ledger.admin\", should be \"ledger.audit\"\n",

@@ -5,11 +5,13 @@ mod process;
 
 use process::{Company, Place, Serving, get, post};
 use serde_json::{Value, json};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 use tlog_tiles::tlog::{Hash, check_record, check_tree, record_hash};
 use token_ledger::evidence::bundle;
 use token_ledger::evidence::note::{Statement, VerifierKey};
+use token_ledger::evidence::pack::read_me;
 
 /// Settings that sign soon after each event.
 const SOON: [&str; 2] = ["--checkpoint-delay-ms", "50"];
@@ -337,7 +339,11 @@ fn check_changes(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
         }
     };
     let other = "f".repeat(64);
-    let refused: [(&str, Change); 11] = [
+    let refused: [(&str, Change); 12] = [
+        (
+            "the page in plain words",
+            Box::new(|pack| pack["read_me"][0] = json!("Nothing ever happened to this token.")),
+        ),
         ("payload", Box::new(swap("payload", "digest", "digess"))),
         ("metadata", Box::new(swap("metadata", "key", "kez"))),
         ("entry", Box::new(swap("entry", "token.refreshed", "token.deleted"))),
@@ -389,10 +395,18 @@ fn check_changes(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
         let said = changed(change);
         assert!(said.contains("NOT PROVED"), "{what}: {said}");
     }
-    // Leaving out the last is noticed with all entries only.
+    // Leaving out the last, and saying so, is noticed with all entries only.
     let mut cut = parsed.clone();
     cut["events"].as_array_mut().unwrap().pop();
+    let said = check(place, cut.to_string().as_bytes(), key, None).refused(1);
+    assert!(said.contains("read_me is not what"), "{said}");
+    let position = cut["events"][0]["position"].as_u64().unwrap();
+    let token = cut["token_id"].as_str().unwrap().parse().unwrap();
+    let tree = Statement::unverified(cut["checkpoint"].as_str().unwrap()).unwrap();
+    cut["read_me"] = json!(read_me(token, &tree.origin, tree.size, position, position));
     check(place, cut.to_string().as_bytes(), key, None).done();
+    let said = check(place, cut.to_string().as_bytes(), key, Some(entries)).refused(1);
+    assert!(said.contains("an event of the token that the pack leaves out"), "{said}");
     // So is, at once, that somebody's part is not shown; the rest is proved.
     let mut erased = parsed.clone();
     let position = erased["events"][1]["position"].clone();
@@ -403,6 +417,20 @@ fn check_changes(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
     assert!(said.contains(&words), "{said}");
 }
 
+/// The members of a pack, and of an event in it.
+const PACK: [&str; 8] = [
+    "format",
+    "read_me",
+    "company_id",
+    "token_id",
+    "origin",
+    "verifier_key",
+    "checkpoint",
+    "events",
+];
+const EVENT: [&str; 7] =
+    ["position", "entry", "salt", "payload", "metadata", "private", "inclusion_proof"];
+
 /// Whatever a file holds, it is refused with the code for what is wrong, and writes nothing but text.
 fn check_hostile(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
     let whole = std::fs::read(entries).unwrap();
@@ -411,7 +439,16 @@ fn check_hostile(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
     let twice = pack.replacen('{', "{\"format\":\"x\",", 1);
     let lines = pack.replacen("\"origin\":\"", "\"origin\":\"\\u001b[2J\\n", 1);
     let half = &pack[..pack.len() / 2];
-    for text in ["", "null", "[]", "\u{feff}{}", &deep, half, &numbers, &twice, &lines] {
+    // All members in their order, without their names.
+    let parsed: Value = serde_json::from_str(pack).unwrap();
+    let members = |of: &Value, names: &[&str]| names.iter().map(|name| of[*name].clone()).collect();
+    let list: Value = members(&parsed, &PACK);
+    let mut lists = parsed.clone();
+    lists["events"][0] = members(&parsed["events"][0], &EVENT);
+    let (list, lists) = (list.to_string(), lists.to_string());
+    let texts =
+        ["", "null", "[]", "\u{feff}{}", &deep, half, &numbers, &twice, &lines, &list, &lists];
+    for text in texts {
         let said = check(place, text.as_bytes(), key, Some(entries)).refused(1);
         assert!(said.starts_with("NOT PROVED: "), "{said}");
         assert!(said.trim_end().chars().all(|c| !c.is_control()), "{said:?}");
@@ -425,10 +462,13 @@ fn check_hostile(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
     }
     std::fs::write(entries, &whole[1..]).unwrap();
     check(place, pack.as_bytes(), key, Some(entries)).refused(1);
-    // What came later does no harm.
+    std::fs::write(entries, &whole).unwrap();
+    // What came later does no harm, and is not proved.
+    assert!(!check(place, pack.as_bytes(), key, Some(entries)).stdout.contains("not checked"));
     let later = [whole.as_slice(), b"\0\x05later"].concat();
     std::fs::write(entries, later).unwrap();
-    check(place, pack.as_bytes(), key, Some(entries)).done();
+    let said = check(place, pack.as_bytes(), key, Some(entries)).done();
+    assert!(said.contains("those were not checked"), "{said}");
     std::fs::write(entries, whole).unwrap();
     let nowhere = place.file("nowhere");
     check(place, pack.as_bytes(), key, Some(&nowhere)).refused(1);
@@ -682,7 +722,152 @@ async fn another_seed_signs_nothing_for_a_log_that_was_signed() {
     let token = log.token("one").await;
     let answer = log.raw(&format!("tokens/{token}/evidence")).await;
     assert_eq!(answer.status, 503);
+    // Nothing is signed for the platform, either.
+    let metrics = String::from_utf8(raw(&serving.url("/metrics"), None).await.bytes).unwrap();
+    assert!(metrics.lines().any(|line| line == "log_unsigned_companies 2"), "{metrics}");
     serving.stop();
+}
+
+/// A seed that is not kept in the folder.
+const SEED: &str = "5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed5eed";
+
+/// Starts the service with the seed in the environment.
+fn serve_with_seed(place: &Place, args: &[&str]) -> Serving {
+    let mut all = vec!["serve", "--listen", "127.0.0.1:0"];
+    all.extend(SOON);
+    all.extend(args);
+    let mut command = place.command(&all);
+    command.env("TOKEN_LEDGER_LOG_SEED", SEED);
+    Serving::start(command)
+}
+
+#[tokio::test]
+async fn nothing_is_signed_for_a_log_of_which_the_folder_holds_nothing() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    serve_with_seed(&place, &[]).stop();
+    let backup = place.copy();
+    let serving = serve_with_seed(&place, &[]);
+    let log = Log { serving: &serving, company: &company };
+    log.token("one").await;
+    let before = log.checkpoint(log.head().await).await;
+    serving.stop();
+
+    // The folder alone, or with the database as it was.
+    let lost = place.file("lost");
+    std::fs::rename(place.evidence(), &lost).unwrap();
+    for place in [&place, &backup] {
+        let serving = serve_with_seed(place, &[]);
+        let log = Log { serving: &serving, company: &company };
+        let unready = async || {
+            let (status, ready) = get(&serving.url("/readyz"), "").await;
+            (status == 503).then(|| ready["reasons"].to_string())
+        };
+        if !place.is_postgres() {
+            // Nobody else may know.
+            let both = async || {
+                let reasons = unready().await?;
+                reasons.contains("no checkpoint is signed for 2 companies").then_some(())
+            };
+            soon("the reason", both).await;
+        }
+        let (_, page) = get(&log.url("log/checkpoints"), &company.audit_key).await;
+        for name in ["another", "and another"] {
+            log.token(name).await;
+        }
+        let reasons = soon("the reason", unready).await;
+        assert!(reasons.contains("the log says why and what to do"), "{reasons}");
+        let said = serving.says(&format!("the log token-ledger/{}", company.id));
+        for words in ["no checkpoint of it is kept in", "Put the folder back", "--log-name"] {
+            assert!(said.contains(words), "{words}: {said}");
+        }
+        let (_, later) = get(&log.url("log/checkpoints"), &company.audit_key).await;
+        assert_eq!(later, page, "no other history is signed");
+        serving.stop();
+    }
+
+    // The folder tells of what the backup lacks.
+    std::fs::rename(&lost, backup.evidence()).unwrap();
+    let serving = serve_with_seed(&backup, &[]);
+    let said = serving.says("no checkpoint is signed");
+    assert!(said.contains("put back to an earlier state"), "{said}");
+    serving.stop();
+    // Where it belongs, all goes on.
+    let _ = std::fs::remove_dir_all(place.evidence());
+    std::fs::rename(backup.evidence(), place.evidence()).unwrap();
+    let serving = serve_with_seed(&place, &[]);
+    let log = Log { serving: &serving, company: &company };
+    let head = log.head().await;
+    let after = log.checkpoint(head).await;
+    assert_eq!((after.size, after.origin), (head, before.origin));
+    serving.stop();
+
+    // A new origin needs nothing from before.
+    std::fs::remove_dir_all(place.evidence()).unwrap();
+    let serving = serve_with_seed(&place, &["--log-name", "token-ledger/2"]);
+    let log = Log { serving: &serving, company: &company };
+    assert_eq!(log.checkpoint(head).await.origin, format!("token-ledger/2/{}", company.id));
+    let (status, ready) = get(&serving.url("/readyz"), "").await;
+    assert_eq!(status, 200, "{ready}");
+    serving.stop();
+}
+
+/// What `verify` says where it knows the database alone.
+const NOTHING: &str = "no checkpoint from outside the database was compared for";
+
+#[test]
+fn verify_says_where_nothing_from_outside_was_compared() {
+    let place = Place::new();
+    let company = place.setup("Acme");
+    place.serve(&SOON).stop();
+    let verify = |args: &[&str], code: i32| {
+        let ended = place.run(&[&["verify"][..], args].concat());
+        assert_eq!(ended.code, Some(code), "{ended:?}");
+        ended
+    };
+    let ended = verify(&[], 0);
+    assert!(!ended.stdout.contains(NOTHING) && ended.stderr.is_empty(), "{ended:?}");
+
+    // Another name of the logs.
+    let ended = verify(&["--log-name", "token-leger"], 0);
+    assert!(ended.stdout.contains(&format!("{NOTHING} 2 of them")), "{ended:?}");
+    for words in [NOTHING, "--evidence-dir", "--checkpoint", "logs of the name token-ledger. "] {
+        assert!(ended.stderr.contains(words), "{words}: {ended:?}");
+    }
+
+    // Another folder, or the same one without its checkpoints.
+    let (folder, aside) = (place.evidence(), place.file("aside"));
+    std::fs::rename(&folder, &aside).unwrap();
+    let note = aside.join(format!("log token-ledger/{}.checkpoint", company.id));
+    let note = note.display().to_string();
+    let ended = verify(&[], 0);
+    assert!(ended.stdout.contains(&format!("{NOTHING} 2 of them")), "{ended:?}");
+    for words in [NOTHING, "stored checkpoint", "not known here"] {
+        assert!(ended.stderr.contains(words), "{words}: {ended:?}");
+    }
+    let ended = verify(&["--checkpoint", &note], 0);
+    assert!(ended.stdout.contains(&format!("{NOTHING} 1 of them")), "{ended:?}");
+    std::fs::create_dir(&folder).unwrap();
+    verify(&[], 0);
+    let said = verify(&["--evidence-dir", folder.to_str().unwrap()], 1).stdout;
+    assert!(
+        said.contains(&company.id) && said.contains("no checkpoint of it is kept in"),
+        "{said}"
+    );
+
+    // A seed that can't be used.
+    std::fs::remove_dir(&folder).unwrap();
+    std::fs::rename(&aside, &folder).unwrap();
+    let seed = folder.join("seed");
+    std::fs::set_permissions(&seed, PermissionsExt::from_mode(0o644)).unwrap();
+    let said = verify(&[], 0).stderr;
+    assert!(
+        said.contains("the seed of the logs' keys can't be used") && said.contains("chmod 600")
+    );
+    std::fs::set_permissions(&seed, PermissionsExt::from_mode(0o600)).unwrap();
+    std::fs::write(&seed, "hello").unwrap();
+    let said = verify(&[], 0).stderr;
+    assert!(said.contains("the seed of the logs' keys can't be used"), "{said}");
 }
 
 #[tokio::test]

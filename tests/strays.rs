@@ -178,6 +178,11 @@ fn a_company_that_was_taken_out_of_every_table_is_found_by_its_checkpoint() {
     std::fs::write(folder.join(format!("{NOBODY}.checkpoint")), "x").unwrap();
     finds(&copy, NOBODY, 0, "it is no signed note");
     finds(&copy, &rest.one.id, 0, "there is no such ledger");
+    // Nor is one believed that the log's key has not signed.
+    let file = folder.join(format!("{}.checkpoint", rest.one.id));
+    let note = std::fs::read_to_string(&file).unwrap();
+    std::fs::write(&file, note.replacen('\n', "\n1", 1)).unwrap();
+    finds(&copy, &rest.one.id, 0, "has not signed it");
 }
 
 #[tokio::test]

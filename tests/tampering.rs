@@ -9,11 +9,12 @@ use std::collections::HashMap;
 use std::path::PathBuf;
 use std::sync::Arc;
 use token_ledger::app::{App, Choices};
+use token_ledger::evidence::keys::{LogKey, Seed};
 use token_ledger::evidence::note::Statement;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::entry::{Entry, content_commitment, private_commitment};
 use token_ledger_event_store::{Access, RecordedEvent, StreamId, SystemClock, SystemEntropy};
-use token_ledger_projections::tree::Edge;
+use token_ledger_projections::tree::{Edge, Hash};
 
 /// The creation of the last token: most of what follows changes it.
 const CHANGED: u64 = 12;
@@ -215,6 +216,12 @@ fn changes_of_the_order(kept: &Kept) -> Vec<Change> {
             format!("UPDATE checkpoints SET position = 999 WHERE company_id = {id} AND projection = 'audit'"),
             999,
             "the projection audit",
+        ),
+        (
+            "a place of a projection that has none",
+            format!("INSERT INTO checkpoints (company_id, projection, version, position) VALUES ({id}, 'tokens', 1, 3)"),
+            3,
+            "no such projection has a place of its own",
         ),
     ]
 }
@@ -533,6 +540,132 @@ async fn a_clever_insider_is_found_by_what_was_kept_outside_and_by_nothing_else(
     copy.tamper(sql);
     make_fit(&copy, &kept.company, false).await;
     kept.finds(&copy, "the tree forgotten", CHANGED, "the stored tree has another hash here");
+}
+
+/// Adds a checkpoint of another log that is signed with a key that anybody could have made.
+async fn add_checkpoint(place: &Place, company: &Company, size: u64, is_right: bool) {
+    let id: CompanyId = company.id.parse().unwrap();
+    let events = events(place, id).await;
+    let (mut edge, mut full) = (Edge::default(), Vec::new());
+    for event in &events[..usize::try_from(size).unwrap()] {
+        edge.push(&event.entry_hash, &mut full);
+    }
+    let root = if is_right { edge.root().unwrap() } else { Hash([7; 32]) };
+    let key = LogKey::derive(&Seed::new([7; 32]), format!("elsewhere/{}", company.id));
+    let statement = Statement { origin: key.origin().to_owned(), size, root };
+    let note = statement.sign(&key).unwrap();
+    let (company, origin, verifier) = (place.sql_id(&company.id), key.origin(), key.verifier_key());
+    place.alter(&format!(
+        "INSERT INTO log_heads (company_id, origin, verifier_key, size) \
+         VALUES ({company}, '{origin}', '{verifier}', {size});
+         INSERT INTO log_checkpoints (company_id, origin, size, root, verifier_key, note, \
+         cosignatures, signed_at) VALUES ({company}, '{origin}', {size}, {root}, '{verifier}', \
+         '{note}', '', {at})",
+        root = place.sql_bytes(&hex::encode(root.0)),
+        at = events.last().unwrap().recorded_at.as_micros(),
+    ));
+}
+
+#[tokio::test]
+async fn a_checkpoint_that_anybody_could_have_made_bears_out_nothing() {
+    let kept = Kept::new().await;
+    let size = kept.size();
+    let (_, sql, position, words, exact) = &clever_words(&kept)[0];
+    for added in [size - 1, size] {
+        let copy = kept.place.copy();
+        copy.tamper(sql);
+        make_fit(&copy, &kept.company, true).await;
+        add_checkpoint(&copy, &kept.company, added, true).await;
+        kept.finds(&copy, "one that was added", *position, words);
+        kept.finds_with_entries(&copy, "one that was added", *exact);
+        let ended = copy.run(&["verify"]);
+        assert!(ended.stderr.contains("1 stored checkpoint of the log elsewhere is"), "{ended:?}");
+        ended.done();
+    }
+    // Nor does one accuse the ledger.
+    let copy = kept.place.copy();
+    add_checkpoint(&copy, &kept.company, CHANGED, false).await;
+    kept.finds(&copy, "one that was added", CHANGED, "a key that is not known here");
+}
+
+#[tokio::test]
+async fn what_is_not_what_was_signed_is_proved_to_nobody() {
+    let kept = Kept::new().await;
+    let copy = kept.place.copy();
+    copy.alter("CREATE TABLE aside AS SELECT * FROM log_checkpoints");
+    copy.tamper(&clever_words(&kept)[0].1);
+    make_fit(&copy, &kept.company, true).await;
+    let id = kept.id();
+    copy.alter(&format!(
+        "INSERT INTO log_checkpoints SELECT * FROM aside WHERE company_id = {id}; DROP TABLE aside"
+    ));
+    let company: CompanyId = kept.company.id.parse().unwrap();
+    let changed = &events(&copy, company).await[usize::try_from(CHANGED).unwrap() - 1];
+    let serving = copy.serve(&[]);
+    for below in
+        [format!("tokens/{}/evidence", changed.stream.id), format!("log/proof?position={CHANGED}")]
+    {
+        let url = serving.url(&format!("/v1/companies/{}/{below}", kept.company.id));
+        let (status, problem) = get(&url, &kept.company.audit_key).await;
+        assert_eq!(status, 503, "{below}: {problem}");
+        let detail = problem["detail"].to_string();
+        assert!(detail.contains("not what was signed"), "{below}: {detail}");
+    }
+    serving.says("`token-ledger verify` says more");
+    serving.stop();
+}
+
+#[test]
+fn a_database_that_guards_its_events_no_more_is_found() {
+    let place = Place::new();
+    place.setup("Acme");
+    place.serve(&[]).stop();
+    let changes = if place.is_postgres() {
+        vec![
+            ("ALTER TABLE events DISABLE TRIGGER USER", "events_are_append_only of the table events"),
+            ("DROP TRIGGER events_are_append_only ON events", "is gone"),
+            (
+                "CREATE OR REPLACE FUNCTION events_are_append_only() RETURNS trigger LANGUAGE \
+                 plpgsql AS 'BEGIN RETURN NULL; END'",
+                "not the one that was made",
+            ),
+            (
+                "CREATE FUNCTION mine() RETURNS trigger LANGUAGE plpgsql AS 'BEGIN RETURN NULL; END';
+                 CREATE TRIGGER mine AFTER INSERT ON tokens FOR EACH STATEMENT EXECUTE FUNCTION mine()",
+                "the trigger mine of the table tokens was added",
+            ),
+        ]
+    } else {
+        vec![
+            (
+                "DROP TRIGGER events_are_never_deleted",
+                "the trigger events_are_never_deleted is gone",
+            ),
+            (
+                "DROP TRIGGER events_are_never_changed; CREATE TRIGGER events_are_never_changed \
+                 BEFORE UPDATE ON events WHEN 0 BEGIN SELECT RAISE(ABORT, 'no'); END",
+                "the trigger events_are_never_changed is not the one that was made",
+            ),
+            (
+                "CREATE TRIGGER mine AFTER INSERT ON events BEGIN UPDATE tokens SET name = 'x'; END",
+                "the trigger mine was added",
+            ),
+            ("DROP INDEX idempotency_keys_by_age", "the index idempotency_keys_by_age is gone"),
+        ]
+    };
+    for (sql, words) in changes {
+        let copy = place.copy();
+        copy.alter(sql);
+        let said = ended(&mut copy.as_service(&["verify"])).refused(1);
+        assert!(said.contains(words), "{sql}: {said}");
+        assert!(said.contains("all in order, but not the database's schema"), "{sql}: {said}");
+        let serving = copy.serve(&[]);
+        assert!(serving.before().contains(words), "{sql}: {}", serving.before());
+        serving.stop();
+    }
+    // What others keep beside the ledger is theirs.
+    place.alter("CREATE TABLE theirs (number integer)");
+    place.run(&["verify"]).done();
 }
 
 #[tokio::test]

@@ -85,4 +85,8 @@ pub trait Survey: Send + Sync {
 
     /// The first tile that a company's stored tree does not have.
     async fn stray_tile(&self, company: CompanyId) -> Result<Option<StrayTile>, StoreError>;
+
+    /// What in the schema is not as the migrations make it, in words: triggers that keep events from
+    /// being changed and are gone, and such that nobody knows.
+    async fn schema_differences(&self) -> Result<Vec<String>, StoreError>;
 }

@@ -105,6 +105,10 @@ pub enum AppError {
     /// No checkpoint covers what was asked for, and none is being signed. Why is for the operator.
     #[error("no checkpoint is signed at the moment; the operator's log says why")]
     Unsigned,
+    /// What is stored is not what was signed, so that nothing can be proved. What exactly is for the
+    /// operator.
+    #[error("what is stored is not what was signed; the operator's log says more")]
+    NotAsSigned,
     /// A failure of ours.
     #[error(transparent)]
     Failed(#[from] StoreError),

@@ -133,6 +133,11 @@ impl Evidence {
         self.choices.public
     }
 
+    /// What the origins of the companies' logs begin with.
+    pub fn log_name(&self) -> &str {
+        self.choices.name.as_str()
+    }
+
     /// The origin of a company's log.
     pub fn origin(&self, company: CompanyId) -> String {
         self.choices.name.origin(company)
@@ -140,16 +145,27 @@ impl Evidence {
 
     /// The key of a company's log; none where this process doesn't have the seed.
     pub fn key(&self, company: CompanyId) -> Option<LogKey> {
-        self.seed.get().map(|seed| LogKey::derive(seed, self.origin(company)))
+        self.key_of(self.origin(company))
     }
 
-    /// Takes the seed that was chosen, or that of the folder, if it is there and may be read: for
-    /// whoever only checks.
-    pub fn know_seed(&self) {
-        let chosen = self.choices.seed.clone();
-        if let Some(seed) = chosen.or_else(|| self.outside.seed().ok().flatten()) {
+    /// The key of any log that this seed's keys sign; none where this process doesn't have the seed.
+    pub fn key_of(&self, origin: String) -> Option<LogKey> {
+        self.seed.get().map(|seed| LogKey::derive(seed, origin))
+    }
+
+    /// Takes the seed that was chosen, or that of the folder, if it is there: for whoever only checks.
+    ///
+    /// # Errors
+    /// When the folder's can't be used.
+    pub fn know_seed(&self) -> Result<(), OutsideError> {
+        let seed = match &self.choices.seed {
+            Some(chosen) => Some(chosen.clone()),
+            None => self.outside.seed()?,
+        };
+        if let Some(seed) = seed {
             let _ = self.seed.set(seed);
         }
+        Ok(())
     }
 
     /// The last checkpoint of a company's log that is kept outside the database, as signed note.

@@ -4,7 +4,8 @@
 //! the one kept outside the database; then the new one is signed, kept outside, and stored, in this
 //! order. What was published is therefore known outside the database, whatever happens to it. The
 //! store takes one checkpoint for a size, and none that is smaller than the last: of several
-//! processes that sign, one wins, and the others find its checkpoint.
+//! processes that sign, one wins, and the others find its checkpoint. A log that was signed and that
+//! nothing is kept of outside is not gone on with ([`Rounds::without`]).
 
 use super::App;
 use super::evidence::statement;
@@ -14,7 +15,7 @@ use crate::evidence::note::{Statement, VerifierKey};
 use crate::evidence::proof::{self, TileSet};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::tree::{Edge, SignedCheckpoint, TREE_NAME};
@@ -27,6 +28,8 @@ const MARGIN: u32 = 4;
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long after a failed round the next one begins.
 const RETRY: Duration = Duration::from_secs(1);
+/// How long another process may take to go on with a log that this one keeps nothing of.
+const OTHERS: Duration = Duration::from_secs(10);
 
 /// Why nothing is signed for a company.
 #[derive(Debug, thiserror::Error)]
@@ -40,6 +43,82 @@ pub(super) enum Unsigned {
     /// What is kept outside the database can't be used; the next round tries again.
     #[error(transparent)]
     Outside(#[from] OutsideError),
+    /// Another process may go on with the log; the next round looks again.
+    #[error("another process may go on with the log")]
+    Waiting,
+}
+
+/// What is remembered from round to round.
+#[derive(Debug, Default)]
+struct Rounds {
+    /// The sizes that are signed.
+    signed: HashMap<CompanyId, u64>,
+    /// The logs that had been signed when this process started, but of which it keeps nothing
+    /// outside the database; `None` until that was looked at.
+    unkept: Option<HashMap<CompanyId, Unkept>>,
+}
+
+/// A log that was signed, of which nothing is kept outside the database.
+#[derive(Debug)]
+struct Unkept {
+    /// The size that it was signed for when this process started.
+    size: u64,
+    /// Since when there is more to sign.
+    waiting: Option<Instant>,
+}
+
+/// What to do about a log of which nothing is kept outside the database.
+#[derive(Debug, PartialEq, Eq)]
+enum Without {
+    /// It is known to be the one that was signed: go on with it.
+    Known,
+    /// There is nothing to sign.
+    Resting,
+    /// Another process may know it.
+    Waiting,
+    /// Nobody knows what was signed for it.
+    Lost,
+}
+
+impl Rounds {
+    /// What to do about a log of which nothing is kept outside the database. Whoever puts back the
+    /// database takes along what it says about checkpoints, so that it can't vouch for itself. On a
+    /// database that several processes write, each may have a folder of its own: one that was signed
+    /// first while this process ran was signed by another one, and one that was signed before is
+    /// vouched for once another process has gone on with it, whose folder has it.
+    fn without(&mut self, log: &Log, only_writer: bool) -> Without {
+        if log.signed == 0 {
+            return Without::Known;
+        }
+        if only_writer {
+            return Without::Lost;
+        }
+        let unkept = self.unkept.get_or_insert_default();
+        let Some(found) = unkept.get_mut(&log.company) else {
+            // What this process has kept itself can only have been taken away.
+            let was_kept = self.signed.get(&log.company).is_some_and(|size| *size > 0);
+            return if was_kept { Without::Lost } else { Without::Known };
+        };
+        if log.signed > found.size {
+            return Without::Known;
+        }
+        if log.signed >= log.size {
+            found.waiting = None;
+            return Without::Resting;
+        }
+        let waiting = found.waiting.get_or_insert_with(Instant::now);
+        if waiting.elapsed() < OTHERS { Without::Waiting } else { Without::Lost }
+    }
+}
+
+/// How far a log is signed, as the database has it.
+#[derive(Debug)]
+struct Log {
+    company: CompanyId,
+    /// The size that was signed last.
+    signed: u64,
+    /// The size of its tree.
+    size: u64,
 }
 
 /// Starts signing; it ends when `stop` turns true and everything appended by then is signed.
@@ -60,12 +139,12 @@ async fn run(app: &App, mut stop: watch::Receiver<bool>) {
     let delay = app.evidence.choices.delay;
     let gather = delay.saturating_sub(delay / MARGIN);
     let mut appended = app.store().watch();
-    let mut signed = HashMap::new();
+    let mut rounds = Rounds::default();
     let mut missed = false;
     while !*stop.borrow() {
         appended.mark_unchanged();
         missed = missed || app.miss_companies().await;
-        let whole = app.sign_due(&mut signed).await && missed;
+        let whole = app.sign_due(&mut rounds).await && missed;
         let retry = async {
             if whole {
                 std::future::pending::<()>().await;
@@ -84,7 +163,7 @@ async fn run(app: &App, mut stop: watch::Receiver<bool>) {
             _ = stop.changed() => {}
         }
     }
-    app.sign_due(&mut signed).await;
+    app.sign_due(&mut rounds).await;
 }
 
 impl App {
@@ -151,8 +230,40 @@ impl App {
         true
     }
 
+    /// The logs that have been signed and of which nothing is kept outside the database.
+    async fn unkept(&self) -> Result<HashMap<CompanyId, Unkept>, Unsigned> {
+        let (outside, name) = (self.evidence.outside.clone(), self.evidence.choices.name.clone());
+        let kept = blocking(move || outside.companies(&name)).await?;
+        let mut unkept = HashMap::new();
+        for head in self.store().heads().await? {
+            let company = head.company;
+            if kept.binary_search(&company).is_err() {
+                let size = self.signed_size(company).await?;
+                unkept.insert(company, Unkept { size, waiting: None });
+            }
+        }
+        unkept.retain(|_, log| log.size > 0);
+        Ok(unkept)
+    }
+
+    /// The size up to which the database says that a company's log was signed.
+    async fn signed_size(&self, company: CompanyId) -> Result<u64, StoreError> {
+        let origin = self.evidence.origin(company);
+        let heads = self.evidence.trees.log_heads(company).await?;
+        Ok(heads.iter().find(|head| head.origin == origin).map_or(0, |head| head.size))
+    }
+
     /// Signs for every company that has new entries; answers whether that worked out for all.
-    async fn sign_due(&self, signed: &mut HashMap<CompanyId, u64>) -> bool {
+    async fn sign_due(&self, rounds: &mut Rounds) -> bool {
+        if rounds.unkept.is_none() && !self.is_only_writer() {
+            match self.unkept().await {
+                Ok(unkept) => rounds.unkept = Some(unkept),
+                Err(error) => {
+                    tracing::error!(%error, "can't read which logs were signed");
+                    return false;
+                }
+            }
+        }
         let heads = match self.store().heads().await {
             Ok(heads) => heads,
             Err(error) => {
@@ -163,18 +274,19 @@ impl App {
         let mut whole = true;
         for head in heads {
             let company = head.company;
-            if signed.get(&company).is_some_and(|size| *size >= head.position) {
+            if rounds.signed.get(&company).is_some_and(|size| *size >= head.position) {
                 continue;
             }
-            match self.sign_company(company).await {
+            match self.sign_company(company, rounds).await {
                 Ok(size) => {
                     whole &= size >= head.position;
-                    signed.insert(company, size);
+                    rounds.signed.insert(company, size);
                     if self.evidence.refused.write().remove(&company).is_some() {
                         tracing::info!(%company, "checkpoints are signed again");
                     }
                     self.evidence.signed.send_modify(|count| *count = count.wrapping_add(1));
                 }
+                Err(Unsigned::Waiting) => whole = false,
                 Err(error) => {
                     whole = false;
                     let reason = error.to_string();
@@ -189,7 +301,7 @@ impl App {
     }
 
     /// Signs the company's tree, if it has grown since; answers the size that is signed.
-    async fn sign_company(&self, company: CompanyId) -> Result<u64, Unsigned> {
+    async fn sign_company(&self, company: CompanyId, rounds: &mut Rounds) -> Result<u64, Unsigned> {
         let evidence = &self.evidence;
         let Some(key) = evidence.key(company) else {
             return Err(Unsigned::Refused("there is no seed".to_owned()));
@@ -225,6 +337,22 @@ impl App {
                 return Err(Unsigned::Refused(not_extended(&earlier, head, place)));
             }
         }
+        if outside.is_some() {
+            if let Some(unkept) = &mut rounds.unkept {
+                unkept.remove(&company);
+            }
+        } else {
+            let signed = match &stored {
+                Some(stored) => stored.size,
+                None => self.signed_size(company).await?,
+            };
+            match rounds.without(&Log { company, signed, size }, self.is_only_writer()) {
+                Without::Known => {}
+                Without::Resting => return Ok(size),
+                Without::Waiting => return Err(Unsigned::Waiting),
+                Without::Lost => return Err(self.lost(key.origin(), signed)),
+            }
+        }
         if stored.as_ref().is_some_and(|stored| stored.size >= size) {
             // Another process may have signed it, or this one without living to say so.
             self.keep_outside(company, stored.as_ref(), outside.as_ref()).await?;
@@ -252,6 +380,22 @@ impl App {
         // Where another process was faster, its checkpoint is as good.
         evidence.trees.keep_checkpoint(&checkpoint).await?;
         Ok(size)
+    }
+
+    /// Why a log is not gone on with of which nothing is kept outside the database.
+    fn lost(&self, origin: &str, signed: u64) -> Unsigned {
+        let others = if self.is_only_writer() {
+            ""
+        } else {
+            " (on a database that several processes write, a copy of another one's does)"
+        };
+        Unsigned::Refused(format!(
+            "the log {origin} was signed for {signed} entries, but no checkpoint of it is kept in \
+             {}. Nobody knows whether more was signed before the database was put back, so nothing \
+             is signed. Put the folder back{others} or, if it is lost, declare a new origin: start the \
+             service with another --log-name, and tell the auditors",
+            self.evidence.outside.folder().display()
+        ))
     }
 
     /// What the checkpoint that is kept outside the database says.
@@ -336,4 +480,57 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OutsideError> + Send + 'static,
 ) -> Result<T, OutsideError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| OutsideError::new(error.to_string()))?
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COMPANY: CompanyId = CompanyId::PLATFORM;
+
+    fn log(signed: u64, size: u64) -> Log {
+        Log { company: COMPANY, signed, size }
+    }
+
+    /// As a process finds it that starts when the log is signed for this size.
+    fn started_at(size: u64) -> Rounds {
+        let unkept = HashMap::from([(COMPANY, Unkept { size, waiting: None })]);
+        Rounds { unkept: Some(unkept), ..Rounds::default() }
+    }
+
+    #[test]
+    fn the_only_writer_goes_on_with_no_log_that_it_keeps_nothing_of() {
+        let mut rounds = Rounds::default();
+        assert_eq!(rounds.without(&log(0, 7), true), Without::Known);
+        assert_eq!(rounds.without(&log(7, 7), true), Without::Lost);
+        assert_eq!(rounds.without(&log(7, 9), true), Without::Lost);
+    }
+
+    #[test]
+    fn another_process_vouches_for_a_log_by_going_on_with_it() {
+        let mut rounds = started_at(7);
+        assert_eq!(rounds.without(&log(7, 7), false), Without::Resting);
+        assert_eq!(rounds.without(&log(7, 8), false), Without::Waiting);
+        assert_eq!(rounds.without(&log(8, 8), false), Without::Known);
+        assert_eq!(rounds.without(&log(8, 9), false), Without::Known);
+    }
+
+    #[test]
+    fn nobody_is_waited_for_in_vain() {
+        let mut rounds = started_at(7);
+        let unkept = rounds.unkept.as_mut().unwrap().get_mut(&COMPANY).unwrap();
+        unkept.waiting = Instant::now().checked_sub(OTHERS);
+        assert_eq!(rounds.without(&log(7, 8), false), Without::Lost);
+        // Whoever comes with the folder vouches for it all the same.
+        assert_eq!(rounds.without(&log(8, 8), false), Without::Known);
+    }
+
+    #[test]
+    fn what_others_sign_first_is_gone_on_with_unless_it_was_kept_and_is_gone() {
+        let mut rounds = started_at(0);
+        rounds.unkept = Some(HashMap::new());
+        assert_eq!(rounds.without(&log(7, 8), false), Without::Known);
+        rounds.signed.insert(COMPANY, 8);
+        assert_eq!(rounds.without(&log(8, 9), false), Without::Lost);
+    }
 }

@@ -82,6 +82,12 @@ fn told(proved: &Proved) -> String {
              see that nothing did"
         )
     });
+    if proved.goes_on {
+        lines.push(format!(
+            "the entries go on behind position {}; those were not checked",
+            proved.checkpoint.size
+        ));
+    }
     match &proved.without_private[..] {
         [] => {}
         [one] => lines.push(format!(

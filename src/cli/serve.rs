@@ -161,7 +161,20 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
 
 async fn opened(settings: Settings) -> Result<Arc<App>, Failure> {
     let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
-    open_within(&settings, access, !settings.no_migrate, None).await
+    let app = open_within(&settings, access, !settings.no_migrate, None).await?;
+    match app.survey.schema_differences().await {
+        Ok(differences) => {
+            for difference in differences {
+                tracing::warn!(
+                    difference,
+                    "the database's schema is not as it was made; `token-ledger verify` says what \
+                     became of the events"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(%error, "the database's schema can't be read"),
+    }
+    Ok(app)
 }
 
 /// The certificate, where one is set.

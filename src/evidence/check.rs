@@ -3,7 +3,8 @@
 use super::bundle;
 use super::entry_text::{EntryText, hash};
 use super::note::{NoteProblem, Statement, VerifierKey};
-use super::pack::{FORMAT, Pack, PackEvent};
+use super::pack::{FORMAT, Pack, PackEvent, read_me};
+use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read;
 use tlog_tiles::tlog::{Hash, check_record, record_hash};
@@ -31,6 +32,11 @@ pub enum Unproved {
         /// What is wrong.
         problem: String,
     },
+    /// The page in plain words is not the one that belongs to the pack.
+    #[error(
+        "read_me is not what the service writes for this pack; nothing in it is to be believed"
+    )]
+    ReadMe,
     /// The entries are not those of the checkpoint.
     #[error("the entries: {0}")]
     Entries(String),
@@ -55,6 +61,8 @@ pub struct Proved {
     pub without_private: Vec<u64>,
     /// Whether it is also proved that these are all of the token's events up to the checkpoint.
     pub complete: bool,
+    /// Whether entries were given that the checkpoint does not cover, which were not looked at.
+    pub goes_on: bool,
 }
 
 /// Checks a pack: the checkpoint against the key, each event against the checkpoint, each event
@@ -68,8 +76,7 @@ pub fn check(
     key: &VerifierKey,
     entries: Option<&mut dyn Read>,
 ) -> Result<Proved, Unproved> {
-    let pack: Pack =
-        serde_json::from_slice(pack).map_err(|error| Unproved::NoPack(error.to_string()))?;
+    let pack = read(pack).map_err(|error| Unproved::NoPack(error.to_string()))?;
     if pack.format != FORMAT {
         return Err(Unproved::NoPack(format!("its format is {:?}", pack.format)));
     }
@@ -81,20 +88,38 @@ pub fn check(
     for event in &pack.events {
         chain.take(&pack, event, &checkpoint)?;
     }
-    if chain.positions.is_empty() {
+    let (Some(first), Some(last)) = (chain.positions.first(), chain.positions.last()) else {
         return Err(Unproved::Empty);
+    };
+    let told = read_me(pack.token_id, &checkpoint.origin, checkpoint.size, *first, *last);
+    if pack.read_me != told {
+        return Err(Unproved::ReadMe);
     }
     let complete = entries.is_some();
-    if let Some(entries) = entries {
-        check_entries(entries, &checkpoint, pack.token_id, &chain.leaves)?;
-    }
+    let goes_on = match entries {
+        Some(entries) => check_entries(entries, &checkpoint, pack.token_id, &chain.leaves)?,
+        None => false,
+    };
     Ok(Proved {
         checkpoint,
         token_id: pack.token_id,
         positions: chain.positions,
         without_private: chain.without_private,
         complete,
+        goes_on,
     })
+}
+
+/// Reads a pack. Its parts must be objects: a list of their members without the names, which would
+/// also be read, is no pack.
+fn read(pack: &[u8]) -> serde_json::Result<Pack> {
+    let read = serde_json::from_slice(pack)?;
+    let shape: Value = serde_json::from_slice(pack)?;
+    let events = shape.get("events").and_then(Value::as_array);
+    let are_objects = events.is_some_and(|events| {
+        events.iter().all(|event| event.is_object() && !event["private"].is_array())
+    });
+    if are_objects { Ok(read) } else { Err(serde::de::Error::custom("not an object")) }
 }
 
 /// The token's events as far as they have been found in order.
@@ -171,18 +196,20 @@ impl Chain {
 }
 
 /// Checks that these are all entries of the checkpoint's tree and that the token's among them are
-/// those shown.
+/// those shown; answers whether there are more behind them, as bundles may hold entries that came
+/// later.
 fn check_entries(
     entries: &mut dyn Read,
     checkpoint: &Statement,
     token: Uuid,
     shown: &BTreeMap<u64, Hash>,
-) -> Result<(), Unproved> {
+) -> Result<bool, Unproved> {
     let wrong = |problem: String| Unproved::Entries(problem);
     let (mut edge, mut full) = (Edge::default(), Vec::new());
+    let mut goes_on = false;
     for entry in bundle::read(entries) {
         if edge.size() == checkpoint.size {
-            // Bundles may hold entries that came later.
+            goes_on = true;
             break;
         }
         let position = edge.size() + 1;
@@ -209,5 +236,5 @@ fn check_entries(
     if edge.root().ok() != Some(checkpoint.root) {
         return Err(wrong("they are not those that the checkpoint was signed for".to_owned()));
     }
-    Ok(())
+    Ok(goes_on)
 }

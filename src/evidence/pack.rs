@@ -59,7 +59,7 @@ pub struct PackPrivate {
     pub data: String,
 }
 
-/// The page in plain words.
+/// The page in plain words. It is part of the format: whoever checks a pack holds it against this.
 pub fn read_me(token: Uuid, origin: &str, size: u64, first: u64, last: u64) -> Vec<String> {
     vec![
         format!(

@@ -214,13 +214,17 @@ async fn measure(service: &Service) {
     );
     let answers = heads.is_ok() && matches!((&behind, &projections), (Ok(Ok(_)), Ok(Ok(_))));
     metrics::gauge!("database_answers").set(f64::from(u8::from(answers)));
+    let mut unsigned = app.evidence.refused().len();
     if let Ok(heads) = heads {
         let events: u64 = heads.iter().map(|head| head.position).sum();
         metrics::gauge!("ledger_companies").set(heads.len() as f64);
         metrics::gauge!("ledger_events").set(events as f64);
+        if app.evidence.disabled().is_some() {
+            unsigned = heads.len();
+        }
     }
     metrics::gauge!("operations_stalled").set(app.stalled_operations().len() as f64);
-    metrics::gauge!("log_unsigned_companies").set(app.evidence.refused().len() as f64);
+    metrics::gauge!("log_unsigned_companies").set(unsigned as f64);
     if let Ok(Ok(behind)) = behind {
         metrics::gauge!("projection_behind_events", "projection" => TREE_NAME).set(behind as f64);
     }

@@ -175,7 +175,8 @@ impl From<AppError> for Problem {
             AppError::AuditBehind
             | AppError::Busy
             | AppError::CheckpointLate
-            | AppError::Unsigned => Kind::Unavailable,
+            | AppError::Unsigned
+            | AppError::NotAsSigned => Kind::Unavailable,
         };
         Self::new(kind, detail)
     }

@@ -196,7 +196,8 @@ impl Place {
         connection.execute_batch(sql).expect("the file can be changed");
     }
 
-    /// Changes the ledger behind the program's back, triggers or not.
+    /// Changes the ledger behind the program's back, triggers or not, which are there again
+    /// afterwards.
     pub fn tamper(&self, sql: &str) {
         if self.is_postgres() {
             // Written for SQLite, where bytes look different and JSON is any text. What is none
@@ -207,15 +208,23 @@ impl Place {
                  ALTER metadata TYPE text; {sql}; \
                  DO $$ BEGIN ALTER TABLE events ALTER payload TYPE json USING payload::json, \
                  ALTER metadata TYPE json USING metadata::json; \
-                 EXCEPTION WHEN invalid_text_representation THEN NULL; END $$"
+                 EXCEPTION WHEN invalid_text_representation THEN NULL; END $$; \
+                 ALTER TABLE events ENABLE TRIGGER ALL"
             ));
         }
-        self.alter(&format!(
-            "DROP TRIGGER IF EXISTS events_are_never_changed;
-             DROP TRIGGER IF EXISTS events_are_never_deleted;
-             DROP TRIGGER IF EXISTS events_are_never_replaced;
-             {sql}"
-        ));
+        let connection = rusqlite::Connection::open(self.ledger()).expect("the ledger's file");
+        let mut triggers = connection
+            .prepare("SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'")
+            .expect("a query");
+        let triggers: Vec<(String, String)> = triggers
+            .query_map([], |row| Ok((row.get(0)?, row.get(1)?)))
+            .and_then(Iterator::collect)
+            .expect("triggers");
+        let (drop, make): (String, String) = triggers
+            .iter()
+            .map(|(name, made)| (format!("DROP TRIGGER {name};"), format!("{made};")))
+            .unzip();
+        connection.execute_batch(&format!("{drop}{sql};{make}")).expect("the file can be changed");
     }
 }
 

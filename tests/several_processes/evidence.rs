@@ -99,3 +99,44 @@ async fn who_signs_while_others_do_suspects_nothing() {
     verify.env("TOKEN_LEDGER_EVIDENCE_DIR", stage.place.file("common"));
     ended(&mut verify).done();
 }
+
+/// The checkpoint of the stage's company that is kept in a folder.
+fn kept(stage: &Stage, folder: &str) -> Option<String> {
+    let file = format!("{folder}/log token-ledger/{}.checkpoint", stage.company.id);
+    std::fs::read_to_string(stage.place.file(&file)).ok()
+}
+
+/// A database that was put back takes along what it says about checkpoints: only whose folder has
+/// one knows more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_keeps_nothing_of_a_log_goes_on_with_it_once_others_have() {
+    let stage = Stage::new().await;
+    let first = serve(&stage, "first", Some(SEED));
+    until("it is signed", || first.checkpoint(), |answer| answer.status == 200).await;
+    let second = serve(&stage, "second", Some(SEED));
+    until("it is ready", || second.readiness(), |answer| answer.status == 200).await;
+    assert_eq!(kept(&stage, "second"), None);
+    second.create("by both").await.expect(201);
+    let kept_by_second = || async { kept(&stage, "second") };
+    until("it keeps one, too", kept_by_second, Option::is_some).await;
+    second.readiness().await.expect(200);
+    first.stop();
+
+    let before = kept(&stage, "second");
+    second.create("by the second").await.expect(201);
+    until("it signs", kept_by_second, |note| *note != before).await;
+    // What others begin is gone on with at once.
+    let new = stage.place.setup("Globex");
+    let there = second.caller_of(&new);
+    until("it is signed", || there.checkpoint(), |answer| answer.status == 200).await;
+    second.stop();
+
+    let third = serve(&stage, "third", Some(SEED));
+    until("it is ready", || third.readiness(), |answer| answer.status == 200).await;
+    third.create("by nobody").await.expect(201);
+    let said = third.serving.says("no checkpoint of it is kept in");
+    assert!(said.contains("a copy of another one's does"), "{said}");
+    until("it says so", || third.readiness(), |answer| answer.status == 503).await;
+    assert_eq!(kept(&stage, "third"), None);
+    third.stop();
+}

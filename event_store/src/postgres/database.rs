@@ -39,7 +39,7 @@ const SESSION: [(&str, &str); 8] = [
 ];
 
 /// Of so many connections one is kept from searches.
-const SEARCHLESS: u32 = 400;
+const SEARCHLESS: u32 = 4;
 
 /// Which clock an event's time is taken from.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

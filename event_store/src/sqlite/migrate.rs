@@ -4,6 +4,7 @@ use super::database::failed;
 use crate::error::StoreError;
 use rusqlite::Connection;
 use rusqlite_migration::{M, MigrationDefinitionError, Migrations, SchemaVersion};
+use std::collections::BTreeMap;
 
 /// The migrations, in order: the first has the number 1.
 const MIGRATIONS: [&str; 10] = [
@@ -89,6 +90,43 @@ pub(super) fn migrate(connection: &mut Connection) -> Result<usize, StoreError> 
             Ok(count)
         }
     }
+}
+
+/// What in a file's schema is not as the migrations make it, in words: what they make and is gone or
+/// another one, and triggers that they don't make. Tables that others have added, such as a program
+/// that copies the file, do nothing to the ledger.
+///
+/// # Errors
+/// When the schema can't be read.
+pub fn schema_differences(connection: &Connection) -> Result<Vec<String>, StoreError> {
+    let version = migrations().current_version(connection).map_err(|error| migration(&error))?;
+    let SchemaVersion::Inside(version) = version else { return Ok(Vec::new()) };
+    let mut fresh = Connection::open_in_memory().map_err(failed)?;
+    migrations().to_version(&mut fresh, version.get()).map_err(|error| migration(&error))?;
+    let (made, mut found) = (schema(&fresh)?, schema(connection)?);
+    let mut differences = Vec::new();
+    for ((kind, name), text) in made {
+        match found.remove(&(kind.clone(), name.clone())) {
+            None => differences.push(format!("the {kind} {name} is gone")),
+            Some(other) if other != text => {
+                differences.push(format!("the {kind} {name} is not the one that was made"));
+            }
+            Some(_) => {}
+        }
+    }
+    let added = found.into_keys().filter(|(kind, _)| kind == "trigger");
+    differences.extend(added.map(|(_, name)| format!("the trigger {name} was added")));
+    Ok(differences)
+}
+
+/// The statements that a schema was made by, by kind and name.
+fn schema(connection: &Connection) -> Result<BTreeMap<(String, String), String>, StoreError> {
+    let query = "SELECT type, name, sql FROM sqlite_schema WHERE sql IS NOT NULL";
+    let mut statement = connection.prepare(query).map_err(failed)?;
+    let rows = statement
+        .query_map([], |row| Ok(((row.get(0)?, row.get(1)?), row.get(2)?)))
+        .map_err(failed)?;
+    rows.collect::<Result<_, _>>().map_err(failed)
 }
 
 fn migration(error: &rusqlite_migration::Error) -> StoreError {

@@ -15,7 +15,7 @@ mod writer;
 pub use crate::record::Appended;
 pub use crate::store::Access;
 pub use database::{Database, commit};
-pub use migrate::{MigrationStatus, schema_status};
+pub use migrate::{MigrationStatus, schema_differences, schema_status};
 
 use crate::commit::{AppendError, Commit, Idempotency, Recorded};
 use crate::error::StoreError;

@@ -117,6 +117,44 @@ async fn transact(
     }
 }
 
+/// The trigger that keeps events from being changed, and its function's name.
+const APPEND_ONLY: &str = "events_are_append_only";
+/// What its function does.
+const REFUSE: &str = "BEGIN RAISE EXCEPTION 'events are append-only' USING ERRCODE = \
+    'restrict_violation'; END";
+/// Before each statement that updates, deletes or truncates.
+const BEFORE_ANY_CHANGE: i64 = 2 + 8 + 16 + 32;
+/// The triggers of the ledger's tables: whose, which, whether it is on for every session and every
+/// statement, when it is called, and what it does.
+const TRIGGERS: &str = "SELECT c.relname::text, t.tgname::text, \
+    (t.tgenabled IN ('O', 'A') AND t.tgqual IS NULL)::integer::bigint, t.tgtype::bigint, p.prosrc \
+    FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid \
+    WHERE NOT t.tgisinternal AND c.relnamespace = \
+    (SELECT relnamespace FROM pg_class WHERE oid = 'events'::regclass) ORDER BY 1, 2";
+/// A row where there are shards, which have no triggers.
+const SHARDED: &str = "SELECT 1::bigint FROM pg_extension WHERE extname = 'citus'";
+
+/// A trigger of one of the ledger's tables.
+struct Trigger {
+    table: String,
+    name: String,
+    /// Whether it refuses every change, as the one of the migrations does.
+    is_whole: bool,
+}
+
+impl FromColumns for Trigger {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        let words: Vec<&str> = row.text(4)?.split_whitespace().collect();
+        Ok(Self {
+            table: row.text(0)?.to_owned(),
+            name: row.text(1)?.to_owned(),
+            is_whole: row.truth(2)?
+                && row.int(3)? == BEFORE_ANY_CHANGE
+                && words.join(" ") == REFUSE,
+        })
+    }
+}
+
 impl Sql for PgReadModels {
     const DIALECT: Dialect = Dialect {
         position: "strpos",
@@ -151,6 +189,26 @@ impl Sql for PgReadModels {
     /// Vacuum and the archiving of the write-ahead log are the server's.
     async fn overwrite(&self) -> Result<(), StoreError> {
         Ok(())
+    }
+
+    async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
+        let mut differences = Vec::new();
+        let mut is_kept = !self.fetch::<i64>(Statement::new(SHARDED)).await?.is_empty();
+        for trigger in self.fetch::<Trigger>(Statement::new(TRIGGERS)).await? {
+            let Trigger { table, name, is_whole } = trigger;
+            if (table.as_str(), name.as_str()) != ("events", APPEND_ONLY) {
+                differences.push(format!("the trigger {name} of the table {table} was added"));
+            } else if is_whole {
+                is_kept = true;
+            }
+        }
+        if !is_kept {
+            differences.push(format!(
+                "the trigger {APPEND_ONLY} of the table events is gone, turned off or not the one \
+                 that was made"
+            ));
+        }
+        Ok(differences)
     }
 
     async fn try_writing(&self) -> Result<(), StoreError> {

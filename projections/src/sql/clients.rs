@@ -1,5 +1,6 @@
 //! The table of OAuth clients.
 
+use super::keys::previous;
 use super::table::table;
 use super::{Columns, FromColumns, Statement, Table, Unreadable};
 use crate::clients::{ClientRow, Clients};
@@ -51,7 +52,7 @@ impl FromColumns for ClientRow {
             scopes: row.parsed(3)?,
             digest: row.digest(4)?,
             hint: row.text(5)?.to_owned(),
-            previous: row.optional_digest(6)?.zip(row.optional_time(7)?),
+            previous: previous(row, 6)?,
             created_at: row.time(8)?,
             rotated_at: row.optional_time(9)?,
             deleted_at: row.optional_time(10)?,

@@ -1,12 +1,12 @@
 //! The table of keys, and its rows with what is kept beside them.
 
 use super::table::table;
-use super::tokens::status;
+use super::tokens::{IN_PART, status};
 use super::{Columns, FromColumns, Statement, Table, Unreadable};
 use crate::keys::{KeyRow, Keys};
 use crate::read_models::KeyRecord;
 use token_ledger_domain::power::KeyScopes;
-use token_ledger_domain::{CompanyId, KeyId};
+use token_ledger_domain::{CompanyId, Digest, KeyId, Timestamp};
 use uuid::Uuid;
 
 table!(
@@ -63,6 +63,18 @@ fn scopes_text(scopes: &KeyScopes) -> String {
     scopes.join(" ")
 }
 
+/// The previous secret and when it ends, in this column and the next.
+pub(super) fn previous<C: Columns>(
+    row: &C,
+    column: usize,
+) -> Result<Option<(Digest, Timestamp)>, Unreadable> {
+    match (row.optional_digest(column)?, row.optional_time(column + 1)?) {
+        (None, None) => Ok(None),
+        (Some(digest), Some(end)) => Ok(Some((digest, end))),
+        _ => Err(row.unreadable(column, IN_PART)),
+    }
+}
+
 impl FromColumns for KeyRow {
     fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
         let scopes: Result<KeyScopes, _> = row.text(3)?.split(' ').map(str::parse).collect();
@@ -76,7 +88,7 @@ impl FromColumns for KeyRow {
             digest: row.digest(6)?,
             hint: row.text(7)?.to_owned(),
             expires_at: row.time(8)?,
-            previous: row.optional_digest(9)?.zip(row.optional_time(10)?),
+            previous: previous(row, 9)?,
             created_at: row.time(11)?,
             created_by: row.actor(12, 13)?,
             created_position: row.number(14)?,

@@ -152,6 +152,12 @@ pub trait Sql: Send + Sync {
     /// When the database fails.
     fn overwrite(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
 
+    /// What in the schema is not as the migrations make it, in words.
+    ///
+    /// # Errors
+    /// When it can't be read.
+    fn schema_differences(&self) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+
     /// Whether the database can be written.
     ///
     /// # Errors

@@ -148,4 +148,8 @@ impl<S: Sql + 'static> Survey for SqlSurvey<S> {
         let query = Statement::new(STRAY_TILE).with(company);
         self.sql.fetch_one(query.with(TREE_NAME).with(TREE_VERSION)).await
     }
+
+    async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
+        self.sql.schema_differences().await
+    }
 }

@@ -61,6 +61,9 @@ table!(
     index forget_token(TokenId), apply_token
 );
 
+/// What is wrong with a previous secret some of whose columns are empty.
+pub(super) const IN_PART: &str = "the previous secret is there in part only";
+
 impl FromColumns for TokenRow {
     fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
         let previous =
@@ -68,7 +71,8 @@ impl FromColumns for TokenRow {
                 (Some(digest), Some(expires_at), Some(issued_at)) => {
                     Some(PreviousSecret { digest, expires_at, issued_at })
                 }
-                _ => None,
+                (None, None, None) => None,
+                _ => return Err(row.unreadable(11, IN_PART)),
             };
         Ok(Self {
             company_id: row.company(0)?,

@@ -4,7 +4,7 @@ use super::{SqliteReadModels, failed};
 use crate::sql::{Columns, Dialect, FromColumns, Sql, Unreadable, Value};
 use rusqlite::types::{FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, Statement, ToSql, TransactionBehavior};
-use token_ledger_event_store::sqlite::{EVENT_COLUMNS, commit, event_from_row};
+use token_ledger_event_store::sqlite::{EVENT_COLUMNS, commit, event_from_row, schema_differences};
 use token_ledger_event_store::{RecordedEvent, StoreError};
 use uuid::Uuid;
 
@@ -147,6 +147,10 @@ impl Sql for SqliteReadModels {
 
     async fn overwrite(&self) -> Result<(), StoreError> {
         self.database().overwrite().await
+    }
+
+    async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
+        self.database().read(schema_differences).await
     }
 
     async fn try_writing(&self) -> Result<(), StoreError> {

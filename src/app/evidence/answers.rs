@@ -196,7 +196,8 @@ impl App {
             self.evidence.trees.predecessors(company, first, last).await?.into_iter().collect();
         let mut entries = Vec::with_capacity(events.len() * 700);
         for event in &events {
-            let text = entry_text(event, predecessors.get(&event.position).copied())?;
+            let text = entry_text(event, predecessors.get(&event.position).copied())
+                .map_err(not_as_signed)?;
             if !bundle::push(&mut entries, text.as_bytes()) {
                 return Err(AppError::Failed(corrupt(event, "the entry is too long")));
             }
@@ -218,7 +219,8 @@ impl App {
         let hashes = self
             .evidence
             .compute(company, &mut tiles, |tiles| proof::inclusion(tiles, &tree, index))
-            .await?;
+            .await
+            .map_err(not_as_signed)?;
         Ok(proof::text(index, &hashes, &(signed.note + &signed.cosignatures)))
     }
 
@@ -246,7 +248,7 @@ impl App {
             Ok((hashes, proof::root(tiles, from)?, proof::root(tiles, to)?))
         };
         let (hashes, from_root, to_root) =
-            self.evidence.compute(company, &mut tiles, compute).await?;
+            self.evidence.compute(company, &mut tiles, compute).await.map_err(not_as_signed)?;
         Ok(ConsistencyView {
             origin: self.evidence.origin(company),
             from,
@@ -293,10 +295,11 @@ impl App {
             let hashes = self
                 .evidence
                 .compute(company, &mut tiles, |tiles| proof::inclusion(tiles, &tree, index))
-                .await?;
+                .await
+                .map_err(not_as_signed)?;
             shown.push(PackEvent {
                 position: event.position,
-                entry: entry_text(event, previous)?,
+                entry: entry_text(event, previous).map_err(not_as_signed)?,
                 salt: hex::encode(event.salt),
                 payload: event.payload.clone(),
                 metadata: event.metadata.clone(),
@@ -322,6 +325,15 @@ impl App {
 /// What a stored checkpoint says.
 pub(in crate::app) fn statement(signed: &SignedCheckpoint) -> Statement {
     Statement { origin: signed.origin.clone(), size: signed.size, root: Hash(signed.root) }
+}
+
+/// Why nothing can be proved of what is stored.
+fn not_as_signed(error: StoreError) -> AppError {
+    if !matches!(error, StoreError::Corrupt { .. }) {
+        return error.into();
+    }
+    tracing::error!(%error, "what is stored is not what was signed; `token-ledger verify` says more");
+    AppError::NotAsSigned
 }
 
 /// The text of an event's entry, if it is the one that was hashed.

@@ -3,12 +3,12 @@
 use super::chain::Chain;
 use super::erasures::Erasures;
 use super::finding::{Finding, Stop};
-use super::kept::{Kept, KeptEntries};
+use super::kept::KeptEntries;
+use super::marks::{self, Aside, Marks, Sources};
 use super::tree::{self, Tree};
-use super::{Failure, marks, snapshots};
+use super::{Failure, snapshots};
 use crate::app::App;
 use crate::app::erasure::People;
-use crate::evidence::note::VerifierKey;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{Head, RecordedEvent, StoreError, StoredPrivate};
@@ -23,9 +23,8 @@ const PAGE: usize = 5_000;
 pub(super) struct Ledger<'a> {
     pub(super) app: &'a App,
     pub(super) company: CompanyId,
-    pub(super) kept: &'a [Kept],
+    pub(super) sources: Sources<'a>,
     pub(super) entries: Option<&'a Arc<KeptEntries>>,
-    pub(super) key: Option<&'a VerifierKey>,
     pub(super) operators: &'a People,
 }
 
@@ -52,14 +51,18 @@ impl Reading {
 }
 
 impl Ledger<'_> {
-    /// Reads a company's ledger up to its head; answers how many events it has.
-    pub(super) async fn verify(&self, checkpoints: &[SurveyedCheckpoint]) -> Result<u64, Stop> {
+    /// Reads a company's ledger up to its head; answers how many events it has, and what else is
+    /// worth knowing.
+    pub(super) async fn verify(
+        &self,
+        checkpoints: &[SurveyedCheckpoint],
+    ) -> Result<(u64, Aside), Stop> {
         let (app, company) = (self.app, self.company);
         if let Some(stray) = app.survey.before_first(company).await? {
             return Err(Finding::before_first(stray).into());
         }
         // Neither tree nor checkpoints pass the head, so they are read first.
-        let marks = marks::marks(app, company, self.kept, self.key).await?;
+        let Marks { marks, aside } = marks::marks(app, company, self.sources).await?;
         let stored = app.evidence.trees().size(company).await;
         let stored = stored.map_err(Stop::unreadable("how far the stored tree has come"))?;
         let Some(head) = app.store().head(company).await? else {
@@ -97,7 +100,7 @@ impl Ledger<'_> {
         self.behind_head(&head).await?;
         tree.end()?;
         self.verify_rest(&head, &chain, checkpoints).await?;
-        Ok(head.position)
+        Ok((head.position, aside))
     }
 
     /// Takes in erasures that were recorded while the ledger was read.
@@ -154,20 +157,24 @@ impl Ledger<'_> {
                     return Err(Finding::new(0, problem).into());
                 }
             };
-            if *position > head.position {
-                let remedy = if [AuditTrail::NAME, TREE_NAME].contains(&projection.as_str()) {
-                    format!("`token-ledger replay --projection {projection}` puts it right")
-                } else {
-                    "no such projection has one: remove its row from the table checkpoints"
-                        .to_owned()
-                };
-                let problem = format!(
-                    "the projection {projection} claims to have come to {position}, but the \
-                     ledger ends at {}; {remedy}",
-                    head.position
-                );
-                return Err(Finding::new(*position, problem).into());
+            let is_one = [AuditTrail::NAME, TREE_NAME].contains(&projection.as_str());
+            if is_one && *position <= head.position {
+                continue;
             }
+            let problem = if is_one {
+                format!(
+                    "the projection {projection} claims to have come to {position}, but the \
+                     ledger ends at {}; `token-ledger replay --projection {projection}` puts it \
+                     right",
+                    head.position
+                )
+            } else {
+                format!(
+                    "the projection {projection} claims to have come to {position}, but no such \
+                     projection has a place of its own: remove its row from the table checkpoints"
+                )
+            };
+            return Err(Finding::new(*position, problem).into());
         }
         tree::find_stray_tile(app, company).await
     }

@@ -5,10 +5,10 @@ use super::finding::{Finding, Stop};
 use super::kept::Kept;
 use crate::app::App;
 use crate::evidence::note::{NoteProblem, Statement, VerifierKey, may_be_cosignatures};
-use std::collections::HashMap;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::MAX_CLOCK_LAG_SECONDS;
-use token_ledger_projections::tree::SignedCheckpoint;
+use token_ledger_projections::tree::{LogHead, SignedCheckpoint};
 
 /// Stored checkpoints that are read at a time.
 const CHECKPOINTS: usize = 1000;
@@ -16,18 +16,30 @@ const CHECKPOINTS: usize = 1000;
 /// A root that the tree must have at a size.
 #[derive(Clone, Debug)]
 pub(super) struct Mark {
+    /// The log that it was signed for.
+    pub(super) log: String,
     pub(super) size: u64,
     pub(super) root: [u8; 32],
     /// Who says so.
     pub(super) source: String,
+    /// Whether whoever changed the database could not have made it as well: it was kept elsewhere, or
+    /// signed with a key that is known from elsewhere.
+    pub(super) known: bool,
     /// When it was signed, where somebody says so. That is not signed itself.
     signed_at: Option<Timestamp>,
 }
 
 impl Mark {
+    /// What a checkpoint says that was kept outside the database.
     pub(super) fn new(statement: &Statement, source: impl Into<String>) -> Self {
-        let (size, root) = (statement.size, statement.root.0);
-        Self { size, root, source: source.into(), signed_at: None }
+        Self {
+            log: statement.origin.clone(),
+            size: statement.size,
+            root: statement.root.0,
+            source: source.into(),
+            known: true,
+            signed_at: None,
+        }
     }
 
     /// Whether it claims to have been signed before the last of its entries was recorded, by more
@@ -43,30 +55,152 @@ fn is_before(one: Timestamp, other: Timestamp) -> bool {
 }
 
 /// Everything that is known of a company's tree before its events are read.
+#[derive(Debug)]
+pub(super) struct Marks {
+    /// In the order of their sizes.
+    pub(super) marks: Vec<Mark>,
+    pub(super) aside: Aside,
+}
+
+/// What is worth knowing of a ledger though nothing may be wrong with it.
+#[derive(Debug, Default)]
+pub(super) struct Aside {
+    /// Whether it is compared with a checkpoint from outside the database.
+    pub(super) is_compared: bool,
+    /// How many stored checkpoints are signed with keys that are not known here, by the name of the
+    /// log.
+    pub(super) strange: BTreeMap<String, u64>,
+    /// The names of the logs that the database says were signed.
+    pub(super) signed: BTreeSet<String>,
+}
+
+/// Where a ledger's checkpoints come from.
+#[derive(Clone, Copy)]
+pub(super) struct Sources<'a> {
+    /// Those that an auditor has kept.
+    pub(super) kept: &'a [Kept],
+    /// The key that these were signed with, if it was given.
+    pub(super) key: Option<&'a VerifierKey>,
+    /// Whether the folder was named, and must have a checkpoint of every log that was signed.
+    pub(super) is_folder_named: bool,
+}
+
+/// Gathers what is known of a company's tree.
 pub(super) async fn marks(
     app: &App,
     company: CompanyId,
-    kept: &[Kept],
-    key: Option<&VerifierKey>,
-) -> Result<Vec<Mark>, Stop> {
+    sources: Sources<'_>,
+) -> Result<Marks, Stop> {
     let evidence = &app.evidence;
-    let own = evidence.key(company).map(|key| key.verifier_key());
     let origin = evidence.origin(company);
+    let given = sources.key.filter(|key| key.origin() == origin).cloned();
+    let own = own_key(app, company).or(given);
+    let Stored { signed, keys, largest } =
+        stored(app, company, [own.as_ref(), sources.key]).await?;
+    let heads = compare_heads(app, company, &largest).await?;
+    let mut marks = Vec::new();
+    // The keys that the database has and that something from outside it was signed with.
+    let mut borne_out: Vec<&str> = Vec::new();
+    match outside(app, company, own.as_ref().or(keys.get(&origin)))? {
+        // A log is named before anything that was signed for it is kept outside.
+        Some(mark) if !heads.iter().any(|head| head.origin == origin) => {
+            let problem = format!("nothing of this log is stored, but there is {}", mark.source);
+            return Err(Finding::new(mark.size, problem).into());
+        }
+        Some(mark) => {
+            borne_out.extend(keys.get(&origin).map(VerifierKey::text));
+            marks.push(mark);
+        }
+        None if sources.is_folder_named => {
+            if let Some(head) = heads.iter().find(|head| head.origin == origin && head.size > 0) {
+                let folder = evidence.outside().folder().display();
+                let problem = format!(
+                    "the log {origin} was signed up to here, but no checkpoint of it is kept in \
+                     {folder}"
+                );
+                return Err(Finding::new(head.size, problem).into());
+            }
+        }
+        None => {}
+    }
+    for kept in sources.kept.iter().filter(|kept| kept.company == company) {
+        let log = &kept.statement.origin;
+        let of_log = || own.as_ref().filter(|own| own.origin() == log).or_else(|| keys.get(log));
+        let Some(key) = sources.key.or_else(of_log) else {
+            let problem = format!(
+                "{}: the key of the log {log} is not known here; give it with --key",
+                kept.file.display()
+            );
+            return Err(Failure::Usage(problem).into());
+        };
+        match kept.mark(key) {
+            Ok(mark) => marks.push(mark),
+            Err(problem) => return Err(Finding::new(kept.statement.size, problem).into()),
+        }
+        borne_out
+            .extend(keys.get(log).map(VerifierKey::text).filter(|stored| *stored == key.text()));
+    }
+    let mut aside = Aside { is_compared: !marks.is_empty(), ..Aside::default() };
+    let name = |origin: &str| {
+        let (name, _) = origin.rsplit_once('/').unwrap_or((origin, ""));
+        name.to_owned()
+    };
+    let signed_logs = heads.iter().filter(|head| head.size > 0);
+    aside.signed.extend(signed_logs.map(|head| name(&head.origin)));
+    let known = |log: &str| {
+        let key = keys.get(log).map(VerifierKey::text);
+        let derived = evidence.key_of(log.to_owned()).map(|key| key.verifier_key());
+        let given = sources.key.filter(|given| given.origin() == log).map(VerifierKey::text);
+        key.is_some_and(|key| {
+            derived.as_deref() == Some(key) || given == Some(key) || borne_out.contains(&key)
+        })
+    };
+    let known: HashMap<&str, bool> = keys.keys().map(|log| (log.as_str(), known(log))).collect();
+    for mut mark in signed {
+        mark.known = known.get(mark.log.as_str()).is_some_and(|known| *known);
+        if !mark.known {
+            *aside.strange.entry(name(&mark.log)).or_default() += 1;
+        }
+        marks.push(mark);
+    }
+    marks.sort_by_key(|mark| mark.size);
+    Ok(Marks { marks, aside })
+}
+
+/// The key of a company's log, where the seed is known.
+pub(super) fn own_key(app: &App, company: CompanyId) -> Option<VerifierKey> {
+    app.evidence.key(company).and_then(|key| key.verifier_key().parse().ok())
+}
+
+/// The stored checkpoints of a company, which all are what they say they are.
+struct Stored {
+    signed: Vec<Mark>,
+    /// The key of each log.
+    keys: HashMap<String, VerifierKey>,
+    /// The largest of each log.
+    largest: HashMap<String, SignedCheckpoint>,
+}
+
+async fn stored(
+    app: &App,
+    company: CompanyId,
+    known: [Option<&VerifierKey>; 2],
+) -> Result<Stored, Stop> {
     let mut keys: HashMap<String, VerifierKey> = HashMap::new();
     let mut largest: HashMap<String, SignedCheckpoint> = HashMap::new();
-    let witnesses = evidence.witness_keys();
+    let witnesses = app.evidence.witness_keys();
     let mut marks = Vec::new();
     let mut after = None;
     let latest = app.now();
     loop {
-        let page = evidence.trees().checkpoints(company, after, false, CHECKPOINTS).await;
+        let page = app.evidence.trees().checkpoints(company, after, false, CHECKPOINTS).await;
         let page = page.map_err(Stop::unreadable("a stored checkpoint"))?;
         let Some(last) = page.last() else { break };
         after = Some((last.signed_at, last.origin.clone(), last.size));
         for signed in &page {
-            if signed.origin == origin
-                && own.as_ref().is_some_and(|own| *own != signed.verifier_key)
-            {
+            let known = known.into_iter().flatten().find(|key| key.origin() == signed.origin);
+            let key = known.or_else(|| keys.get(&signed.origin));
+            if key.is_some_and(|key| key.text() != signed.verifier_key) {
                 let problem = "the stored checkpoint was signed with another key than the log's";
                 return Err(Finding::new(signed.size, problem).into());
             }
@@ -95,52 +229,18 @@ pub(super) async fn marks(
             }
         }
     }
-    compare_heads(app, company, &largest).await?;
-    if let Some(mark) = outside(app, company, keys.get(&origin))? {
-        // A log is named before anything that was signed for it is kept outside.
-        if !app.evidence.trees().log_heads(company).await?.iter().any(|head| head.origin == origin)
-        {
-            let problem = format!("nothing of this log is stored, but there is {}", mark.source);
-            return Err(Finding::new(mark.size, problem).into());
-        }
-        marks.push(mark);
-    }
-    for kept in kept.iter().filter(|kept| kept.company == company) {
-        let of_origin = || {
-            let own = own.as_deref().filter(|_| kept.statement.origin == origin);
-            let own = own.and_then(|own| own.parse().ok());
-            own.or_else(|| keys.get(&kept.statement.origin).cloned())
-        };
-        let Some(key) = key.cloned().or_else(of_origin) else {
-            let problem = format!(
-                "{}: the key of the log {} is not known here; give it with --key",
-                kept.file.display(),
-                kept.statement.origin
-            );
-            return Err(Failure::Usage(problem).into());
-        };
-        match kept.mark(&key) {
-            Ok(mark) => marks.push(mark),
-            Err(problem) => return Err(Finding::new(kept.statement.size, problem).into()),
-        }
-    }
-    marks.sort_by_key(|mark| mark.size);
-    Ok(marks)
+    Ok(Stored { signed: marks, keys, largest })
 }
 
 /// What the tree must be, given the checkpoint that is kept outside the database. It must be signed
-/// with the log's key, or with the one given where that is not known.
+/// with this key, where it is known.
 pub(super) fn outside(
     app: &App,
     company: CompanyId,
-    signed_with: Option<&VerifierKey>,
+    key: Option<&VerifierKey>,
 ) -> Result<Option<Mark>, Stop> {
     let Some(note) = app.evidence.outside_note(company)? else { return Ok(None) };
-    let own = app.evidence.key(company).and_then(|key| key.verifier_key().parse().ok());
-    let statement = match own.as_ref().or(signed_with) {
-        Some(key) => key.open(&note),
-        None => Statement::unverified(&note),
-    };
+    let statement = key.map_or_else(|| Statement::unverified(&note), |key| key.open(&note));
     let source = format!("the checkpoint kept in {}", app.evidence.outside().folder().display());
     match statement {
         Ok(statement) => Ok(Some(Mark::new(&statement, source))),
@@ -148,12 +248,13 @@ pub(super) fn outside(
     }
 }
 
-/// Holds the stored checkpoints against what stands beside them: how far each log has been signed.
+/// Holds the stored checkpoints against what stands beside them: how far each log has been signed,
+/// which it answers.
 async fn compare_heads(
     app: &App,
     company: CompanyId,
     largest: &HashMap<String, SignedCheckpoint>,
-) -> Result<(), Stop> {
+) -> Result<Vec<LogHead>, Stop> {
     // Read after the checkpoints: a head never falls behind one of them.
     let heads = app.evidence.trees().log_heads(company).await;
     let heads = heads.map_err(Stop::unreadable("how far a log was signed"))?;
@@ -169,7 +270,7 @@ async fn compare_heads(
         }
     }
     // A log that nothing was signed for yet has a head of no entries.
-    for head in heads.into_iter().filter(|head| head.size > 0) {
+    for head in heads.iter().filter(|head| head.size > 0) {
         // It may have been raised meanwhile, and a checkpoint with it.
         let last = app.evidence.trees().last_checkpoint(company, &head.origin).await?;
         if last.is_none_or(|last| last.size < head.size) {
@@ -181,7 +282,7 @@ async fn compare_heads(
             return Err(Finding::new(head.size, problem).into());
         }
     }
-    Ok(())
+    Ok(heads)
 }
 
 /// What a stored checkpoint says, if its columns say the same and its key signed it.
@@ -203,6 +304,6 @@ fn stored_mark(
         return Err("the stored checkpoint is not the one that was signed".to_owned());
     }
     keys.insert(signed.origin.clone(), key);
-    let mark = Mark::new(&statement, "a stored checkpoint");
-    Ok(Mark { signed_at: Some(signed.signed_at), ..mark })
+    let mark = Mark::new(&statement, format!("a stored checkpoint of the log {}", signed.origin));
+    Ok(Mark { known: false, signed_at: Some(signed.signed_at), ..mark })
 }

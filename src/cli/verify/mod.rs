@@ -10,7 +10,7 @@ mod snapshots;
 mod tree;
 
 use super::options::Logs;
-use super::{Failure, answer, company_id, open, printable};
+use super::{Failure, answer, company_id, open, printable, tell};
 use crate::app::App;
 use crate::app::erasure::People;
 use crate::config::Settings;
@@ -20,6 +20,7 @@ use clap::Args;
 use finding::{Finding, Stop};
 use kept::{Kept, KeptEntries};
 use ledger::Ledger;
+use marks::{Aside, Sources};
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -72,9 +73,19 @@ impl Verify {
             .map(|file| KeptEntries::read(file).map(Arc::new))
             .collect::<Result<_, _>>()?;
         let app = open(settings, Access::Read, false).await?;
-        app.evidence.know_seed();
+        if let Err(error) = app.evidence.know_seed() {
+            tell(&format!("warning: the seed of the logs' keys can't be used: {error}"));
+        }
         let mut report = Report::default();
-        self.read_ledgers(&app, &kept, &entries, &mut report).await?;
+        for difference in app.survey.schema_differences().await? {
+            report.finds_in_schema(&difference)?;
+        }
+        let sources = Sources {
+            kept: &kept,
+            key: self.key.as_ref(),
+            is_folder_named: settings.evidence_dir.is_some(),
+        };
+        self.read_ledgers(&app, sources, &entries, &mut report).await?;
         self.find_headless(&app, &mut report).await?;
         self.find_lost(&app, &mut report).await?;
         for Kept { company, file, statement, .. } in &kept {
@@ -92,7 +103,10 @@ impl Verify {
             Some(company) if !report.knows(&Owner::Company(company)) => {
                 Err(Failure::Failed(format!("there is no company {company}")))
             }
-            _ => report.end(),
+            _ => {
+                report.tell_aside(&app);
+                report.end()
+            }
         }
     }
 
@@ -105,7 +119,7 @@ impl Verify {
     async fn read_ledgers(
         &self,
         app: &App,
-        kept: &[Kept],
+        sources: Sources<'_>,
         entries: &[Arc<KeptEntries>],
         report: &mut Report,
     ) -> Result<(), Failure> {
@@ -141,13 +155,12 @@ impl Verify {
             let ledger = Ledger {
                 app,
                 company,
-                kept,
+                sources,
                 entries: entries.iter().find(|entries| entries.company == company),
-                key: self.key.as_ref(),
                 operators: &operators,
             };
             match ledger.verify(&checkpoints).await {
-                Ok(events) => report.is_in_order(owner, events),
+                Ok((events, aside)) => report.is_in_order(owner, events, aside),
                 Err(Stop::Found(finding)) => report.finds(owner, finding)?,
                 Err(Stop::Failed(failure)) => return Err(failure),
             }
@@ -187,7 +200,7 @@ impl Verify {
             {
                 continue;
             }
-            match marks::outside(app, company, None) {
+            match marks::outside(app, company, marks::own_key(app, company).as_ref()) {
                 Ok(Some(mark)) => {
                     let problem = format!(
                         "there is no such ledger, but {} speaks of {} entries",
@@ -213,6 +226,14 @@ struct Report {
     wrong: BTreeSet<Owner>,
     /// The events of those that are.
     events: u64,
+    /// How many of those that are were compared with nothing from outside the database.
+    uncompared: u64,
+    /// The names of the logs that the database says were signed for these.
+    signed: BTreeSet<String>,
+    /// Stored checkpoints that are signed with keys that are not known here, by the logs' name.
+    strange: BTreeMap<String, u64>,
+    /// Whether the database guards the events no more, or does something else besides.
+    is_schema_wrong: bool,
 }
 
 impl Report {
@@ -220,9 +241,51 @@ impl Report {
         self.ledgers.contains(owner)
     }
 
-    fn is_in_order(&mut self, owner: Owner, events: u64) {
+    fn is_in_order(&mut self, owner: Owner, events: u64, aside: Aside) {
         self.ledgers.insert(owner);
         self.events += events;
+        if !aside.is_compared {
+            self.uncompared += 1;
+            self.signed.extend(aside.signed);
+        }
+        for (log, count) in aside.strange {
+            *self.strange.entry(log).or_default() += count;
+        }
+    }
+
+    /// Tells what an auditor should know, also where all is in order.
+    fn tell_aside(&self, app: &App) {
+        for (log, count) in &self.strange {
+            let checkpoints = counted(*count, "stored checkpoint");
+            let (verb, they) =
+                if *count == 1 { ("is", "it proves") } else { ("are", "they prove") };
+            tell(&printable(&format!(
+                "warning: {checkpoints} of the log {log} {verb} signed with a key that is not \
+                 known here, so that {they} nothing: give the log's key with --key, or the folder \
+                 with the seed of its keys with --evidence-dir"
+            )));
+        }
+        if self.uncompared == 0 {
+            return;
+        }
+        let (name, folder) = (app.evidence.log_name(), app.evidence.outside().folder());
+        let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
+        let folder = folder.display();
+        let mut others = self.signed.iter().filter(|other| *other != name).peekable();
+        let others = if others.peek().is_none() {
+            String::new()
+        } else {
+            let others: Vec<&str> = others.map(String::as_str).collect();
+            format!("; the database also has logs of the name {}", others.join(", "))
+        };
+        tell(&printable(&format!(
+            "warning: no checkpoint from outside the database was compared for {}, so that it is \
+             not known whether what is stored there is what was signed. None of a log of the name \
+             {name} is kept in {folder}{others}. Give the folder in which the service keeps them \
+             with --evidence-dir and its logs' name with --log-name, or a checkpoint that somebody \
+             else has kept with --checkpoint",
+            counted(self.uncompared, "company")
+        )));
     }
 
     /// Says what was found.
@@ -234,11 +297,24 @@ impl Report {
         Ok(())
     }
 
+    /// Says what is not as it was made: the events may be in order all the same.
+    fn finds_in_schema(&mut self, difference: &str) -> Result<(), Failure> {
+        self.is_schema_wrong = true;
+        answer(&printable(&format!("the database's schema: {difference}")))
+    }
+
     fn end(self) -> Result<(), Failure> {
-        let Self { ledgers, wrong, events } = self;
+        let Self { ledgers, wrong, events, uncompared, is_schema_wrong, .. } = self;
         let all = counted(ledgers.len() as u64, "ledger");
         if wrong.is_empty() {
-            return answer(&format!("{all}, {}: all in order", counted(events, "event")));
+            let but = if is_schema_wrong { ", but not the database's schema" } else { "" };
+            answer(&format!("{all}, {}: all in order{but}", counted(events, "event")))?;
+            if uncompared > 0 {
+                answer(&format!(
+                    "no checkpoint from outside the database was compared for {uncompared} of them"
+                ))?;
+            }
+            return if is_schema_wrong { Err(Failure::Silent) } else { Ok(()) };
         }
         let are = if wrong.len() == 1 { "is" } else { "are" };
         answer(&format!("{} of {all} {are} not in order", wrong.len()))?;

@@ -28,12 +28,36 @@ pub(super) struct Tree {
     partial: Vec<TileData>,
     marks: Vec<Mark>,
     next: usize,
-    /// Up to here, a signed checkpoint agrees.
-    agreed: u64,
+    /// Up to where the known checkpoints of each log agree.
+    agreed: HashMap<String, Agreed>,
     kept: Option<Arc<KeptEntries>>,
     /// The first position at which another entry was kept.
     first_other: Option<u64>,
     disagreement: Option<Finding>,
+    /// What speaks against a checkpoint of which nobody knows who signed it.
+    doubt: Option<Finding>,
+}
+
+/// Up to where checkpoints of one log agree with the ledger.
+#[derive(Clone, Copy, Debug, Default)]
+struct Agreed {
+    /// The size of the last one that does.
+    size: u64,
+    /// That of the last smaller one.
+    before: u64,
+}
+
+impl Agreed {
+    fn reaches(&mut self, size: u64) {
+        if size > self.size {
+            *self = Self { size, before: self.size };
+        }
+    }
+
+    /// Up to where a checkpoint of this size may rely on the others.
+    const fn below(self, size: u64) -> u64 {
+        if self.size < size { self.size } else { self.before }
+    }
 }
 
 impl Tree {
@@ -45,10 +69,11 @@ impl Tree {
             partial: Vec::new(),
             marks,
             next: 0,
-            agreed: 0,
+            agreed: HashMap::new(),
             kept,
             first_other: None,
             disagreement: None,
+            doubt: None,
         }
     }
 
@@ -67,20 +92,26 @@ impl Tree {
         }
         while let Some(mark) = self.marks.get(self.next).filter(|mark| mark.size <= size) {
             if mark.size == size && self.disagreement.is_none() {
-                if self.edge.root().is_ok_and(|root| root.0 != mark.root) {
+                if self.edge.root().is_ok_and(|root| root.0 == mark.root) {
+                    if mark.is_too_early(event.recorded_at) {
+                        let problem =
+                            format!("{} claims to be older than its last entry", mark.source);
+                        self.disagreement = Some(Finding::new(size, problem));
+                    } else if mark.known {
+                        self.agreed.entry(mark.log.clone()).or_default().reaches(size);
+                    }
+                } else if mark.known {
                     let kept = self.kept.as_ref();
                     let exact = kept.and_then(|kept| kept.differ(mark, self.first_other));
+                    let agreed = self.agreed.get(&mark.log).copied().unwrap_or_default();
                     self.disagreement =
-                        Some(exact.unwrap_or_else(|| disagreement(mark, self.agreed)));
+                        Some(exact.unwrap_or_else(|| disagreement(mark, agreed.below(size))));
                     // The stored tree may know better where.
                     if size <= self.stored {
                         self.partial = self.edge.partial().collect();
                     }
-                } else if mark.is_too_early(event.recorded_at) {
-                    let problem = format!("{} claims to be older than its last entry", mark.source);
-                    self.disagreement = Some(Finding::new(size, problem));
                 } else {
-                    self.agreed = size;
+                    self.doubt.get_or_insert_with(|| doubt(mark));
                 }
             }
             self.next += 1;
@@ -112,24 +143,35 @@ impl Tree {
         self.disagreement.take().map_or(Ok(()), |finding| Err(finding.into()))
     }
 
-    /// Whether there are as many entries as was signed.
-    pub(super) fn end(&self) -> Result<(), Finding> {
-        match self.marks.get(self.next) {
-            None => Ok(()),
-            Some(mark) => {
-                let size = self.edge.size();
-                let kept = self.kept.as_ref();
-                if let Some(exact) = kept.and_then(|kept| kept.differ(mark, self.first_other)) {
-                    return Err(exact);
-                }
-                let problem = format!(
-                    "the event is missing: the ledger ends at {size}, but {} speaks of {} entries",
-                    mark.source, mark.size
-                );
-                Finding::at(size + 1, problem)
+    /// Whether there are as many entries as was signed, and no checkpoint that is in doubt.
+    pub(super) fn end(self) -> Result<(), Finding> {
+        let beyond = self.marks.get(self.next..).unwrap_or_default();
+        if let Some(mark) = beyond.iter().find(|mark| mark.known) {
+            let size = self.edge.size();
+            let kept = self.kept.as_ref();
+            if let Some(exact) = kept.and_then(|kept| kept.differ(mark, self.first_other)) {
+                return Err(exact);
             }
+            let problem = format!(
+                "the event is missing: the ledger ends at {size}, but {} speaks of {} entries",
+                mark.source, mark.size
+            );
+            return Finding::at(size + 1, problem);
         }
+        self.doubt.or_else(|| beyond.first().map(doubt)).map_or(Ok(()), Err)
     }
+}
+
+/// A checkpoint that the ledger is not what it says. Nobody knows who signed it, so it says nothing of
+/// the ledger.
+fn doubt(mark: &Mark) -> Finding {
+    let problem = format!(
+        "the ledger is not what {} says, which is signed with a key that is not known here: it may \
+         have been added, or the ledger changed; give the log's key with --key, or the folder with \
+         the seed of its keys with --evidence-dir",
+        mark.source
+    );
+    Finding::new(mark.size, problem)
 }
 
 /// Reads stored tiles one by one, to find the one that can't be.
@@ -216,4 +258,19 @@ fn disagreement(mark: &Mark, agreed: u64) -> Finding {
         )
     };
     Finding::new(agreed + 1, problem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_checkpoint_relies_on_smaller_ones_only() {
+        let mut agreed = Agreed::default();
+        assert_eq!(agreed.below(7), 0);
+        for size in [3, 7, 7] {
+            agreed.reaches(size);
+        }
+        assert_eq!((agreed.below(7), agreed.below(8)), (3, 7));
+    }
 }
