@@ -145,6 +145,7 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/people/{person_id}/erase", Power(Operator), people::form)
         .post("/console/people/{person_id}/erase", Power(Operator), people::erase)
         .get("/console/tokens", Power(Auditor), list::list)
+        .get("/console/audit/password-links", Power(Auditor), beside::password_links)
         .get("/console/tokens/new", Power(SuperAdmin), create::form)
         .post("/console/tokens/new", Power(SuperAdmin), create::create)
         .get("/console/tokens/{token_id}", Power(Auditor), one::show)

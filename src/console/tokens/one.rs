@@ -8,7 +8,7 @@ use crate::app::view::{EventView, TokenView};
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
 use crate::console::extract::Path;
-use crate::console::names::names_of;
+use crate::console::names::{emails_of, names_of};
 use crate::console::notices::notice;
 use crate::console::page::Page;
 use crate::console::paths::TOKENS;
@@ -168,7 +168,7 @@ async fn then(
 impl Then {
     fn card(&self, desk: &Desk) -> Markup {
         let names = events::Names::from([(self.id, self.name.clone())]);
-        let telling = Telling { names: &names, signed: None, then: None };
+        let telling = Telling::of(&names);
         html! {
             section .state .then aria-labelledby="state" {
                 h2 #state {
@@ -280,7 +280,9 @@ async fn timeline(
     let names = names_of(&service.app, &desk.caller, &listed.items).await?;
     let signed = service.app.signed(desk.caller.company).await?;
     let here = format!("{TOKENS}/{id}");
-    let telling = Telling { names: &names, signed: Some(&signed), then: Some(&here) };
+    let emails = emails_of(&service.app, &desk.caller, &listed.items).await?;
+    let signed = Some(&signed);
+    let telling = Telling { emails: &emails, signed, then: Some(&here), ..Telling::of(&names) };
     let older = listed.next.map(|position| {
         let position = position.to_string();
         address(&here, [("before", position.as_str())]) + "#history"
