@@ -46,7 +46,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let after = sent.id("after").map(ClientId);
     let listed = service.app.clients(&desk.caller, &statuses, after, PAGE).await?;
     let next = listed.next.map(|client| client.to_string());
-    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
+    let notice = notice_of(&service.app, &desk.who, &desk.caller, &sent).await?;
     let content = html! {
         (notice)
         (module_off(&desk))
@@ -265,7 +265,9 @@ pub async fn delete(
     let deleted =
         service.app.delete_client(&desk.caller, ClientId(id), sent.reason(), conditions).await;
     match deleted {
-        Ok(()) => Ok(go_on(&format!("{CLIENTS}?notice={}", about("client-deleted", id)))),
+        Ok(()) => {
+            Ok(go_on(&format!("{CLIENTS}?notice={}", about(&desk.who, "client-deleted", id))))
+        }
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Client(id), &sent, DELETE_SHOWS, error).await?;

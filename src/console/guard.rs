@@ -13,10 +13,21 @@ pub(super) const TOKEN_HEADER: &str = "x-csrf-token";
 /// The form's field that holds it.
 pub(super) const TOKEN_FIELD: &str = "csrf";
 
+/// Bytes of a mark: nobody tries as many as there are.
+const MARK_BYTES: usize = 9;
+
 /// The token that goes with a session. It follows from the cookie, which no other site can read.
 pub(super) fn token(cookie: &str) -> String {
     let hash = Sha256::new().chain_update("token-ledger csrf\0").chain_update(cookie).finalize();
     URL_SAFE_NO_PAD.encode(hash)
+}
+
+/// What tells a text that the console wrote for a session from one that somebody made up, by the
+/// session's token.
+pub(super) fn mark(token: &str, text: &str) -> String {
+    let hash = Sha256::new().chain_update("token-ledger mark\0").chain_update(token);
+    let hash = hash.chain_update("\0").chain_update(text).finalize();
+    URL_SAFE_NO_PAD.encode(&hash[..MARK_BYTES])
 }
 
 /// Whether a request carries the token of its session, in the header or in the form.

@@ -51,7 +51,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let after = sent.id("after").map(KeyId);
     let listed = service.app.keys(&desk.caller, after, PAGE).await?;
     let next = listed.next.map(|key| key.to_string());
-    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
+    let notice = notice_of(&service.app, &desk.who, &desk.caller, &sent).await?;
     let content = html! {
         (notice)
         @if listed.items.is_empty() && is_further(&sent) {
@@ -318,7 +318,7 @@ pub async fn delete(
     let app = &service.app;
     let conditions = sent.conditions(&desk.caller, &format!("delete key {id}"));
     match app.delete_key(&desk.caller, KeyId(id), sent.reason(), conditions).await {
-        Ok(()) => Ok(go_on(&format!("{KEYS}?notice={}", about("key-deleted", id)))),
+        Ok(()) => Ok(go_on(&format!("{KEYS}?notice={}", about(&desk.who, "key-deleted", id)))),
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Key(id), &sent, DELETE_SHOWS, error).await?;

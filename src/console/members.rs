@@ -4,7 +4,7 @@ use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
-use super::notices::{about, notice_of};
+use super::notices::{self, NAMESAKE, about, notice_of};
 use super::page::{Page, Way};
 use super::paths::{self, MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
@@ -14,15 +14,18 @@ use super::render::time;
 use super::render::words::{role, role_may};
 use super::reveal::{Reveal, reveal};
 use super::sent::{Query, Sent};
-use crate::app::AppError;
+use crate::app::actors::NamedActor;
 use crate::app::members::{MemberView, NewMember};
 use crate::app::outcome::Changed;
+use crate::app::{App, AppError, Caller};
 use crate::http::Service;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
+use std::collections::BTreeSet;
+use std::slice::from_ref;
 use std::sync::Arc;
-use token_ledger_domain::{CompanyId, MemberId, PersonId, Role};
+use token_ledger_domain::{ActorType, CompanyId, MemberId, PersonId, Power, Role};
 use uuid::Uuid;
 
 const NEW: &str = "/console/members/new";
@@ -35,6 +38,8 @@ const NEW_SHOWS: Shows = &[
 ];
 /// Members on a page.
 const PAGE: usize = 100;
+/// The most people among whom one of the same name is looked for.
+const NAMESAKES: usize = 500;
 
 /// What a form about a member is for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,16 +87,70 @@ fn called(member: &MemberView) -> &str {
     name(member).unwrap_or(ERASED)
 }
 
-/// The person in a sentence.
+/// The person in a sentence: others may have the same name.
 fn person(member: &MemberView) -> Markup {
     html! {
-        @match name(member) { Some(name) => strong { (name) }, None => "this person" }
+        @match (&member.name, &member.email) {
+            (Some(name), Some(email)) => { strong { (name) } " (" (email) ")" },
+            _ => strong { (called(member)) },
+        }
     }
 }
 
+/// Whether another member has this name, however it is written.
+///
+/// # Errors
+/// When the store fails.
+pub async fn has_namesake(
+    app: &App,
+    caller: &Caller,
+    member: Uuid,
+    name: &str,
+) -> Result<bool, AppError> {
+    let name = name.to_lowercase();
+    let is_namesake = |other: &NamedActor| {
+        other.kind == ActorType::Member && other.id != member && other.name.to_lowercase() == name
+    };
+    Ok(app.find_actors(caller, &name, NAMESAKES).await?.iter().any(is_namesake))
+}
+
+/// Whether it is the membership by which the visitor is here, which ends with it.
+fn is_own_standing(desk: &Desk, member: Uuid) -> bool {
+    desk.caller.actor.id == member
+}
+
+/// Whether the membership is the visitor's own, though they may be here as an operator.
+fn is_own(desk: &Desk, member: &MemberView) -> bool {
+    desk.who.visitor.account.person_id.0 == member.person_id
+}
+
+/// Those of these members whom a Super Admin makes no links: they are in another company too.
+async fn elsewhere(
+    service: &Service,
+    desk: &Desk,
+    members: &[MemberView],
+) -> Result<BTreeSet<Uuid>, AppError> {
+    let mut elsewhere = BTreeSet::new();
+    if !desk.may_change() || desk.is_operator() {
+        return Ok(elsewhere);
+    }
+    for member in members {
+        let (person, company) = (PersonId(member.person_id), desk.caller.company);
+        if service.app.is_elsewhere(person, company).await? {
+            elsewhere.insert(member.member_id);
+        }
+    }
+    Ok(elsewhere)
+}
+
 /// Where a form about a member leads when it was carried out.
-fn done(notice: &str, member: Uuid) -> String {
-    format!("{MEMBERS}?notice={}", about(notice, member))
+fn done(desk: &Desk, notice: &str, member: Uuid) -> String {
+    format!("{MEMBERS}?notice={}", about(&desk.who, notice, member))
+}
+
+/// Where somebody is led whose session ended by what they did to their own membership.
+fn parted(desk: &Desk, notice: &str) -> Response {
+    go_on(&format!("{}?notice={}", paths::SIGN_IN, notices::of(&desk.who, notice)))
 }
 
 fn form_page(title: &str) -> Page<'_> {
@@ -102,7 +161,8 @@ fn form_page(title: &str) -> Page<'_> {
 pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let listed = service.app.members(&desk.caller, sent.id("after"), PAGE).await?;
     let next = listed.next.map(|member| member.to_string());
-    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
+    let notice = notice_of(&service.app, &desk.who, &desk.caller, &sent).await?;
+    let elsewhere = elsewhere(&service, &desk, &listed.items).await?;
     let content = html! {
         (notice)
         @if listed.items.is_empty() && is_further(&sent) {
@@ -117,7 +177,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 }
             }
         } @else {
-            table .rows {
+            table .rows .people {
                 caption .sr { "Members" }
                 thead {
                     tr {
@@ -126,7 +186,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                         th scope="col" { span .sr { "Actions" } }
                     }
                 }
-                tbody { @for member in &listed.items { (row(&desk, member)) } }
+                tbody { @for member in &listed.items { (row(&desk, member, elsewhere.contains(&member.member_id))) } }
             }
         }
         (pager(MEMBERS, &sent, next.as_deref()))
@@ -146,7 +206,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     Ok(desk.page(&page, &content))
 }
 
-fn row(desk: &Desk, member: &MemberView) -> Markup {
+fn row(desk: &Desk, member: &MemberView, is_elsewhere: bool) -> Markup {
     let here = |change: Change| format!("{MEMBERS}/{}/{}", member.member_id, change.below());
     html! {
         tr {
@@ -159,9 +219,12 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
             td .nowrap data-label="Role" { (role(member.role)) }
             td .nowrap data-label="Sign-in" {
                 @if name(member).is_none() { span .quiet { "Erased; can’t sign in" } }
-                @else if member.may_enter { "Password set" }
-                @else if member.password_set { "Needs an operator’s link" }
-                @else { span .quiet { "No password yet" } }
+                @else if member.password_set && !member.may_enter { "Needs an operator’s link" }
+                @else {
+                    @if member.password_set { "Password set" }
+                    @else { span .quiet { "No password yet" } }
+                    @if is_elsewhere { span .sub { "An operator makes new links" } }
+                }
             }
             td data-label="Member since" { (time::ago(member.added_at, desk.now)) }
             td {
@@ -172,7 +235,9 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
                             @let is_there = name(member).is_some();
                             @if is_there {
                                 li { a href=(here(Change::Role)) data-dialog[true] { "Change role" } }
-                                li { a href=(here(Change::Link)) data-dialog[true] { "New password link" } }
+                                @if !is_elsewhere {
+                                    li { a href=(here(Change::Link)) data-dialog[true] { "New password link" } }
+                                }
                             }
                             li .rule[is_there] {
                                 a .danger href=(here(Change::Remove)) data-dialog[true] { "Remove" }
@@ -230,12 +295,20 @@ pub async fn add(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) ->
     let conditions = sent.conditions(&desk.caller, "add member");
     match service.app.add_member(&desk.caller, input, conditions).await {
         Ok(added) if added.secret.is_some() || had_link(&service, &added).await? => {
-            let back = done("member-added", added.view.member_id);
-            Ok(link(&service, &desk, "Member added", &added, &back))
+            let member = &added.view;
+            let has_namesake = match &member.name {
+                Some(name) => {
+                    has_namesake(&service.app, &desk.caller, member.member_id, name).await?
+                }
+                None => false,
+            };
+            let more = html! { @if has_namesake { " " (NAMESAKE) } };
+            let back = done(&desk, "member-added", member.member_id);
+            Ok(link(&service, &desk, "Member added", &added, &more, &back))
         }
         Ok(added) => {
             let notice = if added.view.may_enter { "member-added" } else { "member-outside" };
-            Ok(go_on(&done(notice, added.view.member_id)))
+            Ok(go_on(&done(&desk, notice, added.view.member_id)))
         }
         Err(error) => {
             let nonce = service.app.new_id().to_string();
@@ -263,6 +336,7 @@ fn link(
     desk: &Desk,
     title: &str,
     made: &Changed<MemberView>,
+    more: &Markup,
     back: &str,
 ) -> Response {
     let (member, secret) = (&made.view, made.secret.as_ref());
@@ -273,6 +347,7 @@ fn link(
         done: html! {
             strong { (called(member)) } " sets a password with this link, and can sign in then. \
             The link is good once, for a day. Send it by a way that only this person reads."
+            (more)
         },
         what: "link",
         label: &label,
@@ -332,9 +407,8 @@ pub async fn remove_form(service: State<Arc<Service>>, desk: Desk, Path(id): Pat
 
 async fn ask(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Shown {
     let member = service.app.member(&desk.caller, MemberId(id)).await?;
-    let nonce = service.app.new_id().to_string();
     let (sent, missed) = (Sent::default(), Missed::default());
-    let content = change_form(desk, &member, change, &sent, &missed, &nonce);
+    let content = change_form(service, desk, &member, change, &sent, &missed).await?;
     Ok(desk.page(&form_page(change.title()), &content))
 }
 
@@ -348,15 +422,19 @@ async fn again(
 ) -> Shown {
     let shows = change.shows();
     let missed = missed(service, desk, Subject::Member(id), sent, shows, error).await?;
-    let nonce = service.app.new_id().to_string();
     let content = match service.app.member(&desk.caller, MemberId(id)).await {
-        Ok(member) => change_form(desk, &member, change, sent, &missed, &nonce),
+        Ok(member) => change_form(service, desk, &member, change, sent, &missed).await?,
         Err(AppError::NotFound(_)) if missed.is_stale => {
             frame(change.title(), &html! { (missed.told) (forms::close(MEMBERS)) })
         }
         Err(error) => return Err(error.into()),
     };
     Ok(desk.refused(&form_page(change.title()), &content))
+}
+
+/// Whether a role of this name is less than a power.
+fn is_less(role: &str, power: Power) -> bool {
+    role.parse::<Role>().is_ok_and(|role| role.power() < power)
 }
 
 /// `POST /console/members/{member_id}/role`
@@ -371,10 +449,13 @@ pub async fn change_role(
     let changed =
         app.change_role(&desk.caller, MemberId(id), role, sent.reason(), conditions).await;
     match changed {
+        Ok(_) if is_own_standing(&desk, id) && is_less(role, desk.caller.power) => {
+            Ok(parted(&desk, notices::OWN_ROLE))
+        }
         Ok(member) => {
             let is_as_before = sent.number("version") == i64::try_from(member.version).ok();
             let notice = if is_as_before { "nothing-changed" } else { "role-changed" };
-            Ok(go_on(&done(notice, id)))
+            Ok(go_on(&done(&desk, notice, id)))
         }
         Err(error) => again(&service, &desk, id, Change::Role, &sent, error).await,
     }
@@ -392,7 +473,7 @@ pub async fn new_link(
     }
     let conditions = sent.conditions(&desk.caller, &format!("link of {id}"));
     match service.app.new_password_link(&desk.caller, MemberId(id), conditions).await {
-        Ok(made) => Ok(link(&service, &desk, Change::Link.title(), &made, MEMBERS)),
+        Ok(made) => Ok(link(&service, &desk, Change::Link.title(), &made, &html! {}, MEMBERS)),
         Err(error) => again(&service, &desk, id, Change::Link, &sent, error).await,
     }
 }
@@ -408,20 +489,22 @@ pub async fn remove(
     let removed =
         service.app.remove_member(&desk.caller, MemberId(id), sent.reason(), conditions).await;
     match removed {
-        Ok(()) => Ok(go_on(&done("member-removed", id))),
+        Ok(()) if is_own_standing(&desk, id) => Ok(parted(&desk, notices::OWN_REMOVAL)),
+        Ok(()) => Ok(go_on(&done(&desk, "member-removed", id))),
         Err(error) => again(&service, &desk, id, Change::Remove, &sent, error).await,
     }
 }
 
-fn change_form(
+async fn change_form(
+    service: &Service,
     desk: &Desk,
     member: &MemberView,
     change: Change,
     sent: &Sent,
     missed: &Missed,
-    nonce: &str,
-) -> Markup {
+) -> Result<Markup, AppError> {
     let refused = &missed.refused;
+    let nonce = service.app.new_id().to_string();
     // Whoever comes later chooses again, from what is true now.
     let chosen = sent.get("role").filter(|_| !missed.is_stale).unwrap_or(member.role);
     let action = format!("{MEMBERS}/{}/{}", member.member_id, change.below());
@@ -432,30 +515,49 @@ fn change_form(
                  remove it." }
             (forms::close(MEMBERS))
         };
-        return frame(change.title(), &content);
+        return Ok(frame(change.title(), &content));
+    }
+    if change == Change::Link && !elsewhere(service, desk, from_ref(member)).await?.is_empty() {
+        let content = html! {
+            (missed.told)
+            p { (person(member)) " is a member of another company too, which a new password would \
+                 open as well. Ask an operator of the platform to make the link." }
+            (forms::close(MEMBERS))
+        };
+        return Ok(frame(change.title(), &content));
     }
     let content = html! {
         (missed.told)
         form .form method="post" action=(action) novalidate {
-            (desk.seal()) (forms::nonce(nonce)) (forms::version(member.version))
+            (desk.seal()) (forms::nonce(&nonce)) (forms::version(member.version))
             (forms::problem(refused))
             @match change {
                 Change::Role => {
-                    p { (person(member)) " is " (role(member.role)) " now. Whoever gets \
-                        a lesser role is signed out." }
+                    p { (person(member)) " is " (role(member.role)) " now. "
+                        @if is_own_standing(desk, member.member_id) {
+                            "This is you: with a lesser role you are signed out, and may do only what \
+                             that one may."
+                        } @else {
+                            @if is_own(desk, member) { "This is you. " }
+                            "Whoever gets a lesser role is signed out."
+                        }
+                    }
                     (forms::radios("role", "Role", &roles(desk), chosen, refused.of("role")))
                     (forms::reason(sent.text("reason"), refused))
                     (forms::actions("Save", false, MEMBERS))
                 }
                 Change::Link => {
                     p { "With the link, " (person(member)) " sets a new password. Links \
-                        that were made before stop working." }
+                        that were made before stop working."
+                        @if is_own(desk, member) {
+                            " This is you: setting it signs you out everywhere."
+                        }
+                    }
                     (forms::actions("Make link", false, MEMBERS))
                 }
                 Change::Remove => {
                     @if name(member).is_some() {
-                        p { (person(member)) " is signed out of this company at once and can’t \
-                            enter it any more. What they did stays in the audit trail." }
+                        (removal(desk, member))
                     } @else {
                         p { "The data of this person was erased, and nobody can sign in by the \
                              membership any more. What they did stays in the audit trail." }
@@ -467,5 +569,24 @@ fn change_form(
             }
         }
     };
-    frame(change.title(), &content)
+    Ok(frame(change.title(), &content))
+}
+
+/// What happens when a member is removed.
+fn removal(desk: &Desk, member: &MemberView) -> Markup {
+    html! {
+        p {
+            (person(member))
+            @if is_own_standing(desk, member.member_id) {
+                ": this is you. You are signed out of this company at once and can’t enter it any more, \
+                 unless somebody adds you again. What you did stays in the audit trail."
+            } @else if is_own(desk, member) {
+                ": this is you. You are a member no more, and may still enter as an operator. What you \
+                 did stays in the audit trail."
+            } @else {
+                " is signed out of this company at once and can’t enter it any more. What they did \
+                 stays in the audit trail."
+            }
+        }
+    }
 }

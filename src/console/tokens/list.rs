@@ -56,7 +56,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let has_deleted = nothing && has_deleted(&service, &desk).await?;
     let others = sent.only(&["q", "status", "scope", "sort"]);
     let by = |id: &str| address(TOKENS, others.iter().copied().chain([("created_by", id)]));
-    let notice = notice_of(app, &desk.caller, &sent).await?;
+    let notice = notice_of(app, &desk.who, &desk.caller, &sent).await?;
+    let asked = sent.asked(&ASKED);
+    let new = address(NEW, asked.as_deref().map(|asked| (LIST, asked)));
     let content = html! {
         (notice)
         (module_off(&desk))

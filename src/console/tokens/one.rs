@@ -41,7 +41,7 @@ pub async fn show(
     let then = then(&service, &desk, &now, &sent).await?;
     let timeline = timeline(&service, &desk, id, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice(&desk.who, &sent))
         (module_off(&desk))
         @match &then {
             None => (state(&desk, &now)),
