@@ -41,6 +41,12 @@ pub(super) fn carries_token(headers: &HeaderMap, body: &[u8], token: &str) -> bo
     }
 }
 
+/// Whether the browser says that the request comes from another site. It keeps the session's cookie
+/// to itself then.
+pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
+}
+
 /// Whether the browser says that the request comes from one of our own pages. What is no browser
 /// says nothing and is let through: it has no one's cookies but its own.
 pub(super) fn is_own(service: &Service, headers: &HeaderMap) -> bool {

@@ -30,9 +30,8 @@ fn change_page(
 ) -> Response {
     let fields = html! {
         (form::password("old", "Old password", "current-password", old))
-        (form::password("password", "New password", "new-password", new))
-        p .hint { "At least 12 characters; a few words are fine. You will be signed out everywhere \
-                   else." }
+        (form::new_password("New password", new))
+        p .hint { "You will be signed out everywhere else." }
         p .actions { button .main { "Change the password" } }
     };
     let content = html! {

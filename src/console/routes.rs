@@ -66,6 +66,15 @@ impl Routes {
         self.list.push((Method::POST, path, access));
         self
     }
+
+    /// What takes a form that is on another page.
+    fn form<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Service>>,
+        T: 'static,
+    {
+        self.post(path, access, handler).get(path, Access::SignedIn, home::nowhere)
+    }
 }
 
 /// All routes of the console.
@@ -84,16 +93,16 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .post("/console/sign-in/{link}", Link, links::sign_in_by_link)
         .get("/console/set-password/{link}", Link, links::ask_password)
         .post("/console/set-password/{link}", Link, links::set_password)
-        .post("/console/sign-out", SignedIn, sessions::sign_out)
+        .form("/console/sign-out", SignedIn, sessions::sign_out)
         .get("/console/companies", SignedIn, companies::list)
         .post("/console/companies", SignedIn, companies::enter)
         .get("/console/sessions", SignedIn, sessions::list)
-        .post("/console/sessions/{session_id}/end", SignedIn, sessions::end)
+        .form("/console/sessions/{session_id}/end", SignedIn, sessions::end)
         .get("/console/password", SignedIn, passwords::show)
         .post("/console/password", SignedIn, passwords::change)
         .get("/console/confirm", SignedIn, sign_in::ask_again)
         .post("/console/confirm", SignedIn, sign_in::confirm)
-        .post("/console/theme", SignedIn, theme::choose)
+        .form("/console/theme", SignedIn, theme::choose)
         .get("/console/actors", Power(Auditor), actors::suggest)
         .get("/console/clients", Power(Auditor), clients::list)
         .get("/console/clients/new", Power(SuperAdmin), clients::form)
@@ -130,12 +139,13 @@ pub fn routes(service: Arc<Service>) -> Routes {
             platform::set_oauth_app,
         )
         .get("/console/platform/projections", Platform, platform::projections)
-        .post("/console/platform/projections/{name}/rebuild", Platform, platform::rebuild)
+        .form("/console/platform/projections/{name}/rebuild", Platform, platform::rebuild)
         .get("/console/audit", Power(Auditor), trail::show)
         .get("/console/audit/events/{position}", Power(Auditor), event::show)
         .get("/console/audit/denials", Power(Auditor), beside::denials)
         .get("/console/audit/sign-ins", Power(Auditor), beside::sign_ins)
         .get("/console/audit/exports", Power(Auditor), beside::exports)
+        .get("/console/audit/password-links", Power(Auditor), beside::password_links)
         .get("/console/audit/live", Power(Auditor), live::stream)
         .get("/console/audit/export", Power(Auditor), export::export)
         .get("/console/log", Power(Auditor), log::show)
@@ -145,7 +155,6 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/people/{person_id}/erase", Power(Operator), people::form)
         .post("/console/people/{person_id}/erase", Power(Operator), people::erase)
         .get("/console/tokens", Power(Auditor), list::list)
-        .get("/console/audit/password-links", Power(Auditor), beside::password_links)
         .get("/console/tokens/new", Power(SuperAdmin), create::form)
         .post("/console/tokens/new", Power(SuperAdmin), create::create)
         .get("/console/tokens/{token_id}", Power(Auditor), one::show)
