@@ -367,10 +367,14 @@ fn change_form(
                 dt { "May" } dd { @for scope in &key.scopes { span .chip { (key_scope(scope)) } " " } }
             }
             @if refresh {
-                div .notice .soon {
-                    p { "Programs using this key will stop working when the old secret does." }
+                @if key.status == "active" {
+                    div .notice .soon {
+                        p { "Programs using this key will stop working when the old secret does." }
+                    }
+                    (forms::grace(MAX_GRACE, sent.get("grace_period_seconds"), refused))
+                } @else {
+                    p { (forms::TERM_ENDED) }
                 }
-                (forms::grace(MAX_GRACE, sent.get("grace_period_seconds"), refused))
                 (term(sent, present.as_ref(), refused))
             } @else {
                 p { "Programs using it stop working at once. It can’t be undone." }

@@ -39,8 +39,7 @@ const MAX_ATTEMPTS: usize = 20;
 const PAGE: Page<'_> = Page {
     title: "Policy",
     way: WAY,
-    lead: "What terms of tokens that begin from now on may be. Terms that have begun are left as \
-           they are.",
+    lead: "Applies to tokens created or refreshed from now on.",
     buttons: None,
     bare: false,
 };

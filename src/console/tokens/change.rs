@@ -366,7 +366,7 @@ impl Shape {
                     refused,
                 ))
             } @else {
-                p { "Its term has ended, and its old secret with it. With the new secret it works again." }
+                p { (forms::TERM_ENDED) }
             }
             (term(&self.policy, sent.number("expires_in_seconds"), present.as_ref(), refused))
         }

@@ -110,10 +110,20 @@ fn facts(token: &TokenView) -> Markup {
         dt { "Secret" } dd { span .mono { (token.secret_hint) } }
         dt { "Created" } dd { (time::stamp(token.created_at)) " by " (actor(&token.created_by)) }
         @if let Some(at) = token.refreshed_at { dt { "Refreshed" } dd { (time::stamp(at)) } }
-        dt { @if token.status == "expired" { "Expired" } @else { "Expires" } }
+        dt { (term_end(token)) }
         dd { (time::stamp(token.expires_at)) }
         @if let Some(at) = token.deleted_at { dt { "Deleted" } dd { (time::stamp(at)) } }
         dt { "Identifier" } dd { code { (token.token_id) } }
+    }
+}
+
+/// What the end of its term is to a token.
+fn term_end(token: &TokenView) -> &'static str {
+    match token.deleted_at {
+        Some(at) if at < token.expires_at => "Would have expired",
+        Some(_) => "Expired",
+        None if token.status == "expired" => "Expired",
+        None => "Expires",
     }
 }
 
