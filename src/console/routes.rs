@@ -4,8 +4,8 @@ use super::access::{Access, admit};
 use super::audit::{beside, event, export, live, trail};
 use super::tokens::{change, create, list, one};
 use super::{
-    actors, assets, clients, companies, home, keys, links, log, members, passwords, people,
-    platform, policy, sessions, sign_in, theme,
+    actors, assets, clients, companies, home, keys, links, log, members, membership, passwords,
+    people, platform, policy, sessions, sign_in, theme,
 };
 use crate::http::Service;
 use axum::Router;
@@ -121,12 +121,12 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/members", Power(Auditor), members::list)
         .get("/console/members/new", Power(SuperAdmin), members::form)
         .post("/console/members/new", Power(SuperAdmin), members::add)
-        .get("/console/members/{member_id}/role", Power(SuperAdmin), members::role_form)
-        .post("/console/members/{member_id}/role", Power(SuperAdmin), members::change_role)
-        .get("/console/members/{member_id}/link", Power(SuperAdmin), members::link_form)
-        .post("/console/members/{member_id}/link", Power(SuperAdmin), members::new_link)
-        .get("/console/members/{member_id}/remove", Power(SuperAdmin), members::remove_form)
-        .post("/console/members/{member_id}/remove", Power(SuperAdmin), members::remove)
+        .get("/console/members/{member_id}/role", Power(SuperAdmin), membership::role_form)
+        .post("/console/members/{member_id}/role", Power(SuperAdmin), membership::change_role)
+        .get("/console/members/{member_id}/link", Power(SuperAdmin), membership::link_form)
+        .post("/console/members/{member_id}/link", Power(SuperAdmin), membership::new_link)
+        .get("/console/members/{member_id}/remove", Power(SuperAdmin), membership::remove_form)
+        .post("/console/members/{member_id}/remove", Power(SuperAdmin), membership::remove)
         .get("/console/policy", Power(Auditor), policy::show)
         .post("/console/policy", Power(SuperAdmin), policy::change)
         .get("/console/platform/companies", Platform, platform::companies)
