@@ -138,14 +138,17 @@ async fn a_person_sets_a_password_and_signs_in_and_out() {
     assert!(page.text.contains(whose), "{}", page.text);
     // What is not acceptable doesn't use the link up, nor does looking at it.
     let long = "ab".repeat(513);
+    // What is asked of it is read aloud with the field.
+    assert!(page.text.contains("minlength=\"12\" aria-describedby=\"password-rules\""));
+    assert!(page.text.contains("id=\"password-rules\">At least 12 characters"), "{}", page.text);
     for password in ["too short", "ADA@example.com", &long, "aaaaaaaaaaaa"] {
         browser.send(&path, &[("password", password)]).await.expect(422);
     }
     browser.send(&path, &[("password", PASSWORD)]).await.expect(200);
     browser.send(&path, &[("password", PASSWORD)]).await.expect(404);
     let used = browser.get(&path).await.expect(404).text;
-    let way = "If you have set your password, <a href=\"/console/sign-in\">sign in</a>.";
-    assert!(used.contains(way), "{used}");
+    assert!(used.contains("<h1>This link is no longer good</h1>"), "{used}");
+    assert!(used.contains("href=\"/console/sign-in\">Sign in</a>"), "{used}");
     assert!(!browser.is_in().await, "a link to set a password signs nobody in");
 
     let answer = browser.sign_in(" ADA@example.com ", PASSWORD).await.expect(303);
@@ -263,6 +266,111 @@ async fn pages_without_a_frame_keep_the_theme_and_have_the_icon() {
     let icon = browser.get(icon.expect("an icon")).await.expect(200);
     assert_eq!(icon.header("content-type"), "image/svg+xml");
     assert!(icon.text.starts_with("<svg"));
+}
+
+#[tokio::test]
+async fn the_door_says_what_helps_who_has_no_password() {
+    let app = TestApp::new().await;
+    let mut browser = Browser::new(&app);
+    let said = "makes you a link to set one.";
+    for page in [
+        browser.get("/console/sign-in").await.expect(200),
+        browser.sign_in("nobody@example.com", "wrong horse battery").await.expect(401),
+    ] {
+        assert_eq!(page.text.matches(said).count(), 1, "{}", page.text);
+    }
+}
+
+#[tokio::test]
+async fn signing_in_ends_the_session_that_the_browser_was_in() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    person(&app, "bob@example.com", "auditor").await;
+    let phone = signed_in(&app, "ada@example.com").await;
+    let mut laptop = signed_in(&app, "ada@example.com").await;
+    let link = app.app.sign_in_link("bob@example.com", app.company).await.expect("a link");
+    let by_link = format!("/console/sign-in/{}", link.reveal());
+    let by_password = [("email", "bob@example.com"), ("password", PASSWORD)];
+    for (way, fields) in [("/console/sign-in", by_password.as_slice()), (&by_link, &[])] {
+        let before = Browser { client: app.nobody.clone(), cookie: laptop.cookie.clone() };
+        // An attempt that fails ends nothing.
+        laptop.sign_in("bob@example.com", "wrong horse battery").await.expect(401);
+        assert!(before.is_in().await);
+        laptop.send(way, fields).await.expect(303);
+        assert!(laptop.is_in().await);
+        assert!(!before.is_in().await, "{way}");
+    }
+    let page = laptop.get("/console/sessions").await.expect(200).text;
+    assert_eq!(page.matches("/end\"").count(), 0, "{page}");
+    assert!(phone.is_in().await, "what is in another browser goes on");
+}
+
+#[tokio::test]
+async fn a_link_on_another_site_leads_on_from_a_page_of_our_own() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let ada = signed_in(&app, "ada@example.com").await;
+    let stranger = Browser::new(&app);
+    let from = async |browser: &Browser, path: &str, site: &str| {
+        browser.call(Method::GET, path).header("sec-fetch-site", site).await
+    };
+    for path in ["/console", "/console/audit?from=2026-03-01&x=\"<b>", "/console/sign-in?next=a"] {
+        let path = path.replace('"', "%22").replace('<', "%3C").replace('>', "%3E");
+        // The browser keeps the cookie to itself, and shows the page that leads on.
+        let page = from(&stranger, &path, "cross-site").await.expect(200);
+        let way =
+            format!("http-equiv=\"refresh\" content=\"0;url={}\"", path.replace('&', "&amp;"));
+        assert!(page.text.contains(&way), "{}", page.text);
+        assert_eq!(page.header("set-cookie"), "");
+        assert_eq!(page.header("cache-control"), "no-store");
+    }
+    // From there, the cookie goes along, and who has none gets to the door.
+    from(&ada, "/console/audit", "same-origin").await.expect(200);
+    for site in ["same-origin", "same-site", "none"] {
+        let door = from(&stranger, "/console/audit", site).await.expect(303);
+        assert_eq!(door.header("location"), "/console/sign-in?next=%2Fconsole%2Faudit");
+        let form = from(&stranger, door.header("location"), site).await.expect(200);
+        assert!(form.text.contains("name=\"password\""), "{}", form.text);
+    }
+    // A form from there is refused as ever, and a link that holds a secret is no page to go on to.
+    let sent = stranger.call(Method::POST, "/console/sign-out");
+    sent.header("sec-fetch-site", "cross-site").await.expect(403);
+    let link = app.app.sign_in_link("ada@example.com", app.company).await.expect("a link");
+    let link = format!("/console/sign-in/{}", link.reveal());
+    let page = from(&stranger, &link, "cross-site").await.expect(200).text;
+    assert!(page.contains("action=\"/console/sign-in/"), "{page}");
+}
+
+#[tokio::test]
+async fn an_operator_in_no_company_is_called_one() {
+    let app = TestApp::new().await;
+    let body = json!({"email": "op@example.com", "role": "operator"});
+    let path = format!("/v1/companies/{}/members", CompanyId::PLATFORM);
+    let op = app.operator.post(&path).json(&body).await.expect(201).body;
+    Browser::new(&app).send(&link_path(&op), &[("password", PASSWORD)]).await.expect(200);
+    let op = signed_in(&app, "op@example.com").await;
+    let page = op.get("/console/platform/companies").await.expect(200).text;
+    assert!(page.contains("No company chosen"), "{page}");
+    assert!(page.contains("</strong> <span class=\"quiet\">Operator</span>"), "{page}");
+}
+
+#[tokio::test]
+async fn nobody_is_led_back_to_what_takes_only_forms() {
+    let app = TestApp::new().await;
+    person(&app, "ada@example.com", "auditor").await;
+    let mut ada = signed_in(&app, "ada@example.com").await;
+    let door = Browser::new(&app).get("/console/theme").await.expect(303);
+    assert_eq!(door.header("location"), "/console/sign-in");
+    let fields = [("email", "ada@example.com"), ("password", PASSWORD), ("next", "/console/theme")];
+    let first = Browser::new(&app).send("/console/sign-in", &fields).await.expect(303);
+    assert_eq!(first.header("location"), "/console");
+    let token = ada.token().await;
+    let body = form(&[("csrf", &token), ("theme", "dark")]);
+    let chosen = ada.call(Method::POST, "/console/theme").header("sec-fetch-site", "same-origin");
+    let chosen = chosen.header("referer", "http://localhost:8080/console/theme");
+    let chosen = chosen.text("application/x-www-form-urlencoded", &body).await.expect(303);
+    assert_eq!(chosen.header("location"), "/console");
+    ada.send("/console/sign-out", &[("csrf", &token)]).await.expect(303);
 }
 
 #[tokio::test]
@@ -431,8 +539,11 @@ async fn a_link_signs_in_once_and_within_the_hour() {
     ada.get(&first).await.expect(200);
     assert!(!ada.is_in().await, "looking at it does nothing");
     let second = path().await;
-    ada.get(&first).await.expect(404);
-    ada.send(&first, &[]).await.expect(404);
+    for spent in [ada.get(&first).await, ada.send(&first, &[]).await] {
+        let spent = spent.expect(404).text;
+        assert!(spent.contains("<h1>This link is no longer good</h1>"), "{spent}");
+        assert!(spent.contains("href=\"/console/sign-in\">Sign in</a>"), "{spent}");
+    }
     ada.send(&second, &[]).await.expect(303);
     assert!(ada.home().await.text.contains("Acme"));
     Browser::new(&app).send(&second, &[]).await.expect(404);

@@ -391,6 +391,19 @@ impl App {
         Ok(sessions)
     }
 
+    /// Ends the session that the cookie belongs to, if it lives.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn end_session(&self, cookie: &str) -> Result<(), AppError> {
+        match self.people.session(Digest::of(cookie)).await? {
+            Some(session) => {
+                Ok(self.people.end_session(session.person_id, session.session_id).await?)
+            }
+            None => Ok(()),
+        }
+    }
+
     /// Ends one of the person's own sessions. Nothing happens where there is none such.
     ///
     /// # Errors

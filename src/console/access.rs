@@ -13,7 +13,7 @@ use crate::http::{RequestInfo, Service, body};
 use axum::body::Body;
 use axum::extract::{FromRequestParts, Request, State};
 use axum::http::request::Parts;
-use axum::http::{Method, StatusCode};
+use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use std::sync::Arc;
@@ -139,6 +139,9 @@ async fn checked(
         request
     };
     let Some(secret) = cookie::read(service, request.headers()).map(str::to_owned) else {
+        if !changes && guard::is_from_elsewhere(request.headers()) {
+            return Err(page::onward(wanted(request.uri())));
+        }
         return Err(to_sign_in(&request));
     };
     let Some(visitor) = service.app.visitor(&secret).await.map_err(failed)? else {
@@ -218,9 +221,9 @@ fn failed(error: AppError) -> Response {
 /// To the page that signs in, and from there back to the page that was asked for or that the form
 /// was on.
 fn to_sign_in(request: &Request) -> Response {
-    let wanted = wanted(request);
+    let wanted = paths::local(Some(wanted(request.uri())));
     let way = match *request.method() {
-        _ if matches!(wanted, paths::HOME | paths::SIGN_OUT) => paths::SIGN_IN.to_owned(),
+        _ if wanted == paths::HOME => paths::SIGN_IN.to_owned(),
         Method::GET | Method::HEAD => paths::with_next(paths::SIGN_IN, wanted),
         _ => {
             let form = paths::came_from(request.headers());
@@ -233,14 +236,15 @@ fn to_sign_in(request: &Request) -> Response {
 /// To the page that chooses a company, and from there to the page that was asked for.
 fn to_choose(request: &Request) -> Response {
     let way = match *request.method() {
-        Method::GET | Method::HEAD => paths::with_next(paths::COMPANIES, wanted(request)),
+        Method::GET | Method::HEAD => paths::with_next(paths::COMPANIES, wanted(request.uri())),
         _ => paths::COMPANIES.to_owned(),
     };
     Redirect::to(&way).into_response()
 }
 
-fn wanted(request: &Request) -> &str {
-    request.uri().path_and_query().map_or(paths::HOME, |path| path.as_str())
+/// The page that a request asks for.
+pub(super) fn wanted(uri: &Uri) -> &str {
+    uri.path_and_query().map_or(paths::HOME, |path| path.as_str())
 }
 
 impl<S: Sync> FromRequestParts<S> for SignedIn {

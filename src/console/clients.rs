@@ -1,20 +1,21 @@
 //! The company's OAuth clients: programs that get tokens for themselves.
 
 use super::desk::{Desk, go_on};
-use super::error::Shown;
+use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::{about, notice_of};
 use super::page::{Page, Way};
-use super::paths::CLIENTS;
+use super::paths::{CLIENTS, TOKENS};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
 use super::render::pager::{is_further, nothing_further, pager};
 use super::render::scopes;
 use super::render::status::{old_secret, old_secret_fact};
 use super::render::time;
+use super::render::words::{count, grouped};
 use super::reveal::{KEEP, Reveal, old_stops, reveal};
-use super::sent::{Query, Sent};
+use super::sent::{Query, Sent, address};
 use super::tokens::module_off;
 use crate::app::clients::{ClientStatus, NewClient};
 use crate::app::outcome::Changed;
@@ -25,7 +26,9 @@ use axum::response::Response;
 use maud::{Markup, html};
 use std::collections::BTreeSet;
 use std::sync::Arc;
-use token_ledger_domain::{ClientId, Secret};
+use token_ledger_domain::{ClientId, Secret, Timestamp};
+use token_ledger_projections::read_models::{TokenFilter, TokenPage, TokenSort};
+use token_ledger_projections::tokens::Status;
 use uuid::Uuid;
 
 const NEW: &str = "/console/clients/new";
@@ -39,6 +42,8 @@ const ROTATE_SHOWS: Shows = &[("grace_period_seconds", ""), ("reason", "")];
 const DELETE_SHOWS: Shows = &[("reason", "")];
 /// Clients on a page.
 const PAGE: usize = 50;
+/// The most tokens of a client that are counted.
+const COUNTED: usize = 1000;
 
 /// `GET /console/clients`
 pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
@@ -46,7 +51,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let after = sent.id("after").map(ClientId);
     let listed = service.app.clients(&desk.caller, &statuses, after, PAGE).await?;
     let next = listed.next.map(|client| client.to_string());
-    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
+    let notice = notice_of(&service.app, &desk.who, &desk.caller, &sent).await?;
     let content = html! {
         (notice)
         (module_off(&desk))
@@ -59,7 +64,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                      a secret (OAuth 2.0 client credentials). Its tokens are in the list of access \
                      tokens." }
                 @if desk.may_change() {
-                    a .button .main href=(NEW) data-dialog[true] { "Create a client" }
+                    a .button .main href=(NEW) data-dialog[true] { "Create client" }
                 }
             }
         } @else {
@@ -92,11 +97,17 @@ fn row(desk: &Desk, client: &ClientView) -> Markup {
     let here = format!("{CLIENTS}/{}", client.client_id);
     html! {
         tr {
-            th scope="row" { (client.name) span .sub .mono { (client.secret_hint) } }
+            th scope="row" {
+                (client.name)
+                span .sub .mono { (client.secret_hint) }
+                span .sub {
+                    a href=(tokens_of(client)) aria-label={ "Tokens of " (client.name) } { "Its tokens" }
+                }
+            }
             td data-label="May ask for" { (scopes::chips(&client.scopes)) }
             td data-label="Client identifier" { code { (client.client_id) } }
             td data-label="Created" {
-                (time::ago(client.created_at, desk.now))
+                span .nowrap { (time::ago(client.created_at, desk.now)) }
                 (old_secret(
                     client.previous_secret_expires_at,
                     desk.company.oauth_app_enabled,
@@ -113,6 +124,62 @@ fn row(desk: &Desk, client: &ClientView) -> Markup {
                                 a .danger href={ (here) "/delete" } data-dialog[true] { "Delete" }
                             }
                         }
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Where the list of the tokens is that a client got.
+fn tokens_of(client: &ClientView) -> String {
+    let id = client.client_id.to_string();
+    address(TOKENS, [("created_by", id.as_str())])
+}
+
+/// How many tokens of a client work, if they can be counted, and when one of them was last used.
+struct Live {
+    count: Option<usize>,
+    last_used: Option<Timestamp>,
+}
+
+async fn live(service: &Service, desk: &Desk, client: Uuid) -> Result<Live, Trouble> {
+    let filter = TokenFilter {
+        status: BTreeSet::from([Status::Active]),
+        scope: None,
+        q: None,
+        created_by: None,
+        client_id: Some(ClientId(client)),
+        created_up_to: None,
+        expires_before: None,
+        now: desk.now,
+    };
+    let page = TokenPage { sort: TokenSort::LastUsedAt, descending: true, after: None, limit: 1 };
+    let (first, count) = service.app.counted_tokens(&desk.caller, &filter, page, COUNTED).await?;
+    Ok(Live { count, last_used: first.items.first().and_then(|token| token.last_used_at) })
+}
+
+impl Live {
+    /// What goes with the client.
+    fn fact(&self, desk: &Desk, client: &ClientView) -> Markup {
+        html! {
+            dt { "Tokens" }
+            dd {
+                @match self.count {
+                    Some(0) => "None is active",
+                    Some(number) => {
+                        a href=(tokens_of(client)) { (count(number as u64, "active token")) }
+                    }
+                    None => {
+                        a href=(tokens_of(client)) {
+                            "More than " (grouped(COUNTED as u64)) " active tokens"
+                        }
+                    }
+                }
+                @if self.count != Some(0) {
+                    @match self.last_used {
+                        Some(at) => { ", last used " (time::ago(at, desk.now)) },
+                        None => ", never used",
                     }
                 }
             }
@@ -177,7 +244,7 @@ fn new_form(service: &Service, desk: &Desk, sent: &Sent, refused: &Refused) -> M
         name: "name",
         label: "Name",
         value: sent.text("name"),
-        hint: "The program, such as “HR portal”. Its tokens are called by it.",
+        hint: "The program, such as “HR portal”. Its tokens get this name.",
         required: true,
         max: 100,
         ..Field::default()
@@ -265,7 +332,9 @@ pub async fn delete(
     let deleted =
         service.app.delete_client(&desk.caller, ClientId(id), sent.reason(), conditions).await;
     match deleted {
-        Ok(()) => Ok(go_on(&format!("{CLIENTS}?notice={}", about("client-deleted", id)))),
+        Ok(()) => {
+            Ok(go_on(&format!("{CLIENTS}?notice={}", about(&desk.who, "client-deleted", id))))
+        }
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Client(id), &sent, DELETE_SHOWS, error).await?;
@@ -282,7 +351,7 @@ async fn change_form(
     rotate: bool,
     sent: &Sent,
     missed: &Missed,
-) -> Result<Markup, super::error::Trouble> {
+) -> Result<Markup, Trouble> {
     let app = &service.app;
     let client = app.client(&desk.caller, ClientId(id)).await?;
     let (policy, _) = app.policy(&desk.caller).await?;
@@ -299,6 +368,7 @@ async fn change_form(
         };
         return Ok(frame(title, &content));
     }
+    let live = if rotate { None } else { Some(live(service, desk, id).await?) };
     let content = html! {
         (missed.told)
         form .form method="post" action={ (CLIENTS) "/" (client.client_id) "/" (below) } novalidate {
@@ -313,6 +383,7 @@ async fn change_form(
                     &html! { @if rotate { "; a rotation ends it at once" } },
                 ))
                 dt { "May ask for" } dd { (scopes::all(&client.scopes)) }
+                @if let Some(live) = &live { (live.fact(desk, &client)) }
             }
             @if rotate {
                 div .notice .soon {

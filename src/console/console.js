@@ -19,7 +19,7 @@ let shownAt = null; // the dialog's own address
 let copied = false;
 let leaving = false; // the dialog is about to be closed
 let sending = false; // the dialog's form is on its way, or its answer is
-let sent = false; // the dialog's form was sent: what is beneath may be outdated
+let sent = false; // the dialog's form was sent or is obsolete: what is beneath may be outdated
 let back = null; // until the history is again where the dialog belongs
 let next = null; // where to go on once the dialog is closed
 
@@ -71,20 +71,27 @@ const parse = (html) => new DOMParser().parseFromString(html, "text/html");
 const content = (root) => root.querySelector("[data-dialog-content]");
 
 // Times: the viewer's zone in front, UTC behind it.
-const clock = new Intl.DateTimeFormat(undefined, { timeStyle: "short" });
-const full = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "short" });
-const exact = new Intl.DateTimeFormat(undefined, { day: "numeric", month: "long", year: "numeric",
-  hour: "2-digit", minute: "2-digit", second: "2-digit", timeZoneName: "short" });
+// Written as the pages write it: "3 March 2026, 14:05:09 UTC".
+const written = (parts) => new Intl.DateTimeFormat("en-GB", parts);
+const HOURS = { hour: "2-digit", minute: "2-digit", hourCycle: "h23" };
+const day = written({ day: "numeric", month: "long", year: "numeric" });
+const clock = written(HOURS);
+const seconds = written({ ...HOURS, second: "2-digit", timeZoneName: "short" });
+const full = (at) => `${day.format(at)}, ${clock.format(at)}`;
+const exact = (at) => `${day.format(at)}, ${seconds.format(at)}`;
 function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
     const utc = time.dataset.exact;
     if (!utc || isNaN(at) || time.dateTime.length < 11) continue;
-    if (at.getTimezoneOffset() !== 0) time.dataset.exact = `${exact.format(at)} (${utc})`;
+    if (at.getTimezoneOffset() !== 0) time.dataset.exact = `${exact(at)} (${utc})`;
     // The heading above says the day in UTC: where the viewer's is another, it is said too.
     const sameDay = at.getDate() === at.getUTCDate();
-    if (time.dataset.local === "clock") time.textContent = (sameDay ? clock : full).format(at);
-    if (time.dataset.local === "full") time.textContent = full.format(at);
+    if (time.dataset.local === "clock") time.textContent = sameDay ? clock.format(at) : full(at);
+    if (time.dataset.local === "full") time.textContent = full(at);
+  }
+  for (const days of root.querySelectorAll("[data-days]")) {
+    if (new Date().getTimezoneOffset() !== 0) days.textContent = "(UTC; times are yours)";
   }
   for (const field of root.querySelectorAll("input[data-utc]")) {
     const pad = (number) => String(number).padStart(2, "0");
@@ -97,7 +104,7 @@ function localTimes(root) {
     field.form?.querySelectorAll("[data-zone]").forEach((zone) => { zone.textContent = "your time"; });
   }
   for (const slider of root.querySelectorAll("[data-life] input")) {
-    slider.setAttribute("aria-valuetext", full.format(new Date(Number(slider.value) * 1000)));
+    slider.setAttribute("aria-valuetext", full(new Date(Number(slider.value) * 1000)));
   }
 }
 
@@ -112,6 +119,7 @@ function enhance(root) {
 // so that Enter does nothing yet.
 function show(found) {
   copied = leaving = false;
+  sent ||= found.querySelector("[data-stale]") !== null;
   dialog.replaceChildren(document.adoptNode(found), announcer);
   enhance(dialog);
   if (!dialog.open) dialog.showModal();
@@ -354,15 +362,18 @@ function watchChoice(choice) {
   if (!summary) return;
   const tell = () => {
     const boxes = [...choice.querySelectorAll("[data-current]")];
-    const named = (tag, sign, list) => list.flatMap((box) => {
+    const named = (tag, words, sign, list) => list.flatMap((box) => {
       const chip = document.createElement(tag);
       chip.className = "chip";
-      chip.textContent = sign + box.closest("label").querySelector(".name").textContent;
+      const unseen = document.createElement("span");
+      unseen.className = "sr";
+      unseen.textContent = `${words} `;
+      chip.append(unseen, sign + box.closest("label").querySelector(".name").textContent);
       return [chip, " "];
     });
     const added = boxes.filter((box) => box.checked && box.dataset.current === "false");
     const removed = boxes.filter((box) => !box.checked && box.dataset.current === "true");
-    const chips = [...named("ins", "+ ", added), ...named("del", "", removed)];
+    const chips = [...named("ins", "added", "+ ", added), ...named("del", "removed", "", removed)];
     summary.replaceChildren(...(chips.length ? chips : ["Nothing is changed yet."]));
   };
   choice.addEventListener("change", tell);

@@ -35,7 +35,7 @@ impl Trouble {
 
     /// The address leads to no page.
     pub fn nowhere() -> Self {
-        Self::new(Kind::NotFound, "There is no page at this address. Look whether it is complete.")
+        Self::new(Kind::NotFound, "There is no page at this address. Check that it is complete.")
     }
 
     /// The kind in a person's words.

@@ -3,6 +3,7 @@
 use super::access::SignedIn;
 use super::error::Trouble;
 use super::guard::TOKEN_FIELD;
+use crate::app::passwords::MIN_CHARS;
 use crate::http::body;
 use crate::http::problem::Kind;
 use axum::extract::{FromRequest, Request};
@@ -74,6 +75,20 @@ pub fn password(name: &str, label: &str, autocomplete: &str, problem: Option<&st
                 aria-describedby=[problem.map(|_| format!("{name}-problem"))];
         },
     )
+}
+
+/// A field for a password that is yet to be set, with what is asked of it.
+pub fn new_password(label: &str, problem: Option<&str>) -> Markup {
+    let described =
+        if problem.is_some() { "password-problem password-rules" } else { "password-rules" };
+    let input = html! {
+        input #password name="password" type="password" autocomplete="new-password" required
+            minlength=(MIN_CHARS) aria-invalid=[problem.map(|_| "true")] aria-describedby=(described);
+        p .hint #password-rules {
+            "At least " (MIN_CHARS) " characters; a few words are fine."
+        }
+    };
+    field("password", label, problem, &input)
 }
 
 /// A field with its label, and beside it what is wrong with what was entered.

@@ -13,10 +13,21 @@ pub(super) const TOKEN_HEADER: &str = "x-csrf-token";
 /// The form's field that holds it.
 pub(super) const TOKEN_FIELD: &str = "csrf";
 
+/// Bytes of a mark: nobody tries as many as there are.
+const MARK_BYTES: usize = 9;
+
 /// The token that goes with a session. It follows from the cookie, which no other site can read.
 pub(super) fn token(cookie: &str) -> String {
     let hash = Sha256::new().chain_update("token-ledger csrf\0").chain_update(cookie).finalize();
     URL_SAFE_NO_PAD.encode(hash)
+}
+
+/// What tells a text that the console wrote for a session from one that somebody made up, by the
+/// session's token.
+pub(super) fn mark(token: &str, text: &str) -> String {
+    let hash = Sha256::new().chain_update("token-ledger mark\0").chain_update(token);
+    let hash = hash.chain_update("\0").chain_update(text).finalize();
+    URL_SAFE_NO_PAD.encode(&hash[..MARK_BYTES])
 }
 
 /// Whether a request carries the token of its session, in the header or in the form.
@@ -28,6 +39,12 @@ pub(super) fn carries_token(headers: &HeaderMap, body: &[u8], token: &str) -> bo
             .find(|(name, _)| name == TOKEN_FIELD)
             .is_some_and(|(_, value)| equals(&value)),
     }
+}
+
+/// Whether the browser says that the request comes from another site. It keeps the session's cookie
+/// to itself then.
+pub(super) fn is_from_elsewhere(headers: &HeaderMap) -> bool {
+    headers.get("sec-fetch-site").is_some_and(|site| site == "cross-site")
 }
 
 /// Whether the browser says that the request comes from one of our own pages. What is no browser

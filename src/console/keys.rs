@@ -51,7 +51,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let after = sent.id("after").map(KeyId);
     let listed = service.app.keys(&desk.caller, after, PAGE).await?;
     let next = listed.next.map(|key| key.to_string());
-    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
+    let notice = notice_of(&service.app, &desk.who, &desk.caller, &sent).await?;
     let content = html! {
         (notice)
         @if listed.items.is_empty() && is_further(&sent) {
@@ -318,7 +318,7 @@ pub async fn delete(
     let app = &service.app;
     let conditions = sent.conditions(&desk.caller, &format!("delete key {id}"));
     match app.delete_key(&desk.caller, KeyId(id), sent.reason(), conditions).await {
-        Ok(()) => Ok(go_on(&format!("{KEYS}?notice={}", about("key-deleted", id)))),
+        Ok(()) => Ok(go_on(&format!("{KEYS}?notice={}", about(&desk.who, "key-deleted", id)))),
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Key(id), &sent, DELETE_SHOWS, error).await?;
@@ -367,10 +367,14 @@ fn change_form(
                 dt { "May" } dd { @for scope in &key.scopes { span .chip { (key_scope(scope)) } " " } }
             }
             @if refresh {
-                div .notice .soon {
-                    p { "Programs using this key will stop working when the old secret does." }
+                @if key.status == "active" {
+                    div .notice .soon {
+                        p { "Programs using this key will stop working when the old secret does." }
+                    }
+                    (forms::grace(MAX_GRACE, sent.get("grace_period_seconds"), refused))
+                } @else {
+                    p { (forms::TERM_ENDED) }
                 }
-                (forms::grace(MAX_GRACE, sent.get("grace_period_seconds"), refused))
                 (term(sent, present.as_ref(), refused))
             } @else {
                 p { "Programs using it stop working at once. It can’t be undone." }

@@ -11,7 +11,7 @@ use crate::app::sessions::Origin;
 use crate::http::Service;
 use crate::http::problem::Kind;
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode};
 use axum::response::Response;
 use maud::html;
 use serde::Deserialize;
@@ -24,28 +24,18 @@ pub(super) struct NewPassword {
     password: Zeroizing<String>,
 }
 
-/// What is wrong with a link, and what to do about it.
-fn spent(error: AppError) -> Trouble {
+/// The page of a link that does nothing any more. Most who come here have used it.
+fn spent(theme: Theme, error: AppError) -> Shown {
     let trouble = Trouble::from(error);
-    if trouble.kind != Kind::NotFound {
-        return trouble;
-    }
-    let detail = "This link is no longer good: it was used, replaced by a newer one, or is too \
-        old. Ask whoever gave it to you for a new one.";
-    Trouble::new(trouble.kind, detail)
-}
-
-/// The page of a link that sets no password any more. Most who come here have used it.
-fn no_password_link(theme: Theme, error: AppError) -> Shown {
-    let trouble = spent(error);
     if trouble.kind != Kind::NotFound {
         return Err(trouble);
     }
     let content = html! {
-        p { (trouble.detail) }
-        p { "If you have set your password, " a href=(paths::SIGN_IN) { "sign in" } "." }
+        p { "It was used, replaced by a newer one, or is too old. Ask whoever gave it to you for a \
+             new one. If you have set a password, sign in with that." }
+        p { a .button href=(paths::SIGN_IN) { "Sign in" } }
     };
-    Ok(page::of_link(trouble.status(), theme, trouble.title(), &content))
+    Ok(page::of_link(trouble.status(), theme, "This link is no longer good", &content))
 }
 
 fn password_page(
@@ -59,8 +49,7 @@ fn password_page(
         p { "For " strong { (email) } ". You sign in with it from now on." }
         form .form method="post" action={ (paths::SET_PASSWORD) "/" (link) } {
             (form::username(email))
-            (form::password("password", "New password", "new-password", problem))
-            p .hint { "At least 12 characters; a few words are fine." }
+            (form::new_password("New password", problem))
             button.main { "Set the password" }
         }
     };
@@ -75,7 +64,7 @@ pub(super) async fn ask_password(
 ) -> Shown {
     match service.app.check_password_link(&link).await {
         Ok(account) => Ok(password_page(StatusCode::OK, theme, &link, &account.email, None)),
-        Err(error) => no_password_link(theme, error),
+        Err(error) => spent(theme, error),
     }
 }
 
@@ -101,10 +90,10 @@ pub(super) async fn set_password(
                 Ok(account) => {
                     Ok(password_page(status, theme, &link, &account.email, Some(&problem)))
                 }
-                Err(error) => no_password_link(theme, error),
+                Err(error) => spent(theme, error),
             }
         }
-        Err(error) => no_password_link(theme, error),
+        Err(error) => spent(theme, error),
     }
 }
 
@@ -114,7 +103,10 @@ pub(super) async fn ask_sign_in(
     theme: Theme,
     Path(link): Path<String>,
 ) -> Shown {
-    let account = service.app.check_sign_in_link(&link).await.map_err(spent)?;
+    let account = match service.app.check_sign_in_link(&link).await {
+        Ok(account) => account,
+        Err(error) => return spent(theme, error),
+    };
     let content = html! {
         p { "As " strong { (account.called()) } ". The link is good for this once." }
         form .form method="post" action={ (paths::SIGN_IN) "/" (link) } {
@@ -128,8 +120,15 @@ pub(super) async fn ask_sign_in(
 pub(super) async fn sign_in_by_link(
     State(service): State<Arc<Service>>,
     origin: Origin,
+    theme: Theme,
+    headers: HeaderMap,
     Path(link): Path<String>,
 ) -> Shown {
-    let cookie = service.app.sign_in_by_link(&link, &origin).await.map_err(spent)?;
-    Ok(sign_in::begun(&service, &cookie, paths::HOME))
+    match service.app.sign_in_by_link(&link, &origin).await {
+        Ok(cookie) => {
+            sign_in::end_earlier(&service, &headers).await?;
+            Ok(sign_in::begun(&service, &cookie, paths::HOME))
+        }
+        Err(error) => spent(theme, error),
+    }
 }

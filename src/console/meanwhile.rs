@@ -142,7 +142,7 @@ pub async fn missed(
         return Ok(Missed { refused: refusal(error, sent, shows)?, ..Missed::default() });
     }
     let names = names_of(&service.app, &desk.caller, &meanwhile).await?;
-    let telling = Telling { names: &names, signed: None, then: None };
+    let telling = Telling::of(&names);
     let told = html! {
         div .notice .bad role="alert" {
             p { strong { (subject.words()) " was changed meanwhile. Nothing of yours was saved." } }

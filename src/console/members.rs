@@ -2,9 +2,8 @@
 
 use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
-use super::extract::Path;
-use super::meanwhile::{Missed, Subject, missed};
-use super::notices::{about, notice_of};
+use super::membership::Change;
+use super::notices::{NAMESAKE, about, notice_of};
 use super::page::{Page, Way};
 use super::paths::{self, MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
@@ -14,15 +13,17 @@ use super::render::time;
 use super::render::words::{role, role_may};
 use super::reveal::{Reveal, reveal};
 use super::sent::{Query, Sent};
-use crate::app::AppError;
+use crate::app::actors::NamedActor;
 use crate::app::members::{MemberView, NewMember};
 use crate::app::outcome::Changed;
+use crate::app::{App, AppError, Caller};
 use crate::http::Service;
 use axum::extract::State;
 use axum::response::Response;
 use maud::{Markup, html};
+use std::collections::BTreeSet;
 use std::sync::Arc;
-use token_ledger_domain::{CompanyId, MemberId, PersonId, Role};
+use token_ledger_domain::{ActorType, CompanyId, PersonId, Role};
 use uuid::Uuid;
 
 const NEW: &str = "/console/members/new";
@@ -35,40 +36,8 @@ const NEW_SHOWS: Shows = &[
 ];
 /// Members on a page.
 const PAGE: usize = 100;
-
-/// What a form about a member is for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Change {
-    Role,
-    Link,
-    Remove,
-}
-
-impl Change {
-    const fn title(self) -> &'static str {
-        match self {
-            Self::Role => "Change role",
-            Self::Link => "New password link",
-            Self::Remove => "Remove member",
-        }
-    }
-
-    const fn below(self) -> &'static str {
-        match self {
-            Self::Role => "role",
-            Self::Link => "link",
-            Self::Remove => "remove",
-        }
-    }
-
-    const fn shows(self) -> Shows {
-        match self {
-            Self::Role => &[("role", "Choose a role."), ("reason", "")],
-            Self::Link => &[],
-            Self::Remove => &[("reason", "")],
-        }
-    }
-}
+/// The most people among whom one of the same name is looked for.
+const NAMESAKES: usize = 500;
 
 /// What a person is called whose data was erased, where a name would stand.
 pub const ERASED: &str = "A person whose data was erased";
@@ -78,23 +47,57 @@ pub fn name(member: &MemberView) -> Option<&str> {
     member.name.as_deref().or(member.email.as_deref())
 }
 
-fn called(member: &MemberView) -> &str {
+/// What the person is called.
+pub fn called(member: &MemberView) -> &str {
     name(member).unwrap_or(ERASED)
 }
 
-/// The person in a sentence.
-fn person(member: &MemberView) -> Markup {
-    html! {
-        @match name(member) { Some(name) => strong { (name) }, None => "this person" }
+/// Whether another member has this name, however it is written.
+///
+/// # Errors
+/// When the store fails.
+pub async fn has_namesake(
+    app: &App,
+    caller: &Caller,
+    member: Uuid,
+    name: &str,
+) -> Result<bool, AppError> {
+    let name = name.to_lowercase();
+    let is_namesake = |other: &NamedActor| {
+        other.kind == ActorType::Member && other.id != member && other.name.to_lowercase() == name
+    };
+    Ok(app.find_actors(caller, &name, NAMESAKES).await?.iter().any(is_namesake))
+}
+
+/// Those of these members whom a Super Admin makes no links: they are in another company too.
+///
+/// # Errors
+/// When the store fails.
+pub async fn elsewhere(
+    service: &Service,
+    desk: &Desk,
+    members: &[MemberView],
+) -> Result<BTreeSet<Uuid>, AppError> {
+    let mut elsewhere = BTreeSet::new();
+    if !desk.may_change() || desk.is_operator() {
+        return Ok(elsewhere);
     }
+    for member in members {
+        let (person, company) = (PersonId(member.person_id), desk.caller.company);
+        if service.app.is_elsewhere(person, company).await? {
+            elsewhere.insert(member.member_id);
+        }
+    }
+    Ok(elsewhere)
 }
 
 /// Where a form about a member leads when it was carried out.
-fn done(notice: &str, member: Uuid) -> String {
-    format!("{MEMBERS}?notice={}", about(notice, member))
+pub fn done(desk: &Desk, notice: &str, member: Uuid) -> String {
+    format!("{MEMBERS}?notice={}", about(&desk.who, notice, member))
 }
 
-fn form_page(title: &str) -> Page<'_> {
+/// The page of a form about members.
+pub fn form_page(title: &str) -> Page<'_> {
     Page { title, way: BELOW, bare: true, ..Page::default() }
 }
 
@@ -102,7 +105,8 @@ fn form_page(title: &str) -> Page<'_> {
 pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let listed = service.app.members(&desk.caller, sent.id("after"), PAGE).await?;
     let next = listed.next.map(|member| member.to_string());
-    let notice = notice_of(&service.app, &desk.caller, &sent).await?;
+    let notice = notice_of(&service.app, &desk.who, &desk.caller, &sent).await?;
+    let elsewhere = elsewhere(&service, &desk, &listed.items).await?;
     let content = html! {
         (notice)
         @if listed.items.is_empty() && is_further(&sent) {
@@ -117,7 +121,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                 }
             }
         } @else {
-            table .rows {
+            table .rows .people {
                 caption .sr { "Members" }
                 thead {
                     tr {
@@ -126,7 +130,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                         th scope="col" { span .sr { "Actions" } }
                     }
                 }
-                tbody { @for member in &listed.items { (row(&desk, member)) } }
+                tbody { @for member in &listed.items { (row(&desk, member, elsewhere.contains(&member.member_id))) } }
             }
         }
         (pager(MEMBERS, &sent, next.as_deref()))
@@ -146,7 +150,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     Ok(desk.page(&page, &content))
 }
 
-fn row(desk: &Desk, member: &MemberView) -> Markup {
+fn row(desk: &Desk, member: &MemberView, is_elsewhere: bool) -> Markup {
     let here = |change: Change| format!("{MEMBERS}/{}/{}", member.member_id, change.below());
     html! {
         tr {
@@ -159,9 +163,12 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
             td .nowrap data-label="Role" { (role(member.role)) }
             td .nowrap data-label="Sign-in" {
                 @if name(member).is_none() { span .quiet { "Erased; can’t sign in" } }
-                @else if member.may_enter { "Password set" }
-                @else if member.password_set { "Needs an operator’s link" }
-                @else { span .quiet { "No password yet" } }
+                @else if member.password_set && !member.may_enter { "Needs an operator’s link" }
+                @else {
+                    @if member.password_set { "Password set" }
+                    @else { span .quiet { "No password yet" } }
+                    @if is_elsewhere { span .sub { "An operator makes new links" } }
+                }
             }
             td data-label="Member since" { (time::ago(member.added_at, desk.now)) }
             td {
@@ -172,7 +179,9 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
                             @let is_there = name(member).is_some();
                             @if is_there {
                                 li { a href=(here(Change::Role)) data-dialog[true] { "Change role" } }
-                                li { a href=(here(Change::Link)) data-dialog[true] { "New password link" } }
+                                @if !is_elsewhere {
+                                    li { a href=(here(Change::Link)) data-dialog[true] { "New password link" } }
+                                }
                             }
                             li .rule[is_there] {
                                 a .danger href=(here(Change::Remove)) data-dialog[true] { "Remove" }
@@ -192,7 +201,7 @@ fn row(desk: &Desk, member: &MemberView) -> Markup {
 }
 
 /// The roles that the visitor may grant here.
-fn roles(desk: &Desk) -> Vec<(String, Markup)> {
+pub fn roles(desk: &Desk) -> Vec<(String, Markup)> {
     let is_platform = desk.caller.company == CompanyId::PLATFORM;
     [Role::Auditor, Role::SuperAdmin, Role::Operator]
         .into_iter()
@@ -230,12 +239,20 @@ pub async fn add(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) ->
     let conditions = sent.conditions(&desk.caller, "add member");
     match service.app.add_member(&desk.caller, input, conditions).await {
         Ok(added) if added.secret.is_some() || had_link(&service, &added).await? => {
-            let back = done("member-added", added.view.member_id);
-            Ok(link(&service, &desk, "Member added", &added, &back))
+            let member = &added.view;
+            let has_namesake = match &member.name {
+                Some(name) => {
+                    has_namesake(&service.app, &desk.caller, member.member_id, name).await?
+                }
+                None => false,
+            };
+            let more = html! { @if has_namesake { " " (NAMESAKE) } };
+            let back = done(&desk, "member-added", member.member_id);
+            Ok(link(&service, &desk, "Member added", &added, &more, &back))
         }
         Ok(added) => {
             let notice = if added.view.may_enter { "member-added" } else { "member-outside" };
-            Ok(go_on(&done(notice, added.view.member_id)))
+            Ok(go_on(&done(&desk, notice, added.view.member_id)))
         }
         Err(error) => {
             let nonce = service.app.new_id().to_string();
@@ -258,11 +275,12 @@ async fn had_link(service: &Service, added: &Changed<MemberView>) -> Result<bool
 }
 
 /// A link to set a password, shown once.
-fn link(
+pub fn link(
     service: &Service,
     desk: &Desk,
     title: &str,
     made: &Changed<MemberView>,
+    more: &Markup,
     back: &str,
 ) -> Response {
     let (member, secret) = (&made.view, made.secret.as_ref());
@@ -273,6 +291,7 @@ fn link(
         done: html! {
             strong { (called(member)) } " sets a password with this link, and can sign in then. \
             The link is good once, for a day. Send it by a way that only this person reads."
+            (more)
         },
         what: "link",
         label: &label,
@@ -310,162 +329,4 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
         }
     };
     frame("Add member", &content)
-}
-
-/// `GET /console/members/{member_id}/role`
-pub async fn role_form(service: State<Arc<Service>>, desk: Desk, Path(id): Path<Uuid>) -> Shown {
-    ask(&service, &desk, id, Change::Role).await
-}
-
-/// `GET /console/members/{member_id}/link`
-pub async fn link_form(service: State<Arc<Service>>, desk: Desk, Path(id): Path<Uuid>) -> Shown {
-    match desk.unconfirmed(&service, &format!("{MEMBERS}/{id}/link")) {
-        Some(way) => Ok(way),
-        None => ask(&service, &desk, id, Change::Link).await,
-    }
-}
-
-/// `GET /console/members/{member_id}/remove`
-pub async fn remove_form(service: State<Arc<Service>>, desk: Desk, Path(id): Path<Uuid>) -> Shown {
-    ask(&service, &desk, id, Change::Remove).await
-}
-
-async fn ask(service: &Service, desk: &Desk, id: Uuid, change: Change) -> Shown {
-    let member = service.app.member(&desk.caller, MemberId(id)).await?;
-    let nonce = service.app.new_id().to_string();
-    let (sent, missed) = (Sent::default(), Missed::default());
-    let content = change_form(desk, &member, change, &sent, &missed, &nonce);
-    Ok(desk.page(&form_page(change.title()), &content))
-}
-
-async fn again(
-    service: &Service,
-    desk: &Desk,
-    id: Uuid,
-    change: Change,
-    sent: &Sent,
-    error: AppError,
-) -> Shown {
-    let shows = change.shows();
-    let missed = missed(service, desk, Subject::Member(id), sent, shows, error).await?;
-    let nonce = service.app.new_id().to_string();
-    let content = match service.app.member(&desk.caller, MemberId(id)).await {
-        Ok(member) => change_form(desk, &member, change, sent, &missed, &nonce),
-        Err(AppError::NotFound(_)) if missed.is_stale => {
-            frame(change.title(), &html! { (missed.told) (forms::close(MEMBERS)) })
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok(desk.refused(&form_page(change.title()), &content))
-}
-
-/// `POST /console/members/{member_id}/role`
-pub async fn change_role(
-    State(service): State<Arc<Service>>,
-    desk: Desk,
-    Path(id): Path<Uuid>,
-    sent: Sent,
-) -> Shown {
-    let conditions = sent.conditions(&desk.caller, &format!("role of {id}"));
-    let (app, role) = (&service.app, sent.text("role"));
-    let changed =
-        app.change_role(&desk.caller, MemberId(id), role, sent.reason(), conditions).await;
-    match changed {
-        Ok(member) => {
-            let is_as_before = sent.number("version") == i64::try_from(member.version).ok();
-            let notice = if is_as_before { "nothing-changed" } else { "role-changed" };
-            Ok(go_on(&done(notice, id)))
-        }
-        Err(error) => again(&service, &desk, id, Change::Role, &sent, error).await,
-    }
-}
-
-/// `POST /console/members/{member_id}/link`
-pub async fn new_link(
-    State(service): State<Arc<Service>>,
-    desk: Desk,
-    Path(id): Path<Uuid>,
-    sent: Sent,
-) -> Shown {
-    if let Some(way) = desk.unconfirmed(&service, &format!("{MEMBERS}/{id}/link")) {
-        return Ok(way);
-    }
-    let conditions = sent.conditions(&desk.caller, &format!("link of {id}"));
-    match service.app.new_password_link(&desk.caller, MemberId(id), conditions).await {
-        Ok(made) => Ok(link(&service, &desk, Change::Link.title(), &made, MEMBERS)),
-        Err(error) => again(&service, &desk, id, Change::Link, &sent, error).await,
-    }
-}
-
-/// `POST /console/members/{member_id}/remove`
-pub async fn remove(
-    State(service): State<Arc<Service>>,
-    desk: Desk,
-    Path(id): Path<Uuid>,
-    sent: Sent,
-) -> Shown {
-    let conditions = sent.conditions(&desk.caller, &format!("remove {id}"));
-    let removed =
-        service.app.remove_member(&desk.caller, MemberId(id), sent.reason(), conditions).await;
-    match removed {
-        Ok(()) => Ok(go_on(&done("member-removed", id))),
-        Err(error) => again(&service, &desk, id, Change::Remove, &sent, error).await,
-    }
-}
-
-fn change_form(
-    desk: &Desk,
-    member: &MemberView,
-    change: Change,
-    sent: &Sent,
-    missed: &Missed,
-    nonce: &str,
-) -> Markup {
-    let refused = &missed.refused;
-    // Whoever comes later chooses again, from what is true now.
-    let chosen = sent.get("role").filter(|_| !missed.is_stale).unwrap_or(member.role);
-    let action = format!("{MEMBERS}/{}/{}", member.member_id, change.below());
-    if change != Change::Remove && name(member).is_none() {
-        let content = html! {
-            (missed.told)
-            p { "The data of this person was erased. Nobody can sign in by this membership any more; \
-                 remove it." }
-            (forms::close(MEMBERS))
-        };
-        return frame(change.title(), &content);
-    }
-    let content = html! {
-        (missed.told)
-        form .form method="post" action=(action) novalidate {
-            (desk.seal()) (forms::nonce(nonce)) (forms::version(member.version))
-            (forms::problem(refused))
-            @match change {
-                Change::Role => {
-                    p { (person(member)) " is " (role(member.role)) " now. Whoever gets \
-                        a lesser role is signed out." }
-                    (forms::radios("role", "Role", &roles(desk), chosen, refused.of("role")))
-                    (forms::reason(sent.text("reason"), refused))
-                    (forms::actions("Save", false, MEMBERS))
-                }
-                Change::Link => {
-                    p { "With the link, " (person(member)) " sets a new password. Links \
-                        that were made before stop working." }
-                    (forms::actions("Make link", false, MEMBERS))
-                }
-                Change::Remove => {
-                    @if name(member).is_some() {
-                        p { (person(member)) " is signed out of this company at once and can’t \
-                            enter it any more. What they did stays in the audit trail." }
-                    } @else {
-                        p { "The data of this person was erased, and nobody can sign in by the \
-                             membership any more. What they did stays in the audit trail." }
-                    }
-                    (forms::reason(sent.text("reason"), refused))
-                    @let whom = name(member).unwrap_or("this person");
-                    (forms::actions(&format!("Remove {whom}"), true, MEMBERS))
-                }
-            }
-        }
-    };
-    frame(change.title(), &content)
 }

@@ -49,6 +49,7 @@ mod links;
 mod log;
 mod meanwhile;
 mod members;
+mod membership;
 mod names;
 mod notices;
 pub mod page;

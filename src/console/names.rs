@@ -30,6 +30,28 @@ pub async fn names_of(app: &App, caller: &Caller, events: &[EventView]) -> Resul
     Ok(names)
 }
 
+/// The addresses of those who did these things, as far as they are members.
+///
+/// # Errors
+/// When the store fails.
+pub async fn emails_of(
+    app: &App,
+    caller: &Caller,
+    events: &[EventView],
+) -> Result<Names, AppError> {
+    let people = events.iter().filter(|event| matches!(event.actor.kind, "member" | "operator"));
+    let people: BTreeSet<Uuid> = people.map(|event| event.actor.id).collect();
+    let mut emails = Names::new();
+    for id in people {
+        match app.member(caller, MemberId(id)).await {
+            Ok(member) => emails.extend(member.email.map(|email| (id, email))),
+            Err(AppError::NotFound(_)) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(emails)
+}
+
 /// What the thing of this kind is called, if the company has or had it and its name is known.
 ///
 /// # Errors

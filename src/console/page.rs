@@ -121,6 +121,23 @@ pub fn outside(status: StatusCode, theme: Theme, title: &str, content: &Markup) 
     respond(status, &unframed(theme, title, content))
 }
 
+/// The way on to the address that was asked for, from a page of our own: to a request that another
+/// site led to, browsers add no session.
+pub(super) fn onward(address: &str) -> Response {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta http-equiv="refresh" content={ "0;url=" (address) };
+                title { "Token Ledger" }
+            }
+            body { a href=(address) { "Go on" } }
+        }
+    };
+    respond(StatusCode::OK, &page)
+}
+
 /// A page that a one-time link leads to: its address is told to nobody.
 pub(super) fn of_link(status: StatusCode, theme: Theme, title: &str, content: &Markup) -> Response {
     let mut response = outside(status, theme, title, content);
@@ -287,11 +304,12 @@ fn breadcrumb(page: &Page<'_>) -> Markup {
 fn signed_in(who: &SignedIn) -> Markup {
     let account = &who.visitor.account;
     let (theme, words) = who.theme.other();
+    let power = who.visitor.power.or(who.operator.as_ref().map(|operator| operator.power));
     html! {
         div .who {
             span {
                 strong title=(account.email) { (account.called()) }
-                @if let Some(power) = who.visitor.power { " " span .quiet { (role(power)) } }
+                @if let Some(power) = power { " " span .quiet { (role(power)) } }
             }
             (form::post(who, paths::THEME, &html! {
                 button .plain name="theme" value=(theme) { (words) }

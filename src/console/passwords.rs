@@ -3,7 +3,7 @@
 use super::access::SignedIn;
 use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
-use super::{page, paths, sign_in};
+use super::{guard, notices, page, paths, sign_in};
 use crate::app::AppError;
 use crate::app::error::Invalid;
 use crate::http::Service;
@@ -14,9 +14,6 @@ use maud::html;
 use serde::Deserialize;
 use std::sync::Arc;
 use zeroize::Zeroizing;
-
-/// Where it goes on once the password is changed.
-const CHANGED: &str = "/console/sessions?notice=password-changed";
 
 /// The old and the new password.
 #[derive(Deserialize)]
@@ -33,9 +30,8 @@ fn change_page(
 ) -> Response {
     let fields = html! {
         (form::password("old", "Old password", "current-password", old))
-        (form::password("password", "New password", "new-password", new))
-        p .hint { "At least 12 characters; a few words are fine. You will be signed out everywhere \
-                   else." }
+        (form::new_password("New password", new))
+        p .hint { "You will be signed out everywhere else." }
         p .actions { button .main { "Change the password" } }
     };
     let content = html! {
@@ -63,7 +59,12 @@ pub(super) async fn change(
     Fields(Change { old, password }): Fields<Change>,
 ) -> Shown {
     match service.app.change_password(&who.visitor, old, password, &who.origin).await {
-        Ok(cookie) => Ok(sign_in::begun(&service, &cookie, CHANGED)),
+        Ok(cookie) => {
+            let token = guard::token(cookie.secret.reveal());
+            let told = notices::marked(&token, "password-changed");
+            let next = format!("{}?notice={told}", paths::SESSIONS);
+            Ok(sign_in::begun(&service, &cookie, &next))
+        }
         Err(AppError::Invalid(problems)) => {
             let problem = in_words(&problems);
             Ok(change_page(StatusCode::UNPROCESSABLE_ENTITY, &who, None, Some(&problem)))

@@ -64,6 +64,15 @@ pub fn unsaved(way: String) -> String {
     way + "&unsaved=true"
 }
 
+/// Whether there is no page at a path, since it takes forms of other pages.
+fn takes_only_forms(path: &str) -> bool {
+    let is_of = |above: &str, act: &str| {
+        let rest = path.strip_prefix(above).and_then(|rest| rest.strip_prefix('/'));
+        rest.and_then(|rest| rest.strip_suffix(act)).is_some()
+    };
+    matches!(path, SIGN_OUT | THEME) || is_of(SESSIONS, "/end") || is_of(PROJECTIONS, "/rebuild")
+}
+
 /// The page to go on to: one of the console's, or else the first.
 pub fn local(next: Option<&str>) -> &str {
     let own = |next: &&str| {
@@ -73,7 +82,7 @@ pub fn local(next: Option<&str>) -> &str {
         let path = read.as_ref().map_or("", url::Url::path);
         let is_below =
             path == HOME || path.strip_prefix(HOME).is_some_and(|rest| rest.starts_with('/'));
-        is_plain && next.starts_with(HOME) && is_below
+        is_plain && next.starts_with(HOME) && is_below && !takes_only_forms(path)
     };
     next.filter(own).unwrap_or(HOME)
 }
@@ -108,6 +117,19 @@ mod tests {
             assert_eq!(local(Some(next)), HOME, "{next}");
         }
         assert_eq!(local(None), HOME);
+    }
+
+    #[test]
+    fn nobody_is_led_to_what_takes_only_forms() {
+        for next in [
+            "/console/sign-out",
+            "/console/theme?x=1",
+            "/console/sessions/018f0000-0000-7000-8000-000000000000/end",
+            "/console/platform/projections/tokens/rebuild",
+        ] {
+            assert_eq!(local(Some(next)), HOME, "{next}");
+        }
+        assert_eq!(local(Some("/console/platform/projections")), "/console/platform/projections");
     }
 
     #[test]

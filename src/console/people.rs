@@ -4,6 +4,7 @@ use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::members::{ERASED, name};
+use super::notices;
 use super::page::{Page, Way};
 use super::paths::{MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
@@ -58,7 +59,7 @@ pub async fn erase(
                 (true, true) => "member-erased",
                 (false, _) => "person-erased",
             };
-            Ok(go_on(&format!("{MEMBERS}?notice={notice}")))
+            Ok(go_on(&format!("{MEMBERS}?notice={}", notices::of(&desk.who, notice))))
         }
         Err(error) => {
             let refused = refusal(error, &sent, SHOWS)?;

@@ -4,7 +4,7 @@ use super::companies::search;
 use super::desk::{Bridge, go_on};
 use super::error::Shown;
 use super::extract::Path;
-use super::notices::{about, notice, notice_of};
+use super::notices::{self, about, notice, notice_of};
 use super::page::{Page, Way};
 use super::paths::{COMPANIES, PLATFORM, PROJECTIONS};
 use super::refusal::{Shows, refusal};
@@ -46,7 +46,7 @@ pub async fn companies(
     let listed = service.app.find_companies(q, after.clone(), PAGE).await?;
     let kept = sent.only(&["q"]);
     let asked = sent.asked(&ASKED);
-    let notice = notice_of(&service.app, &bridge.caller, &sent).await?;
+    let notice = notice_of(&service.app, &bridge.who, &bridge.caller, &sent).await?;
     let content = html! {
         (notice)
         (search(PLATFORM, PLATFORM, q))
@@ -153,7 +153,7 @@ pub async fn set_oauth_app(
     let caller = caller_in(&bridge, id);
     let enabled = sent.text("enabled") == "true";
     let company = service.app.company(&caller).await?;
-    let done = about(if enabled { "module-on" } else { "module-off" }, id);
+    let done = about(&bridge.who, if enabled { "module-on" } else { "module-off" }, id);
     match service.app.set_oauth_app(&caller, enabled, sent.reason(), Conditions::default()).await {
         Ok(_) => Ok(go_on(&sent.list_before(PLATFORM, &ASKED, Some(&done)))),
         Err(error) => {
@@ -210,7 +210,7 @@ pub async fn register(State(service): State<Arc<Service>>, bridge: Bridge, sent:
     let name = sent.text("name").trim().to_owned();
     match service.app.register_company(&bridge.caller, name, conditions).await {
         Ok(registered) => {
-            let notice = about("company-registered", registered.view.company_id);
+            let notice = about(&bridge.who, "company-registered", registered.view.company_id);
             Ok(go_on(&format!("{PLATFORM}?notice={notice}")))
         }
         Err(error) => {
@@ -265,7 +265,7 @@ pub async fn projections(
         projections.iter().any(|(projection, _)| projection.state == ProjectionState::Rebuilding);
     let nonce = (!is_under_way).then(|| service.app.new_id().to_string());
     let content = html! {
-        (notice(&sent))
+        (notice(&bridge.who, &sent))
         @if is_under_way {
             p .section-hint data-under-way[true] {
                 "A rebuild is under way. Another can be begun when it has ended. "
@@ -360,11 +360,10 @@ pub async fn rebuild(
     sent: Sent,
 ) -> Shown {
     let nonce = sent.conditions(&bridge.caller, &format!("rebuild {name}")).idempotency;
-    match service.app.start_rebuild(&bridge.caller, &name, nonce).await {
-        Ok(_) => Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-begun"))),
-        Err(AppError::Rebuilding(_)) => {
-            Ok(go_on(&format!("{PROJECTIONS}?notice=rebuild-under-way")))
-        }
-        Err(error) => Err(error.into()),
-    }
+    let notice = match service.app.start_rebuild(&bridge.caller, &name, nonce).await {
+        Ok(_) => "rebuild-begun",
+        Err(AppError::Rebuilding(_)) => "rebuild-under-way",
+        Err(error) => return Err(error.into()),
+    };
+    Ok(go_on(&format!("{PROJECTIONS}?notice={}", notices::of(&bridge.who, notice))))
 }

@@ -3,7 +3,7 @@
 use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
 use super::meanwhile::{Missed, Subject, missed};
-use super::notices::notice;
+use super::notices::{self, notice};
 use super::page::{Page, Way};
 use super::paths::POLICY;
 use super::refusal::{Shows, sentence};
@@ -39,8 +39,7 @@ const MAX_ATTEMPTS: usize = 20;
 const PAGE: Page<'_> = Page {
     title: "Policy",
     way: WAY,
-    lead: "What terms of tokens that begin from now on may be. Terms that have begun are left as \
-           they are.",
+    lead: "Applies to tokens created or refreshed from now on.",
     buttons: None,
     bare: false,
 };
@@ -50,7 +49,7 @@ const WAY: Way<'_> = &[("Company Settings", None)];
 pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let (policy, version) = service.app.policy(&desk.caller).await?;
     let content = html! {
-        (notice(&sent))
+        (notice(&desk.who, &sent))
         @if desk.may_change() {
             (form(&service, &desk, &policy, &Entered::of(&policy), version, &Missed::default()))
         } @else { (facts(&policy)) }
@@ -61,7 +60,9 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
 /// `POST /console/policy`
 pub async fn change(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
     let missed = match save(&service, &desk, &sent).await? {
-        Ok(notice) => return Ok(go_on(&format!("{POLICY}?notice={notice}"))),
+        Ok(done) => {
+            return Ok(go_on(&format!("{POLICY}?notice={}", notices::of(&desk.who, done))));
+        }
         Err(missed) => missed,
     };
     let (current, version) = service.app.policy(&desk.caller).await?;

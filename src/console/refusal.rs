@@ -62,7 +62,11 @@ fn not_on_offer(reason: &str, sent: &Sent) -> Option<String> {
 
 /// A text as a sentence of a page; what must be, must be of a field.
 pub fn sentence(text: &str) -> String {
-    let text = if text.starts_with("must ") { format!("it {text}") } else { text.to_owned() };
+    let text = if text.starts_with("must ") {
+        format!("it {}", text.replace(", has ", "; it has "))
+    } else {
+        text.to_owned()
+    };
     let mut characters = text.chars();
     let first = characters.next().map(|first| first.to_uppercase().to_string());
     let end = if text.ends_with('.') { "" } else { "." };
@@ -166,7 +170,7 @@ mod tests {
         assert_eq!(refused(empty(), "name=+").of("name"), Some("Give it a name."));
         assert_eq!(refused(empty(), "name=a").of("name"), Some("It must not be empty."));
         let long = AppError::invalid("reason", "must have at most 500 characters, has 501");
-        let said = "It must have at most 500 characters, has 501.";
+        let said = "It must have at most 500 characters; it has 501.";
         assert_eq!(refused(long, "").of("reason"), Some(said));
     }
 

@@ -4,8 +4,8 @@ use super::access::{Access, admit};
 use super::audit::{beside, event, export, live, trail};
 use super::tokens::{change, create, list, one};
 use super::{
-    actors, assets, clients, companies, home, keys, links, log, members, passwords, people,
-    platform, policy, sessions, sign_in, theme,
+    actors, assets, clients, companies, home, keys, links, log, members, membership, passwords,
+    people, platform, policy, sessions, sign_in, theme,
 };
 use crate::http::Service;
 use axum::Router;
@@ -66,6 +66,15 @@ impl Routes {
         self.list.push((Method::POST, path, access));
         self
     }
+
+    /// What takes a form that is on another page.
+    fn form<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
+    where
+        H: Handler<T, Arc<Service>>,
+        T: 'static,
+    {
+        self.post(path, access, handler).get(path, Access::SignedIn, home::nowhere)
+    }
 }
 
 /// All routes of the console.
@@ -84,16 +93,16 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .post("/console/sign-in/{link}", Link, links::sign_in_by_link)
         .get("/console/set-password/{link}", Link, links::ask_password)
         .post("/console/set-password/{link}", Link, links::set_password)
-        .post("/console/sign-out", SignedIn, sessions::sign_out)
+        .form("/console/sign-out", SignedIn, sessions::sign_out)
         .get("/console/companies", SignedIn, companies::list)
         .post("/console/companies", SignedIn, companies::enter)
         .get("/console/sessions", SignedIn, sessions::list)
-        .post("/console/sessions/{session_id}/end", SignedIn, sessions::end)
+        .form("/console/sessions/{session_id}/end", SignedIn, sessions::end)
         .get("/console/password", SignedIn, passwords::show)
         .post("/console/password", SignedIn, passwords::change)
         .get("/console/confirm", SignedIn, sign_in::ask_again)
         .post("/console/confirm", SignedIn, sign_in::confirm)
-        .post("/console/theme", SignedIn, theme::choose)
+        .form("/console/theme", SignedIn, theme::choose)
         .get("/console/actors", Power(Auditor), actors::suggest)
         .get("/console/clients", Power(Auditor), clients::list)
         .get("/console/clients/new", Power(SuperAdmin), clients::form)
@@ -112,12 +121,12 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .get("/console/members", Power(Auditor), members::list)
         .get("/console/members/new", Power(SuperAdmin), members::form)
         .post("/console/members/new", Power(SuperAdmin), members::add)
-        .get("/console/members/{member_id}/role", Power(SuperAdmin), members::role_form)
-        .post("/console/members/{member_id}/role", Power(SuperAdmin), members::change_role)
-        .get("/console/members/{member_id}/link", Power(SuperAdmin), members::link_form)
-        .post("/console/members/{member_id}/link", Power(SuperAdmin), members::new_link)
-        .get("/console/members/{member_id}/remove", Power(SuperAdmin), members::remove_form)
-        .post("/console/members/{member_id}/remove", Power(SuperAdmin), members::remove)
+        .get("/console/members/{member_id}/role", Power(SuperAdmin), membership::role_form)
+        .post("/console/members/{member_id}/role", Power(SuperAdmin), membership::change_role)
+        .get("/console/members/{member_id}/link", Power(SuperAdmin), membership::link_form)
+        .post("/console/members/{member_id}/link", Power(SuperAdmin), membership::new_link)
+        .get("/console/members/{member_id}/remove", Power(SuperAdmin), membership::remove_form)
+        .post("/console/members/{member_id}/remove", Power(SuperAdmin), membership::remove)
         .get("/console/policy", Power(Auditor), policy::show)
         .post("/console/policy", Power(SuperAdmin), policy::change)
         .get("/console/platform/companies", Platform, platform::companies)
@@ -130,12 +139,13 @@ pub fn routes(service: Arc<Service>) -> Routes {
             platform::set_oauth_app,
         )
         .get("/console/platform/projections", Platform, platform::projections)
-        .post("/console/platform/projections/{name}/rebuild", Platform, platform::rebuild)
+        .form("/console/platform/projections/{name}/rebuild", Platform, platform::rebuild)
         .get("/console/audit", Power(Auditor), trail::show)
         .get("/console/audit/events/{position}", Power(Auditor), event::show)
         .get("/console/audit/denials", Power(Auditor), beside::denials)
         .get("/console/audit/sign-ins", Power(Auditor), beside::sign_ins)
         .get("/console/audit/exports", Power(Auditor), beside::exports)
+        .get("/console/audit/password-links", Power(Auditor), beside::password_links)
         .get("/console/audit/live", Power(Auditor), live::stream)
         .get("/console/audit/export", Power(Auditor), export::export)
         .get("/console/log", Power(Auditor), log::show)

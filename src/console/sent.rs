@@ -131,6 +131,13 @@ impl Sent {
         wanted.map(|(name, value)| (name.as_str(), value.as_str())).collect()
     }
 
+    /// What it says without the fields that a list does not know, and those.
+    pub fn sifted(&self, is_known: impl Fn(&str, &str) -> bool) -> (Self, Vec<(String, String)>) {
+        let fields = self.0.iter().cloned();
+        let (known, unknown) = fields.partition(|(name, value)| is_known(name, value));
+        (Self(known), unknown)
+    }
+
     /// The fields of these names as one text, for [`LIST`]; none where there are none.
     pub fn asked(&self, names: &[&str]) -> Option<String> {
         address("", self.only(names)).strip_prefix('?').map(str::to_owned)

@@ -31,7 +31,7 @@ pub(super) async fn list(
     let sessions = service.app.own_sessions(&who.visitor).await?;
     let own = who.visitor.session.session_id;
     let content = html! {
-        (notice(&sent))
+        (notice(&who, &sent))
         ul.entrances.wide {
             @for session in &sessions {
                 li {

@@ -1,22 +1,26 @@
 //! Signing in with address and password, and giving the password again.
 
-use super::access::SignedIn;
+use super::access::{self, SignedIn};
 use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
 use super::sent::Query;
 use super::theme::Theme;
-use super::{cookie, page, paths};
+use super::{cookie, guard, notices, page, paths};
 use crate::app::AppError;
 use crate::app::sessions::{Origin, SessionCookie};
 use crate::http::Service;
 use crate::http::problem::Kind;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use serde::Deserialize;
 use std::sync::Arc;
 use zeroize::Zeroizing;
+
+/// What helps who has forgotten the password or has none; the same for every address.
+const FORGOTTEN: &str = "If you forgot the password or have none yet, a Super Admin of your company \
+    or an operator makes you a link to set one.";
 
 /// Address and password.
 #[derive(Deserialize)]
@@ -44,6 +48,7 @@ fn sign_in_form(email: &str, next: &str, problem: Option<&str>) -> Markup {
             }))
             (form::password("password", "Password", "current-password", None))
             button.main { "Sign in" }
+            p .hint { (FORGOTTEN) }
         }
     }
 }
@@ -52,6 +57,7 @@ fn sign_in_form(email: &str, next: &str, problem: Option<&str>) -> Markup {
 pub(super) async fn show(
     State(service): State<Arc<Service>>,
     theme: Theme,
+    uri: Uri,
     headers: HeaderMap,
     Query(sent): Query,
 ) -> Shown {
@@ -62,10 +68,14 @@ pub(super) async fn show(
     {
         return Ok(Redirect::to(next).into_response());
     }
+    if cookie.is_none() && guard::is_from_elsewhere(&headers) {
+        return Ok(page::onward(access::wanted(&uri)));
+    }
     let told = if sent.get("unsaved").is_some() {
         Some("You are signed out, and what you sent was not saved. Sign in to go on.")
     } else {
-        cookie.map(|_| "You were signed out. Sign in to go on.")
+        let parting = notices::parting(&service, &headers, &sent);
+        parting.or(cookie.map(|_| "You were signed out. Sign in to go on."))
     };
     let content = html! {
         @if let Some(told) = told { div .notice .soon role="status" { p { (told) } } }
@@ -74,24 +84,23 @@ pub(super) async fn show(
     Ok(page::outside(StatusCode::OK, theme, "Sign in", &content))
 }
 
-/// What helps who has forgotten the password or has none; the same for every address.
-const FORGOTTEN: &str = "If you forgot the password or have none yet, a Super Admin of your company \
-    or an operator makes you a link to set one.";
-
 /// Signs in.
 pub(super) async fn sign_in(
     State(service): State<Arc<Service>>,
     origin: Origin,
     theme: Theme,
+    headers: HeaderMap,
     Fields(credentials): Fields<Credentials>,
 ) -> Shown {
     let Credentials { email, password, next } = credentials;
     let next = paths::local(next.as_deref());
     match service.app.sign_in(&email, password, &origin).await {
-        Ok(cookie) => Ok(begun(&service, &cookie, next)),
+        Ok(cookie) => {
+            end_earlier(&service, &headers).await?;
+            Ok(begun(&service, &cookie, next))
+        }
         Err(error @ AppError::BadCredentials) => {
-            let problem = format!("{} {FORGOTTEN}", sentence(&error));
-            let form = sign_in_form(&email, next, Some(&problem));
+            let form = sign_in_form(&email, next, Some(&sentence(&error)));
             Ok(refused(page::outside(StatusCode::UNAUTHORIZED, theme, "Sign in", &form)))
         }
         Err(error @ (AppError::Throttled(_) | AppError::Busy)) => {
@@ -102,6 +111,12 @@ pub(super) async fn sign_in(
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Ends the session that the browser was in before, whose cookie that of the new one replaces.
+pub(super) async fn end_earlier(service: &Service, headers: &HeaderMap) -> Result<(), AppError> {
+    let Some(cookie) = cookie::read(service, headers) else { return Ok(()) };
+    service.app.end_session(cookie).await.map_err(AppError::after_change)
 }
 
 /// To the next page, with the session's cookie.

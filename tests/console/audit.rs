@@ -121,18 +121,16 @@ async fn times_are_the_viewers_own() {
     let browser = stage.browser(MAYA).await;
     browser.lives_in("Asia/Tokyo").await;
     browser.open(&format!("/console/tokens/{}", token["token_id"].as_str().expect("an id"))).await;
-    // 09:00 UTC is 18:00 in Tokyo, in whichever way the browser writes it.
-    browser
-        .until(
-            "/^(18:00|6:00\\sPM)$/.test(document.querySelector('#history .meta time').innerText)",
-        )
-        .await;
+    // 09:00 UTC is 18:00 in Tokyo. The days are those of UTC, and said to be.
+    browser.sees("1 March 2026 (UTC; times are yours)").await;
+    browser.until("document.querySelector('#history .meta time').innerText === '18:00'").await;
     // The sentence writes it alike.
     let [clock, sentence] = [".meta", ".deed"]
         .map(|part| format!("document.querySelector('#history {part} time').innerText"));
     browser.until(&format!("{sentence}.endsWith({clock})")).await;
     let exact = "document.querySelector('#history .meta time').dataset.exact";
-    browser.until(&format!("{exact}.includes('1 March 2026, 09:00:00 UTC')")).await;
+    let both = "1 March 2026, 18:00:00 GMT+9 (1 March 2026, 09:00:00 UTC)";
+    browser.until(&format!("{exact} === '{both}'")).await;
     browser.until("document.querySelector('#at').value.startsWith('2026-03-01T18:00')").await;
     browser.press("Show").await;
     browser.sees("As of").await;
@@ -274,7 +272,7 @@ async fn the_chart_is_one_stop_and_arrows_lead_through_its_days() {
     assert!(page.contains(">Past the chart</a></noscript>"), "{page}");
     let browser = stage.browser(PRIYA).await;
     browser.open("/console/audit").await;
-    browser.tab_to("Exports").await;
+    browser.tab_to("Password links").await;
     browser.keys(&[key::TAB]).await;
     let here = "document.activeElement.dataset.day ===";
     browser.until(&format!("{here} '2026-03-01'")).await;

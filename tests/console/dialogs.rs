@@ -1,8 +1,8 @@
 //! What dialogs are called, and what they say before anything is done.
 
-use crate::forms::{page_of, policy};
+use crate::forms::{member, page_of, policy};
 use crate::plain::Plain;
-use crate::stage::{MAYA, OLA, Stage};
+use crate::stage::{MAYA, OLA, PRIYA, Stage};
 use serde_json::json;
 use token_ledger_domain::CompanyId;
 
@@ -154,4 +154,144 @@ async fn a_policy_that_others_changed_meanwhile_keeps_the_reason() {
     assert!(page.contains("The policy was changed meanwhile."), "{page}");
     assert!(page.contains("required value=\"3\""), "{page}");
     assert!(page.contains("value=\"After the review\""), "{page}");
+}
+
+#[tokio::test]
+async fn a_key_that_has_expired_has_no_old_secret_to_choose_about() {
+    let stage = Stage::new().await;
+    let body = json!({"name": "Nightly", "scopes": ["ledger.audit"], "expires_in_seconds": 3600});
+    let made = stage.test.admin.post(&stage.test.path("/keys")).json(&body).await.expect(201).body;
+    let refresh = format!("/console/keys/{}/refresh", made["key_id"].as_str().expect("an id"));
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let ended = "Its term has ended, and its old secret with it.";
+    let page = maya.get(&refresh).await.expect(200).text;
+    assert!(page.contains("The old secret stops") && !page.contains(ended), "{page}");
+    stage.after(3600);
+    let page = maya.get(&refresh).await.expect(200).text;
+    assert!(page.contains(ended) && !page.contains("The old secret stops"), "{page}");
+    assert!(!page.contains("will stop working when"), "{page}");
+    let done = maya.fill(&refresh, &[("expires_in_seconds", "3600")]).await.expect(200).text;
+    assert!(done.contains("has a new secret"), "{done}");
+}
+
+#[tokio::test]
+async fn no_link_is_offered_for_who_is_in_another_company_too() {
+    let stage = Stage::new().await;
+    let (globex, _) = stage.test.another_company("Globex").await;
+    let hers = format!("{}/link", member(&stage, PRIYA).await);
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let (said, why) = ("An operator makes new links", "is a member of another company too");
+    let list = maya.get("/console/members").await.expect(200).text;
+    assert!(list.contains(&hers) && !list.contains(said), "{list}");
+    let form = maya.open(&hers).await;
+    stage.person("Priya Nair", PRIYA, "auditor", globex).await;
+    let list = maya.get("/console/members").await.expect(200).text;
+    assert!(!list.contains(&hers) && list.matches(said).count() == 1, "{list}");
+    for page in
+        [maya.get(&hers).await.expect(200).text, maya.submit(&form, &[]).await.expect(422).text]
+    {
+        assert!(page.contains(why) && page.contains(PRIYA), "{page}");
+        assert!(!page.contains("type=\"submit\""), "{page}");
+    }
+    // An operator makes it.
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let list = ola.get("/console/members").await.expect(200).text;
+    assert!(list.contains(&hers) && !list.contains(said), "{list}");
+    ola.fill(&hers, &[]).await.expect(200);
+}
+
+#[tokio::test]
+async fn whoever_deletes_a_client_sees_which_tokens_go_with_it() {
+    let stage = Stage::new().await;
+    let body = json!({"name": "HR portal", "scopes": ["employees"]});
+    let path = stage.test.path("/clients");
+    let client = stage.test.admin.post(&path).json(&body).await.expect(201).body;
+    let id = client["client_id"].as_str().expect("an id");
+    let secret = client["client_secret"].as_str().expect("a secret");
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let delete = format!("/console/clients/{id}/delete");
+    let tokens = async || {
+        let page = maya.get(&delete).await.expect(200).text;
+        let (_, fact) = page.split_once("<dt>Tokens</dt><dd>").expect("the fact");
+        fact.split("</dd>").next().unwrap_or_default().to_owned()
+    };
+    assert_eq!(tokens().await, "None is active");
+    let form = format!("grant_type=client_credentials&client_id={id}&client_secret={secret}");
+    let kind = "application/x-www-form-urlencoded";
+    let mut newest = String::new();
+    for _ in 0..2 {
+        let granted = stage.test.nobody.post("/oauth/token").text(kind, &form).await.expect(200);
+        granted.body["access_token"].as_str().expect("a token").clone_into(&mut newest);
+    }
+    let list = format!("/console/tokens?created_by={id}");
+    assert_eq!(tokens().await, format!("<a href=\"{list}\">2 active tokens</a>, never used"));
+    stage.used(&newest).await;
+    let used = tokens().await;
+    assert!(used.contains(", last used <time"), "{used}");
+    stage.token("Somebody else’s", &["employees"]).await;
+    // Where they are, for whoever looks.
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let clients = priya.get("/console/clients").await.expect(200).text;
+    assert!(clients.contains(&format!("href=\"{list}\"")), "{clients}");
+    let page = priya.get(&list).await.expect(200).text;
+    assert!(page.contains("2 tokens") && !page.contains("Somebody else’s"), "{page}");
+}
+
+#[tokio::test]
+async fn an_edit_leads_back_to_where_it_was_opened_from() {
+    let stage = Stage::new().await;
+    let here = page_of(&stage.token("Payroll sync", &["positions"]).await);
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let list = maya.get("/console/tokens").await.expect(200).text;
+    let whole = format!("{here}/edit?list=all");
+    assert!(list.contains(&format!("href=\"{whole}\"")), "{list}");
+    for (form, scope, back) in [
+        (whole, "employees", "/console/tokens?notice="),
+        (format!("{here}/edit?list=q%3Dpay"), "locations", "/console/tokens?q=pay&notice="),
+        (format!("{here}/edit"), "positions", &format!("{here}?notice=")),
+    ] {
+        let page = maya.get(&form).await.expect(200).text;
+        let cancel = back.trim_end_matches("notice=").trim_end_matches(['?', '&']);
+        assert!(page.contains(&format!("href=\"{cancel}\" data-cancel")), "{page}");
+        let done = maya.fill(&form, &[("scopes", scope)]).await.expect(303);
+        let way = done.header("location");
+        assert!(way.starts_with(back), "{way}");
+        let page = maya.get(way).await.expect(200).text;
+        assert!(page.contains("were saved. They count at once."), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn whoever_creates_a_token_is_led_to_a_list_that_shows_it() {
+    let stage = Stage::new().await;
+    stage.token("Payroll sync", &["positions"]).await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    for (list, back) in [
+        ("/console/tokens", "/console/tokens"),
+        ("/console/tokens?q=pay", "/console/tokens?sort=-created_at"),
+        ("/console/tokens?status=deleted", "/console/tokens?sort=-created_at"),
+        ("/console/tokens?q=night&sort=name", "/console/tokens?q=night&amp;sort=name"),
+    ] {
+        let page = maya.get(list).await.expect(200).text;
+        let new = page.split('"').find(|part| part.starts_with("/console/tokens/new"));
+        let new = new.expect("a way").replace("&amp;", "&");
+        let fields = [("name", "Nightly"), ("scopes", "positions"), ("expires_in_seconds", "3600")];
+        let done = maya.fill(&new, &fields).await.expect(200).text;
+        assert!(done.contains(&format!("href=\"{back}\" data-done")), "{list}: {done}");
+        let page = maya.get(&back.replace("&amp;", "&")).await.expect(200).text;
+        assert!(page.contains(">Nightly</a>"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn a_deleted_token_expires_no_more() {
+    let stage = Stage::new().await;
+    let token = stage.token("Payroll sync", &["positions"]).await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let page = maya.get(&page_of(&token)).await.expect(200).text;
+    assert!(page.contains("<dt>Expires</dt>"), "{page}");
+    stage.test.admin.delete(&stage.test.token_path(&token)).await.expect(204);
+    let page = maya.get(&page_of(&token)).await.expect(200).text;
+    assert!(page.contains("<dt>Would have expired</dt>"), "{page}");
+    assert!(!page.contains("<dt>Expires</dt>"), "{page}");
 }

@@ -22,10 +22,11 @@ async fn the_focus_returns_to_what_opened_the_dialog_when_it_is_done() {
     browser.press("Edit").await;
     browser.click("input[value=employees]").await;
     browser.press("Save").await;
-    comes_back_to(&browser, ".head a[href$='/edit']").await;
+    comes_back_to(&browser, menu).await;
     let said = "document.querySelector('body > .sr[role=status]').textContent";
-    browser.until(&format!("{said}.startsWith('The data accesses were saved.')")).await;
-    browser.open("/console/tokens?sort=name").await;
+    browser
+        .until(&format!("{said}.startsWith('The data accesses of “Payroll sync” were saved.')"))
+        .await;
     browser.click(menu).await;
     browser.press("Refresh Token").await;
     browser.press("Refresh").await;

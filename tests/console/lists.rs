@@ -1,7 +1,8 @@
 //! Lists, and what stands behind their last item.
 
+use crate::forms::member;
 use crate::plain::Plain;
-use crate::stage::{MAYA, OLA, Stage};
+use crate::stage::{MAYA, OLA, PRIYA, Stage};
 
 /// An identifier before every other.
 const FIRST: &str = "00000000-0000-7000-8000-000000000001";
@@ -49,4 +50,91 @@ async fn behind_the_last_item_there_is_nothing_further_and_a_way_back() {
     }
     let first = maya.get("/console/clients").await.expect(200).text;
     assert!(first.contains("No clients<") && !first.contains("Nothing further"), "{first}");
+}
+
+#[tokio::test]
+async fn what_an_address_asks_for_and_a_list_does_not_have_is_said_and_left_out() {
+    let stage = Stage::new().await;
+    let token = stage.token("Payroll sync", &["employees"]).await;
+    stage.token("Other", &["positions"]).await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let (tokens, audit) = ("/console/tokens", "/console/audit");
+    for (list, asked, said) in [
+        (tokens, "status=zzz", "Status: “zzz”"),
+        (tokens, "sort=zzz", "Order: “zzz”"),
+        (tokens, "scope=%20", "Data access: “ ”"),
+        (tokens, "cursor=zzz", "The place where the list goes on"),
+        (tokens, "back=zzz", "The place where the list goes on"),
+        (audit, "type=zzz", "What: “zzz”"),
+        (audit, "before=zzz", "The place where the list goes on"),
+    ] {
+        let filter = if list == tokens { "q=pay" } else { "type=token.created" };
+        let page = maya.get(&format!("{list}?{filter}&{asked}")).await.expect(200).text;
+        assert!(page.contains("Part of this address was not understood"), "{asked}: {page}");
+        assert!(page.contains(said), "{asked}: {page}");
+        assert!(page.contains(&format!("<a href=\"{list}\">Clear filters</a>")), "{page}");
+        // The rest of it holds, and nothing leads on to what was left out.
+        assert!(page.contains("aria-label=\"Main\"") && page.contains("Payroll sync"), "{page}");
+        assert_eq!(page.contains("Other</a>"), list == audit, "{page}");
+        assert!(!page.contains("zzz&amp;") && !page.contains("value=\"zzz\""), "{page}");
+    }
+    let id = token["token_id"].as_str().expect("an id");
+    let page = maya.get(&format!("{audit}?token={id}&type=zzz")).await.expect(200).text;
+    assert!(page.contains(&format!("/console/audit/export?token={id}&amp;format=csv")), "{page}");
+    for path in [tokens, audit, "/console/tokens?status=deleted&sort=-name&q=x&scope=salaries"] {
+        let page = maya.get(path).await.expect(200).text;
+        assert!(!page.contains("not understood"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn filters_are_cleared_beside_where_they_are_applied() {
+    let stage = Stage::new().await;
+    stage.token("Payroll sync", &["employees"]).await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    for (list, filter) in [("/console/tokens", "q=pay"), ("/console/audit", "type=token.created")] {
+        let way = format!("Apply</button><a class=\"button\" href=\"{list}\">Clear filters</a>");
+        let page = maya.get(&format!("{list}?{filter}")).await.expect(200).text;
+        assert!(page.contains(&way), "{page}");
+        let page = maya.get(list).await.expect(200).text;
+        assert!(!page.contains("Clear filters"), "{page}");
+    }
+}
+
+#[tokio::test]
+async fn links_to_set_passwords_are_beside_the_trail_with_whom_they_are_for() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    stage.after(60);
+    let way = format!("{}/link", member(&stage, PRIYA).await);
+    maya.fill(&way, &[]).await.expect(200);
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let list = "/console/audit/password-links";
+    let trail = priya.get("/console/audit").await.expect(200).text;
+    assert!(trail.contains(&format!("href=\"{list}\">Password links</a>")), "{trail}");
+    let page = priya.get(list).await.expect(200).text;
+    let (_, newest) = page.split_once("<tbody>").expect("a table");
+    let newest = newest.split("</tr>").next().expect("a row");
+    assert!(newest.contains("Made a link for <strong>Priya Nair</strong>"), "{newest}");
+    assert!(newest.contains(PRIYA) && newest.contains("Maya Lindqvist"), "{newest}");
+    assert!(!page.contains("tll_") && !page.contains("/v1/"), "{page}");
+}
+
+#[tokio::test]
+async fn a_record_names_the_address_of_the_member_who_did_it() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let fields = [("name", "Nightly"), ("scopes", "ledger.audit"), ("reason", "a\n\n\n\n\nb")];
+    maya.fill("/console/keys/new", &fields).await.expect(200);
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let head = stage.test.app.head(stage.test.company).await.expect("a head");
+    for path in
+        ["/console/audit?type=key.created".to_owned(), format!("/console/audit/events/{head}")]
+    {
+        let page = priya.get(&path).await.expect(200).text;
+        assert_eq!(page.matches(&format!("<dd>member {MAYA} <code>")).count(), 1, "{page}");
+        // A reason is told without its gaps; the record has it as it was typed.
+        assert!(page.contains("<p class=\"reason\">“a\n\nb”</p>"), "{page}");
+        assert!(page.contains("aria-label=\"Reason\">a\n\n\n\n\nb</div>"), "{page}");
+    }
 }

@@ -1,9 +1,21 @@
 //! What a page says was done by the form before it, and to what.
 
-use crate::forms::page_of;
+use crate::forms::{member, page_of};
 use crate::plain::Plain;
 use crate::stage::{MAYA, OLA, PRIYA, Stage};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use serde_json::json;
+use sha2::{Digest, Sha256};
+
+/// The address of a page with a notice, as the session writes it that this page belongs to.
+pub fn told_to(page: &str, path: &str, notice: &str) -> String {
+    let (_, token) = page.split_once("name=\"csrf\" value=\"").expect("a form with a token");
+    let token = token.split('"').next().unwrap_or_default();
+    let hash = Sha256::new().chain_update("token-ledger mark\0").chain_update(token);
+    let hash = hash.chain_update("\0").chain_update(notice).finalize();
+    format!("{path}?notice={notice}.{}", URL_SAFE_NO_PAD.encode(&hash[..9]))
+}
 
 /// What the page at this address says was done.
 async fn told(who: &Plain, address: &str) -> String {
@@ -49,11 +61,14 @@ async fn nothing_of_another_company_is_named() {
     let token = theirs.post(&path).json(&body).await.expect(201).body;
     let token = token["token_id"].as_str().expect("an id");
     let maya = Plain::signed_in(&stage, MAYA).await;
-    for of in ["", &format!(".{token}"), ".018f0000-0000-7000-8000-000000000000", ".xyz"] {
-        let notice = told(&maya, &format!("/console/tokens?notice=token-deleted{of}")).await;
+    let page = maya.get("/console/tokens").await.expect(200).text;
+    let of = [String::new(), format!(".{token}"), ".xyz".to_owned()];
+    for of in of {
+        let way = told_to(&page, "/console/tokens", &format!("token-deleted{of}"));
+        let notice = told(&maya, &way).await;
         assert!(notice.starts_with("The token was deleted."), "{notice}");
     }
-    let off = format!("/console/tokens?notice=module-off.{globex}");
+    let off = told_to(&page, "/console/tokens", &format!("module-off.{globex}"));
     let said = "The OAuth App module is off. No token of the company works.";
     assert_eq!(told(&maya, &off).await, said);
 }
@@ -86,7 +101,7 @@ async fn whoever_was_added_changed_or_removed_is_named() {
     let link = maya.fill("/console/members/new", &fields).await.expect(200).text;
     let done = link.split('"').find(|part| part.contains("?notice=member-added.")).expect("a way");
     assert_eq!(told(&maya, done).await, "<bdi>Tom Okafor</bdi> was added.");
-    let id = done.rsplit('.').next().expect("an id");
+    let id = done.split('.').nth(1).expect("an id");
     let way = format!("/console/members/{id}");
     let role = maya.fill(&format!("{way}/role"), &[("role", "super_admin")]).await.expect(303);
     let said = "The role of <bdi>Tom Okafor</bdi> was changed.";
@@ -105,4 +120,84 @@ async fn whoever_was_added_changed_or_removed_is_named() {
     let notice = told(&ola, added.header("location")).await;
     let said = "<bdi>Priya Nair</bdi> was added, and can’t come in yet";
     assert!(notice.starts_with(said), "{notice}");
+}
+
+#[tokio::test]
+async fn what_somebody_else_wrote_into_an_address_is_not_told() {
+    let stage = Stage::new().await;
+    let here = page_of(&stage.token("Payroll sync", &["positions"]).await);
+    let id = here.rsplit('/').next().expect("an id").to_owned();
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let written = maya.fill(&format!("{here}/delete"), &[]).await.expect(303);
+    let written = written.header("location").to_owned();
+    told(&maya, &written).await;
+    let elsewhere = Plain::signed_in(&stage, MAYA).await;
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let mark = written.rsplit('.').next().expect("a mark");
+    for (who, way) in [
+        (&priya, written.clone()),
+        (&elsewhere, written.clone()),
+        (&maya, format!("/console/tokens?notice=token-deleted.{id}")),
+        (&maya, format!("/console/tokens?notice=key-deleted.{id}.{mark}")),
+        (&maya, "/console/policy?notice=policy-changed".to_owned()),
+        (&maya, "/console/sessions?notice=password-changed".to_owned()),
+    ] {
+        let page = who.get(&way).await.expect(200).text;
+        assert!(!page.contains("data-notice"), "{way}: {page}");
+    }
+    let ola = Plain::signed_in(&stage, OLA).await;
+    for way in ["companies?notice=module-off", "projections?notice=rebuild-begun"] {
+        let page = ola.get(&format!("/console/platform/{way}")).await.expect(200).text;
+        assert!(!page.contains("data-notice"), "{way}: {page}");
+    }
+    // Nor is anybody told at the door of what they didn't do.
+    let page = stage.test.nobody.get("/console/sign-in?notice=own-removal").await.expect(200).text;
+    assert!(!page.contains("role=\"status\""), "{page}");
+}
+
+#[tokio::test]
+async fn whoever_removes_or_lowers_themselves_is_told_before_and_at_the_door() {
+    let stage = Stage::new().await;
+    stage.person("Maya Lindqvist", "maya2@acme.example", "super_admin", stage.test.company).await;
+    let (hers, other) = (member(&stage, MAYA).await, member(&stage, "maya2@acme.example").await);
+    let cases = [
+        ("remove", [].as_slice(), "You removed yourself from the company"),
+        ("role", &[("role", "auditor")], "Your role was changed."),
+    ];
+    for (below, fields, said) in cases.into_iter().rev() {
+        let maya = Plain::signed_in(&stage, MAYA).await;
+        // Of two who are called alike, it is said which.
+        let form = maya.get(&format!("{other}/{below}")).await.expect(200).text;
+        assert!(form.contains("(maya2@acme.example)") && !form.contains("his is you"), "{form}");
+        let form = maya.get(&format!("{hers}/{below}")).await.expect(200).text;
+        assert!(form.contains("(maya@acme.example)") && form.contains("his is you"), "{form}");
+        let door = maya.fill(&format!("{hers}/{below}"), fields).await.expect(303);
+        let door = door.header("location").to_owned();
+        let page = maya.get(&door).await.expect(200).text;
+        assert!(page.contains(said) && page.contains("<h1>Sign in</h1>"), "{page}");
+        let others = stage.test.nobody.get(&door).await.expect(200).text;
+        assert!(!others.contains(said), "{others}");
+        let raised = json!({"role": "super_admin"});
+        let id = hers.rsplit('/').next().expect("an id");
+        let path = stage.test.path(&format!("/members/{id}"));
+        let answer = stage.test.admin.patch(&path).json(&raised).await;
+        assert_eq!(answer.status == 404, below == "remove", "{}", answer.text);
+    }
+}
+
+#[tokio::test]
+async fn a_new_member_with_the_name_of_another_is_pointed_out() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let said = "Another member has the same name";
+    for (name, email, is_namesake) in
+        [("Tom Okafor", "tom@acme.example", false), ("tom okafor", "tom2@acme.example", true)]
+    {
+        let fields = [("email", email), ("name", name), ("role", "auditor")];
+        let link = maya.fill("/console/members/new", &fields).await.expect(200).text;
+        assert_eq!(link.contains(said), is_namesake, "{link}");
+        let done = link.split('"').find(|part| part.contains("?notice=member-added."));
+        let notice = told(&maya, done.expect("a way")).await;
+        assert_eq!(notice.contains(said), is_namesake, "{notice}");
+    }
 }

@@ -1,5 +1,6 @@
 //! What operators do: find a company among many, and erase a person.
 
+use crate::notices::told_to;
 use crate::plain::Plain;
 use crate::stage::{MAYA, OLA, PRIYA, Stage};
 use serde_json::json;
@@ -138,7 +139,11 @@ async fn how_far_a_rebuild_is_is_shown_until_it_has_ended() {
     let read = &stage.test.app.read;
     read.save_operation(&rebuild).await.expect("a rebuild");
     let browser = stage.browser(OLA).await;
-    browser.open("/console/platform/projections?notice=rebuild-begun").await;
+    let projections = "/console/platform/projections";
+    browser.open(projections).await;
+    let page = browser.script("return document.documentElement.outerHTML").await;
+    let page = page.as_str().expect("a page");
+    browser.open(&told_to(page, projections, "rebuild-begun")).await;
     browser.sees("Counting events").await;
     browser.sees("The rebuild has begun.").await;
     browser.sees("See how far it is").await;

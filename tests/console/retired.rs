@@ -36,14 +36,14 @@ async fn an_edit_says_that_it_takes_them_away() {
     let browser = stage.browser(MAYA).await;
     browser.open(&format!("/console/tokens/{id}/edit")).await;
     sees_retired(&browser).await;
-    assert_eq!(browser.text("#changes").await, "Salaries");
+    assert_eq!(browser.text("#changes").await, "removed\nSalaries");
     assert_eq!(browser.count("#changes del").await, 1);
     browser.press("Select all").await;
     browser.press("Select none").await;
     assert_eq!(browser.count("input[name=scopes]:checked").await, 0);
     browser.click("input[value=positions]").await;
     browser.press("Save").await;
-    browser.sees("The data accesses were saved").await;
+    browser.sees("were saved. They count at once.").await;
     assert_eq!(stage.found("Payroll").await["scopes"], serde_json::json!(["positions"]));
     browser.open(&format!("/console/tokens/{id}/edit")).await;
     browser.sees("Nothing is changed yet.").await;

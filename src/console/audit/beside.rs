@@ -1,5 +1,6 @@
 //! What is kept beside the ledger, not in it: refusals, sign-ins, exports.
 
+use crate::app::actors::NamedActor;
 use crate::app::{App, AppError, Caller};
 use crate::console::deeds;
 use crate::console::desk::Desk;
@@ -35,7 +36,7 @@ struct Side {
     nothing: &'static str,
 }
 
-static SIDES: [Side; 3] = [
+static SIDES: [Side; 4] = [
     Side {
         kind: AttemptKind::Denied,
         path: "/console/audit/denials",
@@ -62,6 +63,15 @@ static SIDES: [Side; 3] = [
                the ledger for a while, not in it.",
         nothing: "Nobody has taken records out.",
     },
+    Side {
+        kind: AttemptKind::PasswordLink,
+        path: "/console/audit/password-links",
+        title: "Password links",
+        each: "link",
+        lead: "Who made a link by which a member sets a password: whoever holds it gets in as that \
+               member. Kept beside the ledger, not in it.",
+        nothing: "Nobody has made a link to set a password.",
+    },
 ];
 
 /// `GET /console/audit/denials`
@@ -79,12 +89,17 @@ pub async fn exports(service: State<Arc<Service>>, desk: Desk, sent: Query) -> S
     show(&service, &desk, &sent.0, &SIDES[2]).await
 }
 
+/// `GET /console/audit/password-links`
+pub async fn password_links(service: State<Arc<Service>>, desk: Desk, sent: Query) -> Shown {
+    show(&service, &desk, &sent.0, &SIDES[3]).await
+}
+
 async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown {
     let app = &service.app;
     let after = sent.time("at").zip(sent.id("id"));
     let filter = AttemptFilter { kind: side.kind, from: None, to: None, after };
     let (listed, dropped) = app.attempts_page(desk.caller.company, filter, PAGE).await?;
-    let names = names(app, &desk.caller, &listed.items).await?;
+    let known = known(app, &desk.caller, &listed.items).await?;
     let older = listed.next.map(|(at, id): (Timestamp, Uuid)| {
         let (at, id) = (at.to_string(), id.to_string());
         address(side.path, [("at", at.as_str()), ("id", id.as_str())])
@@ -112,7 +127,7 @@ async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown
                         @if side.kind == AttemptKind::Denied { th scope="col" { "Answer" } }
                     }
                 }
-                tbody { @for attempt in &listed.items { (row(attempt, &names)) } }
+                tbody { @for attempt in &listed.items { (row(attempt, &known)) } }
             }
             nav .pager aria-label="Pages" {
                 span {}
@@ -127,29 +142,56 @@ async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown
     Ok(desk.page(&page, &content))
 }
 
-/// What those who tried are called, as far as it is known.
-async fn names(
-    app: &App,
-    caller: &Caller,
-    attempts: &[Attempt],
-) -> Result<HashMap<Uuid, String>, AppError> {
-    let actors: BTreeSet<Uuid> =
-        attempts.iter().filter_map(|attempt| attempt.actor).map(|actor| actor.id).collect();
-    let mut names = HashMap::new();
-    for id in actors {
-        names.extend(app.actor(caller, id).await?.map(|actor| (id, actor.name)));
+/// Whoever is known of those that pages speak of.
+type Known = HashMap<Uuid, NamedActor>;
+
+/// Those who tried, and those whom it was about, as far as they are known.
+async fn known(app: &App, caller: &Caller, attempts: &[Attempt]) -> Result<Known, AppError> {
+    let actors = attempts.iter().filter_map(|attempt| attempt.actor).map(|actor| actor.id);
+    let mentioned: BTreeSet<Uuid> = actors.chain(attempts.iter().filter_map(whose)).collect();
+    let mut known = Known::new();
+    for id in mentioned {
+        known.extend(app.actor(caller, id).await?.map(|actor| (id, actor)));
     }
-    Ok(names)
+    Ok(known)
 }
 
-fn row(attempt: &Attempt, names: &HashMap<Uuid, String>) -> Markup {
+/// The member for whom a link was made: its route names them.
+fn whose(attempt: &Attempt) -> Option<Uuid> {
+    let is_link = attempt.kind == AttemptKind::PasswordLink;
+    let mut parts = attempt.route.split('/').filter(|_| is_link);
+    parts.find_map(|part| part.parse().ok())
+}
+
+fn row(attempt: &Attempt, known: &Known) -> Markup {
     html! {
         tr {
             th scope="row" { (time::stamp(attempt.at)) }
-            td data-label="Who" { (who(attempt.actor, names)) }
-            td data-label="What" { (what(attempt)) }
+            td data-label="Who" { (who(attempt.actor, known)) }
+            td data-label="What" {
+                @match whose(attempt) {
+                    Some(member) => (link_for(known.get(&member))),
+                    None => (what(attempt)),
+                }
+            }
             td data-label="From" { (attempt.ip.as_deref().unwrap_or("An unknown address")) }
             @if attempt.kind == AttemptKind::Denied { td data-label="Answer" { (answer(attempt)) } }
+        }
+    }
+}
+
+/// For whom a link was made.
+fn link_for(member: Option<&NamedActor>) -> Markup {
+    html! {
+        "Made a link for "
+        @match member {
+            Some(member) => {
+                strong { (member.name) }
+                @if let Some(email) = member.email.as_ref().filter(|email| **email != member.name) {
+                    span .sub { (email) }
+                }
+            }
+            None => "a former member",
         }
     }
 }
@@ -184,7 +226,7 @@ fn answer(attempt: &Attempt) -> Markup {
     }
 }
 
-fn who(actor: Option<Actor>, names: &HashMap<Uuid, String>) -> Markup {
+fn who(actor: Option<Actor>, known: &Known) -> Markup {
     let Some(actor) = actor else { return html! { span .quiet { "Somebody unknown" } } };
     let kind = match actor.kind {
         ActorType::Member => "A former member",
@@ -193,7 +235,7 @@ fn who(actor: Option<Actor>, names: &HashMap<Uuid, String>) -> Markup {
         ActorType::Operator => "An operator",
         ActorType::System => "Token Ledger",
     };
-    html! { (names.get(&actor.id).map_or(kind, String::as_str)) }
+    html! { (known.get(&actor.id).map_or(kind, |actor| actor.name.as_str())) }
 }
 
 /// The sides of the audit trail, of which this one is shown.

@@ -4,7 +4,7 @@ use super::beside::WAY;
 use crate::console::desk::Desk;
 use crate::console::error::Shown;
 use crate::console::extract::Path;
-use crate::console::names::names_of;
+use crate::console::names::{emails_of, names_of};
 use crate::console::page::Page;
 use crate::console::paths::{LOG, PEOPLE};
 use crate::console::render::events::{self, Telling};
@@ -27,7 +27,8 @@ pub async fn show(
     let event = app.event(company, position).await?;
     let (signed, head) = (app.signed(company).await?, app.head(company).await?);
     let names = names_of(app, &desk.caller, std::slice::from_ref(&event)).await?;
-    let telling = Telling { names: &names, signed: None, then: None };
+    let emails = emails_of(app, &desk.caller, std::slice::from_ref(&event)).await?;
+    let telling = Telling { emails: &emails, ..Telling::of(&names) };
     let is_proved = position <= signed.size();
     let proof = if is_proved { Some(app.proof(company, position).await?) } else { None };
     let content = html! {
@@ -36,7 +37,7 @@ pub async fn show(
                 (events::face(&event.actor))
                 div .said {
                     p .deed { (events::actor_name(&event.actor)) " " (events::deed(&event, telling)) }
-                    @if let Some(reason) = &event.context.reason { p .reason { "“" (reason) "”" } }
+                    @if let Some(text) = &event.context.reason { (events::reason(text)) }
                     p .meta {
                         (time::stamp(event.recorded_at))
                         @if let Some(ip) = &event.context.ip { span { "from " (ip) } }
@@ -62,7 +63,7 @@ pub async fn show(
         }
         section .state aria-labelledby="record-title" {
             h2 #record-title { "Record" }
-            div .record { (exactly(&event)) }
+            div .record { (exactly(&event, telling.email(&event))) }
             @if let Some(person) = person(&desk, &event.data) {
                 p .actions .start { a .button href=(person) { "Erase this person’s data" } }
             }

@@ -7,12 +7,13 @@ use crate::app::audit::{AuditFilter, AuditPage};
 use crate::app::view::EventView;
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
-use crate::console::names::names_of;
+use crate::console::names::{emails_of, names_of};
 use crate::console::page::Page;
 use crate::console::paths::AUDIT;
 use crate::console::render::events::{self, Telling};
 use crate::console::render::histogram::{Day, histogram};
 use crate::console::render::icons;
+use crate::console::render::ignored::ignored;
 use crate::console::render::time;
 use crate::console::render::words::{count, event_type};
 use crate::console::sent::{Query, Sent, address};
@@ -32,10 +33,12 @@ pub const HEADINGS: [(&str, &str); 3] =
 /// `GET /console/audit`
 pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let app = &service.app;
-    let asked = asked(&service, &desk, &sent).await?;
+    let (known, others) = sent.sifted(is_known);
+    let asked = asked(&service, &desk, &known).await?;
     if let Some(way) = asked.settled(&sent) {
         return Ok(way);
     }
+    let sent = known;
     let company = desk.caller.company;
     // Read before the events, so that no new one falls between the two.
     let head = app.head(company).await?;
@@ -49,11 +52,13 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     };
     let names = names_of(app, &desk.caller, &items).await?;
     let signed = app.signed(company).await?;
-    let telling = Telling { names: &names, signed: Some(&signed), then: None };
+    let emails = emails_of(app, &desk.caller, &items).await?;
+    let telling = Telling { emails: &emails, signed: Some(&signed), ..Telling::of(&names) };
     let chart = chart(&service, &desk, &asked, &sent).await?;
     let rows = if asked.is_clear() { app.audit_count(company, &asked.filter).await? } else { 0 };
     let content = html! {
         (tabs(AUDIT))
+        (ignored(&others, AUDIT))
         @if asked.is_clear() { (chart) }
         (filters(&asked, &sent))
         div #results {
@@ -73,6 +78,15 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
         return Ok(desk.page(&page, &content));
     }
     Ok(desk.refused(&page, &content))
+}
+
+/// Whether the trail can be asked for this.
+fn is_known(name: &str, value: &str) -> bool {
+    match name {
+        "type" => EVENT_TYPES.iter().any(|(kind, _)| *kind == value),
+        "before" => value.parse::<u64>().is_ok(),
+        _ => true,
+    }
 }
 
 /// What the filters name that is not there, or is there more than once.
@@ -203,10 +217,12 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
             }
             (asked.actor.field("actor", "By whom", &anybody))
             (asked.token.field(&any_token))
-            (moment(asked, sent, "from", "From"))
-            (moment(asked, sent, "to", "Until"))
+            div .span {
+                (moment(asked, sent, "from", "From"))
+                (moment(asked, sent, "to", "Until"))
+            }
             button type="submit" { (icons::search()) "Apply" }
-            @if !sent.only(&FILTERS).is_empty() { a .button href=(AUDIT) { "Clear" } }
+            @if !sent.only(&FILTERS).is_empty() { a .button href=(AUDIT) { "Clear filters" } }
         }
     }
 }

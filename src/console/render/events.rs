@@ -12,6 +12,7 @@ use crate::console::sent::address;
 use maud::{Markup, html};
 use serde_json::{Map, Value};
 use std::collections::HashMap;
+use std::sync::LazyLock;
 use token_ledger_domain::Timestamp;
 use uuid::Uuid;
 
@@ -23,10 +24,27 @@ pub type Names = HashMap<Uuid, String>;
 pub struct Telling<'a> {
     /// What things are called.
     pub names: &'a Names,
+    /// The addresses of those who did it, where records are shown.
+    pub emails: &'a Names,
     /// How far the ledger is signed, where proofs are told of.
     pub signed: Option<&'a Signed>,
     /// Where what the events are of is shown as it was behind each of them, if anywhere.
     pub then: Option<&'a str>,
+}
+
+/// Nobody's.
+static NO_EMAILS: LazyLock<Names> = LazyLock::new(Names::new);
+
+impl<'a> Telling<'a> {
+    /// With what things are called, and nothing else.
+    pub fn of(names: &'a Names) -> Self {
+        Self { names, emails: &NO_EMAILS, signed: None, then: None }
+    }
+
+    /// The address of whoever did it.
+    pub fn email(&self, event: &EventView) -> Option<&'a str> {
+        self.emails.get(&event.actor.id).map(String::as_str)
+    }
 }
 
 /// Whoever did it, as a drawing and a name. The service looks different from people and programs.
@@ -212,6 +230,13 @@ fn policy(data: &Map<String, Value>) -> Markup {
     }
 }
 
+/// Why it was done, in the words of whoever did it; without gaps, which anybody may type.
+pub fn reason(text: &str) -> Markup {
+    let mut lines: Vec<&str> = text.trim().lines().map(str::trim_end).collect();
+    lines.dedup_by(|line, before| line.is_empty() && before.is_empty());
+    html! { p .reason { "“" (lines.join("\n")) "”" } }
+}
+
 /// One event in a list: the sentence, and the exact record behind it.
 pub fn entry(event: &EventView, telling: Telling<'_>) -> Markup {
     let context = &event.context;
@@ -220,7 +245,7 @@ pub fn entry(event: &EventView, telling: Telling<'_>) -> Markup {
             (face(&event.actor))
             div .said {
                 p .deed { (actor_name(&event.actor)) " " (deed(event, telling)) }
-                @if let Some(reason) = &context.reason { p .reason { "“" (reason) "”" } }
+                @if let Some(text) = &context.reason { (reason(text)) }
                 p .meta {
                     (time::time_of_day(event.recorded_at))
                     @if let Some(ip) = &context.ip { span { "from " (ip) } }
@@ -233,7 +258,7 @@ pub fn entry(event: &EventView, telling: Telling<'_>) -> Markup {
                     }
                     @if let Some(signed) = telling.signed { (badge(event.position, signed)) }
                 }
-                (record(event, telling.signed))
+                (record(event, telling))
             }
         }
     }
@@ -249,7 +274,7 @@ pub fn by_day(events: &[EventView], telling: Telling<'_>) -> Markup {
                 section .day {
                     h2 {
                         time datetime=(time::date(first.recorded_at)) { (time::day(first.recorded_at)) }
-                        " (UTC)"
+                        " " span data-days[true] { "(UTC)" }
                     }
                     ol .events { @for event in day { (entry(event, telling)) } }
                 }
@@ -287,7 +312,7 @@ mod tests {
 
     fn told(kind: &str, data: &Value) -> String {
         let names = Names::from([(Uuid::from_u128(7), "Payroll sync".to_owned())]);
-        let telling = Telling { names: &names, signed: None, then: None };
+        let telling = Telling::of(&names);
         entry(&event(kind, data), telling).into_string()
     }
 
@@ -339,7 +364,7 @@ mod tests {
         let changed = json!({"scopes": ["a", "b"], "added": ["b"], "removed": ["c"]});
         assert_eq!(
             plain("token.scopes_changed", &changed),
-            "Maya changed the data accesses of Payroll sync: + B C A"
+            "Maya changed the data accesses of Payroll sync: added + B removed C A"
         );
     }
 
@@ -351,6 +376,12 @@ mod tests {
         };
         assert!(key(Some("Nightly")).contains(" (API key)"));
         assert_eq!(key(None), "<strong>An API key</strong>");
+    }
+
+    #[test]
+    fn a_reason_is_told_without_gaps() {
+        let told = reason(&format!("First\n\n\n \nthen{}", "\n".repeat(400))).into_string();
+        assert_eq!(told, "<p class=\"reason\">“First\n\nthen”</p>");
     }
 
     #[test]

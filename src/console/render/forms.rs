@@ -10,6 +10,10 @@ use token_ledger_domain::Timestamp;
 /// Grace periods that are offered, in seconds, with their words.
 const GRACE: [(i64, &str); 3] = [(0, "Now"), (3600, "In 1 hour"), (86_400, "In 24 hours")];
 
+/// What is said where what is refreshed has expired: no old secret is left to choose about.
+pub const TERM_ENDED: &str =
+    "Its term has ended, and its old secret with it. With the new secret it works again.";
+
 /// What a form is shown with after it was refused.
 #[derive(Clone, Debug, Default)]
 pub struct Refused {
@@ -184,9 +188,9 @@ pub fn actions(button: &str, danger: bool, back: &str) -> Markup {
     }
 }
 
-/// The way out where there is nothing to do.
+/// The way out where there is nothing to do: the page beneath, which offered it, is out of date.
 pub fn close(back: &str) -> Markup {
-    html! { p .actions { a .button href=(back) data-cancel[true] { "Close" } } }
+    html! { p .actions { a .button href=(back) data-cancel[true] data-stale[true] { "Close" } } }
 }
 
 /// Keeps the form from being carried out twice.

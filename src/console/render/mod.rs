@@ -5,6 +5,7 @@ pub mod events;
 pub mod forms;
 pub mod histogram;
 pub mod icons;
+pub mod ignored;
 pub mod pager;
 pub mod record;
 pub mod scopes;

@@ -1,5 +1,6 @@
 //! What stands behind an event's sentence: the exact record, and what proves it.
 
+use super::events::Telling;
 use super::{icons, time};
 use crate::app::signed::Signed;
 use crate::app::view::EventView;
@@ -32,12 +33,12 @@ pub fn badge(position: u64, signed: &Signed) -> Markup {
 }
 
 /// The exact record, folded.
-pub fn record(event: &EventView, signed: Option<&Signed>) -> Markup {
+pub fn record(event: &EventView, telling: Telling<'_>) -> Markup {
     html! {
         details .record {
             summary { "Record " span .sr { "of position " (event.position) } }
-            (exactly(event))
-            @if let Some(signed) = signed {
+            (exactly(event, telling.email(event)))
+            @if let Some(signed) = telling.signed {
                 dl .facts { (evidence(event, signed)) }
                 @if event.position <= signed.size() {
                     p .hint { a href=(proof_of(event.position)) { "Download proof" } }
@@ -47,8 +48,8 @@ pub fn record(event: &EventView, signed: Option<&Signed>) -> Markup {
     }
 }
 
-/// Everything that was recorded.
-pub fn exactly(event: &EventView) -> Markup {
+/// Everything that was recorded, and the address of the member who did it.
+pub fn exactly(event: &EventView, email: Option<&str>) -> Markup {
     let data = serde_json::to_string_pretty(&event.data).unwrap_or_default();
     let absent = || "not recorded, or erased".to_owned();
     let context = &event.context;
@@ -60,12 +61,18 @@ pub fn exactly(event: &EventView) -> Markup {
             dt { "Recorded" } dd { code { (event.recorded_at) } }
             dt { "Actor" }
             dd {
-                (event.actor.kind) " " code { (event.actor.id) } " "
+                (event.actor.kind) " "
+                @if let Some(email) = email { (email) " " }
+                code { (event.actor.id) } " "
                 a .nowrap href=(theirs) { "All they did" }
             }
             dt { (event.aggregate.kind) } dd { code { (event.aggregate.id) } }
             dt { "Request" } dd { (context.request_id.clone().unwrap_or_else(absent)) }
             dt { "Program" } dd { (context.user_agent.clone().unwrap_or_else(absent)) }
+            @if let Some(reason) = &context.reason {
+                dt { "Reason" }
+                dd { div .typed tabindex="0" role="group" aria-label="Reason" { (reason) } }
+            }
             @if event.data.contains_key("secret") {
                 dt { "Secret" } dd { "Only its SHA-256 and a hint were ever stored." }
             }

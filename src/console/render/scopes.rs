@@ -45,8 +45,8 @@ pub fn diff(before: &[String], after: &[String]) -> Markup {
     let removed = before.iter().filter(|scope| !after.contains(scope));
     let kept = before.iter().filter(|scope| after.contains(scope));
     row(added
-        .map(|scope| html! { ins .chip { "+ " (access(scope)) } })
-        .chain(removed.map(|scope| html! { del .chip { (access(scope)) } }))
+        .map(|scope| html! { ins .chip { span .sr { "added " } "+ " (access(scope)) } })
+        .chain(removed.map(|scope| html! { del .chip { span .sr { "removed " } (access(scope)) } }))
         .chain(kept.map(|scope| html! { span .chip { (access(scope)) } })))
 }
 
@@ -132,8 +132,8 @@ mod tests {
     #[test]
     fn a_difference_tells_added_from_removed() {
         let html = diff(&owned(&["a", "b"]), &owned(&["b", "c"])).into_string();
-        assert!(html.contains("<ins class=\"chip\">+ C</ins>"));
-        assert!(html.contains("<del class=\"chip\">A</del>"));
+        assert!(html.contains("<ins class=\"chip\"><span class=\"sr\">added </span>+ C</ins>"));
+        assert!(html.contains("<del class=\"chip\"><span class=\"sr\">removed </span>A</del>"));
         assert!(html.contains("<span class=\"chip\">B</span>"));
     }
 

@@ -13,7 +13,7 @@ use crate::console::desk::go_on;
 use crate::console::error::{Shown, Trouble};
 use crate::console::extract::Path;
 use crate::console::meanwhile::{Missed, Subject, missed};
-use crate::console::notices::about;
+use crate::console::notices::{self, about};
 use crate::console::paths::TOKENS;
 use crate::console::refusal::Shows;
 use crate::console::render::forms::{self, Refused, frame};
@@ -172,7 +172,11 @@ pub async fn edit(
         Ok(edited) => {
             let is_as_before = sent.number("version") == i64::try_from(edited.view.version).ok();
             let notice = if is_as_before { "nothing-changed" } else { "token-edited" };
-            Ok(go_on(&format!("{TOKENS}/{id}?notice={notice}")))
+            let notice = about(&desk.who, notice, id);
+            Ok(go_on(&match sent.get(LIST) {
+                Some(_) => sent.list_before(TOKENS, &ASKED, Some(&notice)),
+                None => format!("{TOKENS}/{id}?notice={notice}"),
+            }))
         }
         Err(error) => again(&service, &desk, id, Change::Edit, &sent, error).await,
     }
@@ -190,7 +194,7 @@ pub async fn delete(
         service.app.delete_token(&desk.caller, TokenId(id), sent.reason(), conditions).await;
     match deleted {
         Ok(()) => {
-            let notice = about("token-deleted", id);
+            let notice = about(&desk.who, "token-deleted", id);
             Ok(go_on(&sent.list_before(TOKENS, &ASKED, Some(&notice))))
         }
         Err(error) => again(&service, &desk, id, Change::Delete, &sent, error).await,
@@ -206,7 +210,10 @@ pub async fn end_grace(
 ) -> Shown {
     let conditions = sent.conditions(&desk.caller, &format!("end grace of token {id}"));
     match service.app.end_grace(&desk.caller, TokenId(id), sent.reason(), conditions).await {
-        Ok(_) => Ok(go_on(&format!("{TOKENS}/{id}?notice=grace-ended"))),
+        Ok(_) => {
+            let notice = notices::of(&desk.who, "grace-ended");
+            Ok(go_on(&format!("{TOKENS}/{id}?notice={notice}")))
+        }
         Err(error) => again(&service, &desk, id, Change::EndGrace, &sent, error).await,
     }
 }
@@ -359,7 +366,7 @@ impl Shape {
                     refused,
                 ))
             } @else {
-                p { "Its term has ended, and its old secret with it. With the new secret it works again." }
+                p { (forms::TERM_ENDED) }
             }
             (term(&self.policy, sent.number("expires_in_seconds"), present.as_ref(), refused))
         }

@@ -1,6 +1,7 @@
 //! Creating an access token.
 
-use super::{form_page, module_off};
+use super::list::shows;
+use super::{ASKED, NEW, form_page, module_off};
 use crate::app::policy::PolicyView;
 use crate::app::tokens::NewToken;
 use crate::console::desk::Desk;
@@ -11,16 +12,18 @@ use crate::console::render::forms::{self, Field, Refused, frame};
 use crate::console::render::scopes;
 use crate::console::render::time::span;
 use crate::console::reveal::{KEEP, Reveal, reveal, valid_until};
-use crate::console::sent::Sent;
+use crate::console::sent::{LIST, Query, Sent, address};
 use crate::http::Service;
 use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::Secret;
 use token_ledger_domain::policy::DEFAULT_VALIDITY_SECONDS;
+use uuid::Uuid;
 
 const TITLE: &str = "Create token";
-const PATH: &str = "/console/tokens/new";
+/// The list with whatever was created last on top.
+const NEWEST: &str = "/console/tokens?sort=-created_at";
 const SHOWS: Shows = &[
     ("name", "Give the token a name of 1 to 100 characters."),
     ("scopes", "Choose at least one data access."),
@@ -31,20 +34,20 @@ const SHOWS: Shows = &[
 const TERMS: [i64; 7] = [3600, 86_400, 604_800, 2_592_000, 7_776_000, 15_552_000, 31_536_000];
 
 /// `GET /console/tokens/new`
-pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
-    if let Some(way) = desk.unconfirmed(&service, PATH) {
+pub async fn form(State(service): State<Arc<Service>>, desk: Desk, Query(asked): Query) -> Shown {
+    if let Some(way) = desk.unconfirmed(&service, &here(&asked)) {
         return Ok(way);
     }
     let (policy, _) = service.app.policy(&desk.caller).await?;
     let nonce = service.app.new_id().to_string();
-    let sent = Sent::default();
-    let content = content(&service, &desk, &policy, &sent, &Refused::default(), &nonce);
+    let (sent, list) = (Sent::default(), asked.text(LIST));
+    let content = content(&service, &desk, &policy, &sent, list, &Refused::default(), &nonce);
     Ok(desk.page(&form_page(TITLE), &content))
 }
 
 /// `POST /console/tokens/new`
 pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) -> Shown {
-    if let Some(way) = desk.unconfirmed(&service, PATH) {
+    if let Some(way) = desk.unconfirmed(&service, &here(&sent)) {
         return Ok(way);
     }
     let app = &service.app;
@@ -59,6 +62,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     let refused = match app.create_token(&desk.caller, input, conditions).await {
         Ok(created) => {
             let token = &created.view;
+            let back = back(&service, &desk, &sent, token.token_id).await;
             let shown = Reveal {
                 title: "Access token created",
                 done: html! {
@@ -70,7 +74,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
                 beside: None,
                 secret: created.secret.as_ref().map(Secret::reveal),
                 lost: "If you lose it, refresh the token.",
-                back: TOKENS,
+                back: &back,
             };
             return Ok(desk.page(&form_page(TITLE), &reveal(&shown)));
         }
@@ -78,8 +82,24 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
     };
     let (policy, _) = app.policy(&desk.caller).await?;
     let nonce = app.new_id().to_string();
-    let content = content(&service, &desk, &policy, &sent, &refused, &nonce);
+    let list = sent.text(LIST);
+    let content = content(&service, &desk, &policy, &sent, list, &refused, &nonce);
     Ok(desk.refused(&form_page(TITLE), &content))
+}
+
+/// Where the form is, opened from the same list.
+fn here(asked: &Sent) -> String {
+    address(NEW, asked.only(&[LIST]))
+}
+
+/// The list that the form was opened from, or one that shows the new token where that does not.
+async fn back(service: &Service, desk: &Desk, sent: &Sent, created: Uuid) -> String {
+    let asked = Sent::parse(sent.text(LIST).as_bytes());
+    let is_whole = asked.only(&ASKED).is_empty();
+    if is_whole || shows(service, desk, &asked, created).await {
+        return sent.list_before(TOKENS, &ASKED, None);
+    }
+    NEWEST.to_owned()
 }
 
 fn content(
@@ -87,6 +107,7 @@ fn content(
     desk: &Desk,
     policy: &PolicyView,
     sent: &Sent,
+    list: &str,
     refused: &Refused,
     nonce: &str,
 ) -> Markup {
@@ -99,9 +120,11 @@ fn content(
         max: 100,
         ..Field::default()
     };
+    let asked = Sent::parse(list.as_bytes());
+    let back = address(TOKENS, asked.only(&ASKED));
     let form = html! {
-        form .form method="post" action=(PATH) novalidate {
-            (desk.seal()) (forms::nonce(nonce))
+        form .form method="post" action=(NEW) novalidate {
+            (desk.seal()) (forms::nonce(nonce)) (forms::list(list))
             (forms::problem(refused))
             (forms::field(name, refused.of("name")))
             (scopes::choice(
@@ -113,12 +136,12 @@ fn content(
             ))
             (term(policy, sent.number("expires_in_seconds"), None, refused))
             (forms::reason(sent.text("reason"), refused))
-            (forms::actions("Create", false, TOKENS))
+            (forms::actions("Create", false, &back))
         }
     };
     let content = html! {
         @if desk.company.oauth_app_enabled { (form) }
-        @else { (module_off(desk)) (forms::close(TOKENS)) }
+        @else { (module_off(desk)) (forms::close(&back)) }
     };
     frame(TITLE, &content)
 }

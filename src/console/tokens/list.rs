@@ -1,7 +1,7 @@
 //! The list of access tokens.
 
 use super::create::default_term;
-use super::{ASKED, FILTERS, WAY, module_off, path};
+use super::{ASKED, FILTERS, NEW, WAY, WHOLE, module_off, path};
 use crate::app::tokens::place;
 use crate::app::view::TokenView;
 use crate::console::actors::{Picked, pick};
@@ -10,6 +10,7 @@ use crate::console::error::{Shown, Trouble};
 use crate::console::notices::notice_of;
 use crate::console::page::Page;
 use crate::console::paths::TOKENS;
+use crate::console::render::ignored::ignored;
 use crate::console::render::scopes::chips;
 use crate::console::render::status::{Standing, old_secret, status};
 use crate::console::render::words::{access, count, grouped};
@@ -22,7 +23,9 @@ use crate::http::token_list::{Asked, Place, TokenQuery};
 use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
+use token_ledger_domain::Scope;
 use token_ledger_projections::read_models::TokenPage;
+use uuid::Uuid;
 
 /// The most tokens that are counted.
 const COUNTED: usize = 1000;
@@ -37,6 +40,9 @@ const SORTS: [(&str, &str); 6] = [
     ("name", "Name"),
 ];
 
+/// Where a page of the list goes on.
+const PLACES: [&str; 2] = ["cursor", "back"];
+
 /// `GET /console/tokens`
 pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let app = &service.app;
@@ -44,6 +50,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     if let Some(way) = creator.settled(&sent, "created_by", TOKENS) {
         return Ok(way);
     }
+    let (sent, unknown) = sifted(&sent, &desk);
     let sheet = if creator.is_unclear() {
         Sheet { total: Some(0), ..Sheet::default() }
     } else {
@@ -56,10 +63,13 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let has_deleted = nothing && has_deleted(&service, &desk).await?;
     let others = sent.only(&["q", "status", "scope", "sort"]);
     let by = |id: &str| address(TOKENS, others.iter().copied().chain([("created_by", id)]));
-    let notice = notice_of(app, &desk.caller, &sent).await?;
+    let notice = notice_of(app, &desk.who, &desk.caller, &sent).await?;
+    let asked = sent.asked(&ASKED);
+    let new = address(NEW, asked.as_deref().map(|asked| (LIST, asked)));
     let content = html! {
         (notice)
         (module_off(&desk))
+        (ignored(&unknown, TOKENS))
         @if nothing && !has_deleted {
             (empty(creates))
         } @else {
@@ -81,7 +91,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                     }
                 } @else {
                     p .sr role="status" { (sheet.words()) }
-                    (table(&desk, &sheet.items, sent.asked(&ASKED).as_deref()))
+                    (table(&desk, &sheet.items, asked.as_deref().unwrap_or(WHOLE)))
                     (pager(&sent, &sheet))
                 }
             }
@@ -89,7 +99,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     };
     let buttons = html! {
         @if creates {
-            a .button .main href="/console/tokens/new" data-dialog[true] { "Create access token" }
+            a .button .main href=(new) data-dialog[true] { "Create access token" }
         }
     };
     let (policy, _) = app.policy(&desk.caller).await?;
@@ -100,6 +110,37 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     );
     let (title, buttons) = ("Access Token", Some(buttons));
     Ok(desk.page(&Page { title, way: WAY, lead: &lead, buttons, bare: false }, &content))
+}
+
+/// Whether a list opened from this form, asked for what it was then, holds this token.
+pub(super) async fn shows(service: &Service, desk: &Desk, asked: &Sent, token: Uuid) -> bool {
+    let sheet = Sheet::read(service, desk, asked).await;
+    sheet.is_ok_and(|sheet| sheet.items.iter().any(|shown| shown.token_id == token))
+}
+
+/// What the address asks for as far as the list has it, and what the list does not have.
+fn sifted(sent: &Sent, desk: &Desk) -> (Sent, Vec<(String, String)>) {
+    let (known, mut unknown) = sent.sifted(is_known);
+    let place = known.get("back").or(known.get("cursor"));
+    if place.is_none() || read(&known, place, desk).is_ok() {
+        return (known, unknown);
+    }
+    let (first, places) = known.sifted(|name, _| !PLACES.contains(&name));
+    unknown.extend(places);
+    (first, unknown)
+}
+
+/// Whether the list can be asked for this.
+fn is_known(name: &str, value: &str) -> bool {
+    let bare = |sort: &'static str| sort.trim_start_matches('-');
+    match name {
+        "status" => STATUSES.iter().any(|(status, _)| *status == value),
+        "sort" => {
+            SORTS.iter().any(|(sort, _)| bare(sort) == value.strip_prefix('-').unwrap_or(value))
+        }
+        "scope" => value.parse::<Scope>().is_ok(),
+        _ => true,
+    }
 }
 
 fn bad_address() -> Trouble {
@@ -231,6 +272,9 @@ fn filters(sent: &Sent, scopes: &[&str], creator: &Picked) -> Markup {
                 }
             }
             button type="submit" { (icons::search()) "Apply" }
+            @if !sent.only(&["q", "status", "scope", "created_by"]).is_empty() {
+                a .button href=(TOKENS) { "Clear filters" }
+            }
         }
     }
 }
@@ -245,7 +289,7 @@ fn empty(creates: bool) -> Markup {
                  and stop one without the others."
             }
             @if creates {
-                a .button .main href="/console/tokens/new" data-dialog[true] {
+                a .button .main href=(NEW) data-dialog[true] {
                     "Create your first access token"
                 }
             }
@@ -254,7 +298,7 @@ fn empty(creates: bool) -> Markup {
 }
 
 /// The rows, whose forms lead back to what the list was asked for.
-fn table(desk: &Desk, tokens: &[TokenView], asked: Option<&str>) -> Markup {
+fn table(desk: &Desk, tokens: &[TokenView], asked: &str) -> Markup {
     html! {
         table .rows {
             caption .sr { "Access tokens" }
@@ -273,7 +317,7 @@ fn table(desk: &Desk, tokens: &[TokenView], asked: Option<&str>) -> Markup {
     }
 }
 
-fn row(desk: &Desk, token: &TokenView, asked: Option<&str>) -> Markup {
+fn row(desk: &Desk, token: &TokenView, asked: &str) -> Markup {
     let renewable =
         token.status == "expired" && desk.may_change() && desk.company.oauth_app_enabled;
     html! {
@@ -333,12 +377,12 @@ pub fn last_used(token: &TokenView, desk: &Desk) -> Markup {
 }
 
 /// Where a form about a token is, opened from the list that was asked for this.
-fn form_at(token: &TokenView, below: &str, asked: Option<&str>) -> String {
-    address(&path(token, below), asked.map(|asked| (LIST, asked)))
+fn form_at(token: &TokenView, below: &str, asked: &str) -> String {
+    address(&path(token, below), [(LIST, asked)])
 }
 
 /// What can be done with a token, for whoever may.
-fn menu(desk: &Desk, token: &TokenView, asked: Option<&str>) -> Markup {
+fn menu(desk: &Desk, token: &TokenView, asked: &str) -> Markup {
     let form = |below| form_at(token, below, asked);
     let history = format!("{}#history", path(token, ""));
     if !desk.may_change() || token.status == "deleted" {

@@ -27,10 +27,15 @@ pub fn path(token: &TokenView, below: &str) -> String {
     format!("{TOKENS}/{}{below}", token.token_id)
 }
 
+/// The form that creates one.
+const NEW: &str = "/console/tokens/new";
 /// What the list can be asked for.
 const FILTERS: [&str; 5] = ["q", "status", "scope", "created_by", "sort"];
 /// What the list can be asked for, with the places where its pages go on.
 const ASKED: [&str; 7] = ["q", "status", "scope", "created_by", "sort", "cursor", "back"];
+
+/// What a form says that was opened from the list where that was asked for nothing.
+const WHOLE: &str = "all";
 
 /// Why nothing works while the module is off, and who can change that.
 pub fn module_off(desk: &Desk) -> Markup {

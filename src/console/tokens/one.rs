@@ -8,7 +8,7 @@ use crate::app::view::{EventView, TokenView};
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
 use crate::console::extract::Path;
-use crate::console::names::names_of;
+use crate::console::names::{emails_of, names_of};
 use crate::console::notices::notice;
 use crate::console::page::Page;
 use crate::console::paths::TOKENS;
@@ -41,7 +41,7 @@ pub async fn show(
     let then = then(&service, &desk, &now, &sent).await?;
     let timeline = timeline(&service, &desk, id, &sent).await?;
     let content = html! {
-        (notice(&sent))
+        (notice(&desk.who, &sent))
         (module_off(&desk))
         @match &then {
             None => (state(&desk, &now)),
@@ -110,10 +110,20 @@ fn facts(token: &TokenView) -> Markup {
         dt { "Secret" } dd { span .mono { (token.secret_hint) } }
         dt { "Created" } dd { (time::stamp(token.created_at)) " by " (actor(&token.created_by)) }
         @if let Some(at) = token.refreshed_at { dt { "Refreshed" } dd { (time::stamp(at)) } }
-        dt { @if token.status == "expired" { "Expired" } @else { "Expires" } }
+        dt { (term_end(token)) }
         dd { (time::stamp(token.expires_at)) }
         @if let Some(at) = token.deleted_at { dt { "Deleted" } dd { (time::stamp(at)) } }
         dt { "Identifier" } dd { code { (token.token_id) } }
+    }
+}
+
+/// What the end of its term is to a token.
+fn term_end(token: &TokenView) -> &'static str {
+    match token.deleted_at {
+        Some(at) if at < token.expires_at => "Would have expired",
+        Some(_) => "Expired",
+        None if token.status == "expired" => "Expired",
+        None => "Expires",
     }
 }
 
@@ -168,7 +178,7 @@ async fn then(
 impl Then {
     fn card(&self, desk: &Desk) -> Markup {
         let names = events::Names::from([(self.id, self.name.clone())]);
-        let telling = Telling { names: &names, signed: None, then: None };
+        let telling = Telling::of(&names);
         html! {
             section .state .then aria-labelledby="state" {
                 h2 #state {
@@ -280,7 +290,9 @@ async fn timeline(
     let names = names_of(&service.app, &desk.caller, &listed.items).await?;
     let signed = service.app.signed(desk.caller.company).await?;
     let here = format!("{TOKENS}/{id}");
-    let telling = Telling { names: &names, signed: Some(&signed), then: Some(&here) };
+    let emails = emails_of(&service.app, &desk.caller, &listed.items).await?;
+    let signed = Some(&signed);
+    let telling = Telling { emails: &emails, signed, then: Some(&here), ..Telling::of(&names) };
     let older = listed.next.map(|position| {
         let position = position.to_string();
         address(&here, [("before", position.as_str())]) + "#history"
