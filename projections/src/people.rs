@@ -7,7 +7,7 @@
 use crate::attempts::Attempt;
 use crate::members::MemberRow;
 use async_trait::async_trait;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::fmt;
 use std::str::FromStr;
 use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Power, Role, Timestamp};
@@ -160,6 +160,13 @@ pub trait People: Send + Sync {
         company: CompanyId,
         id: MemberId,
     ) -> Result<Option<MemberRow>, StoreError>;
+
+    /// Those of these people who are members of another company than this.
+    async fn elsewhere(
+        &self,
+        people: &[PersonId],
+        company: CompanyId,
+    ) -> Result<BTreeSet<PersonId>, StoreError>;
 
     /// A person's memberships in all companies.
     async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError>;

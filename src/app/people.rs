@@ -167,8 +167,7 @@ impl App {
         person: PersonId,
         company: CompanyId,
     ) -> Result<bool, StoreError> {
-        let memberships = self.people.memberships(person).await?;
-        Ok(memberships.iter().any(|member| member.company_id != company))
+        Ok(!self.people.elsewhere(&[person], company).await?.is_empty())
     }
 
     /// The link of this secret and the account that it is for, while it is good.

@@ -78,17 +78,13 @@ pub async fn elsewhere(
     desk: &Desk,
     members: &[MemberView],
 ) -> Result<BTreeSet<Uuid>, AppError> {
-    let mut elsewhere = BTreeSet::new();
     if !desk.may_change() || desk.is_operator() {
-        return Ok(elsewhere);
+        return Ok(BTreeSet::new());
     }
-    for member in members {
-        let (person, company) = (PersonId(member.person_id), desk.caller.company);
-        if service.app.is_elsewhere(person, company).await? {
-            elsewhere.insert(member.member_id);
-        }
-    }
-    Ok(elsewhere)
+    let people: Vec<PersonId> = members.iter().map(|member| PersonId(member.person_id)).collect();
+    let elsewhere = service.app.people.elsewhere(&people, desk.caller.company).await?;
+    let is_elsewhere = |member: &&MemberView| elsewhere.contains(&PersonId(member.person_id));
+    Ok(members.iter().filter(is_elsewhere).map(|member| member.member_id).collect())
 }
 
 /// Where a form about a member leads when it was carried out.

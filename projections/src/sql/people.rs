@@ -7,7 +7,7 @@ use crate::members::{MemberRow, Members};
 use crate::people::{Account, Link, People, Purpose, Session, Standing};
 use async_trait::async_trait;
 use std::borrow::Cow;
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Timestamp};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
@@ -237,6 +237,25 @@ impl<S: Sql> People for S {
     ) -> Result<Option<MemberRow>, StoreError> {
         let one = Statement::new(Members::statements().one.as_str());
         self.fetch_one(one.with(company).with(id)).await
+    }
+
+    async fn elsewhere(
+        &self,
+        people: &[PersonId],
+        company: CompanyId,
+    ) -> Result<BTreeSet<PersonId>, StoreError> {
+        if people.is_empty() {
+            return Ok(BTreeSet::new());
+        }
+        let mut statement = Statement::new("").with(company);
+        let places: Vec<String> = people.iter().map(|person| statement.place(*person)).collect();
+        statement.text = format!(
+            "SELECT DISTINCT person_id FROM members WHERE company_id <> ?1 AND person_id IN ({})",
+            places.join(", ")
+        )
+        .into();
+        let found: Vec<Uuid> = self.fetch(statement).await?;
+        Ok(found.into_iter().map(PersonId).collect())
     }
 
     async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError> {
