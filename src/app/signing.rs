@@ -5,7 +5,7 @@
 //! order. What was published is therefore known outside the database, whatever happens to it. The
 //! store takes one checkpoint for a size, and none that is smaller than the last: of several
 //! processes that sign, one wins, and the others find its checkpoint. A log that was signed and that
-//! nothing is kept of outside is not gone on with ([`Rounds::without`]).
+//! nothing is kept of outside is not gone on with (`Rounds::without`).
 
 use super::App;
 use super::evidence::statement;

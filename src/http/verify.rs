@@ -225,6 +225,9 @@ pub(super) fn note_use(
         ("scope" = Option<Vec<String>>, Query,
             description = "Scopes that the token must have; each may name several, space-delimited"),
         ("company" = Option<Uuid>, Query, description = "The company that the token must be of"),
+        ("X-Required-Scope" = Option<String>, Header,
+            description = "As `scope`; commas delimit scopes too"),
+        ("X-Required-Company" = Option<Uuid>, Header, description = "As `company`"),
     ),
     security(("token" = [])),
     responses(
