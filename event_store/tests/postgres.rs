@@ -21,7 +21,7 @@ use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_domain::token::Token;
 use token_ledger_event_store::postgres::{
-    Access, Appended, Change, Config, Database, InlineProjections, NoProjections,
+    Access, Appended, Change, Config, Database, InlineProjections, Kinds, NoProjections,
     PgEventRepository, PgStore, RecordedTime, Rows,
 };
 use token_ledger_event_store::{
@@ -624,6 +624,46 @@ async fn others_are_told_what_was_committed_in_order() {
     let mut freshness = other.database().freshness();
     let fresh = freshness.wait_for(|fresh| fresh.is_some_and(|fresh| fresh > done));
     in_time(fresh).await.expect("the database lives");
+}
+
+/// As where a process commits and ends before it tells the others.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_nobody_tells_is_found_by_the_heads_before_anything_counts_as_current() {
+    let fixture = PgFixture::fresh().await;
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("told")])).await;
+    let mut changes = fixture.database().changes();
+    let began = Moment::now();
+    in_time(async {
+        while !matches!(changes.recv().await, Ok(Change::Current(at)) if at >= began) {}
+    })
+    .await;
+    for sql in [
+        "INSERT INTO events SELECT company_id, aggregate_type, gen_random_uuid(), sequence, \
+         event_type, event_version, payload, metadata, position + 1, recorded_at, commit_id, salt, \
+         private_commitment, entry_hash FROM events",
+        "UPDATE company_heads SET last_position = last_position + 1",
+    ] {
+        fixture.raw(sql).await.expect("a row");
+    }
+    let done = Moment::now();
+    let mut advanced = None;
+    in_time(async {
+        loop {
+            match changes.recv().await.expect("changes") {
+                Change::Advanced { company, last, kinds } => {
+                    assert!(advanced.is_none(), "it is told once");
+                    advanced = Some((company, last.position, kinds));
+                }
+                Change::Current(sent) if sent > done => break,
+                Change::Current(_) | Change::PutRight(_) => {}
+                Change::Resync => panic!("nothing was put back"),
+            }
+        }
+    })
+    .await;
+    assert_eq!(advanced, Some((COMPANY, 2, Kinds::ALL)), "it may be about anything");
+    fixture.raw("UPDATE company_heads SET last_position = 1").await.expect("a row");
+    in_time(async { while !matches!(changes.recv().await, Ok(Change::Resync)) {} }).await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

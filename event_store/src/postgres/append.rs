@@ -4,7 +4,6 @@
 //! them, so that with one company each goes to that company's shard.
 
 use super::errors::{ending_failed, failed, is_held, is_taken};
-use super::listener;
 use super::placing::{Known, Last, Placed, PlacedEvent, begins, key_name};
 use super::read::{bytes, head_from_row, int, number, place_of};
 use crate::commit::{Commit, IDEMPOTENCY_SECONDS, Idempotency, Recorded};
@@ -394,8 +393,7 @@ async fn write_keys(connection: &mut PgConnection, placed: &Placed<'_>) -> Resul
     Ok(())
 }
 
-/// Moves the heads, tells the other processes and makes the transaction durable, all in one round
-/// trip.
+/// Moves the heads and makes the transaction durable, all in one round trip.
 ///
 /// # Errors
 /// When something of it fails: [`StoreError::InDoubt`] where nobody knows whether it was carried
@@ -406,8 +404,7 @@ pub(super) async fn commit(
     placed: &Placed<'_>,
 ) -> Result<(), StoreError> {
     let mut sql = String::with_capacity(256 * (placed.moved.len() + 1));
-    let mut advanced = Vec::with_capacity(placed.moved.len());
-    for (company, kinds) in &placed.moved {
+    for company in placed.moved.keys() {
         let Some(head) = known.heads.get(company) else { continue };
         // Writing to a String can't fail.
         let _ = write!(
@@ -419,9 +416,7 @@ pub(super) async fn commit(
             head.company_sequence,
             head.company.0,
         );
-        advanced.push((head.company, head.point(), *kinds));
     }
-    sql.push_str(&listener::tell(&advanced));
     sql.push_str("COMMIT");
     connection.execute(sql.as_str()).await.map_err(ending_failed)?;
     Ok(())

@@ -10,6 +10,8 @@ use super::at_once::{self, AtOnce, LeftHeads};
 use super::database::{Database, RecordedTime, connect};
 use super::errors::failed;
 use super::lent::{in_time, ping, silent};
+use super::listener::Told;
+use super::notice::Advanced;
 use super::placing::{Known, Placed};
 use super::queue::{Queue, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
@@ -24,7 +26,6 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
-use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Commits that share a transaction, at most.
@@ -61,10 +62,12 @@ pub(super) struct Lane {
     used: Instant,
     inline: Box<dyn InlineProjections>,
     queue: Arc<Queue>,
-    changes: watch::Sender<u64>,
+    told: Arc<Told>,
     recorded_time: RecordedTime,
     one_company: bool,
     heads: Arc<LeftHeads>,
+    /// What the transaction at hand appends.
+    appended: Vec<Advanced>,
     /// What makes the transaction at hand durable is on its way.
     is_ending: bool,
     /// Somebody else holds on to the head of a company of the batch at hand.
@@ -96,10 +99,11 @@ impl Lane {
             used: Instant::now(),
             inline,
             queue,
-            changes: database.news().clone(),
+            told: database.told(),
             recorded_time: database.recorded_time(),
             one_company: database.is_sharded(),
             heads,
+            appended: Vec::new(),
             is_ending: false,
             is_held: false,
         }
@@ -124,7 +128,7 @@ impl Lane {
                 (true, Some(company)) => self.queue.release_apart(*company),
                 _ => self.queue.release(companies),
             }
-            self.changes.send_modify(|count| *count += 1);
+            self.told.news.send_modify(|count| *count += 1);
             // The next batch goes out meanwhile.
             let answer_all = async move {
                 for (Waiting { answer, .. }, outcome) in batch.into_iter().zip(answers) {
@@ -231,6 +235,7 @@ impl Lane {
     ) -> Result<Vec<Answer>, Setback> {
         let mut connection = self.connection().await?;
         self.is_ending = false;
+        self.appended.clear();
         // What is left of a transaction that panicked is undone like any other that failed.
         let work = AssertUnwindSafe(self.transact(&mut connection, commits, doubtful));
         let outcome = match tokio::time::timeout(TRANSACTION_TIMEOUT, work.catch_unwind()).await {
@@ -257,6 +262,7 @@ impl Lane {
             return outcome;
         };
         self.inline.committed();
+        self.told.committed(std::mem::take(&mut self.appended));
         if doubtful && !self.inline.recovered(&reached(commits, &answers)).await {
             let text = "this process has not taken it over yet";
             for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {
@@ -280,6 +286,7 @@ impl Lane {
         if let Some(rows) = self.inline.insert(events, head)? {
             self.is_ending = true;
             if at_once::append(connection, &plan, rows).await? {
+                self.appended.push(plan.advanced());
                 let (head, answers) = plan.done();
                 self.heads.leave(head);
                 return Ok(Some(answers));
@@ -327,8 +334,12 @@ impl Lane {
             self.inline.project(connection, &placed.appended, &before).await?;
             self.is_ending = true;
             append::commit(connection, &known, &placed).await?;
-            for head in known.heads.into_values() {
-                self.heads.leave(head);
+            for before in before {
+                let Some(after) = known.heads.remove(&before.company) else { continue };
+                if let Some(kinds) = placed.moved.get(&before.company) {
+                    self.appended.push(Advanced::between(&before, &after, *kinds));
+                }
+                self.heads.leave(after);
             }
             Ok(answers)
         })

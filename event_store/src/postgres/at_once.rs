@@ -8,7 +8,7 @@
 use super::append::Setback;
 use super::database::RecordedTime;
 use super::errors::{ending_failed, is_misshapen, is_taken};
-use super::listener::{self, CHANNEL, Kinds};
+use super::notice::{Advanced, Kinds};
 use super::placing::{Known, MAX_DECISION_AGE_SECONDS, Placed, PlacedEvent, begins};
 use super::read::int;
 use super::rows::{Row, Rows};
@@ -38,10 +38,10 @@ const MOVE: &str = "WITH head AS (UPDATE company_heads \
     AND last_recorded_at = $3 AND company_sequence = $4 \
     AND (extract(epoch FROM clock_timestamp()) * 1000000)::bigint BETWEEN $7 AND $8 \
     RETURNING company_id)";
-/// Tells the other processes of it.
-const TELL: &str = " SELECT pg_notify($9, $10) FROM head";
-/// The parameters of these. The tables' rows follow.
-const PARAMETERS: usize = 10;
+/// Whether it was moved.
+const IS_MOVED: &str = " SELECT 1 FROM head";
+/// The parameters of the first. The tables' rows follow.
+const PARAMETERS: usize = 8;
 
 /// The heads where this process left them.
 #[derive(Debug, Default)]
@@ -142,6 +142,13 @@ impl<'a> AtOnce<'a> {
         (&self.placed.appended, &self.before)
     }
 
+    /// What was appended, when it was.
+    pub fn advanced(&self) -> Advanced {
+        let mut kinds = Kinds::default();
+        kinds.add(AggregateType::Token);
+        Advanced::between(&self.before, &self.after, kinds)
+    }
+
     /// What to tell the callers, and where the head stands now.
     pub fn done(self) -> (Head, Vec<Result<Recorded, AppendError>>) {
         (self.after, self.answers)
@@ -156,11 +163,7 @@ impl<'a> AtOnce<'a> {
         to.add(int(after.position))?;
         to.add(after.recorded_at.as_micros())?;
         to.add(self.between.0)?;
-        to.add(self.between.1)?;
-        to.add(CHANNEL)?;
-        let mut kinds = Kinds::default();
-        kinds.add(AggregateType::Token);
-        to.add(listener::advanced(before.company, after.point(), kinds))
+        to.add(self.between.1)
     }
 
     /// The rows of the events and of their private parts.
@@ -226,9 +229,9 @@ pub(super) async fn append(
         let _ = write!(sql, ", rows{number} AS ({insertion})");
         arguments.add(rows).map_err(unsendable)?;
     }
-    sql.push_str(TELL);
+    sql.push_str(IS_MOVED);
     match sqlx::query_with(&sql, arguments).fetch_optional(connection).await {
-        Ok(told) => Ok(told.is_some()),
+        Ok(moved) => Ok(moved.is_some()),
         Err(error) if is_misshapen(&error) => Ok(false),
         Err(error) if is_taken(&error) => Err(Setback::Taken),
         Err(error) => Err(ending_failed(error).into()),

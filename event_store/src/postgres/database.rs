@@ -4,6 +4,7 @@ use super::errors::{failed, failed_ref, is_not_let_in};
 use super::lent::{self, Lent, expect_primary};
 use super::listener::{self, Change, Told};
 use super::migrate::{self, MigrationStatus};
+use super::offset;
 use crate::clock::{Clock, CorrectedClock, Entropy, Moment, SystemEntropy};
 use crate::error::StoreError;
 use crate::store::Access;
@@ -137,7 +138,7 @@ impl Database {
         };
         let is_sharded = migrate::is_sharded(&mut connection).await?;
         let told = Arc::new(Told::new());
-        listener::set_clock(&mut connection, &told.clock).await?;
+        offset::set_clock(&mut connection, &told.clock).await?;
         connection.close().await.map_err(failed)?;
         let pool = lent::pool(&options, config.connections, config.access);
         let searches = config.connections - config.connections.div_ceil(SEARCHLESS);
@@ -226,8 +227,8 @@ impl Database {
         self.told.news.subscribe()
     }
 
-    pub(super) fn news(&self) -> &watch::Sender<u64> {
-        &self.told.news
+    pub(super) fn told(&self) -> Arc<Told> {
+        Arc::clone(&self.told)
     }
 
     pub(super) const fn options(&self) -> &PgConnectOptions {

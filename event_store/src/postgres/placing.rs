@@ -1,6 +1,6 @@
 //! Which commits of a batch can be appended, and where their events come to stand.
 
-use super::listener::Kinds;
+use super::notice::Kinds;
 use crate::commit::{
     AppendError, Commit, Idempotency, MAX_CLOCK_LAG_SECONDS, Recorded, SealedEvent,
 };

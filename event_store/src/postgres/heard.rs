@@ -1,0 +1,284 @@
+//! How far this process has heard that all ledgers have come.
+//!
+//! What other processes tell may be lost. Whether anything is missing, the heads themselves say: the
+//! database adds them up by the last byte of the company's identifier, and only where a sum isn't that
+//! of what was heard, the heads are read.
+
+use super::errors::failed;
+use super::notice::{Advanced, Kinds};
+use super::read::number;
+use crate::error::StoreError;
+use crate::record::Point;
+use parking_lot::Mutex;
+use sqlx::postgres::PgRow;
+use sqlx::{PgConnection, Row};
+use std::collections::{BTreeMap, HashMap};
+use token_ledger_domain::{CompanyId, Timestamp};
+
+const SUMS: &str = "SELECT get_byte(uuid_send(company_id), 15), sum(last_position)::text, \
+    sum(last_recorded_at)::text FROM company_heads GROUP BY 1";
+const HEADS: &str = "SELECT company_id, last_position, last_recorded_at FROM company_heads \
+    WHERE get_byte(uuid_send(company_id), 15) = ANY($1)";
+
+/// The last byte of a company's identifier, as PostgreSQL has it.
+type Ending = i32;
+type Heads = HashMap<CompanyId, Point>;
+
+fn ending(company: CompanyId) -> Ending {
+    company.0.as_bytes().last().copied().map_or(0, Ending::from)
+}
+
+/// Positions and times of heads, added up. None is heard of before it is so, and heads only move
+/// forward: where the sums are equal, so are the heads.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Sum {
+    positions: i128,
+    times: i128,
+}
+
+impl Sum {
+    fn add(&mut self, head: Point) {
+        self.positions += i128::from(head.position);
+        self.times += i128::from(head.recorded_at.as_micros());
+    }
+
+    fn subtract(&mut self, head: Point) {
+        self.positions -= i128::from(head.position);
+        self.times -= i128::from(head.recorded_at.as_micros());
+    }
+
+    fn from_row(row: &PgRow) -> Result<Self, StoreError> {
+        Ok(Self { positions: large_number(row, 1)?, times: large_number(row, 2)? })
+    }
+}
+
+fn large_number(row: &PgRow, column: usize) -> Result<i128, StoreError> {
+    let text: &str = row.try_get(column).map_err(failed)?;
+    text.parse().map_err(|_| StoreError::Rejected(format!("{text:?} is no sum of heads")))
+}
+
+/// Heads of companies whose identifiers end alike.
+#[derive(Debug, Default)]
+struct Bucket {
+    heads: Heads,
+    sum: Sum,
+}
+
+/// The heads as far as was heard.
+#[derive(Debug, Default)]
+pub(super) struct Heard(BTreeMap<Ending, Bucket>);
+
+/// How far a ledger has come, which was not known.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct News {
+    pub company: CompanyId,
+    pub last: Point,
+    pub kinds: Kinds,
+}
+
+impl Heard {
+    /// Something was appended. Answers what is news of it: where events in between were not heard of,
+    /// they may be about anything.
+    pub fn advance(&mut self, Advanced { company, first, last, kinds }: Advanced) -> Option<News> {
+        let before = self.get(company).map_or(0, |head| head.position);
+        let kinds = if first > before + 1 { Kinds::ALL } else { kinds };
+        (last.position > before).then(|| {
+            self.put(company, last);
+            News { company, last, kinds }
+        })
+    }
+
+    fn get(&self, company: CompanyId) -> Option<Point> {
+        self.0.get(&ending(company))?.heads.get(&company).copied()
+    }
+
+    fn put(&mut self, company: CompanyId, head: Point) {
+        let Bucket { heads, sum } = self.0.entry(ending(company)).or_default();
+        sum.add(head);
+        if let Some(before) = heads.insert(company, head) {
+            sum.subtract(before);
+        }
+    }
+
+    fn remove(&mut self, company: CompanyId) {
+        if let Some(Bucket { heads, sum }) = self.0.get_mut(&ending(company))
+            && let Some(head) = heads.remove(&company)
+        {
+            sum.subtract(head);
+        }
+    }
+
+    fn sums(&self) -> BTreeMap<Ending, Sum> {
+        self.0.iter().map(|(ending, bucket)| (*ending, bucket.sum)).collect()
+    }
+
+    fn heads(&self, endings: &[Ending]) -> Heads {
+        let buckets = endings.iter().filter_map(|ending| self.0.get(ending));
+        buckets.flat_map(|bucket| &bucket.heads).map(|(company, head)| (*company, *head)).collect()
+    }
+
+    /// Heads were read. Answers what is news, or `None` where a ledger is not what it was: it may have
+    /// been put back.
+    pub fn take(&mut self, Reading { mut before, read }: Reading) -> Option<Vec<News>> {
+        let mut news = Vec::new();
+        let mut is_put_back = false;
+        for (company, last) in read {
+            match before.remove(&company) {
+                Some(heard) if heard == last => {}
+                Some(heard) if heard.position >= last.position => {
+                    self.put(company, last);
+                    is_put_back = true;
+                }
+                _ if last.position > 0 => {
+                    let first = last.position;
+                    news.extend(self.advance(Advanced { company, first, last, kinds: Kinds::ALL }));
+                }
+                // The first event is yet to come, if it hasn't come meanwhile.
+                _ if self.get(company).is_none() => self.put(company, last),
+                _ => {}
+            }
+        }
+        for (company, head) in before {
+            self.remove(company);
+            is_put_back |= head.position > 0;
+        }
+        (!is_put_back).then_some(news)
+    }
+}
+
+/// What was heard of heads before they were read, and what was read.
+#[derive(Debug, Default)]
+pub(super) struct Reading {
+    before: Heads,
+    read: Heads,
+}
+
+impl Reading {
+    /// Reads the heads that may be others than was heard. With what has changed of them, everything
+    /// has been heard that was committed before this began.
+    ///
+    /// # Errors
+    /// When the connection fails, or a head can't be read.
+    pub async fn of(
+        connection: &mut PgConnection,
+        heard: &Mutex<Heard>,
+    ) -> Result<Self, StoreError> {
+        let mut sums = heard.lock().sums();
+        let mut differing = Vec::new();
+        for row in &sqlx::query(SUMS).fetch_all(&mut *connection).await.map_err(failed)? {
+            let ending = row.try_get(0).map_err(failed)?;
+            if sums.remove(&ending).unwrap_or_default() != Sum::from_row(row)? {
+                differing.push(ending);
+            }
+        }
+        let is_some = |(_, sum): &(_, Sum)| *sum != Sum::default();
+        differing.extend(sums.into_iter().filter(is_some).map(|(ending, _)| ending));
+        if differing.is_empty() {
+            return Ok(Self::default());
+        }
+        let before = heard.lock().heads(&differing);
+        let rows = sqlx::query(HEADS).bind(&differing).fetch_all(connection).await;
+        let read = rows.map_err(failed)?;
+        let read = read.iter().map(|row| {
+            let recorded_at = Timestamp::from_micros(row.try_get(2).map_err(failed)?);
+            let company = CompanyId(row.try_get(0).map_err(failed)?);
+            Ok((company, Point { position: number(row, 1)?, recorded_at }))
+        });
+        Ok(Self { before, read: read.collect::<Result<_, StoreError>>()? })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use uuid::Uuid;
+
+    const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
+    const OTHER: CompanyId = CompanyId(Uuid::from_u128(0x101));
+    const KEYS: Kinds = Kinds { token: false, key: true, company: false };
+
+    const fn point(position: u64) -> Point {
+        Point { position, recorded_at: Timestamp::from_micros(1_000 + position.cast_signed()) }
+    }
+
+    const fn advanced(first: u64, last: u64) -> Advanced {
+        Advanced { company: COMPANY, first, last: point(last), kinds: KEYS }
+    }
+
+    const fn news(position: u64, kinds: Kinds) -> News {
+        News { company: COMPANY, last: point(position), kinds }
+    }
+
+    fn heard(position: u64) -> Heard {
+        let mut heard = Heard::default();
+        heard.put(COMPANY, point(position));
+        heard.put(OTHER, point(1));
+        heard
+    }
+
+    /// Reads the company's head and the other one's, while nothing else is heard.
+    fn read(heard: &mut Heard, last: Option<Point>) -> Option<Vec<News>> {
+        let before = heard.heads(&[1]);
+        let read = last.map(|last| (COMPANY, last)).into_iter().chain([(OTHER, point(1))]);
+        heard.take(Reading { before, read: read.collect() })
+    }
+
+    #[test]
+    fn what_was_not_heard_of_in_between_may_be_about_anything() {
+        let mut heard = heard(7);
+        assert_eq!(heard.advance(advanced(8, 9)), Some(news(9, KEYS)));
+        assert_eq!(heard.advance(advanced(11, 12)), Some(news(12, Kinds::ALL)));
+        assert_eq!(heard.advance(advanced(10, 10)), None, "it was told with the later ones");
+        assert_eq!(heard.advance(advanced(11, 13)), Some(news(13, KEYS)));
+    }
+
+    #[test]
+    fn heads_that_have_moved_are_news() {
+        let mut heard = heard(7);
+        assert_eq!(read(&mut heard, Some(point(7))), Some(Vec::new()));
+        assert_eq!(read(&mut heard, Some(point(9))), Some(vec![news(9, Kinds::ALL)]));
+        assert_eq!(read(&mut heard, Some(point(9))), Some(Vec::new()));
+    }
+
+    #[test]
+    fn what_is_heard_while_heads_are_read_is_no_ledger_put_back() {
+        let mut heard = heard(7);
+        let before = heard.heads(&[1]);
+        heard.advance(advanced(8, 9));
+        let read = Heads::from([(COMPANY, point(8)), (OTHER, point(1))]);
+        assert_eq!(heard.take(Reading { before, read }), Some(Vec::new()));
+        assert_eq!(heard.get(COMPANY), Some(point(9)));
+    }
+
+    #[test]
+    fn a_head_that_goes_back_is_noticed() {
+        let other_time = Point { recorded_at: Timestamp::from_micros(1), ..point(7) };
+        for head in [Some(point(6)), Some(other_time), None] {
+            let mut heard = heard(7);
+            assert_eq!(read(&mut heard, head), None, "{head:?}");
+            assert_eq!(read(&mut heard, head), Some(Vec::new()), "what is so from now on");
+        }
+    }
+
+    #[test]
+    fn the_head_of_a_ledger_without_events_is_no_news() {
+        let (mut heard, nothing) = (Heard::default(), Point { position: 0, ..point(0) });
+        heard.put(OTHER, point(1));
+        assert_eq!(read(&mut heard, Some(nothing)), Some(Vec::new()));
+        assert_eq!(heard.get(COMPANY), Some(nothing));
+        assert_eq!(read(&mut heard, None), Some(Vec::new()));
+        assert_eq!(heard.get(COMPANY), None);
+    }
+
+    #[test]
+    fn sums_are_those_of_the_heads() {
+        let mut heard = heard(7);
+        heard.advance(advanced(8, 9));
+        heard.remove(OTHER);
+        let mut sum = Sum::default();
+        sum.add(point(9));
+        assert_eq!(heard.sums(), BTreeMap::from([(1, sum)]));
+        heard.remove(COMPANY);
+        assert_eq!(heard.sums(), BTreeMap::from([(1, Sum::default())]));
+    }
+}
