@@ -11,13 +11,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use support::postgres::{PgBench, cluster, use_log};
-use support::{creations, median, percentile, rate};
+use support::{cores_busy, creations, median, percentile, rate};
 use token_ledger_domain::CompanyId;
 use token_ledger_test_cluster::TestDatabase;
 
 const CALLERS: [usize; 4] = [1, 4, 16, 64];
 /// What a process writes while it is measured, by all its callers together.
-const CREATIONS: usize = 6_400;
+const CREATIONS: usize = 12_800;
 /// What each caller of the others writes before they look whether it is enough.
 const PER_CALLER_OF_OTHERS: usize = 10;
 const ROUNDS: usize = 5;
@@ -52,17 +52,17 @@ async fn compare_with(url: &str, bench: &PgBench, company: CompanyId, callers: u
     let mut ratios = Vec::new();
     let (mut quiet, mut busy) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let (alone, latencies) = measure(bench, company, callers).await;
+        let (alone, latencies, cores_alone) = measure(bench, company, callers).await;
         quiet.extend(latencies);
         let others = [Other::begin(url, callers), Other::begin(url, callers)];
         let began = Instant::now();
-        let (beside, latencies) = measure(bench, company, callers).await;
+        let (beside, latencies, cores_beside) = measure(bench, company, callers).await;
         let took = began.elapsed();
         busy.extend(latencies);
         let written: usize = others.into_iter().map(Other::end).sum();
         println!(
-            "{callers:>2} callers: alone {alone:>6.0}/s   beside two others {beside:>6.0}/s ({:.2})   \
-             the others about {:>6.0}/s each",
+            "{callers:>2} callers: alone {alone:>6.0}/s with {cores_alone:.1} cores busy   beside two \
+             others {beside:>6.0}/s ({:.2}) with {cores_beside:.1}   the others about {:>6.0}/s each",
             beside / alone,
             rate(written / 2, took),
         );
@@ -78,11 +78,13 @@ async fn compare_with(url: &str, bench: &PgBench, company: CompanyId, callers: u
     );
 }
 
-async fn measure(bench: &PgBench, company: CompanyId, callers: usize) -> (f64, Vec<Duration>) {
+/// Answers how many it was a second, how long each took, and how many cores were busy meanwhile.
+async fn measure(bench: &PgBench, company: CompanyId, callers: usize) -> (f64, Vec<Duration>, f64) {
     let requests = creations(callers, CREATIONS / callers);
-    let started = Instant::now();
+    let (started, busy) = (Instant::now(), cores_busy());
     let latencies = bench.create_side_by_side(company, requests).await;
-    (rate(CREATIONS, started.elapsed()), latencies)
+    let (took, busy) = (started.elapsed(), cores_busy().saturating_sub(busy));
+    (rate(CREATIONS, took), latencies, busy.as_secs_f64() / took.as_secs_f64())
 }
 
 /// Another process that writes.

@@ -283,3 +283,23 @@ pub fn memory() -> (f64, f64) {
     };
     (field("VmRSS:"), field("VmHWM:"))
 }
+
+/// How long all the machine's cores together have been busy so far, with whatever; nothing where the
+/// system doesn't say.
+#[must_use]
+pub fn cores_busy() -> Duration {
+    let text = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let hundredths = |number: &str| number.parse::<u64>().unwrap_or(0);
+    let times: Vec<u64> = text
+        .lines()
+        .next()
+        .into_iter()
+        .flat_map(str::split_whitespace)
+        .skip(1)
+        .map(hundredths)
+        .collect();
+    // User, nice, system, idle, waiting for disks, interrupts and what they lead to.
+    let is_busy = [true, true, true, false, false, true, true];
+    let busy = times.iter().zip(is_busy).filter(|(_, is_busy)| *is_busy).map(|(time, _)| time);
+    Duration::from_millis(10 * busy.sum::<u64>())
+}

@@ -33,7 +33,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 /// each is asked of the database.
 const LOOK_GAP: Duration = Duration::from_millis(20);
 /// How soon others are told again: what is committed meanwhile, they hear at once.
-const TELL_GAP: Duration = Duration::from_millis(5);
+const TELL_GAP: Duration = Duration::from_millis(10);
 /// How long an answer, or a nonce, may be on its way before the connections are given up.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Changes that a slow follower may lag behind before it has to compare the heads.
