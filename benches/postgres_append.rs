@@ -70,7 +70,7 @@ struct Round {
 }
 
 fn main() {
-    let cluster = cluster();
+    let cluster = cluster(&[]);
     let databases = [(); 3].map(|()| TestDatabase::fresh_in_blocking(&cluster));
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(run(databases.map(|database| database.url())));

@@ -25,7 +25,7 @@ const PER_CALLER_MEANWHILE: usize = 10;
 const VALIDITY_SECONDS: i64 = 120;
 
 fn main() {
-    let cluster = cluster();
+    let cluster = cluster(&[]);
     let url = TestDatabase::fresh_in_blocking(&cluster).url();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(run(&url));

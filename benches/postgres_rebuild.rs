@@ -21,7 +21,7 @@ const ROUNDS: usize = 3;
 const TABLES: [&str; 6] = ["companies", "members", "clients", "keys", "tokens", "audit_trail"];
 
 fn main() {
-    let cluster = cluster();
+    let cluster = cluster(&[]);
     let url = TestDatabase::fresh_in_blocking(&cluster).url();
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
     runtime.block_on(run(&url));

@@ -14,14 +14,11 @@ use tokio::sync::watch;
 /// A ledger in a PostgreSQL database.
 pub type PgBench = Bench<Database, PgStore, PgReadModels>;
 
-/// A cluster as PostgreSQL makes them: every commit is on the disk when it is answered.
-pub fn cluster() -> Cluster {
-    Cluster::start(&[
-        "fsync=on",
-        "shared_buffers=128MB",
-        "max_wal_size=1GB",
-        "autovacuum_naptime=1min",
-    ])
+/// A cluster as PostgreSQL makes them, and with these settings: every commit is on the disk when it is
+/// answered.
+pub fn cluster(settings: &[&str]) -> Cluster {
+    let usual = ["fsync=on", "shared_buffers=128MB", "max_wal_size=1GB", "autovacuum_naptime=1min"];
+    Cluster::start(&[&usual, settings].concat())
 }
 
 /// Segments of the log that [`use_log`] has the server write.

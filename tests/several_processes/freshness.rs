@@ -88,6 +88,34 @@ async fn what_one_process_does_is_so_on_the_others() {
     nodes.into_iter().for_each(Node::stop);
 }
 
+/// What a process has done and not told yet is known within the bound all the same.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_process_did_that_was_killed_at_once_is_so_on_the_others() {
+    let stage = Stage::new().await;
+    let stays = stage.serve();
+    for round in 0..ROUNDS {
+        let dies = stage.serve();
+        let mut tokens = Vec::new();
+        for number in 0..4 {
+            tokens.push(dies.create(&format!("round {round}, {number}")).await.expect(201));
+        }
+        for token in &tokens {
+            stays.verify(&token.field("token")).await.expect(200);
+        }
+        // The others are told of the first at once, of the rest a little later.
+        for token in &tokens {
+            dies.delete(&token.field("token_id")).await.expect(204);
+        }
+        dies.serving.kill();
+        let is_refused = |answer: &Answer| answer.status == 401;
+        for token in &tokens {
+            seen_by_all(&[&stays], &token.field("token"), is_refused).await;
+        }
+    }
+    stage.check();
+    stays.stop();
+}
+
 /// Whoever is given a secret may show it to another process the moment after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_just_given_out_is_good_everywhere() {
