@@ -605,13 +605,15 @@ async fn others_are_told_what_was_committed_in_order() {
         append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("x")])).await;
     }
     let done = Moment::now();
+    let mut told = Vec::new();
     in_time(async {
         loop {
             match changes.recv().await.expect("changes") {
-                Change::Advanced { company, last: Point { position, .. }, .. } => {
+                Change::Advanced { company, last: Point { position, .. }, kinds } => {
                     assert_eq!(company, COMPANY);
                     assert!(position > last, "in order");
                     last = position;
+                    told.push(kinds);
                 }
                 Change::Current(sent) if sent > done => break,
                 Change::Current(_) | Change::PutRight(_) => {}
@@ -620,6 +622,8 @@ async fn others_are_told_what_was_committed_in_order() {
         }
     })
     .await;
+    let tokens = Kinds { token: true, ..Kinds::default() };
+    assert!(told.contains(&tokens), "not only by the heads, which don't say what it was about");
     assert_eq!(last, 20, "all was told before the nonce that was sent after it");
     let mut freshness = other.database().freshness();
     let fresh = freshness.wait_for(|fresh| fresh.is_some_and(|fresh| fresh > done));

@@ -25,9 +25,9 @@ fn tables(migrations: &str) -> Vec<&str> {
 /// are open.
 const ASK_ALL: [&str; 7] = [
     "SELECT get_byte(uuid_send(company_id), 15), sum(last_position)::text, \
-     sum(last_recorded_at)::text FROM company_heads GROUP BY 1",
+     sum(last_recorded_at)::text FROM company_heads WHERE last_position > 0 GROUP BY 1",
     "SELECT company_id, last_position, last_recorded_at FROM company_heads \
-     WHERE get_byte(uuid_send(company_id), 15) = ANY($1)",
+     WHERE last_position > 0 AND get_byte(uuid_send(company_id), 15) = ANY($1)",
     "SELECT company_id, last_position, last_recorded_at, pg_is_in_recovery() FROM company_heads",
     "SELECT company_id, last_position, last_recorded_at, company_sequence FROM company_heads \
      WHERE last_position > 0 ORDER BY company_id",

@@ -233,6 +233,7 @@ impl Lane {
         commits: &[&Commit],
         doubtful: bool,
     ) -> Result<Vec<Answer>, Setback> {
+        let begun = self.told.begun();
         let mut connection = self.connection().await?;
         self.is_ending = false;
         self.appended.clear();
@@ -262,7 +263,11 @@ impl Lane {
             return outcome;
         };
         self.inline.committed();
-        self.told.committed(std::mem::take(&mut self.appended));
+        self.told.committed(&self.appended, begun);
+        if doubtful {
+            // What had happened before, the heads tell.
+            self.told.hurried.notify_one();
+        }
         if doubtful && !self.inline.recovered(&reached(commits, &answers)).await {
             let text = "this process has not taken it over yet";
             for answer in answers.iter_mut().filter(|answer| answer.is_ok()) {

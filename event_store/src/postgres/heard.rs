@@ -16,9 +16,9 @@ use std::collections::{BTreeMap, HashMap};
 use token_ledger_domain::{CompanyId, Timestamp};
 
 const SUMS: &str = "SELECT get_byte(uuid_send(company_id), 15), sum(last_position)::text, \
-    sum(last_recorded_at)::text FROM company_heads GROUP BY 1";
+    sum(last_recorded_at)::text FROM company_heads WHERE last_position > 0 GROUP BY 1";
 const HEADS: &str = "SELECT company_id, last_position, last_recorded_at FROM company_heads \
-    WHERE get_byte(uuid_send(company_id), 15) = ANY($1)";
+    WHERE last_position > 0 AND get_byte(uuid_send(company_id), 15) = ANY($1)";
 
 /// The last byte of a company's identifier, as PostgreSQL has it.
 type Ending = i32;
@@ -28,8 +28,8 @@ fn ending(company: CompanyId) -> Ending {
     company.0.as_bytes().last().copied().map_or(0, Ending::from)
 }
 
-/// Positions and times of heads, added up. None is heard of before it is so, and heads only move
-/// forward: where the sums are equal, so are the heads.
+/// Positions and times of heads, added up. None is heard of before it is so, and on one server heads
+/// only move forward: where the sums are equal, so are the heads.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Sum {
     positions: i128,
@@ -70,7 +70,7 @@ pub(super) struct Heard(BTreeMap<Ending, Bucket>);
 
 /// How far a ledger has come, which was not known.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct News {
+pub(super) struct Moved {
     pub company: CompanyId,
     pub last: Point,
     pub kinds: Kinds,
@@ -79,12 +79,12 @@ pub(super) struct News {
 impl Heard {
     /// Something was appended. Answers what is news of it: where events in between were not heard of,
     /// they may be about anything.
-    pub fn advance(&mut self, Advanced { company, first, last, kinds }: Advanced) -> Option<News> {
+    pub fn advance(&mut self, Advanced { company, first, last, kinds }: Advanced) -> Option<Moved> {
         let before = self.get(company).map_or(0, |head| head.position);
         let kinds = if first > before + 1 { Kinds::ALL } else { kinds };
         (last.position > before).then(|| {
             self.put(company, last);
-            News { company, last, kinds }
+            Moved { company, last, kinds }
         })
     }
 
@@ -119,7 +119,7 @@ impl Heard {
 
     /// Heads were read. Answers what is news, or `None` where a ledger is not what it was: it may have
     /// been put back.
-    pub fn take(&mut self, Reading { mut before, read }: Reading) -> Option<Vec<News>> {
+    pub fn take(&mut self, Reading { mut before, read }: Reading) -> Option<Vec<Moved>> {
         let mut news = Vec::new();
         let mut is_put_back = false;
         for (company, last) in read {
@@ -129,18 +129,15 @@ impl Heard {
                     self.put(company, last);
                     is_put_back = true;
                 }
-                _ if last.position > 0 => {
+                _ => {
                     let first = last.position;
                     news.extend(self.advance(Advanced { company, first, last, kinds: Kinds::ALL }));
                 }
-                // The first event is yet to come, if it hasn't come meanwhile.
-                _ if self.get(company).is_none() => self.put(company, last),
-                _ => {}
             }
         }
-        for (company, head) in before {
+        for company in before.into_keys() {
             self.remove(company);
-            is_put_back |= head.position > 0;
+            is_put_back = true;
         }
         (!is_put_back).then_some(news)
     }
@@ -190,7 +187,10 @@ impl Reading {
 
 #[cfg(test)]
 mod tests {
+    use super::super::database::{Config, Database};
     use super::*;
+    use sqlx::{Connection, Executor};
+    use token_ledger_test_cluster::TestDatabase;
     use uuid::Uuid;
 
     const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
@@ -205,8 +205,8 @@ mod tests {
         Advanced { company: COMPANY, first, last: point(last), kinds: KEYS }
     }
 
-    const fn news(position: u64, kinds: Kinds) -> News {
-        News { company: COMPANY, last: point(position), kinds }
+    const fn moved(position: u64, kinds: Kinds) -> Moved {
+        Moved { company: COMPANY, last: point(position), kinds }
     }
 
     fn heard(position: u64) -> Heard {
@@ -217,7 +217,7 @@ mod tests {
     }
 
     /// Reads the company's head and the other one's, while nothing else is heard.
-    fn read(heard: &mut Heard, last: Option<Point>) -> Option<Vec<News>> {
+    fn read(heard: &mut Heard, last: Option<Point>) -> Option<Vec<Moved>> {
         let before = heard.heads(&[1]);
         let read = last.map(|last| (COMPANY, last)).into_iter().chain([(OTHER, point(1))]);
         heard.take(Reading { before, read: read.collect() })
@@ -226,17 +226,17 @@ mod tests {
     #[test]
     fn what_was_not_heard_of_in_between_may_be_about_anything() {
         let mut heard = heard(7);
-        assert_eq!(heard.advance(advanced(8, 9)), Some(news(9, KEYS)));
-        assert_eq!(heard.advance(advanced(11, 12)), Some(news(12, Kinds::ALL)));
+        assert_eq!(heard.advance(advanced(8, 9)), Some(moved(9, KEYS)));
+        assert_eq!(heard.advance(advanced(11, 12)), Some(moved(12, Kinds::ALL)));
         assert_eq!(heard.advance(advanced(10, 10)), None, "it was told with the later ones");
-        assert_eq!(heard.advance(advanced(11, 13)), Some(news(13, KEYS)));
+        assert_eq!(heard.advance(advanced(11, 13)), Some(moved(13, KEYS)));
     }
 
     #[test]
     fn heads_that_have_moved_are_news() {
         let mut heard = heard(7);
         assert_eq!(read(&mut heard, Some(point(7))), Some(Vec::new()));
-        assert_eq!(read(&mut heard, Some(point(9))), Some(vec![news(9, Kinds::ALL)]));
+        assert_eq!(read(&mut heard, Some(point(9))), Some(vec![moved(9, Kinds::ALL)]));
         assert_eq!(read(&mut heard, Some(point(9))), Some(Vec::new()));
     }
 
@@ -261,16 +261,6 @@ mod tests {
     }
 
     #[test]
-    fn the_head_of_a_ledger_without_events_is_no_news() {
-        let (mut heard, nothing) = (Heard::default(), Point { position: 0, ..point(0) });
-        heard.put(OTHER, point(1));
-        assert_eq!(read(&mut heard, Some(nothing)), Some(Vec::new()));
-        assert_eq!(heard.get(COMPANY), Some(nothing));
-        assert_eq!(read(&mut heard, None), Some(Vec::new()));
-        assert_eq!(heard.get(COMPANY), None);
-    }
-
-    #[test]
     fn sums_are_those_of_the_heads() {
         let mut heard = heard(7);
         heard.advance(advanced(8, 9));
@@ -280,5 +270,24 @@ mod tests {
         assert_eq!(heard.sums(), BTreeMap::from([(1, sum)]));
         heard.remove(COMPANY);
         assert_eq!(heard.sums(), BTreeMap::from([(1, Sum::default())]));
+    }
+
+    #[tokio::test]
+    async fn the_database_adds_up_the_same_sums() {
+        let place = TestDatabase::fresh().await;
+        Database::connect(Config::new(place.url())).await.expect("a ledger");
+        let mut connection = PgConnection::connect(&place.url()).await.expect("a connection");
+        let heads = "INSERT INTO company_heads \
+            SELECT gen_random_uuid(), n, 1772355600000000 + n, 0 FROM generate_series(1, 1000) AS n \
+            UNION ALL SELECT gen_random_uuid(), 0, -9223372036854775808, 0 FROM generate_series(1, 3)";
+        connection.execute(heads).await.expect("heads");
+        let heard = Mutex::new(Heard::default());
+        let mut look = async || {
+            let reading = Reading::of(&mut connection, &heard).await.expect("heads");
+            let read = reading.read.len();
+            (read, heard.lock().take(reading).expect("none went back").len())
+        };
+        assert_eq!(look().await, (1_000, 1_000), "not those of ledgers without an event");
+        assert_eq!(look().await, (0, 0), "no head is read that is known");
     }
 }

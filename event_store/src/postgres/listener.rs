@@ -4,12 +4,13 @@
 //! know within milliseconds. What is told so may be lost, where a process ends between the two. So
 //! several times a second, and where somebody waits for it, each process looks at the heads
 //! ([`super::heard`]): what it has not heard of is told here by them. After that it sends itself a
-//! nonce through the channel; when that comes back, everything that was committed before it began to
-//! look has been told.
+//! nonce through the channel, which comes back behind whatever was told of rows put right, and only from
+//! a primary, the one that is listened to. Then everything that was committed before it began to look
+//! has been told.
 
 use super::database::connect;
 use super::errors::failed;
-use super::heard::{Heard, News, Reading};
+use super::heard::{Heard, Moved, Reading};
 use super::lent::confirm_primary;
 use super::notice::{self, Advanced, CHANNEL, Kinds, Notice, PutRight};
 use super::offset::Measurements;
@@ -18,7 +19,7 @@ use crate::error::StoreError;
 use crate::record::Point;
 use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
-use sqlx::{Executor, PgConnection};
+use sqlx::{Connection, Executor, PgConnection};
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::Duration;
@@ -29,11 +30,14 @@ use uuid::Uuid;
 
 /// How often the heads are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How soon one look follows another where somebody waits for it, or twice as long as a look takes:
-/// each is asked of the database.
+/// How soon one look begins after another, at least, and how many times as long as it took: each is
+/// asked of the database.
 const LOOK_GAP: Duration = Duration::from_millis(20);
+const LOOK_SHARE: u32 = 3;
 /// How soon others are told again: what is committed meanwhile, they hear at once.
-const TELL_GAP: Duration = Duration::from_millis(10);
+const TELL_GAP: Duration = Duration::from_millis(5);
+/// How long the connection by which others are told may rest.
+const REST: Duration = Duration::from_secs(5);
 /// How long an answer, or a nonce, may be on its way before the connections are given up.
 const TIMEOUT: Duration = Duration::from_secs(2);
 /// Changes that a slow follower may lag behind before it has to compare the heads.
@@ -75,9 +79,16 @@ pub(super) struct Told {
     pub hurried: Notify,
     /// What is in it has been told: it is held meanwhile, so that of one ledger all is told in order.
     heard: Mutex<Heard>,
-    /// What this process has committed and the others have not been told of.
-    untold: Mutex<HashMap<CompanyId, Advanced>>,
+    untold: Mutex<Untold>,
     committed: Notify,
+}
+
+/// What this process has committed and the others have not been told of.
+#[derive(Debug, Default)]
+struct Untold {
+    /// How often listening has begun: perhaps with another server, to which not all has come.
+    begun: u64,
+    ledgers: HashMap<CompanyId, Advanced>,
 }
 
 impl Told {
@@ -110,7 +121,7 @@ impl Told {
         }
     }
 
-    fn tell_of(&self, News { company, last, kinds }: News) {
+    fn tell_of(&self, Moved { company, last, kinds }: Moved) {
         self.tell(Change::Advanced { company, last, kinds });
     }
 
@@ -123,19 +134,24 @@ impl Told {
         }
     }
 
-    /// This process has committed this; the others will be told.
-    pub fn committed(&self, appended: Vec<Advanced>) {
-        if appended.is_empty() {
-            return;
-        }
+    /// How often listening has begun so far.
+    pub fn begun(&self) -> u64 {
+        self.untold.lock().begun
+    }
+
+    /// This process has committed this, since [`Self::begun`] was asked. The others will be told, unless
+    /// that has changed: then the heads tell them, where it stands.
+    pub fn committed(&self, appended: &[Advanced], begun: u64) {
         self.advance(appended.iter().copied());
         let mut untold = self.untold.lock();
-        for appended in appended {
-            let together = untold.get(&appended.company).map(|before| before.then(appended));
-            untold.insert(appended.company, together.unwrap_or(appended));
+        if untold.begun == begun && !appended.is_empty() {
+            for appended in appended {
+                let before = untold.ledgers.get(&appended.company);
+                let together = before.map_or(*appended, |before| before.then(*appended));
+                untold.ledgers.insert(appended.company, together);
+            }
+            self.committed.notify_one();
         }
-        drop(untold);
-        self.committed.notify_one();
     }
 
     /// Tells what the heads say that was not heard.
@@ -151,6 +167,10 @@ impl Told {
 
     /// Begins anew: whoever follows is to compare all heads, after these.
     async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        {
+            let mut untold = self.untold.lock();
+            *untold = Untold { begun: untold.begun + 1, ..Untold::default() };
+        }
         let reading = Reading::of(connection, &self.heard).await?;
         let mut heard = self.heard.lock();
         heard.take(reading);
@@ -239,7 +259,9 @@ async fn receive(
             Some(Notice::Nonce(sender, number)) if sender == process => {
                 let mut waiting = waiting.lock();
                 waiting.retain(|nonce| nonce.number >= number);
-                if let Some(nonce) = waiting.pop_front() {
+                // One of an earlier connection may come late.
+                let is_back = waiting.front().is_some_and(|nonce| nonce.number == number);
+                if let (true, Some(nonce)) = (is_back, waiting.pop_front()) {
                     told.tell(Change::Current(nonce.began));
                 }
             }
@@ -266,15 +288,16 @@ async fn look(
     for number in 0.. {
         tokio::select! {
             _ = ticks.tick() => {}
-            () = told.hurried.notified() => sleep_until(next).await,
+            () = told.hurried.notified() => {}
         }
+        sleep_until(next).await;
         let (began, started) = (Moment::now(), Instant::now());
         in_time(async {
             confirm_primary(connection).await?;
             told.look(connection).await
         })
         .await?;
-        next = started + LOOK_GAP.max(2 * started.elapsed());
+        next = started + LOOK_GAP.max(LOOK_SHARE * started.elapsed());
         {
             let mut waiting = waiting.lock();
             if waiting.front().is_some_and(|oldest: &Nonce| oldest.began.elapsed() > TIMEOUT) {
@@ -295,14 +318,51 @@ async fn look(
 /// Tells the other processes what this one has committed.
 async fn tell(connection: &mut PgConnection, told: &Told) -> Result<(), StoreError> {
     loop {
-        told.committed.notified().await;
+        if timeout(REST, told.committed.notified()).await.is_err() {
+            // Whatever is in between may close what nothing is heard of.
+            in_time(async { connection.ping().await.map_err(failed) }).await?;
+        }
         let next = Instant::now() + TELL_GAP;
-        let untold = std::mem::take(&mut *told.untold.lock());
+        let untold = std::mem::take(&mut told.untold.lock().ledgers);
         if !untold.is_empty() {
             let statements = notice::tell(untold.into_values());
             let telling = async { connection.execute(statements.as_str()).await.map_err(failed) };
             in_time(telling).await?;
         }
         sleep_until(next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::database::{Config, Database};
+    use super::*;
+    use sqlx::Connection;
+    use token_ledger_domain::Timestamp;
+    use token_ledger_test_cluster::TestDatabase;
+
+    /// What one server has recorded may not have come to the next.
+    #[tokio::test]
+    async fn what_was_committed_before_listening_began_anew_is_not_told() {
+        let place = TestDatabase::fresh().await;
+        Database::connect(Config::new(place.url())).await.expect("a ledger");
+        let mut connection = PgConnection::connect(&place.url()).await.expect("a connection");
+        let told = Told::new();
+        let company = CompanyId(Uuid::from_u128(1));
+        let appended = |position| {
+            let last = Point { position, recorded_at: Timestamp::from_micros(0) };
+            [Advanced { company, first: position, last, kinds: Kinds::ALL }]
+        };
+        let untold = || told.untold.lock().ledgers.get(&company).map(|one| one.last.position);
+
+        let before = told.begun();
+        told.committed(&appended(1), before);
+        assert_eq!(untold(), Some(1));
+        told.begin(&mut connection).await.expect("heads");
+        assert_eq!(untold(), None);
+        told.committed(&appended(2), before);
+        assert_eq!(untold(), None, "it was begun before");
+        told.committed(&appended(3), told.begun());
+        assert_eq!(untold(), Some(3));
     }
 }

@@ -24,8 +24,8 @@ const fn later(one: Point, other: Point) -> Point {
 pub(super) struct News {
     /// How far these ledgers have come, and by what.
     pub(super) advanced: Advanced,
-    /// How far this process has brought ledgers, which it is about to take over by itself. Looked
-    /// at again before anything counts as current.
+    /// How far this process has brought ledgers, by the heads, which it is about to take over by itself.
+    /// Looked at again before anything counts as current.
     own: Advanced,
     /// Everything that was committed before this moment is among it.
     pub(super) current: Option<Moment>,
