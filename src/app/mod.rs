@@ -59,6 +59,7 @@ use token_ledger_event_store::{
     Access, Clock, Context, Entropy, Idempotency, Ledger, Moment, PrivatePart, Store, StoreError,
 };
 use token_ledger_projections::erasure::Erasures;
+use token_ledger_projections::index::ActiveToken;
 use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::{self, Behind, RunnerHandle};
 use token_ledger_projections::survey::Survey;
@@ -67,6 +68,10 @@ use tokio::sync::watch;
 
 /// How long a reader of the audit trail waits for it to catch up with the ledger.
 pub const AUDIT_WAIT: Duration = Duration::from_secs(5);
+
+/// What other processes have done can't be known soon.
+#[derive(Clone, Copy, Debug)]
+pub struct NotKnown;
 
 /// What an operator may have chosen otherwise.
 #[derive(Clone, Debug)]
@@ -333,6 +338,24 @@ impl App {
     /// one and nothing good is known of it. `false` when that can't be known soon.
     pub async fn learns_of(&self, secret: &str, is_good: impl Fn() -> bool) -> bool {
         !is_well_formed(secret) || is_good() || self.index.learn_of(&Digest::of(secret)).await
+    }
+
+    /// The good token that a secret is of, if there is one, also where another process has just given
+    /// the secret out.
+    ///
+    /// # Errors
+    /// When what other processes have done can't be known soon.
+    pub async fn good_token(
+        &self,
+        secret: &str,
+        digest: &Digest,
+    ) -> Result<Option<ActiveToken>, NotKnown> {
+        let find = || self.index.token(digest, self.now());
+        let found = find();
+        if found.is_some() || !is_well_formed(secret) {
+            return Ok(found);
+        }
+        if self.index.learn_of(digest).await { Ok(find()) } else { Err(NotKnown) }
     }
 
     /// A fresh identifier.

@@ -7,6 +7,9 @@
 //! processes that sign, one wins, and the others find its checkpoint. A log that was signed and that
 //! nothing is kept of outside is not gone on with (`Rounds::without`).
 
+mod rounds;
+
+use self::rounds::{Log, Rounds, Unkept, Without};
 use super::App;
 use super::evidence::statement;
 use super::outside::OutsideError;
@@ -15,7 +18,7 @@ use crate::evidence::note::{Statement, VerifierKey};
 use crate::evidence::proof::{self, TileSet};
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::tree::{Edge, SignedCheckpoint, TREE_NAME};
@@ -28,8 +31,6 @@ const MARGIN: u32 = 4;
 const CATCH_UP: Duration = Duration::from_secs(10);
 /// How long after a failed round the next one begins.
 const RETRY: Duration = Duration::from_secs(1);
-/// How long another process may take to go on with a log that this one keeps nothing of.
-const OTHERS: Duration = Duration::from_secs(10);
 
 /// Why nothing is signed for a company.
 #[derive(Debug, thiserror::Error)]
@@ -46,79 +47,6 @@ pub(super) enum Unsigned {
     /// Another process may go on with the log; the next round looks again.
     #[error("another process may go on with the log")]
     Waiting,
-}
-
-/// What is remembered from round to round.
-#[derive(Debug, Default)]
-struct Rounds {
-    /// The sizes that are signed.
-    signed: HashMap<CompanyId, u64>,
-    /// The logs that had been signed when this process started, but of which it keeps nothing
-    /// outside the database; `None` until that was looked at.
-    unkept: Option<HashMap<CompanyId, Unkept>>,
-}
-
-/// A log that was signed, of which nothing is kept outside the database.
-#[derive(Debug)]
-struct Unkept {
-    /// The size that it was signed for when this process started.
-    size: u64,
-    /// Since when there is more to sign.
-    waiting: Option<Instant>,
-}
-
-/// What to do about a log of which nothing is kept outside the database.
-#[derive(Debug, PartialEq, Eq)]
-enum Without {
-    /// It is known to be the one that was signed: go on with it.
-    Known,
-    /// There is nothing to sign.
-    Resting,
-    /// Another process may know it.
-    Waiting,
-    /// Nobody knows what was signed for it.
-    Lost,
-}
-
-impl Rounds {
-    /// What to do about a log of which nothing is kept outside the database. Whoever puts back the
-    /// database takes along what it says about checkpoints, so that it can't vouch for itself. On a
-    /// database that several processes write, each may have a folder of its own: one that was signed
-    /// first while this process ran was signed by another one, and one that was signed before is
-    /// vouched for once another process has gone on with it, whose folder has it.
-    fn without(&mut self, log: &Log, only_writer: bool) -> Without {
-        if log.signed == 0 {
-            return Without::Known;
-        }
-        if only_writer {
-            return Without::Lost;
-        }
-        let unkept = self.unkept.get_or_insert_default();
-        let Some(found) = unkept.get_mut(&log.company) else {
-            // What this process has kept itself can only have been taken away.
-            let was_kept = self.signed.get(&log.company).is_some_and(|size| *size > 0);
-            return if was_kept { Without::Lost } else { Without::Known };
-        };
-        if log.signed > found.size {
-            return Without::Known;
-        }
-        if log.signed >= log.size {
-            found.waiting = None;
-            return Without::Resting;
-        }
-        let waiting = found.waiting.get_or_insert_with(Instant::now);
-        if waiting.elapsed() < OTHERS { Without::Waiting } else { Without::Lost }
-    }
-}
-
-/// How far a log is signed, as the database has it.
-#[derive(Debug)]
-struct Log {
-    company: CompanyId,
-    /// The size that was signed last.
-    signed: u64,
-    /// The size of its tree.
-    size: u64,
 }
 
 /// Starts signing; it ends when `stop` turns true and everything appended by then is signed.
@@ -480,57 +408,4 @@ async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, OutsideError> + Send + 'static,
 ) -> Result<T, OutsideError> {
     tokio::task::spawn_blocking(work).await.map_err(|error| OutsideError::new(error.to_string()))?
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const COMPANY: CompanyId = CompanyId::PLATFORM;
-
-    fn log(signed: u64, size: u64) -> Log {
-        Log { company: COMPANY, signed, size }
-    }
-
-    /// As a process finds it that starts when the log is signed for this size.
-    fn started_at(size: u64) -> Rounds {
-        let unkept = HashMap::from([(COMPANY, Unkept { size, waiting: None })]);
-        Rounds { unkept: Some(unkept), ..Rounds::default() }
-    }
-
-    #[test]
-    fn the_only_writer_goes_on_with_no_log_that_it_keeps_nothing_of() {
-        let mut rounds = Rounds::default();
-        assert_eq!(rounds.without(&log(0, 7), true), Without::Known);
-        assert_eq!(rounds.without(&log(7, 7), true), Without::Lost);
-        assert_eq!(rounds.without(&log(7, 9), true), Without::Lost);
-    }
-
-    #[test]
-    fn another_process_vouches_for_a_log_by_going_on_with_it() {
-        let mut rounds = started_at(7);
-        assert_eq!(rounds.without(&log(7, 7), false), Without::Resting);
-        assert_eq!(rounds.without(&log(7, 8), false), Without::Waiting);
-        assert_eq!(rounds.without(&log(8, 8), false), Without::Known);
-        assert_eq!(rounds.without(&log(8, 9), false), Without::Known);
-    }
-
-    #[test]
-    fn nobody_is_waited_for_in_vain() {
-        let mut rounds = started_at(7);
-        let unkept = rounds.unkept.as_mut().unwrap().get_mut(&COMPANY).unwrap();
-        unkept.waiting = Instant::now().checked_sub(OTHERS);
-        assert_eq!(rounds.without(&log(7, 8), false), Without::Lost);
-        // Whoever comes with the folder vouches for it all the same.
-        assert_eq!(rounds.without(&log(8, 8), false), Without::Known);
-    }
-
-    #[test]
-    fn what_others_sign_first_is_gone_on_with_unless_it_was_kept_and_is_gone() {
-        let mut rounds = started_at(0);
-        rounds.unkept = Some(HashMap::new());
-        assert_eq!(rounds.without(&log(7, 8), false), Without::Known);
-        rounds.signed.insert(COMPANY, 8);
-        assert_eq!(rounds.without(&log(8, 9), false), Without::Lost);
-    }
 }

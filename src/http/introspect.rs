@@ -139,17 +139,13 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
         Err(refusal) => return refusal.answer(verification),
     };
     let app = &verification.service.app;
-    let (digest, now) = (Digest::of(&secret), app.now());
-    let mut found = app.index.token(&digest, now);
-    if found.is_none() && is_well_formed(&secret) {
-        if !app.index.learn_of(&digest).await {
-            return unknown(verification);
-        }
-        found = app.index.token(&digest, now);
-    }
+    let digest = Digest::of(&secret);
+    let Ok(found) = app.good_token(&secret, &digest).await else {
+        return unknown(verification);
+    };
     let token = found.filter(|token| caller.may_see(token));
     let body = if let Some(token) = token {
-        note_use(app, &digest, &token, now, || from);
+        note_use(app, &digest, &token, || from);
         verification.introspected_active.increment(1);
         active(&token).into()
     } else {

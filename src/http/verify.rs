@@ -6,7 +6,7 @@ use super::envelope::REQUEST_ID;
 use super::needs::Needs;
 use super::problem::{Kind, Problem, RETRY_AFTER};
 use super::rest;
-use crate::app::App;
+use crate::app::{App, NotKnown};
 use axum::Router;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
@@ -22,8 +22,8 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
+use token_ledger_domain::Digest;
 use token_ledger_domain::secret::is_well_formed;
-use token_ledger_domain::{Digest, Timestamp};
 use token_ledger_event_store::Moment;
 use token_ledger_projections::index::{ActiveToken, Use};
 use uuid::Uuid;
@@ -177,23 +177,18 @@ async fn decide(verification: &Verification, request: &Parts) -> Response {
         return verification.unauthorized(challenge);
     };
     let app = &verification.service.app;
-    let (digest, now) = (Digest::of(credential), app.now());
+    let digest = Digest::of(credential);
     let from = || verification.service.proxies.origin(extensions, headers).ip;
-    let mut found = app.index.token(&digest, now);
-    if found.is_none() && is_well_formed(credential) {
-        if !app.index.learn_of(&digest).await {
-            return verification.unknown();
-        }
-        found = app.index.token(&digest, now);
-    }
-    let Some(token) = found else {
-        return verification.unauthorized(INVALID_TOKEN);
+    let token = match app.good_token(credential, &digest).await {
+        Ok(Some(token)) => token,
+        Ok(None) => return verification.unauthorized(INVALID_TOKEN),
+        Err(NotKnown) => return verification.unknown(),
     };
     let needs = Needs::of(uri.query().unwrap_or_default(), headers);
     if !needs.is_company(token.company_id) {
         return verification.unauthorized(INVALID_TOKEN);
     }
-    note_use(app, &digest, &token, now, from);
+    note_use(app, &digest, &token, from);
     if !needs.scopes.iter().all(|scope| token.has_scope(scope)) {
         return verification.forbidden(&needs.scopes);
     }
@@ -205,12 +200,11 @@ pub(super) fn note_use(
     app: &App,
     digest: &Digest,
     token: &ActiveToken,
-    now: Timestamp,
     from: impl FnOnce() -> Option<IpAddr>,
 ) {
     if token.use_is_due {
         let (company_id, token_id) = (token.company_id, token.token_id);
-        app.index.note_use(digest, Use { company_id, token_id, at: now, from: from() });
+        app.index.note_use(digest, Use { company_id, token_id, at: app.now(), from: from() });
     }
 }
 
