@@ -364,26 +364,4 @@ pub fn evolve(mut company: Company, event: CompanyEvent) -> Company {
     company
 }
 
-impl cqrs_es::Aggregate for Company {
-    const TYPE: &'static str = "company";
-    type Command = CompanyDecision;
-    type Event = CompanyEvent;
-    type Error = CompanyRefusal;
-    type Services = ();
-
-    async fn handle(
-        &mut self,
-        command: Self::Command,
-        (): &Self::Services,
-        sink: &cqrs_es::event_sink::EventSink<Self>,
-    ) -> Result<(), Self::Error> {
-        for event in decide(self, &command)? {
-            sink.write(event, self).await;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, event: Self::Event) {
-        *self = evolve(std::mem::take(self), event);
-    }
-}
+crate::adapter::adapt!(Company, "company", CompanyDecision -> CompanyEvent or CompanyRefusal);

@@ -319,36 +319,4 @@ impl KeyEvent {
     }
 }
 
-impl cqrs_es::DomainEvent for KeyEvent {
-    fn event_type(&self) -> String {
-        self.type_name().to_owned()
-    }
-
-    fn event_version(&self) -> String {
-        self.version().to_string()
-    }
-}
-
-impl cqrs_es::Aggregate for Key {
-    const TYPE: &'static str = "key";
-    type Command = KeyDecision;
-    type Event = KeyEvent;
-    type Error = KeyRefusal;
-    type Services = ();
-
-    async fn handle(
-        &mut self,
-        command: Self::Command,
-        (): &Self::Services,
-        sink: &cqrs_es::event_sink::EventSink<Self>,
-    ) -> Result<(), Self::Error> {
-        for event in decide(self, &command)? {
-            sink.write(event, self).await;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, event: Self::Event) {
-        *self = evolve(std::mem::take(self), event);
-    }
-}
+crate::adapter::adapt!(Key, "key", KeyDecision -> KeyEvent or KeyRefusal);

@@ -3,14 +3,15 @@
 //! Three aggregates keep everything that can happen: [`token::Token`], [`key::Key`] and
 //! [`company::Company`]. Each is a state, a set of imperative commands, a set of past-tense events
 //! and two plain functions: `decide(state, command) -> events` and `evolve(state, event) -> state`.
-//! The cqrs-es `Aggregate` implementations are thin adapters over them.
+//! One macro (`adapter`) makes them aggregates of cqrs-es.
 //!
 //! To add a command: add a variant to the aggregate's command enum, a function that decides it, an
 //! event if nothing existing says what happened, a refusal for each reason to say no, and a
 //! given/when/then test for every one of them. To change an event's shape: raise its version in
-//! `event_version`, add an upcaster in [`event`] and keep a stored sample of the old version.
+//! `version`, add an upcaster in [`event`] and keep a stored sample of the old version.
 
 pub mod actor;
+mod adapter;
 pub mod company;
 pub mod event;
 pub mod id;

@@ -369,16 +369,6 @@ fn evolve_grant(mut grant: Grant, event: TokenEvent) -> Grant {
     grant
 }
 
-impl cqrs_es::DomainEvent for TokenEvent {
-    fn event_type(&self) -> String {
-        self.type_name().to_owned()
-    }
-
-    fn event_version(&self) -> String {
-        self.version().to_string()
-    }
-}
-
 impl TokenEvent {
     /// The event's type, as the ledger carries it.
     pub const fn type_name(&self) -> &'static str {
@@ -398,26 +388,4 @@ impl TokenEvent {
     }
 }
 
-impl cqrs_es::Aggregate for Token {
-    const TYPE: &'static str = "token";
-    type Command = TokenDecision;
-    type Event = TokenEvent;
-    type Error = TokenRefusal;
-    type Services = ();
-
-    async fn handle(
-        &mut self,
-        command: Self::Command,
-        (): &Self::Services,
-        sink: &cqrs_es::event_sink::EventSink<Self>,
-    ) -> Result<(), Self::Error> {
-        for event in decide(self, &command)? {
-            sink.write(event, self).await;
-        }
-        Ok(())
-    }
-
-    fn apply(&mut self, event: Self::Event) {
-        *self = evolve(std::mem::take(self), event);
-    }
-}
+crate::adapter::adapt!(Token, "token", TokenDecision -> TokenEvent or TokenRefusal);

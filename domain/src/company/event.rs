@@ -116,13 +116,3 @@ impl CompanyEvent {
         1
     }
 }
-
-impl cqrs_es::DomainEvent for CompanyEvent {
-    fn event_type(&self) -> String {
-        self.type_name().to_owned()
-    }
-
-    fn event_version(&self) -> String {
-        self.version().to_string()
-    }
-}
