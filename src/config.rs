@@ -77,8 +77,8 @@ impl fmt::Debug for Hidden {
 pub struct Settings {
     /// Where the ledger is kept.
     pub database_url: DatabaseUrl,
-    /// PostgreSQL: where notifications are listened to, if not there; a server itself, or a pooler
-    /// that keeps sessions.
+    /// PostgreSQL: where notifications are listened to, if not at the database URL; the same database,
+    /// at its server itself or through a pooler that keeps sessions.
     pub database_listen_url: Option<PostgresUrl>,
     /// PostgreSQL: connections of this process, besides a few that append and listen.
     pub database_connections: u32,

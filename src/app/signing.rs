@@ -151,7 +151,8 @@ impl App {
         for company in signed.into_iter().filter(|company| !known.contains(company)) {
             let reason = "there is no such ledger, but a checkpoint of it is kept in the evidence \
                 folder: the database was put back to an earlier state, or changed. `token-ledger \
-                verify` says more";
+                verify` says more. If the database was put back on purpose, declare a new origin: \
+                start the service with another --log-name, and tell the auditors";
             self.evidence.refused.write().insert(company, reason.to_owned());
             tracing::error!(%company, reason, "no checkpoint is signed");
         }

@@ -49,7 +49,8 @@ fn filter(text: &str) -> Result<EnvFilter, String> {
              as TARGET=LEVEL"
         ));
     }
-    EnvFilter::try_new(text).map_err(|error| error.to_string())
+    // It also tells of the schema that a file's is compared with.
+    EnvFilter::try_new(format!("rusqlite_migration=warn,{text}")).map_err(|error| error.to_string())
 }
 
 /// Whether the directive ends in a level, or is about a span, which may do without.

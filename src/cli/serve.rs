@@ -13,6 +13,7 @@ use crate::http::ForwardedHeader;
 use clap::Args;
 use ipnet::IpNet;
 use serde::Serialize;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -28,7 +29,7 @@ pub(super) struct Serve {
     #[arg(long, value_name = "ADDR")]
     #[serde(skip_serializing_if = "Option::is_none")]
     listen: Option<String>,
-    /// PostgreSQL: where notifications are listened to, if not there
+    /// PostgreSQL: where notifications are listened to, if not by that URL: the same database
     #[arg(long, value_name = "URL")]
     #[serde(skip_serializing_if = "Option::is_none")]
     database_listen_url: Option<PostgresUrl>,
@@ -162,6 +163,13 @@ pub(super) async fn run(settings: &Settings) -> Result<(), Failure> {
 async fn opened(settings: Settings) -> Result<Arc<App>, Failure> {
     let access = if settings.no_migrate { Access::WriteUnmigrated } else { Access::Write };
     let app = open_within(&settings, access, !settings.no_migrate, None).await?;
+    if app.migrated() > 0 {
+        tracing::info!(count = app.migrated(), "migrations were applied");
+    }
+    if app.store().heads().await.is_ok_and(|heads| heads.is_empty()) {
+        let database = settings.database_url.to_string();
+        tracing::warn!(database, "the ledger is empty; `token-ledger setup` makes a company");
+    }
     match app.survey.schema_differences().await {
         Ok(differences) => {
             for difference in differences {
@@ -217,6 +225,10 @@ pub(super) fn check_exposure(settings: &Settings, addresses: &[SocketAddr]) -> R
 pub(super) async fn listen(addresses: &[SocketAddr]) -> Result<TcpListener, Failure> {
     TcpListener::bind(addresses).await.map_err(|error| {
         let texts: Vec<String> = addresses.iter().map(ToString::to_string).collect();
-        Failure::Failed(format!("can't listen on {}: {error}", texts.join(", ")))
+        let what_to_do = match error.kind() {
+            ErrorKind::AddrInUse => "; end what listens there, or name another one by --listen",
+            _ => "",
+        };
+        Failure::Failed(format!("can't listen on {}: {error}{what_to_do}", texts.join(", ")))
     })
 }

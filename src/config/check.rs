@@ -242,8 +242,10 @@ impl Settings {
     /// When it is not the URL of a service.
     pub fn checked_public_url(&self) -> Result<Option<String>, InvalidSettings> {
         let Some(text) = &self.public_url else { return Ok(None) };
-        let url = url::Url::parse(text)
-            .map_err(|error| InvalidSettings::of("public_url", format!("{text:?}: {error}")))?;
+        let url = url::Url::parse(text).map_err(|error| {
+            let problem = format!("{text:?}: {error}; write it as https://ledger.example.com");
+            InvalidSettings::of("public_url", problem)
+        })?;
         let plain = url.query().is_none() && url.fragment().is_none();
         let anonymous = url.username().is_empty() && url.password().is_none();
         if !matches!(url.scheme(), "http" | "https") || !plain || !anonymous {

@@ -116,6 +116,23 @@ async fn what_a_process_did_that_was_killed_at_once_is_so_on_the_others() {
     stays.stop();
 }
 
+/// Who listens at another database than the one that it serves relies on nothing that it hears there.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_listens_elsewhere_calls_nothing_active_that_was_deleted() {
+    let (stage, elsewhere) = (Stage::new().await, Stage::new().await);
+    let near = stage.serve();
+    let token = near.create("short-lived").await.expect(201);
+    let (id, secret) = (token.field("token_id"), token.field("token"));
+    let url = elsewhere.url();
+    let deaf = stage.serve_at(&stage.url(), &[("TOKEN_LEDGER_DATABASE_LISTEN_URL", url.as_str())]);
+    let is = |status| move |answer: &Answer| answer.status == status;
+    seen_by_all(&[&deaf], &secret, is(200)).await;
+    near.delete(&id).await.expect(204);
+    seen_by_all(&[&deaf], &secret, is(401)).await;
+    [near, deaf].into_iter().for_each(Node::stop);
+    stage.check();
+}
+
 /// Whoever is given a secret may show it to another process the moment after.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_just_given_out_is_good_everywhere() {

@@ -58,8 +58,8 @@ pub enum RecordedTime {
 pub struct Config {
     /// Where everything goes, through a pooler if you like: `postgres://user@host/database`.
     pub url: String,
-    /// Where notifications are listened to: a server itself or a pooler that keeps sessions. The
-    /// same as `url` where none is given.
+    /// Where notifications are listened to, of the same database: a server itself or a pooler that
+    /// keeps sessions. The same as `url` where none is given.
     pub listen_url: Option<String>,
     /// Connections of the pool, besides those that append and listen.
     pub connections: u32,
@@ -146,8 +146,9 @@ impl Database {
         // Who only reads has nobody to tell.
         let listener = (config.access != Access::Read).then(|| {
             let process = SystemEntropy.uuid(told.clock.now());
-            let options = listen_options.unwrap_or_else(|| options.clone());
-            tokio::spawn(listener::run(options, Arc::clone(&told), process))
+            let listening = listen_options.unwrap_or_else(|| options.clone());
+            let places = listener::Places { listening, database: options.clone() };
+            tokio::spawn(listener::run(places, Arc::clone(&told), process))
         });
         Ok(Arc::new(Self {
             pool,

@@ -51,11 +51,12 @@ pub(super) fn failed_ref(error: &Error) -> StoreError {
                 StoreError::Rejected(text)
             }
         }
-        Error::Io(_)
-        | Error::Tls(_)
-        | Error::Protocol(_)
-        | Error::PoolTimedOut
-        | Error::WorkerCrashed => StoreError::Unavailable(text),
+        Error::PoolTimedOut => {
+            StoreError::Unavailable("no connection was to be had in time".to_owned())
+        }
+        Error::Io(_) | Error::Tls(_) | Error::Protocol(_) | Error::WorkerCrashed => {
+            StoreError::Unavailable(text)
+        }
         Error::PoolClosed => StoreError::Closed,
         Error::ColumnDecode { .. } | Error::Decode(_) | Error::RowNotFound => {
             StoreError::Unreadable(text)

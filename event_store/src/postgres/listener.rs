@@ -5,8 +5,8 @@
 //! several times a second, and where somebody waits for it, each process looks at the heads
 //! ([`super::heard`]): what it has not heard of is told here by them. After that it sends itself a
 //! nonce through the channel, which comes back behind whatever was told of rows put right, and only from
-//! a primary, the one that is listened to. Then everything that was committed before it began to look
-//! has been told.
+//! a primary, and from the database that is listened to. Then everything that was committed before it
+//! began to look has been told.
 
 use super::database::connect;
 use super::errors::failed;
@@ -186,12 +186,20 @@ struct Nonce {
     began: Moment,
 }
 
+/// Where notifications come from, and where the heads are.
+pub(super) struct Places {
+    /// A server itself, or a pooler that keeps sessions.
+    pub listening: PgConnectOptions,
+    /// Where everything else goes.
+    pub database: PgConnectOptions,
+}
+
 /// Listens for as long as the process lives, whatever happens to the connections.
-pub(super) async fn run(options: PgConnectOptions, told: Arc<Told>, process: Uuid) {
+pub(super) async fn run(places: Places, told: Arc<Told>, process: Uuid) {
     let mut pause = FIRST_PAUSE;
     loop {
         let began = Instant::now();
-        let error = listen(&options, &told, process).await;
+        let error = listen(&places, &told, process).await;
         if began.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }
@@ -202,12 +210,12 @@ pub(super) async fn run(options: PgConnectOptions, told: Arc<Told>, process: Uui
 }
 
 /// Listens until something fails.
-async fn listen(options: &PgConnectOptions, told: &Told, process: Uuid) -> StoreError {
+async fn listen(places: &Places, told: &Told, process: Uuid) -> StoreError {
     let waiting = Mutex::new(VecDeque::new());
     let listening = async {
-        let mut listener = start(options).await?;
-        let mut looking = connect(options).await.map_err(failed)?;
-        let mut telling = connect(options).await.map_err(failed)?;
+        let mut listener = start(&places.listening).await?;
+        let mut looking = connect(&places.database).await.map_err(failed)?;
+        let mut telling = connect(&places.database).await.map_err(failed)?;
         in_time(told.begin(&mut looking)).await?;
         tokio::try_join!(
             receive(&mut listener, told, process, &waiting),
@@ -224,15 +232,16 @@ async fn listen(options: &PgConnectOptions, told: &Told, process: Uuid) -> Store
 
 /// What is answered in time, or an error.
 async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Result<T, StoreError> {
-    timeout(TIMEOUT, answer).await.unwrap_or_else(|_| Err(silent()))
-}
-
-fn silent() -> StoreError {
-    StoreError::Unavailable("its notifications don't arrive".to_owned())
+    timeout(TIMEOUT, answer)
+        .await
+        .unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer in time".to_owned())))
 }
 
 async fn start(options: &PgConnectOptions) -> Result<PgListener, StoreError> {
+    // A pool doesn't say why it has no connection.
+    let first = connect(options).await.map_err(failed)?;
     let starting = async {
+        first.close().await?;
         let pool = PgPoolOptions::new()
             .max_connections(1)
             .max_lifetime(None)
@@ -301,7 +310,11 @@ async fn look(
         {
             let mut waiting = waiting.lock();
             if waiting.front().is_some_and(|oldest: &Nonce| oldest.began.elapsed() > TIMEOUT) {
-                return Err(silent());
+                return Err(StoreError::Unavailable(
+                    "its notifications don't arrive; the URL that is listened to must lead to the \
+                     same database, and not through a pooler in transaction mode"
+                        .to_owned(),
+                ));
             }
             waiting.push_back(Nonce { number, began });
         }

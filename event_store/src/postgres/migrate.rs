@@ -50,6 +50,8 @@ const GRANTS: &str = "DO $$ DECLARE place text := quote_ident(current_schema());
             END IF; \
         END LOOP; \
     END IF; END $$";
+const HAS_ROLE: &str =
+    "SELECT EXISTS (SELECT FROM pg_roles WHERE rolname = 'token_ledger_service')";
 /// Whether the role was made after the tables, so that their owner has yet to let it in.
 const ROLE_IS_LEFT_OUT: &str = "SELECT EXISTS (SELECT FROM pg_roles, pg_tables \
     WHERE rolname = 'token_ledger_service' AND schemaname = current_schema() \
@@ -158,6 +160,15 @@ pub(super) async fn migrate(connection: &mut PgConnection) -> Result<usize, Stor
     }
     transaction.execute(ROLE).await.map_err(failed)?;
     transaction.execute(GRANTS).await.map_err(failed)?;
+    let has_role: bool =
+        sqlx::query_scalar(HAS_ROLE).fetch_one(&mut *transaction).await.map_err(failed)?;
     transaction.commit().await.map_err(failed)?;
+    if !has_role {
+        tracing::warn!(
+            "there is no role token_ledger_service for the service to run as, and this user may not \
+             make it: have an administrator run `CREATE ROLE token_ledger_service NOLOGIN`, then \
+             migrate again"
+        );
+    }
     Ok(missing)
 }
