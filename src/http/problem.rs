@@ -258,8 +258,12 @@ fn of_company(refusal: &CompanyRefusal, detail: String) -> Problem {
         CompanyRefusal::LastSuperAdmin => Problem::new(Kind::LastSuperAdmin, detail),
         CompanyRefusal::AboveOwnPower { .. } => Problem::new(Kind::AboveOwnPower, detail),
         CompanyRefusal::PlatformOnly => Problem::invalid("role", detail),
-        CompanyRefusal::PolicyBounds { rule, .. } => Problem::invalid(*rule, detail),
-        CompanyRefusal::NoScopesAllowed => Problem::invalid("allowed_scopes", detail),
+        CompanyRefusal::PolicyBounds { rule, min, max } => {
+            Problem::invalid(*rule, format!("must be {min} to {max} seconds"))
+        }
+        CompanyRefusal::NoScopesAllowed => {
+            Problem::invalid("allowed_scopes", "must name at least one scope, or be null for all")
+        }
         CompanyRefusal::Policy(violation) => of_policy(violation, detail),
     }
 }
