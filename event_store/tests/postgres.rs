@@ -630,6 +630,25 @@ async fn others_are_told_what_was_committed_in_order() {
     in_time(fresh).await.expect("the database lives");
 }
 
+/// Only looks that somebody hurries make way for everybody else.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_look_that_took_long_is_soon_followed_by_the_next() {
+    let fixture = PgFixture::fresh().await;
+    let mut changes = fixture.database().changes();
+    let mut current = async |after: Moment| {
+        while !matches!(changes.recv().await, Ok(Change::Current(began)) if began > after) {}
+    };
+    in_time(current(Moment::now())).await;
+    let mut holder = fixture.owner().await;
+    let held =
+        "BEGIN; LOCK TABLE company_heads IN ACCESS EXCLUSIVE MODE; SELECT pg_sleep(1.2); COMMIT";
+    holder.execute(held).await.expect("a lock");
+    let released = Moment::now();
+    in_time(current(released)).await;
+    let took = released.elapsed();
+    assert!(took < Duration::from_millis(1_200), "four looks and more are due by then: {took:?}");
+}
+
 /// As where a process commits and ends before it tells the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_tells_is_found_by_the_heads_before_anything_counts_as_current() {

@@ -5,13 +5,14 @@
 //! of what was heard, the heads are read.
 
 use super::errors::failed;
+use super::lent::CONFIRM;
 use super::notice::{Advanced, Kinds};
 use super::read::number;
 use crate::error::StoreError;
 use crate::record::Point;
 use parking_lot::Mutex;
 use sqlx::postgres::PgRow;
-use sqlx::{PgConnection, Row};
+use sqlx::{Executor, PgConnection, Row};
 use std::collections::{BTreeMap, HashMap};
 use token_ledger_domain::{CompanyId, Timestamp};
 
@@ -81,7 +82,7 @@ impl Heard {
     /// they may be about anything.
     pub fn advance(&mut self, Advanced { company, first, last, kinds }: Advanced) -> Option<Moved> {
         let before = self.get(company).map_or(0, |head| head.position);
-        let kinds = if first > before + 1 { Kinds::ALL } else { kinds };
+        let kinds = if first > before.saturating_add(1) { Kinds::ALL } else { kinds };
         (last.position > before).then(|| {
             self.put(company, last);
             Moved { company, last, kinds }
@@ -151,8 +152,8 @@ pub(super) struct Reading {
 }
 
 impl Reading {
-    /// Reads the heads that may be others than was heard. With what has changed of them, everything
-    /// has been heard that was committed before this began.
+    /// Reads the heads that may be others than was heard, from a primary that is known to be one still.
+    /// With what has changed of them, everything has been heard that was committed before this began.
     ///
     /// # Errors
     /// When the connection fails, or a head can't be read.
@@ -162,7 +163,10 @@ impl Reading {
     ) -> Result<Self, StoreError> {
         let mut sums = heard.lock().sums();
         let mut differing = Vec::new();
-        for row in &sqlx::query(SUMS).fetch_all(&mut *connection).await.map_err(failed)? {
+        // In one round trip, so that what is far away is known in time.
+        let both = format!("{SUMS}; {CONFIRM}");
+        let rows = connection.fetch_all(both.as_str()).await.map_err(failed)?;
+        for row in rows.iter().filter(|row| row.len() > 1) {
             let ending = row.try_get(0).map_err(failed)?;
             if sums.remove(&ending).unwrap_or_default() != Sum::from_row(row)? {
                 differing.push(ending);
@@ -189,7 +193,7 @@ impl Reading {
 mod tests {
     use super::super::database::{Config, Database};
     use super::*;
-    use sqlx::{Connection, Executor};
+    use sqlx::Connection;
     use token_ledger_test_cluster::TestDatabase;
     use uuid::Uuid;
 

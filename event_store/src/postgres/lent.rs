@@ -19,8 +19,8 @@ const WORK_TIMEOUT: Duration = Duration::from_secs(12);
 /// How long a connection that has rested may take to show that it is sound.
 const PING_TIMEOUT: Duration = Duration::from_secs(1);
 const IS_STANDBY: &str = "SELECT pg_is_in_recovery()";
-/// Only a transaction that writes waits for standbys, and telling is no writing.
-const CONFIRM: &str = "SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' \
+/// Only a transaction that writes waits for standbys, and telling is no writing. Answers one column.
+pub(super) const CONFIRM: &str = "SELECT CASE WHEN current_setting('synchronous_standby_names') <> '' \
     THEN pg_logical_emit_message(true, 'token-ledger', '') END";
 
 /// A pool of so many connections, which are made when they are needed.

@@ -11,7 +11,6 @@
 use super::database::connect;
 use super::errors::failed;
 use super::heard::{Heard, Moved, Reading};
-use super::lent::confirm_primary;
 use super::notice::{self, Advanced, CHANNEL, Kinds, Notice, PutRight};
 use super::offset::Measurements;
 use crate::clock::{CorrectedClock, Moment};
@@ -30,8 +29,8 @@ use uuid::Uuid;
 
 /// How often the heads are looked at.
 const LOOK_EVERY: Duration = Duration::from_millis(250);
-/// How soon one look begins after another, at least, and how many times as long as it took: each is
-/// asked of the database.
+/// How soon one look begins after another where somebody waits for it, at least, and how many times as
+/// long as it took: each is asked of the database.
 const LOOK_GAP: Duration = Duration::from_millis(20);
 const LOOK_SHARE: u32 = 3;
 /// How soon others are told again: what is committed meanwhile, they hear at once.
@@ -46,7 +45,8 @@ const CHANGES_KEPT: usize = 8192;
 const FIRST_PAUSE: Duration = Duration::from_millis(100);
 const LONGEST_PAUSE: Duration = Duration::from_secs(2);
 
-const SEND: &str = "SELECT pg_notify($1, $2)";
+const SEND_NONCE: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint \
+    FROM pg_notify($1, $2)";
 
 /// What a follower of all ledgers has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -295,17 +295,16 @@ async fn look(
     let mut measured = Measurements::default();
     let mut next = Instant::now();
     for number in 0.. {
+        let hurried = async {
+            told.hurried.notified().await;
+            sleep_until(next).await;
+        };
         tokio::select! {
             _ = ticks.tick() => {}
-            () = told.hurried.notified() => {}
+            () = hurried => {}
         }
-        sleep_until(next).await;
         let (began, started) = (Moment::now(), Instant::now());
-        in_time(async {
-            confirm_primary(connection).await?;
-            told.look(connection).await
-        })
-        .await?;
+        in_time(told.look(connection)).await?;
         next = started + LOOK_GAP.max(LOOK_SHARE * started.elapsed());
         {
             let mut waiting = waiting.lock();
@@ -318,12 +317,9 @@ async fn look(
             }
             waiting.push_back(Nonce { number, began });
         }
-        let nonce = sqlx::query(SEND).bind(CHANNEL).bind(notice::nonce(process, number));
-        in_time(async {
-            nonce.execute(&mut *connection).await.map_err(failed)?;
-            measured.set(connection, &told.clock).await
-        })
-        .await?;
+        let nonce = notice::nonce(process, number);
+        let nonce = sqlx::query_scalar(SEND_NONCE).bind(CHANNEL).bind(nonce);
+        in_time(measured.set(connection, &told.clock, nonce)).await?;
     }
     Ok(())
 }

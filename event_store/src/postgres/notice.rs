@@ -102,8 +102,11 @@ impl Advanced {
     fn parse(word: &str) -> Option<Self> {
         let mut parts = word.split(':');
         let company = CompanyId(Uuid::from_str(parts.next()?).ok()?);
-        let first = parts.next()?.parse().ok()?;
-        let position = parts.next()?.parse().ok()?;
+        let mut position = || {
+            let position = u64::from_str(parts.next()?).ok()?;
+            i64::try_from(position).is_ok().then_some(position)
+        };
+        let (first, position) = (position()?, position()?);
         let recorded_at = Timestamp::from_micros(parts.next()?.parse().ok()?);
         let kinds = Kinds::parse(parts.next()?)?;
         Some(Self { company, first, last: Point { position, recorded_at }, kinds })
@@ -141,7 +144,7 @@ pub(super) fn tell(advanced: impl IntoIterator<Item = Advanced>) -> String {
     };
     for advanced in advanced {
         let item = format!(" {advanced}");
-        if payload.len() + item.len() > MAX_PAYLOAD {
+        if "at".len() + payload.len() + item.len() > MAX_PAYLOAD {
             send(&mut payload);
         }
         payload.push_str(&item);
@@ -239,16 +242,22 @@ mod tests {
             })
             .collect();
         assert_eq!(told, [rows(0..200), rows(200..300)]);
-        for other in ["at 1", "at 00000000-0000-0000-0000-000000000001:7:1:t", "else"] {
+        for other in [
+            "at 1",
+            "at 00000000-0000-0000-0000-000000000001:7:1:t",
+            "at 00000000-0000-0000-0000-000000000001:9223372036854775808:9223372036854775808:1:t",
+            "else",
+        ] {
             assert!(Notice::parse(other).is_none(), "{other}");
         }
     }
 
     #[test]
     fn as_many_ledgers_as_there_are_fit_into_as_many_payloads_as_they_need() {
+        const MOST: u64 = i64::MAX.unsigned_abs();
         let of = |number| {
-            let last = point(u64::MAX, i64::MIN);
-            Advanced { company: company(number), first: u64::MAX, last, kinds: Kinds::ALL }
+            let last = point(MOST, i64::MIN);
+            Advanced { company: company(number), first: MOST, last, kinds: Kinds::ALL }
         };
         let statements = tell((0..1_000).map(of));
         let payloads: Vec<&str> = statements.split('\'').skip(3).step_by(4).collect();

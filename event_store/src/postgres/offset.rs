@@ -3,7 +3,9 @@
 use super::errors::failed;
 use crate::clock::CorrectedClock;
 use crate::error::StoreError;
-use sqlx::PgConnection;
+use sqlx::postgres::PgArguments;
+use sqlx::query::QueryScalar;
+use sqlx::{PgConnection, Postgres};
 use std::collections::VecDeque;
 
 /// Measurements of the clocks' difference of which the one that took least time counts.
@@ -11,6 +13,7 @@ const MEASUREMENTS: usize = 8;
 /// How far two clocks may drift apart while these are made, in microseconds.
 const DRIFT: i64 = 2_000;
 
+/// Asks for the database's time.
 const ASK_TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// How far the database's clock is ahead of the steady one, in microseconds.
@@ -25,10 +28,10 @@ struct Measurement {
 async fn measure(
     connection: &mut PgConnection,
     clock: &CorrectedClock,
+    time: QueryScalar<'_, Postgres, i64, PgArguments>,
 ) -> Result<Measurement, StoreError> {
     let before = clock.steady_micros();
-    let time = sqlx::query_scalar(ASK_TIME).fetch_one(connection);
-    let database: i64 = time.await.map_err(failed)?;
+    let database = time.fetch_one(connection).await.map_err(failed)?;
     let took = clock.steady_micros() - before;
     Ok(Measurement { offset: database - (before + took / 2), took })
 }
@@ -43,7 +46,7 @@ pub(super) async fn set_clock(
 ) -> Result<(), StoreError> {
     let mut measured = Measurements::default();
     for _ in 0..3 {
-        measured.set(connection, clock).await?;
+        measured.set(connection, clock, sqlx::query_scalar(ASK_TIME)).await?;
     }
     Ok(())
 }
@@ -61,7 +64,8 @@ impl Measurement {
 }
 
 impl Measurements {
-    /// Measures once more, and sets the clock by the best that is known.
+    /// Measures once more, with a query that answers the database's time in microseconds, and sets
+    /// the clock by the best that is known.
     ///
     /// # Errors
     /// When the connection fails.
@@ -69,8 +73,9 @@ impl Measurements {
         &mut self,
         connection: &mut PgConnection,
         clock: &CorrectedClock,
+        time: QueryScalar<'_, Postgres, i64, PgArguments>,
     ) -> Result<(), StoreError> {
-        let measurement = measure(connection, clock).await?;
+        let measurement = measure(connection, clock, time).await?;
         clock.set(self.add(measurement));
         Ok(())
     }
