@@ -279,7 +279,7 @@ impl Runner {
                     self.note(company, stored);
                     return Ok(Ended::Elsewhere);
                 }
-                Err(error) => return Ok(self.stop(company, position, &error.to_string())),
+                Err(error) => return Ok(self.fail(company, position, &error)),
             };
             self.progress.stopped.write().remove(&company);
             self.note(company, position);
@@ -294,7 +294,7 @@ impl Runner {
             Ok(position) => Ok(Some(position)),
             Err(error) if error.is_general() => Err(error),
             Err(error) => {
-                self.stop(company, before, &error.to_string());
+                self.fail(company, before, &error);
                 Ok(None)
             }
         }
@@ -302,8 +302,7 @@ impl Runner {
 
     /// Says, once, that the projection of a company stands still.
     fn stop(&self, company: CompanyId, position: u64, reason: &str) -> Ended {
-        let before = self.progress.stopped.write().insert(company, reason.to_owned());
-        if before.as_deref() != Some(reason) {
+        if self.note_stop(company, reason) {
             tracing::error!(
                 projection = self.projection.name(),
                 %company,
@@ -313,6 +312,25 @@ impl Runner {
             );
         }
         Ended::Behind
+    }
+
+    /// Says, once, that a company could not be brought up further: what ails the database passes, the
+    /// rest stays.
+    fn fail(&self, company: CompanyId, position: u64, error: &StoreError) -> Ended {
+        if !error.is_general() {
+            return self.stop(company, position, &error.to_string());
+        }
+        if self.note_stop(company, &error.to_string()) {
+            let projection = self.projection.name();
+            tracing::warn!(projection, %company, %error, "the projection of this company waits");
+        }
+        Ended::Behind
+    }
+
+    /// Notes why a company's projection doesn't go on; answers whether that is new.
+    fn note_stop(&self, company: CompanyId, reason: &str) -> bool {
+        let before = self.progress.stopped.write().insert(company, reason.to_owned());
+        before.as_deref() != Some(reason)
     }
 
     fn note(&self, company: CompanyId, position: u64) {
