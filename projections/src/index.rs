@@ -426,22 +426,6 @@ impl VerificationIndex {
         *self.put_back.lock()
     }
 
-    /// This process is about to commit what brings the company's ledger there; the rows will be
-    /// taken over when it has.
-    pub fn committing(&self, company: CompanyId, position: u64) {
-        self.following.committing(company, position);
-    }
-
-    /// What [`Self::committing`] told of has ended, in whatever way.
-    pub fn settled(&self, company: CompanyId) {
-        self.following.settled(company);
-    }
-
-    /// Whether this process is about to take over what brings the company's ledger just there.
-    pub fn is_committing(&self, company: CompanyId, position: u64) -> bool {
-        self.following.is_committing(company, position)
-    }
-
     /// The uses noted since the last call.
     pub fn take_uses(&self) -> Vec<Use> {
         std::mem::take(&mut *self.uses.lock())

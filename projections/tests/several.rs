@@ -10,10 +10,10 @@ use std::sync::Arc;
 use std::time::Duration;
 use support::postgres::PgFixture;
 use support::{COMPANY, Fixture, Given, OTHERS, at, create, digest, in_time, refresh};
-use token_ledger_domain::PersonId;
 use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::key::KeyCommand;
 use token_ledger_domain::token::TokenCommand;
+use token_ledger_domain::{CompanyId, PersonId};
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::postgres::InlineProjections;
 use token_ledger_event_store::{Entropy, Head, Point, StoreError, SystemEntropy};
@@ -95,6 +95,41 @@ async fn each_learns_of_the_others_changes() {
             until("the cursors", || here.cursor(company) == head && there.cursor(company) == head)
                 .await;
         }
+    })
+    .await;
+}
+
+/// Whoever may connect to the database may notify, about whatever he likes.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_anybody_says_is_a_hint_and_no_more() {
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        let key = one.key(COMPANY, "key").await;
+        let other = another(&one).await;
+        let _following = [one.fixture.follow(BOUND).await, other.fixture.follow(BOUND).await];
+        let there = other.fixture.index();
+        let notice = |company| format!("moved {} {company}", Uuid::from_u128(7));
+        let unknown = Uuid::from_u128(404);
+        let said = [
+            notice(COMPANY.0),
+            notice(unknown),
+            format!("at {}:1:9:1772355600000000:t", COMPANY.0),
+            format!("put-right keys {} {}", COMPANY.0, unknown),
+        ];
+        for round in 0..50 {
+            for payload in &said {
+                let notify = format!("SELECT pg_notify('token_ledger', '{payload}')");
+                one.fixture.raw(notify).await;
+            }
+            if round == 25 {
+                one.tell_key(COMPANY, key, KeyCommand::Delete).await;
+            }
+        }
+        let deleted = one.head(COMPANY).await;
+        until("the key's deletion", || there.key(&digest("key"), at(1)).is_none()).await;
+        until("the cursor", || there.cursor(COMPANY) == deleted).await;
+        assert_eq!(there.cursor(CompanyId(unknown)), 0);
+        assert_eq!(there.put_back(), None);
     })
     .await;
 }

@@ -404,7 +404,7 @@ pub(super) async fn commit(
     placed: &Placed<'_>,
 ) -> Result<(), StoreError> {
     let mut sql = String::with_capacity(256 * (placed.moved.len() + 1));
-    for company in placed.moved.keys() {
+    for company in &placed.moved {
         let Some(head) = known.heads.get(company) else { continue };
         // Writing to a String can't fail.
         let _ = write!(

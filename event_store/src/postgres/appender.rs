@@ -11,12 +11,11 @@ use super::database::{Database, RecordedTime, connect};
 use super::errors::failed;
 use super::lent::{in_time, ping, silent};
 use super::listener::Told;
-use super::notice::Advanced;
 use super::placing::{Known, Placed};
 use super::queue::{Queue, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
-use crate::record::Head;
+use crate::record::{Head, Point};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
@@ -66,8 +65,8 @@ pub(super) struct Lane {
     recorded_time: RecordedTime,
     one_company: bool,
     heads: Arc<LeftHeads>,
-    /// What the transaction at hand appends.
-    appended: Vec<Advanced>,
+    /// How far the transaction at hand brings ledgers.
+    moved: Vec<(CompanyId, Point)>,
     /// What makes the transaction at hand durable is on its way.
     is_ending: bool,
     /// Somebody else holds on to the head of a company of the batch at hand.
@@ -103,7 +102,7 @@ impl Lane {
             recorded_time: database.recorded_time(),
             one_company: database.is_sharded(),
             heads,
-            appended: Vec::new(),
+            moved: Vec::new(),
             is_ending: false,
             is_held: false,
         }
@@ -233,10 +232,9 @@ impl Lane {
         commits: &[&Commit],
         doubtful: bool,
     ) -> Result<Vec<Answer>, Setback> {
-        let begun = self.told.begun();
         let mut connection = self.connection().await?;
         self.is_ending = false;
-        self.appended.clear();
+        self.moved.clear();
         // What is left of a transaction that panicked is undone like any other that failed.
         let work = AssertUnwindSafe(self.transact(&mut connection, commits, doubtful));
         let outcome = match tokio::time::timeout(TRANSACTION_TIMEOUT, work.catch_unwind()).await {
@@ -263,7 +261,7 @@ impl Lane {
             return outcome;
         };
         self.inline.committed();
-        self.told.committed(&self.appended, begun);
+        self.told.committed(&self.moved);
         if doubtful {
             // What had happened before, the heads tell.
             self.told.hurried.notify_one();
@@ -291,8 +289,8 @@ impl Lane {
         if let Some(rows) = self.inline.insert(events, head)? {
             self.is_ending = true;
             if at_once::append(connection, &plan, rows).await? {
-                self.appended.push(plan.advanced());
                 let (head, answers) = plan.done();
+                self.moved.push((head.company, head.point()));
                 self.heads.leave(head);
                 return Ok(Some(answers));
             }
@@ -341,8 +339,8 @@ impl Lane {
             append::commit(connection, &known, &placed).await?;
             for before in before {
                 let Some(after) = known.heads.remove(&before.company) else { continue };
-                if let Some(kinds) = placed.moved.get(&before.company) {
-                    self.appended.push(Advanced::between(&before, &after, *kinds));
+                if placed.moved.contains(&after.company) {
+                    self.moved.push((after.company, after.point()));
                 }
                 self.heads.leave(after);
             }

@@ -8,7 +8,6 @@
 use super::append::Setback;
 use super::database::RecordedTime;
 use super::errors::{ending_failed, is_misshapen, is_taken};
-use super::notice::{Advanced, Kinds};
 use super::placing::{Known, MAX_DECISION_AGE_SECONDS, Placed, PlacedEvent, begins};
 use super::read::int;
 use super::rows::{Row, Rows};
@@ -140,13 +139,6 @@ impl<'a> AtOnce<'a> {
     /// The events where they were placed, and the head behind which that is.
     pub fn appended(&self) -> (&[Appended], &Head) {
         (&self.placed.appended, &self.before)
-    }
-
-    /// What was appended, when it was.
-    pub fn advanced(&self) -> Advanced {
-        let mut kinds = Kinds::default();
-        kinds.add(AggregateType::Token);
-        Advanced::between(&self.before, &self.after, kinds)
     }
 
     /// What to tell the callers, and where the head stands now.

@@ -7,6 +7,7 @@ use super::migrate::{self, MigrationStatus};
 use super::offset;
 use crate::clock::{Clock, CorrectedClock, Entropy, Moment, SystemEntropy};
 use crate::error::StoreError;
+use crate::record::Point;
 use crate::store::Access;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
@@ -14,6 +15,7 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
+use token_ledger_domain::CompanyId;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, broadcast, watch};
 use tokio::task::JoinHandle;
 use tokio::time::Instant;
@@ -211,6 +213,12 @@ impl Database {
     /// [`Self::changes`]; whether they have followed is theirs to say, by [`Change::Current`].
     pub fn freshness(&self) -> watch::Receiver<Option<Moment>> {
         self.told.freshness.subscribe()
+    }
+
+    /// Ledgers were read that have come that far: whoever follows is told of it, and looks at the heads
+    /// find nothing new there.
+    pub fn advanced(&self, ledgers: &[(CompanyId, Point)]) {
+        self.told.advance(ledgers);
     }
 
     /// Sees to it that what was committed by now is told soon, by [`Change::Current`], too.

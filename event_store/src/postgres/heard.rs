@@ -6,7 +6,6 @@
 
 use super::errors::failed;
 use super::lent::CONFIRM;
-use super::notice::{Advanced, Kinds};
 use super::read::number;
 use crate::error::StoreError;
 use crate::record::Point;
@@ -69,24 +68,14 @@ struct Bucket {
 #[derive(Debug, Default)]
 pub(super) struct Heard(BTreeMap<Ending, Bucket>);
 
-/// How far a ledger has come, which was not known.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Moved {
-    pub company: CompanyId,
-    pub last: Point,
-    pub kinds: Kinds,
-}
-
 impl Heard {
-    /// Something was appended. Answers what is news of it: where events in between were not heard of,
-    /// they may be about anything.
-    pub fn advance(&mut self, Advanced { company, first, last, kinds }: Advanced) -> Option<Moved> {
-        let before = self.get(company).map_or(0, |head| head.position);
-        let kinds = if first > before.saturating_add(1) { Kinds::ALL } else { kinds };
-        (last.position > before).then(|| {
+    /// A ledger has come that far. Whether that is news.
+    pub fn advance(&mut self, company: CompanyId, last: Point) -> bool {
+        let is_news = self.get(company).is_none_or(|head| head.position < last.position);
+        if is_news {
             self.put(company, last);
-            Moved { company, last, kinds }
-        })
+        }
+        is_news
     }
 
     fn get(&self, company: CompanyId) -> Option<Point> {
@@ -120,7 +109,10 @@ impl Heard {
 
     /// Heads were read. Answers what is news, or `None` where a ledger is not what it was: it may have
     /// been put back.
-    pub fn take(&mut self, Reading { mut before, read }: Reading) -> Option<Vec<Moved>> {
+    pub fn take(
+        &mut self,
+        Reading { mut before, read }: Reading,
+    ) -> Option<Vec<(CompanyId, Point)>> {
         let mut news = Vec::new();
         let mut is_put_back = false;
         for (company, last) in read {
@@ -130,10 +122,7 @@ impl Heard {
                     self.put(company, last);
                     is_put_back = true;
                 }
-                _ => {
-                    let first = last.position;
-                    news.extend(self.advance(Advanced { company, first, last, kinds: Kinds::ALL }));
-                }
+                _ => news.extend(self.advance(company, last).then_some((company, last))),
             }
         }
         for company in before.into_keys() {
@@ -199,18 +188,9 @@ mod tests {
 
     const COMPANY: CompanyId = CompanyId(Uuid::from_u128(1));
     const OTHER: CompanyId = CompanyId(Uuid::from_u128(0x101));
-    const KEYS: Kinds = Kinds { token: false, key: true, company: false };
 
     const fn point(position: u64) -> Point {
         Point { position, recorded_at: Timestamp::from_micros(1_000 + position.cast_signed()) }
-    }
-
-    const fn advanced(first: u64, last: u64) -> Advanced {
-        Advanced { company: COMPANY, first, last: point(last), kinds: KEYS }
-    }
-
-    const fn moved(position: u64, kinds: Kinds) -> Moved {
-        Moved { company: COMPANY, last: point(position), kinds }
     }
 
     fn heard(position: u64) -> Heard {
@@ -221,26 +201,25 @@ mod tests {
     }
 
     /// Reads the company's head and the other one's, while nothing else is heard.
-    fn read(heard: &mut Heard, last: Option<Point>) -> Option<Vec<Moved>> {
+    fn read(heard: &mut Heard, last: Option<Point>) -> Option<Vec<(CompanyId, Point)>> {
         let before = heard.heads(&[1]);
         let read = last.map(|last| (COMPANY, last)).into_iter().chain([(OTHER, point(1))]);
         heard.take(Reading { before, read: read.collect() })
     }
 
     #[test]
-    fn what_was_not_heard_of_in_between_may_be_about_anything() {
+    fn what_is_known_already_is_no_news() {
         let mut heard = heard(7);
-        assert_eq!(heard.advance(advanced(8, 9)), Some(moved(9, KEYS)));
-        assert_eq!(heard.advance(advanced(11, 12)), Some(moved(12, Kinds::ALL)));
-        assert_eq!(heard.advance(advanced(10, 10)), None, "it was told with the later ones");
-        assert_eq!(heard.advance(advanced(11, 13)), Some(moved(13, KEYS)));
+        assert!(heard.advance(COMPANY, point(9)));
+        assert!(!heard.advance(COMPANY, point(9)) && !heard.advance(COMPANY, point(8)));
+        assert!(heard.advance(COMPANY, point(10)));
     }
 
     #[test]
     fn heads_that_have_moved_are_news() {
         let mut heard = heard(7);
         assert_eq!(read(&mut heard, Some(point(7))), Some(Vec::new()));
-        assert_eq!(read(&mut heard, Some(point(9))), Some(vec![moved(9, Kinds::ALL)]));
+        assert_eq!(read(&mut heard, Some(point(9))), Some(vec![(COMPANY, point(9))]));
         assert_eq!(read(&mut heard, Some(point(9))), Some(Vec::new()));
     }
 
@@ -248,7 +227,7 @@ mod tests {
     fn what_is_heard_while_heads_are_read_is_no_ledger_put_back() {
         let mut heard = heard(7);
         let before = heard.heads(&[1]);
-        heard.advance(advanced(8, 9));
+        heard.advance(COMPANY, point(9));
         let read = Heads::from([(COMPANY, point(8)), (OTHER, point(1))]);
         assert_eq!(heard.take(Reading { before, read }), Some(Vec::new()));
         assert_eq!(heard.get(COMPANY), Some(point(9)));
@@ -267,7 +246,7 @@ mod tests {
     #[test]
     fn sums_are_those_of_the_heads() {
         let mut heard = heard(7);
-        heard.advance(advanced(8, 9));
+        heard.advance(COMPANY, point(9));
         heard.remove(OTHER);
         let mut sum = Sum::default();
         sum.add(point(9));

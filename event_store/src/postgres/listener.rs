@@ -1,8 +1,9 @@
 //! What other processes commit.
 //!
 //! Each process tells the others after its commits, through PostgreSQL's notifications, so that they
-//! know within milliseconds. What is told so may be lost, where a process ends between the two. So
-//! several times a second, and where somebody waits for it, each process looks at the heads
+//! know within milliseconds. That is a hint where to look, and no more: it may be lost, where a process
+//! ends between the two, and whoever may connect to the database can send it. What is true the heads
+//! say. So several times a second, and where somebody waits for it, each process looks at them
 //! ([`super::heard`]): what it has not heard of is told here by them. After that it sends itself a
 //! nonce through the channel, which comes back behind whatever was told of rows put right, and only from
 //! a primary, and from the database that is listened to. Then everything that was committed before it
@@ -10,16 +11,18 @@
 
 use super::database::connect;
 use super::errors::failed;
-use super::heard::{Heard, Moved, Reading};
-use super::notice::{self, Advanced, CHANNEL, Kinds, Notice, PutRight};
+use super::heard::{Heard, Reading};
+use super::notice::{self, CHANNEL, Notice, PutRight};
 use super::offset::Measurements;
 use crate::clock::{CorrectedClock, Moment};
 use crate::error::StoreError;
 use crate::record::Point;
+use futures::FutureExt;
 use parking_lot::Mutex;
 use sqlx::postgres::{PgConnectOptions, PgListener, PgPoolOptions};
 use sqlx::{Connection, Executor, PgConnection};
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeSet, VecDeque};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
@@ -55,11 +58,11 @@ pub enum Change {
     Advanced {
         /// The company.
         company: CompanyId,
-        /// Its last event.
-        last: Point,
-        /// What the events are about that were just recorded.
-        kinds: Kinds,
+        /// The position.
+        position: u64,
     },
+    /// These ledgers may have moved, which nothing vouches for.
+    Hint(Vec<CompanyId>),
     /// Everything that was committed before this moment has been told before this.
     Current(Moment),
     /// Rows of a projection were put right, which no event has changed.
@@ -79,16 +82,9 @@ pub(super) struct Told {
     pub hurried: Notify,
     /// What is in it has been told: it is held meanwhile, so that of one ledger all is told in order.
     heard: Mutex<Heard>,
-    untold: Mutex<Untold>,
+    /// Ledgers that this process has brought further without telling the others yet.
+    untold: Mutex<BTreeSet<CompanyId>>,
     committed: Notify,
-}
-
-/// What this process has committed and the others have not been told of.
-#[derive(Debug, Default)]
-struct Untold {
-    /// How often listening has begun: perhaps with another server, to which not all has come.
-    begun: u64,
-    ledgers: HashMap<CompanyId, Advanced>,
 }
 
 impl Told {
@@ -108,7 +104,7 @@ impl Told {
     fn tell(&self, change: Change) {
         let (current, is_news) = match &change {
             Change::Current(sent) => (Some(*sent), false),
-            Change::Advanced { .. } | Change::Resync => (None, true),
+            Change::Advanced { .. } | Change::Hint(_) | Change::Resync => (None, true),
             Change::PutRight(_) => (None, false),
         };
         // Nobody may be following.
@@ -121,35 +117,25 @@ impl Told {
         }
     }
 
-    fn tell_of(&self, Moved { company, last, kinds }: Moved) {
-        self.tell(Change::Advanced { company, last, kinds });
+    fn tell_of(&self, company: CompanyId, last: Point) {
+        self.tell(Change::Advanced { company, position: last.position });
     }
 
-    fn advance(&self, advanced: impl IntoIterator<Item = Advanced>) {
+    /// Ledgers have come that far, by whoever read it or did it.
+    pub fn advance(&self, ledgers: &[(CompanyId, Point)]) {
         let mut heard = self.heard.lock();
-        for advanced in advanced {
-            if let Some(news) = heard.advance(advanced) {
-                self.tell_of(news);
+        for &(company, last) in ledgers {
+            if heard.advance(company, last) {
+                self.tell_of(company, last);
             }
         }
     }
 
-    /// How often listening has begun so far.
-    pub fn begun(&self) -> u64 {
-        self.untold.lock().begun
-    }
-
-    /// This process has committed this, since [`Self::begun`] was asked. The others will be told, unless
-    /// that has changed: then the heads tell them, where it stands.
-    pub fn committed(&self, appended: &[Advanced], begun: u64) {
-        self.advance(appended.iter().copied());
-        let mut untold = self.untold.lock();
-        if untold.begun == begun && !appended.is_empty() {
-            for appended in appended {
-                let before = untold.ledgers.get(&appended.company);
-                let together = before.map_or(*appended, |before| before.then(*appended));
-                untold.ledgers.insert(appended.company, together);
-            }
+    /// This process has brought ledgers that far. The others will be told.
+    pub fn committed(&self, ledgers: &[(CompanyId, Point)]) {
+        if !ledgers.is_empty() {
+            self.advance(ledgers);
+            self.untold.lock().extend(ledgers.iter().map(|(company, _)| company));
             self.committed.notify_one();
         }
     }
@@ -159,7 +145,7 @@ impl Told {
         let reading = Reading::of(connection, &self.heard).await?;
         let mut heard = self.heard.lock();
         match heard.take(reading) {
-            Some(news) => news.into_iter().for_each(|news| self.tell_of(news)),
+            Some(news) => news.into_iter().for_each(|(company, last)| self.tell_of(company, last)),
             None => self.tell(Change::Resync),
         }
         Ok(())
@@ -167,10 +153,6 @@ impl Told {
 
     /// Begins anew: whoever follows is to compare all heads, after these.
     async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
-        {
-            let mut untold = self.untold.lock();
-            *untold = Untold { begun: untold.begun + 1, ..Untold::default() };
-        }
         let reading = Reading::of(connection, &self.heard).await?;
         let mut heard = self.heard.lock();
         heard.take(reading);
@@ -199,7 +181,9 @@ pub(super) async fn run(places: Places, told: Arc<Told>, process: Uuid) {
     let mut pause = FIRST_PAUSE;
     loop {
         let began = Instant::now();
-        let error = listen(&places, &told, process).await;
+        let listening = AssertUnwindSafe(listen(&places, &told, process)).catch_unwind();
+        let error =
+            listening.await.unwrap_or_else(|_| StoreError::Rejected("it panicked".to_owned()));
         if began.elapsed() > LONGEST_PAUSE {
             pause = FIRST_PAUSE;
         }
@@ -220,7 +204,7 @@ async fn listen(places: &Places, told: &Told, process: Uuid) -> StoreError {
         tokio::try_join!(
             receive(&mut listener, told, process, &waiting),
             look(&mut looking, told, process, &waiting),
-            tell(&mut telling, told),
+            tell(&mut telling, told, process),
         )?;
         Ok(())
     };
@@ -264,7 +248,9 @@ async fn receive(
 ) -> Result<(), StoreError> {
     while let Some(notification) = listener.try_recv().await.map_err(failed)? {
         match Notice::parse(notification.payload()) {
-            Some(Notice::Advanced(ledgers)) => told.advance(ledgers),
+            Some(Notice::Moved(sender, ledgers)) if sender != process => {
+                told.tell(Change::Hint(ledgers));
+            }
             Some(Notice::Nonce(sender, number)) if sender == process => {
                 let mut waiting = waiting.lock();
                 waiting.retain(|nonce| nonce.number >= number);
@@ -274,7 +260,7 @@ async fn receive(
                     told.tell(Change::Current(nonce.began));
                 }
             }
-            Some(Notice::Nonce(..)) => {}
+            Some(Notice::Moved(..) | Notice::Nonce(..)) => {}
             Some(Notice::PutRight(rows)) => told.tell(Change::PutRight(Arc::new(rows))),
             // Of another release, perhaps: something has happened.
             None => told.tell(Change::Resync),
@@ -324,54 +310,21 @@ async fn look(
     Ok(())
 }
 
-/// Tells the other processes what this one has committed.
-async fn tell(connection: &mut PgConnection, told: &Told) -> Result<(), StoreError> {
+/// Tells the other processes where this one has committed.
+async fn tell(connection: &mut PgConnection, told: &Told, process: Uuid) -> Result<(), StoreError> {
     loop {
         if timeout(REST, told.committed.notified()).await.is_err() {
             // Whatever is in between may close what nothing is heard of.
             in_time(async { connection.ping().await.map_err(failed) }).await?;
         }
         let next = Instant::now() + TELL_GAP;
-        let untold = std::mem::take(&mut told.untold.lock().ledgers);
+        let untold = std::mem::take(&mut *told.untold.lock());
         if !untold.is_empty() {
-            let statements = notice::tell(untold.into_values());
+            let ledgers: Vec<CompanyId> = untold.into_iter().collect();
+            let statements = notice::moved(process, &ledgers);
             let telling = async { connection.execute(statements.as_str()).await.map_err(failed) };
             in_time(telling).await?;
         }
         sleep_until(next).await;
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::super::database::{Config, Database};
-    use super::*;
-    use sqlx::Connection;
-    use token_ledger_domain::Timestamp;
-    use token_ledger_test_cluster::TestDatabase;
-
-    /// What one server has recorded may not have come to the next.
-    #[tokio::test]
-    async fn what_was_committed_before_listening_began_anew_is_not_told() {
-        let place = TestDatabase::fresh().await;
-        Database::connect(Config::new(place.url())).await.expect("a ledger");
-        let mut connection = PgConnection::connect(&place.url()).await.expect("a connection");
-        let told = Told::new();
-        let company = CompanyId(Uuid::from_u128(1));
-        let appended = |position| {
-            let last = Point { position, recorded_at: Timestamp::from_micros(0) };
-            [Advanced { company, first: position, last, kinds: Kinds::ALL }]
-        };
-        let untold = || told.untold.lock().ledgers.get(&company).map(|one| one.last.position);
-
-        let before = told.begun();
-        told.committed(&appended(1), before);
-        assert_eq!(untold(), Some(1));
-        told.begin(&mut connection).await.expect("heads");
-        assert_eq!(untold(), None);
-        told.committed(&appended(2), before);
-        assert_eq!(untold(), None, "it was begun before");
-        told.committed(&appended(3), told.begun());
-        assert_eq!(untold(), Some(3));
     }
 }

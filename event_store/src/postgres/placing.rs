@@ -1,6 +1,5 @@
 //! Which commits of a batch can be appended, and where their events come to stand.
 
-use super::notice::Kinds;
 use crate::commit::{
     AppendError, Commit, Idempotency, MAX_CLOCK_LAG_SECONDS, Recorded, SealedEvent,
 };
@@ -81,8 +80,8 @@ pub(super) struct Placed<'a> {
     pub snapshots: HashMap<(CompanyId, StreamId), (u64, &'a str)>,
     /// Keys, with the stream's sequence and the time.
     pub keys: Vec<(&'a Commit, &'a Idempotency, u64, Timestamp)>,
-    /// The companies whose heads moved, and by what.
-    pub moved: HashMap<CompanyId, Kinds>,
+    /// The companies whose heads moved.
+    pub moved: HashSet<CompanyId>,
 }
 
 /// Whether the commit says that its stream is about to begin, so that there is nothing to look
@@ -151,7 +150,7 @@ impl<'a> Known<'a> {
         head.position += count;
         if count > 0 {
             head.recorded_at = recorded_at;
-            placed.moved.entry(commit.company).or_default().add(commit.stream.kind);
+            placed.moved.insert(commit.company);
             if commit.stream.kind == AggregateType::Company {
                 head.company_sequence = sequence;
             }

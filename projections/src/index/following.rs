@@ -18,8 +18,6 @@ pub(super) struct Following {
     round: AtomicU64,
     tombstones: Mutex<HashMap<TokenId, Tombstone>>,
     cursors: Mutex<HashMap<CompanyId, Point>>,
-    /// How far this process's own transactions will have brought the ledgers.
-    committing: Mutex<HashMap<CompanyId, u64>>,
 }
 
 struct Tombstone {
@@ -60,18 +58,6 @@ impl Following {
 
     pub fn begin_round(&self) -> Round {
         Round(self.round.fetch_add(1, Ordering::SeqCst) + 1)
-    }
-
-    pub fn committing(&self, company: CompanyId, position: u64) {
-        self.committing.lock().insert(company, position);
-    }
-
-    pub fn settled(&self, company: CompanyId) {
-        self.committing.lock().remove(&company);
-    }
-
-    pub fn is_committing(&self, company: CompanyId, position: u64) -> bool {
-        self.committing.lock().get(&company) == Some(&position)
     }
 
     /// Whatever was read before a tombstone was laid has been taken over once the round after it has

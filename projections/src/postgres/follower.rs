@@ -1,9 +1,9 @@
 //! Keeping the verification index close to what all processes commit.
 //!
-//! The store's listener tells which ledgers have moved on. The follower reads the rows that changed
-//! behind each company's cursor and moves the cursor; what this process commits itself is in the
-//! index already, and its cursor with it. When something may have been missed, all heads are compared
-//! with the cursors.
+//! The store's listener tells which ledgers have moved on, or may have. The follower asks the database
+//! how far they have come and of what, reads the rows that changed behind each company's cursor and
+//! moves the cursor; what this process commits itself is in the index already, and its cursor with it.
+//! When something may have been missed, all heads are compared with the cursors.
 
 use super::PgReadModels;
 use super::fill::fill;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::postgres::{
-    BOUNDS, Change, Database, Kinds, PutRight, confirm_primary, failed,
+    BOUNDS, Change, Database, PutRight, confirm_primary, failed,
 };
 use token_ledger_event_store::{Moment, Point, StoreError};
 use tokio::sync::broadcast::Receiver;
@@ -40,6 +40,18 @@ const MISSING: &str = "SELECT seen.company, seen.position, seen.recorded_at \
     LEFT JOIN events e ON e.company_id = ANY($1) AND e.company_id = seen.company \
     AND e.position = seen.position AND e.recorded_at = seen.recorded_at \
     WHERE e.position IS NULL LIMIT 1";
+/// How far these companies' ledgers have come, and in which tables rows have changed behind the cursors.
+const CHANGED: &str = "SELECT cursors.company, head.last_position, head.last_recorded_at, \
+    EXISTS (SELECT 1 FROM companies WHERE company_id = ANY($1) \
+    AND company_id = cursors.company AND position > cursors.position), \
+    EXISTS (SELECT 1 FROM keys WHERE company_id = ANY($1) \
+    AND company_id = cursors.company AND position > cursors.position), \
+    EXISTS (SELECT 1 FROM clients WHERE company_id = ANY($1) \
+    AND company_id = cursors.company AND position > cursors.position), \
+    EXISTS (SELECT 1 FROM tokens WHERE company_id = ANY($1) \
+    AND company_id = cursors.company AND position > cursors.position) \
+    FROM unnest($1::uuid[], $2::bigint[]) AS cursors (company, position) \
+    JOIN company_heads head ON head.company_id = ANY($1) AND head.company_id = cursors.company";
 /// Companies whose rows one query reads.
 const COMPANIES_AT_ONCE: usize = 500;
 /// Rows put right that are taken over together, of one projection and company.
@@ -182,19 +194,20 @@ impl Follower {
             let behind = heads
                 .into_iter()
                 .filter(|(company, head)| self.index.cursor(*company) < head.position)
-                .map(|(company, head)| (company, (head, Kinds::ALL)));
+                .map(|(company, head)| (company, head.position));
             (behind.collect(), Some(began))
         } else {
             (news.advanced, news.current)
         };
-        let companies: Vec<(CompanyId, (Point, Kinds))> = advanced.into_iter().collect();
+        let companies: Vec<(CompanyId, u64)> = advanced.into_iter().collect();
         for companies in companies.chunks(at_once) {
             let mut connection = self.connection().await?;
-            read_behind(&mut connection, &self.index, companies).await?;
+            let reached = read_behind(&mut connection, &self.index, companies).await?;
             self.connection = Some(connection);
-            for (company, (last, _)) in companies {
+            for (company, last) in &reached {
                 self.index.reached(*company, *last);
             }
+            self.database.advanced(&reached);
         }
         self.index.end_round(round);
         if let Some(moment) = known_until {
@@ -284,40 +297,64 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
         .unwrap_or_else(|_| Err(StoreError::Unavailable("it doesn't answer in time".to_owned())))
 }
 
-/// A company's cursor, and how far its ledger is told to have come.
-type Stretch = (u64, u64);
+/// Cursors of companies.
+type Cursors = BTreeMap<CompanyId, u64>;
 
-/// Takes over every row of these companies that changed behind its cursor.
+/// Takes over every row of these companies that changed behind its cursor. Answers how far their ledgers
+/// had come before that, which is as far as they have to.
+///
+/// # Errors
+/// When the database fails, or whoever answers doesn't know what others know: another server, and behind.
 async fn read_behind(
     connection: &mut PgConnection,
     index: &VerificationIndex,
-    companies: &[(CompanyId, (Point, Kinds))],
-) -> Result<(), StoreError> {
-    let stretches = |is_changed: fn(&Kinds) -> bool| -> BTreeMap<CompanyId, Stretch> {
-        let changed = companies.iter().filter(|(_, (_, kinds))| is_changed(kinds));
-        changed
-            .map(|(company, (last, _))| (*company, (index.cursor(*company), last.position)))
-            .collect()
-    };
-    let changed_companies = stretches(|kinds| kinds.company);
-    take_over_rows::<Companies>(connection, index, changed_companies.clone()).await?;
-    take_over_rows::<Keys>(connection, index, stretches(|kinds| kinds.key)).await?;
-    take_over_rows::<Clients>(connection, index, changed_companies).await?;
-    let changed_tokens = stretches(|kinds| kinds.token);
+    companies: &[(CompanyId, u64)],
+) -> Result<Vec<(CompanyId, Point)>, StoreError> {
+    let cursors: Cursors =
+        companies.iter().map(|(company, _)| (*company, index.cursor(*company))).collect();
+    let (ids, positions) = columns(&cursors);
+    let changed = sqlx::query(CHANGED).bind(ids).bind(positions).fetch_all(&mut *connection);
+    let changed = in_time(async { changed.await.map_err(failed) }).await?;
+    let mut reached = BTreeMap::new();
+    let mut tables: [Cursors; 4] = Default::default();
+    for row in changed {
+        let company = row.company(0)?;
+        reached.insert(company, point(&row)?);
+        for (number, table) in tables.iter_mut().enumerate() {
+            if row.try_get(3 + number).map_err(failed)? {
+                table.insert(company, cursors.get(&company).copied().unwrap_or_default());
+            }
+        }
+    }
+    for (company, known) in companies {
+        if reached.get(company).map_or(0, |head| head.position) < *known {
+            let behind = format!("a server answers that has not come to {known} of {company}");
+            return Err(StoreError::Unavailable(behind));
+        }
+    }
+    let [companies, keys, clients, tokens] = tables;
+    take_over_rows::<Companies>(connection, index, companies).await?;
+    take_over_rows::<Keys>(connection, index, keys).await?;
+    take_over_rows::<Clients>(connection, index, clients).await?;
     let columns: Vec<&str> = LIVE_COLUMNS.split(", ").collect();
-    take_over::<Tokens>(connection, &columns, changed_tokens, |row| {
-        live::take_over_token(index, row);
-    })
-    .await
+    let take = |row: &PgRow| live::take_over_token(index, row);
+    take_over::<Tokens>(connection, &columns, tokens, take).await?;
+    Ok(reached.into_iter().collect())
+}
+
+/// Companies and cursors, as parameters.
+fn columns(cursors: &Cursors) -> (Vec<Uuid>, Vec<i64>) {
+    let position = |cursor: u64| i64::try_from(cursor).unwrap_or(i64::MAX);
+    cursors.iter().map(|(company, cursor)| (company.0, position(*cursor))).unzip()
 }
 
 /// Takes over the rows of a table that changed behind the cursors.
 async fn take_over_rows<P: PgTable>(
     connection: &mut PgConnection,
     index: &VerificationIndex,
-    stretches: BTreeMap<CompanyId, Stretch>,
+    cursors: Cursors,
 ) -> Result<(), StoreError> {
-    take_over::<P>(connection, P::COLUMNS, stretches, |row| live::take_over::<P>(index, row)).await
+    take_over::<P>(connection, P::COLUMNS, cursors, |row| live::take_over::<P>(index, row)).await
 }
 
 /// Takes over rows that were put right.
@@ -373,64 +410,39 @@ async fn refresh<P: PgTable<Key = Uuid>>(
 
 /// Hands over the rows of a table that changed behind the cursors, in the order of their positions,
 /// page by page.
-///
-/// # Errors
-/// When the database fails, or whoever answers doesn't know what is told of: another server than the
-/// one that told it, and behind.
 async fn take_over<P: PgTable>(
     connection: &mut PgConnection,
-    columns: &[&str],
-    mut stretches: BTreeMap<CompanyId, Stretch>,
+    names: &[&str],
+    mut cursors: Cursors,
     mut take: impl FnMut(&PgRow),
 ) -> Result<(), StoreError> {
-    // The head in the same snapshot as the rows.
     let sql = format!(
-        "SELECT changed.*, cursors.company, head.last_position \
+        "SELECT changed.*, cursors.company \
          FROM unnest($1::uuid[], $2::bigint[]) AS cursors (company, position) \
-         LEFT JOIN LATERAL (SELECT last_position FROM company_heads WHERE company_id = ANY($1) \
-         AND company_id = cursors.company) AS head ON true \
-         LEFT JOIN LATERAL (SELECT {} FROM {} WHERE company_id = ANY($1) \
+         CROSS JOIN LATERAL (SELECT {} FROM {} WHERE company_id = ANY($1) \
          AND company_id = cursors.company AND position > cursors.position \
-         ORDER BY position LIMIT $3) AS changed ON true",
-        columns.join(", "),
+         ORDER BY position LIMIT $3) AS changed",
+        names.join(", "),
         P::TABLE
     );
-    let position = columns.iter().position(|column| *column == "position").unwrap_or_default();
-    let (company, head) = (columns.len(), columns.len() + 1);
-    while !stretches.is_empty() {
-        let companies: Vec<Uuid> = stretches.keys().map(|company| company.0).collect();
-        let cursors: Vec<i64> = stretches
-            .values()
-            .map(|(cursor, _)| i64::try_from(*cursor).unwrap_or(i64::MAX))
-            .collect();
-        let page = (PAGE / stretches.len()).max(1);
-        let query = sqlx::query(&sql).bind(companies).bind(cursors);
+    let position = names.iter().position(|name| *name == "position").unwrap_or_default();
+    while !cursors.is_empty() {
+        let (ids, positions) = columns(&cursors);
+        let page = (PAGE / cursors.len()).max(1);
+        let query = sqlx::query(&sql).bind(ids).bind(positions);
         let query = query.bind(i64::try_from(page).unwrap_or(i64::MAX));
-        let reading = async { query.fetch_all(&mut *connection).await.map_err(failed) };
-        let rows = in_time(reading).await?;
-        let mut read: BTreeMap<CompanyId, (usize, Stretch)> = BTreeMap::new();
+        let rows =
+            in_time(async { query.fetch_all(&mut *connection).await.map_err(failed) }).await?;
+        let mut read: BTreeMap<CompanyId, (usize, u64)> = BTreeMap::new();
         for row in &rows {
-            let company = row.company(company)?;
-            let Some((_, told)) = stretches.get(&company).copied() else { continue };
-            let head = row.optional_int(head)?.and_then(|head| u64::try_from(head).ok());
-            if head.is_none_or(|head| head < told) {
-                let behind = format!("a server answers that has not come to {told} of {company}");
-                return Err(StoreError::Unavailable(behind));
-            }
-            // None where nothing of the company has changed in this table.
-            if row.optional_int(position)?.is_some() {
-                take(row);
-                let (count, stretch) = read.entry(company).or_insert((0, (0, told)));
-                *count += 1;
-                stretch.0 = row.number(position)?;
-            }
+            take(row);
+            let (count, last) = read.entry(row.company(names.len())?).or_default();
+            *count += 1;
+            *last = row.number(position)?;
         }
         // Where a page was full, there may be more.
-        stretches = read
-            .into_iter()
-            .filter(|(_, (count, _))| *count == page)
-            .map(|(company, (_, stretch))| (company, stretch))
-            .collect();
+        let full = read.into_iter().filter(|(_, (count, _))| *count == page);
+        cursors = full.map(|(company, (_, last))| (company, last)).collect();
     }
     Ok(())
 }

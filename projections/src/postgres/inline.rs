@@ -57,9 +57,6 @@ impl Inline {
             }
         }
         self.appended.retain(|_, (before, last)| before != last);
-        for (company, (_, last)) in &self.appended {
-            self.index.committing(*company, last.position);
-        }
     }
 }
 
@@ -146,8 +143,6 @@ impl InlineProjections for Inline {
         self.companies.clear();
         self.members.clear();
         self.clients.clear();
-        for company in std::mem::take(&mut self.appended).into_keys() {
-            self.index.settled(company);
-        }
+        self.appended.clear();
     }
 }
