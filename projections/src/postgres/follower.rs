@@ -11,13 +11,13 @@ use super::news::News;
 use super::rows::{PgTable, by_key};
 use crate::index::{PutBack, VerificationIndex};
 use crate::projection::Projection;
-use crate::sql::Columns;
 use crate::sql::live::{self, LIVE_COLUMNS};
+use crate::sql::{Columns, Table};
 use crate::{Clients, Companies, Keys, Tokens};
 use sqlx::postgres::PgRow;
 use sqlx::{Connection, Executor, PgConnection, Row};
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::postgres::{
@@ -40,18 +40,25 @@ const MISSING: &str = "SELECT seen.company, seen.position, seen.recorded_at \
     LEFT JOIN events e ON e.company_id = ANY($1) AND e.company_id = seen.company \
     AND e.position = seen.position AND e.recorded_at = seen.recorded_at \
     WHERE e.position IS NULL LIMIT 1";
-/// How far these companies' ledgers have come, and in which tables rows have changed behind the cursors.
-const CHANGED: &str = "SELECT cursors.company, head.last_position, head.last_recorded_at, \
-    EXISTS (SELECT 1 FROM companies WHERE company_id = ANY($1) \
-    AND company_id = cursors.company AND position > cursors.position), \
-    EXISTS (SELECT 1 FROM keys WHERE company_id = ANY($1) \
-    AND company_id = cursors.company AND position > cursors.position), \
-    EXISTS (SELECT 1 FROM clients WHERE company_id = ANY($1) \
-    AND company_id = cursors.company AND position > cursors.position), \
-    EXISTS (SELECT 1 FROM tokens WHERE company_id = ANY($1) \
-    AND company_id = cursors.company AND position > cursors.position) \
-    FROM unnest($1::uuid[], $2::bigint[]) AS cursors (company, position) \
-    JOIN company_heads head ON head.company_id = ANY($1) AND head.company_id = cursors.company";
+/// Tables whose rows are taken over.
+const TABLES: [&str; 4] = [Companies::TABLE, Keys::TABLE, Clients::TABLE, Tokens::TABLE];
+/// How far these companies' ledgers have come, and in which of the tables rows have changed behind the
+/// cursors. In order, so that it is looked for by position, however little the planner knows of them.
+static CHANGED: LazyLock<String> = LazyLock::new(|| {
+    let changed = TABLES.map(|table| {
+        format!(
+            ", (SELECT position FROM {table} WHERE company_id = ANY($1) \
+             AND company_id = cursors.company AND position > cursors.position \
+             ORDER BY position LIMIT 1) IS NOT NULL"
+        )
+    });
+    format!(
+        "SELECT cursors.company, head.last_position, head.last_recorded_at{} \
+         FROM unnest($1::uuid[], $2::bigint[]) AS cursors (company, position) \
+         JOIN company_heads head ON head.company_id = ANY($1) AND head.company_id = cursors.company",
+        changed.concat()
+    )
+});
 /// Companies whose rows one query reads.
 const COMPANIES_AT_ONCE: usize = 500;
 /// Rows put right that are taken over together, of one projection and company.
@@ -313,10 +320,10 @@ async fn read_behind(
     let cursors: Cursors =
         companies.iter().map(|(company, _)| (*company, index.cursor(*company))).collect();
     let (ids, positions) = columns(&cursors);
-    let changed = sqlx::query(CHANGED).bind(ids).bind(positions).fetch_all(&mut *connection);
+    let changed = sqlx::query(&CHANGED).bind(ids).bind(positions).fetch_all(&mut *connection);
     let changed = in_time(async { changed.await.map_err(failed) }).await?;
     let mut reached = BTreeMap::new();
-    let mut tables: [Cursors; 4] = Default::default();
+    let mut tables: [Cursors; TABLES.len()] = Default::default();
     for row in changed {
         let company = row.company(0)?;
         reached.insert(company, point(&row)?);
