@@ -37,7 +37,7 @@ const LOOK_EVERY: Duration = Duration::from_millis(250);
 const LOOK_GAP: Duration = Duration::from_millis(20);
 const LOOK_SHARE: u32 = 3;
 /// How soon others are told again: what is committed meanwhile, they hear at once.
-const TELL_GAP: Duration = Duration::from_millis(5);
+const TELL_GAP: Duration = Duration::from_millis(10);
 /// How long the connection by which others are told may rest.
 const REST: Duration = Duration::from_secs(5);
 /// How long an answer, or a nonce, may be on its way before the connections are given up.

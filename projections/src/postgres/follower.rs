@@ -71,7 +71,7 @@ const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 const SAY_EVERY: Duration = Duration::from_secs(10);
 /// How soon one round follows another, unless something was missed: what busy processes tell
 /// meanwhile is read by one query, which costs both sides less than many.
-const PACE: Duration = Duration::from_millis(10);
+const PACE: Duration = Duration::from_millis(20);
 /// The pause before a round that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
