@@ -248,7 +248,7 @@ fn sorts() -> impl Strategy<Value = TokenSort> {
 
 fn lets_through(filter: &TokenFilter, record: &TokenRecord) -> bool {
     let row = &record.row;
-    let lower = |text: &str| text.to_ascii_lowercase();
+    let lower = |text: &str| text.to_lowercase();
     filter.status.contains(&row.status.at(filter.now, row.expires_at))
         && filter.scope.as_ref().is_none_or(|scope| row.scopes.contains(scope))
         && filter.q.as_ref().is_none_or(|q| lower(row.name.as_str()).contains(&lower(q)))

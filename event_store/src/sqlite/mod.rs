@@ -16,6 +16,7 @@ pub use crate::record::Appended;
 pub use crate::store::Access;
 pub use database::{Database, commit};
 pub use migrate::{MigrationStatus, schema_differences, schema_status};
+pub use opening::HAS_PART;
 
 use crate::commit::{AppendError, Commit, Idempotency, Recorded};
 use crate::error::StoreError;

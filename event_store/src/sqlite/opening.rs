@@ -3,6 +3,7 @@
 use super::database::{failed, failed_ref};
 use super::migrate::{self, MigrationStatus};
 use crate::error::StoreError;
+use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::{Connection, DatabaseName, ErrorCode, OpenFlags};
 use std::borrow::Cow;
 use std::fs::{File, TryLockError};
@@ -91,6 +92,7 @@ pub(super) fn open_writer(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "journal_mode", "WAL").map_err(|error| opening(path, &error))?;
     connection.pragma_update(None, "synchronous", "FULL").map_err(failed)?;
     connection.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES).map_err(failed)?;
+    add_functions(&connection)?;
     connection.pragma_update(None, "cache_size", WRITER_CACHE).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     // What is erased is overwritten and not only let go.
@@ -172,10 +174,24 @@ pub(super) fn open_readers(path: &Path) -> Result<Vec<Connection>, StoreError> {
     (0..READERS).map(|_| open_reader(path)).collect()
 }
 
+/// The function of a text and a part in small letters that tells whether the text has it, in capitals
+/// or not: SQLite's own know those of ASCII alone.
+pub const HAS_PART: &str = "has_part";
+
+fn add_functions(connection: &Connection) -> Result<(), StoreError> {
+    let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
+    let has_part = |call: &Context<'_>| {
+        let [text, part] = [0, 1].map(|number| call.get_raw(number).as_str());
+        Ok(text?.to_lowercase().contains(part?))
+    };
+    connection.create_scalar_function(HAS_PART, 2, flags, has_part).map_err(failed)
+}
+
 fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     let connection =
         Connection::open_with_flags(path, READING).map_err(|error| opening(path, &error))?;
     connection.busy_timeout(BUSY_TIMEOUT).map_err(failed)?;
+    add_functions(&connection)?;
     connection.pragma_update(None, "cache_size", READER_CACHE).map_err(failed)?;
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(128);

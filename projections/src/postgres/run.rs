@@ -158,6 +158,11 @@ impl FromColumns for Trigger {
 impl Sql for PgReadModels {
     const DIALECT: Dialect = Dialect {
         position: "strpos",
+        // The columns go by code points, where only ASCII has capitals.
+        has: |text, part| {
+            let lower = |text| format!("lower({text} COLLATE \"default\")");
+            format!("strpos({}, {}) > 0", lower(text), lower(part))
+        },
         event_columns: EVENT_COLUMNS,
         claim: Some("FOR UPDATE SKIP LOCKED"),
         hold: "FOR SHARE",

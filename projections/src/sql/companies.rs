@@ -77,14 +77,14 @@ pub(super) fn page(after: Option<CompanyId>, limit: usize) -> Statement {
 
 /// The companies with this in their name, in the order of names, behind the one given.
 pub(super) fn find(
-    Dialect { position, .. }: Dialect,
+    dialect: Dialect,
     q: &str,
     after: Option<(String, CompanyId)>,
     limit: usize,
 ) -> Statement {
     let mut statement = Statement::new("");
-    let q = statement.place(q.to_ascii_lowercase());
-    let mut condition = format!("{position}(lower(name), {q}) > 0");
+    let q = statement.place(q.to_lowercase());
+    let mut condition = (dialect.has)("name", &q);
     if let Some((name, id)) = after {
         let (name, id) = (statement.place(name), statement.place(id));
         condition.push_str(&format!(" AND (name, company_id) > ({name}, {id})"));

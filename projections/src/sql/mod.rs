@@ -92,6 +92,8 @@ pub struct Dialect {
     /// The function that answers where in its first argument the second one begins, from 1; 0 where
     /// it doesn't occur.
     pub position: &'static str,
+    /// The condition that a text has this part, in capitals or not, the part in small letters.
+    pub has: fn(&str, &str) -> String,
     /// The columns of an event, in the order in which the database's own reading has them.
     pub event_columns: &'static str,
     /// What ends a query whose rows are to be this transaction's alone, none where others have

@@ -14,7 +14,7 @@ impl FromColumns for Named {
 
 /// A company's programs with this in their name.
 pub(super) fn find(
-    Dialect { position, .. }: Dialect,
+    dialect: Dialect,
     company: CompanyId,
     programs: Programs,
     q: &str,
@@ -26,9 +26,10 @@ pub(super) fn find(
     };
     Statement::new(format!(
         "SELECT {id}, name FROM {table} WHERE company_id = ?1 \
-         AND {position}(lower(name), ?2) > 0 ORDER BY name, {id} LIMIT ?3"
+         AND {} ORDER BY name, {id} LIMIT ?3",
+        (dialect.has)("name", "?2")
     ))
     .with(company)
-    .with(q.to_ascii_lowercase())
+    .with(q.to_lowercase())
     .with(limit)
 }

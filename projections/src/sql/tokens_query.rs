@@ -153,23 +153,18 @@ const fn column(sort: TokenSort) -> &'static str {
 }
 
 /// What the filter asks of a token of the company, which is the first parameter.
-fn conditions(
-    statement: &mut Statement,
-    Dialect { position, .. }: Dialect,
-    filter: &TokenFilter,
-) -> String {
+fn conditions(statement: &mut Statement, dialect: Dialect, filter: &TokenFilter) -> String {
     let mut all = vec!["t.company_id = ?1".to_owned()];
     all.push(status(statement, filter));
     if let Some(scope) = &filter.scope {
         // Two scopes that stand side by side are not one.
         let part = if scope.contains(' ') { "  ".to_owned() } else { format!(" {scope} ") };
         let part = statement.place(part);
-        all.push(format!("{position}(' ' || t.scopes || ' ', {part}) > 0"));
+        all.push(format!("{}(' ' || t.scopes || ' ', {part}) > 0", dialect.position));
     }
     if let Some(q) = &filter.q {
-        // The column's letters are compared by code points, so that only ASCII has cases.
-        let part = statement.place(q.to_ascii_lowercase());
-        all.push(format!("{position}(lower(t.name), {part}) > 0"));
+        let part = statement.place(q.to_lowercase());
+        all.push((dialect.has)("t.name", &part));
     }
     if let Some(id) = filter.created_by {
         all.push(format!("t.created_by_id = {}", statement.place(id)));

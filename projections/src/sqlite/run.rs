@@ -4,7 +4,9 @@ use super::{SqliteReadModels, failed};
 use crate::sql::{Columns, Dialect, FromColumns, Sql, Unreadable, Value};
 use rusqlite::types::{FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, Statement, ToSql, TransactionBehavior};
-use token_ledger_event_store::sqlite::{EVENT_COLUMNS, commit, event_from_row, schema_differences};
+use token_ledger_event_store::sqlite::{
+    EVENT_COLUMNS, HAS_PART, commit, event_from_row, schema_differences,
+};
 use token_ledger_event_store::{RecordedEvent, StoreError};
 use uuid::Uuid;
 
@@ -109,8 +111,13 @@ pub(super) fn prepared<'c>(
 }
 
 impl Sql for SqliteReadModels {
-    const DIALECT: Dialect =
-        Dialect { position: "instr", event_columns: EVENT_COLUMNS, claim: None, hold: "" };
+    const DIALECT: Dialect = Dialect {
+        position: "instr",
+        has: |text, part| format!("{HAS_PART}({text}, {part})"),
+        event_columns: EVENT_COLUMNS,
+        claim: None,
+        hold: "",
+    };
 
     async fn fetch<T: FromColumns + Send + 'static>(
         &self,

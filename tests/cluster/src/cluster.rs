@@ -51,6 +51,7 @@ impl Cluster {
         let cluster = Self::somewhere();
         run(unprivileged(&programs().join("initdb"))
             .args(["--auth=trust", "--encoding=UTF8", "--locale=C", "--no-sync"])
+            .arg("--lc-ctype=C.UTF-8")
             .args(["--username=postgres", "--pgdata"])
             .arg(cluster.data()));
         cluster.run(settings);
