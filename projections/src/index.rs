@@ -37,7 +37,7 @@ use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Timestamp, TokenId
 use token_ledger_event_store::Point;
 use uuid::Uuid;
 
-pub use following::Round;
+pub use following::{Own, Round};
 pub use put_back::PutBack;
 
 /// Shards of the secrets, so that a growing table holds up only a few readers. A power of two.
@@ -56,6 +56,7 @@ struct KeyTable {
 /// What was taken over of a key; kept when nothing of it is live any more.
 #[derive(Default)]
 struct KnownKey {
+    company_id: Option<CompanyId>,
     version: u64,
     digests: Vec<Digest>,
 }
@@ -178,9 +179,9 @@ impl VerificationIndex {
         self.oauth_clients.apply(row);
     }
 
-    /// Forgets an OAuth client altogether.
-    pub fn forget_client(&self, id: ClientId) {
-        self.oauth_clients.forget(id);
+    /// Forgets an OAuth client altogether, if it is this company's; whoever's it is where none is named.
+    pub fn forget_client(&self, company: Option<CompanyId>, id: ClientId) {
+        self.oauth_clients.forget(company, id);
     }
 
     fn client_of(&self, slot: &Slot) -> Option<ClientId> {
@@ -250,7 +251,7 @@ impl VerificationIndex {
             return;
         }
         let is_live = token.secrets.iter().any(Option::is_some);
-        self.following.bury(token.token_id, version, is_live);
+        self.following.bury(token.company_id, token.token_id, version, is_live);
         for (digest, expires_at, issued_at) in token.secrets.iter().flatten() {
             let slot = Slot {
                 digest: digest.0,
@@ -290,20 +291,29 @@ impl VerificationIndex {
         self.places.lock().reserve(secrets, |place| self.hasher.hash_one(self.owner(*place)));
     }
 
-    /// Forgets a token altogether.
-    pub fn forget_token(&self, token_id: TokenId) {
+    /// Forgets a token altogether, if it is this company's; whoever's it is where none is named.
+    pub fn forget_token(&self, company: Option<CompanyId>, token_id: TokenId) {
+        let number = company.map(|company| self.company_number(company));
+        let is_it = |place: &u32| {
+            self.belongs(*place, token_id)
+                && number.is_none_or(|number| self.company(*place) == number)
+        };
         let mut places = self.places.lock();
-        self.following.forget(token_id);
+        self.following.forget(company, token_id);
         let token = self.hasher.hash_one(token_id);
-        while let Ok(entry) = places.find_entry(token, |place| self.belongs(*place, token_id)) {
+        while let Ok(entry) = places.find_entry(token, is_it) {
             let place = entry.remove().0;
             self.shards[place as usize >> SLOT_BITS].write().take(place & SLOT_MASK);
         }
     }
 
-    /// Forgets a key altogether.
-    pub fn forget_key(&self, key_id: KeyId) {
+    /// Forgets a key altogether, if it is this company's; whoever's it is where none is named.
+    pub fn forget_key(&self, company: Option<CompanyId>, key_id: KeyId) {
         let mut keys = self.keys.write();
+        let is_it = |known: &KnownKey| company.is_none() || known.company_id == company;
+        if !keys.known.get(&key_id).is_some_and(is_it) {
+            return;
+        }
         for digest in keys.known.remove(&key_id).unwrap_or_default().digests {
             keys.by_digest.remove(&digest);
         }
@@ -321,7 +331,8 @@ impl VerificationIndex {
             return;
         }
         let digests: Vec<Digest> = live.iter().map(|(digest, _)| *digest).collect();
-        let known = KnownKey { version: row.version, digests: digests.clone() };
+        let company_id = Some(row.company_id);
+        let known = KnownKey { company_id, version: row.version, digests: digests.clone() };
         let before = keys.known.insert(row.key_id, known).unwrap_or_default();
         for old in before.digests {
             if !digests.contains(&old) {
@@ -352,8 +363,11 @@ impl VerificationIndex {
         }
     }
 
-    /// Takes a company's module for off until a row of it is taken over.
-    pub fn forget_company(&self, id: CompanyId) {
+    /// Takes a company's module for off until a row of it is taken over, if the row is its own.
+    pub fn forget_company(&self, company: Option<CompanyId>, id: CompanyId) {
+        if company.is_some_and(|company| company != id) {
+            return;
+        }
         let mut companies = self.companies.write();
         let number = companies.number(id);
         if let Some(company) = companies.flags.get_mut(number as usize) {
@@ -377,6 +391,17 @@ impl VerificationIndex {
     /// Begins to read what others have changed.
     pub fn begin_round(&self) -> Round {
         self.following.begin_round()
+    }
+
+    /// This process is about to change something. Until [`Self::end_own`], whatever others do to it after
+    /// that is remembered, so that what this process takes over late brings nothing back.
+    pub fn begin_own(&self) -> Own {
+        self.following.begin_own()
+    }
+
+    /// Ends it: what was changed has been taken over, or was not changed.
+    pub fn end_own(&self, own: Own) {
+        self.following.end_own(own);
     }
 
     /// Ends it: all that was read has been taken over.
@@ -469,6 +494,11 @@ impl VerificationIndex {
     fn version(&self, place: u32) -> u32 {
         let shard = self.shards[place as usize >> SLOT_BITS].read();
         shard.slots.get((place & SLOT_MASK) as usize).map_or(0, |slot| slot.version)
+    }
+
+    fn company(&self, place: u32) -> u32 {
+        let shard = self.shards[place as usize >> SLOT_BITS].read();
+        shard.slots.get((place & SLOT_MASK) as usize).map_or(u32::MAX, |slot| slot.company)
     }
 
     fn belongs(&self, place: u32, token: TokenId) -> bool {

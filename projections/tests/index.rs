@@ -198,7 +198,7 @@ fn a_created_token_is_good_until_the_end_of_its_term() {
 fn a_token_of_an_unknown_client_opens_nothing() {
     let row = TokenRow { client_id: Some(client(1)), ..token(1) };
     let index = index_of([&row]);
-    index.forget_client(client(1));
+    index.forget_client(None, client(1));
     assert_eq!(index.token(&row.digest, at(0)), None);
     index.apply_client(&client_row(client(1)));
     assert!(index.token(&row.digest, at(0)).is_some());

@@ -16,7 +16,7 @@ use token_ledger_domain::token::TokenCommand;
 use token_ledger_domain::{CompanyId, PersonId};
 use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::postgres::InlineProjections;
-use token_ledger_event_store::{Entropy, Head, Point, StoreError, SystemEntropy};
+use token_ledger_event_store::{Entropy, Head, Moment, Point, StoreError, SystemEntropy};
 use token_ledger_projections::People;
 use token_ledger_projections::attempts::{Attempt, AttemptKind};
 use token_ledger_projections::people::{Account, Session};
@@ -105,9 +105,13 @@ async fn what_anybody_says_is_a_hint_and_no_more() {
     in_time(async {
         let one = Given::<PgFixture>::a_company().await;
         let key = one.key(COMPANY, "key").await;
+        let kept = one.key(COMPANY, "kept").await;
+        let token = one.token(COMPANY, create("token")).await;
+        one.register(OTHERS[0]).await;
         let other = another(&one).await;
         let _following = [one.fixture.follow(BOUND).await, other.fixture.follow(BOUND).await];
         let there = other.fixture.index();
+        let elsewhere = OTHERS[0];
         let notice = |company| format!("moved {} {company}", Uuid::from_u128(7));
         let unknown = Uuid::from_u128(404);
         let said = [
@@ -115,6 +119,10 @@ async fn what_anybody_says_is_a_hint_and_no_more() {
             notice(unknown),
             format!("at {}:1:9:1772355600000000:t", COMPANY.0),
             format!("put-right keys {} {}", COMPANY.0, unknown),
+            format!("put-right keys {} {kept}", elsewhere.0),
+            format!("put-right tokens {} {token}", elsewhere.0),
+            format!("put-right companies {} {}", elsewhere.0, COMPANY.0),
+            format!("put-right tokens {unknown} {token}"),
         ];
         for round in 0..50 {
             for payload in &said {
@@ -129,6 +137,14 @@ async fn what_anybody_says_is_a_hint_and_no_more() {
         until("the key's deletion", || there.key(&digest("key"), at(1)).is_none()).await;
         until("the cursor", || there.cursor(COMPANY) == deleted).await;
         assert_eq!(there.cursor(CompanyId(unknown)), 0);
+        // Rows put right are taken over behind the first of these moments.
+        for _ in 0..2 {
+            let moment = Moment::now();
+            let is_known = || there.freshness().age().is_some_and(|age| age < moment.elapsed());
+            until("all that was said", is_known).await;
+        }
+        assert!(is_good(there, "token"), "no company has another one's tokens put right");
+        assert!(there.key(&digest("kept"), at(1)).is_some(), "nor its keys");
         assert_eq!(there.put_back(), None);
     })
     .await;
@@ -400,9 +416,12 @@ async fn an_answer_that_comes_late_brings_nothing_back() {
         index.end_round(round);
         let round = index.begin_round();
         index.end_round(round);
-        assert_eq!(index.tombstones(), 0, "nothing is left that tells");
         inline.committed();
         assert!(!is_good(&index, "deleted"));
+        assert_eq!(index.tombstones(), 1, "it was remembered for as long as that took");
+        let round = index.begin_round();
+        index.end_round(round);
+        assert_eq!(index.tombstones(), 0, "and no longer");
     })
     .await;
 }

@@ -127,7 +127,6 @@ impl Lane {
                 (true, Some(company)) => self.queue.release_apart(*company),
                 _ => self.queue.release(companies),
             }
-            self.told.news.send_modify(|count| *count += 1);
             // The next batch goes out meanwhile.
             let answer_all = async move {
                 for (Waiting { answer, .. }, outcome) in batch.into_iter().zip(answers) {
@@ -232,6 +231,7 @@ impl Lane {
         commits: &[&Commit],
         doubtful: bool,
     ) -> Result<Vec<Answer>, Setback> {
+        let begun = self.told.begun();
         let mut connection = self.connection().await?;
         self.is_ending = false;
         self.moved.clear();
@@ -261,7 +261,7 @@ impl Lane {
             return outcome;
         };
         self.inline.committed();
-        self.told.committed(&self.moved);
+        self.told.committed(&self.moved, begun);
         if doubtful {
             // What had happened before, the heads tell.
             self.told.hurried.notify_one();

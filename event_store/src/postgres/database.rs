@@ -5,7 +5,7 @@ use super::lent::{self, Lent, expect_primary};
 use super::listener::{self, Change, Told};
 use super::migrate::{self, MigrationStatus};
 use super::offset;
-use crate::clock::{Clock, CorrectedClock, Entropy, Moment, SystemEntropy};
+use crate::clock::{Clock, CorrectedClock, Entropy, SystemEntropy};
 use crate::error::StoreError;
 use crate::record::Point;
 use crate::store::Access;
@@ -184,6 +184,19 @@ impl Database {
         Ok((self.lend().await?, turn))
     }
 
+    /// A connection of the caller's own, to a primary.
+    ///
+    /// # Errors
+    /// When none is to be had in time.
+    pub async fn connect_apart(&self) -> Result<PgConnection, StoreError> {
+        let connected = async {
+            let mut connection = connect(&self.options).await?;
+            expect_primary(&mut connection, self.access).await?;
+            Ok(connection)
+        };
+        connected.await.map_err(failed)
+    }
+
     /// The connections that everything goes through but appending and listening.
     pub const fn pool(&self) -> &PgPool {
         &self.pool
@@ -204,15 +217,9 @@ impl Database {
         self.is_sharded
     }
 
-    /// What all processes commit, from now on. Ask for it before you read what was before.
+    /// What all processes commit, and where they say to look, from now on. Ask for it before you read what was before.
     pub fn changes(&self) -> broadcast::Receiver<Change> {
         self.told.changes.subscribe()
-    }
-
-    /// The moment until which everything that was committed has been told to those who asked for
-    /// [`Self::changes`]; whether they have followed is theirs to say, by [`Change::Current`].
-    pub fn freshness(&self) -> watch::Receiver<Option<Moment>> {
-        self.told.freshness.subscribe()
     }
 
     /// Ledgers were read that have come that far: whoever follows is told of it, and looks at the heads

@@ -80,7 +80,7 @@ pub fn reading_failed(error: Error) -> StoreError {
 }
 
 /// Whether somebody else held on to what was to be locked.
-pub(super) fn is_held(error: &Error) -> bool {
+pub fn is_held(error: &Error) -> bool {
     let refusal = error.as_database_error();
     refusal.and_then(DatabaseError::code).is_some_and(|state| state == LOCK_NOT_AVAILABLE)
 }

@@ -14,7 +14,7 @@ use super::errors::failed;
 use super::heard::{Heard, Reading};
 use super::notice::{self, CHANNEL, Notice, PutRight};
 use super::offset::Measurements;
-use crate::clock::{CorrectedClock, Moment};
+use crate::clock::{Clock, CorrectedClock, Entropy, Moment, SystemEntropy};
 use crate::error::StoreError;
 use crate::record::Point;
 use futures::FutureExt;
@@ -24,6 +24,7 @@ use sqlx::{Connection, Executor, PgConnection};
 use std::collections::{BTreeSet, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use tokio::sync::{Notify, broadcast, watch};
@@ -54,15 +55,9 @@ const SEND_NONCE: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 100000
 /// What a follower of all ledgers has to know.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Change {
-    /// A company's ledger has come to this position, or further.
-    Advanced {
-        /// The company.
-        company: CompanyId,
-        /// The position.
-        position: u64,
-    },
-    /// These ledgers may have moved, which nothing vouches for.
-    Hint(Vec<CompanyId>),
+    /// These companies' ledgers have moved: to this position, or further. To 0 where nothing vouches
+    /// for it.
+    Moved(Vec<(CompanyId, u64)>),
     /// Everything that was committed before this moment has been told before this.
     Current(Moment),
     /// Rows of a projection were put right, which no event has changed.
@@ -75,13 +70,15 @@ pub enum Change {
 #[derive(Debug)]
 pub(super) struct Told {
     pub changes: broadcast::Sender<Change>,
-    pub freshness: watch::Sender<Option<Moment>>,
     pub news: watch::Sender<u64>,
     pub clock: Arc<CorrectedClock>,
     /// Somebody waits for the next look.
     pub hurried: Notify,
-    /// What is in it has been told: it is held meanwhile, so that of one ledger all is told in order.
+    /// What is in it has been told, or that all is to be compared: it is held meanwhile, so that of one
+    /// ledger all is told in order.
     heard: Mutex<Heard>,
+    /// How often listening has begun: perhaps with another server, to which not all has come.
+    begun: AtomicU64,
     /// Ledgers that this process has brought further without telling the others yet.
     untold: Mutex<BTreeSet<CompanyId>>,
     committed: Notify,
@@ -91,53 +88,56 @@ impl Told {
     pub fn new() -> Self {
         Self {
             changes: broadcast::channel(CHANGES_KEPT).0,
-            freshness: watch::channel(None).0,
             news: watch::channel(0).0,
             clock: Arc::new(CorrectedClock::default()),
             hurried: Notify::new(),
             heard: Mutex::default(),
+            begun: AtomicU64::new(0),
             untold: Mutex::default(),
             committed: Notify::new(),
         }
     }
 
     fn tell(&self, change: Change) {
-        let (current, is_news) = match &change {
-            Change::Current(sent) => (Some(*sent), false),
-            Change::Advanced { .. } | Change::Hint(_) | Change::Resync => (None, true),
-            Change::PutRight(_) => (None, false),
-        };
+        let is_news = matches!(change, Change::Moved(_) | Change::Resync);
         // Nobody may be following.
         let _ = self.changes.send(change);
-        if current.is_some() {
-            self.freshness.send_replace(current);
-        }
         if is_news {
             self.news.send_modify(|count| *count += 1);
         }
     }
 
-    fn tell_of(&self, company: CompanyId, last: Point) {
-        self.tell(Change::Advanced { company, position: last.position });
+    fn tell_moved(&self, ledgers: Vec<(CompanyId, u64)>) {
+        if !ledgers.is_empty() {
+            self.tell(Change::Moved(ledgers));
+        }
     }
 
     /// Ledgers have come that far, by whoever read it or did it.
     pub fn advance(&self, ledgers: &[(CompanyId, Point)]) {
         let mut heard = self.heard.lock();
-        for &(company, last) in ledgers {
-            if heard.advance(company, last) {
-                self.tell_of(company, last);
-            }
-        }
+        let mut news = ledgers.to_vec();
+        news.retain(|(company, last)| heard.advance(*company, *last));
+        self.tell_moved(positions(news));
     }
 
-    /// This process has brought ledgers that far. The others will be told.
-    pub fn committed(&self, ledgers: &[(CompanyId, Point)]) {
-        if !ledgers.is_empty() {
-            self.advance(ledgers);
-            self.untold.lock().extend(ledgers.iter().map(|(company, _)| company));
-            self.committed.notify_one();
+    /// How often listening has begun so far.
+    pub fn begun(&self) -> u64 {
+        self.begun.load(Ordering::SeqCst)
+    }
+
+    /// This process has brought ledgers that far, since [`Self::begun`] was asked. The others will be
+    /// told. Where listening has begun anew meanwhile, nobody knows whether it stands there.
+    pub fn committed(&self, ledgers: &[(CompanyId, Point)], begun: u64) {
+        if ledgers.is_empty() {
+            return;
         }
+        self.advance(ledgers);
+        if self.begun() != begun {
+            self.tell(Change::Resync);
+        }
+        self.untold.lock().extend(ledgers.iter().map(|(company, _)| company));
+        self.committed.notify_one();
     }
 
     /// Tells what the heads say that was not heard.
@@ -145,7 +145,7 @@ impl Told {
         let reading = Reading::of(connection, &self.heard).await?;
         let mut heard = self.heard.lock();
         match heard.take(reading) {
-            Some(news) => news.into_iter().for_each(|(company, last)| self.tell_of(company, last)),
+            Some(news) => self.tell_moved(positions(news)),
             None => self.tell(Change::Resync),
         }
         Ok(())
@@ -153,6 +153,7 @@ impl Told {
 
     /// Begins anew: whoever follows is to compare all heads, after these.
     async fn begin(&self, connection: &mut PgConnection) -> Result<(), StoreError> {
+        self.begun.fetch_add(1, Ordering::SeqCst);
         let reading = Reading::of(connection, &self.heard).await?;
         let mut heard = self.heard.lock();
         heard.take(reading);
@@ -161,9 +162,13 @@ impl Told {
     }
 }
 
-/// A nonce that has not come back yet.
+fn positions(ledgers: Vec<(CompanyId, Point)>) -> Vec<(CompanyId, u64)> {
+    ledgers.into_iter().map(|(company, last)| (company, last.position)).collect()
+}
+
+/// A nonce that has not come back yet. Nobody else knows it before.
 struct Nonce {
-    number: u64,
+    id: Uuid,
     /// When the look began before it.
     began: Moment,
 }
@@ -203,7 +208,7 @@ async fn listen(places: &Places, told: &Told, process: Uuid) -> StoreError {
         in_time(told.begin(&mut looking)).await?;
         tokio::try_join!(
             receive(&mut listener, told, process, &waiting),
-            look(&mut looking, told, process, &waiting),
+            look(&mut looking, told, &waiting),
             tell(&mut telling, told, process),
         )?;
         Ok(())
@@ -249,21 +254,21 @@ async fn receive(
     while let Some(notification) = listener.try_recv().await.map_err(failed)? {
         match Notice::parse(notification.payload()) {
             Some(Notice::Moved(sender, ledgers)) if sender != process => {
-                told.tell(Change::Hint(ledgers));
+                told.tell_moved(ledgers.into_iter().map(|company| (company, 0)).collect());
             }
-            Some(Notice::Nonce(sender, number)) if sender == process => {
+            Some(Notice::Nonce(id)) => {
                 let mut waiting = waiting.lock();
-                waiting.retain(|nonce| nonce.number >= number);
-                // One of an earlier connection may come late.
-                let is_back = waiting.front().is_some_and(|nonce| nonce.number == number);
-                if let (true, Some(nonce)) = (is_back, waiting.pop_front()) {
+                // One of another process, or of an earlier connection that comes late, is not among them.
+                if let Some(place) = waiting.iter().position(|nonce| nonce.id == id)
+                    && let Some(nonce) = waiting.drain(..=place).next_back()
+                {
                     told.tell(Change::Current(nonce.began));
                 }
             }
-            Some(Notice::Moved(..) | Notice::Nonce(..)) => {}
+            Some(Notice::Moved(..)) => {}
             Some(Notice::PutRight(rows)) => told.tell(Change::PutRight(Arc::new(rows))),
             // Of another release, perhaps: something has happened.
-            None => told.tell(Change::Resync),
+            None => told.hurried.notify_one(),
         }
     }
     Err(StoreError::Unavailable("the connection that listens was closed".to_owned()))
@@ -273,14 +278,13 @@ async fn receive(
 async fn look(
     connection: &mut PgConnection,
     told: &Told,
-    process: Uuid,
     waiting: &Mutex<VecDeque<Nonce>>,
 ) -> Result<(), StoreError> {
     let mut ticks = tokio::time::interval(LOOK_EVERY);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut measured = Measurements::default();
     let mut next = Instant::now();
-    for number in 0.. {
+    loop {
         let hurried = async {
             told.hurried.notified().await;
             sleep_until(next).await;
@@ -292,6 +296,7 @@ async fn look(
         let (began, started) = (Moment::now(), Instant::now());
         in_time(told.look(connection)).await?;
         next = started + LOOK_GAP.max(LOOK_SHARE * started.elapsed());
+        let id = SystemEntropy.uuid(told.clock.now());
         {
             let mut waiting = waiting.lock();
             if waiting.front().is_some_and(|oldest: &Nonce| oldest.began.elapsed() > TIMEOUT) {
@@ -301,13 +306,11 @@ async fn look(
                         .to_owned(),
                 ));
             }
-            waiting.push_back(Nonce { number, began });
+            waiting.push_back(Nonce { id, began });
         }
-        let nonce = notice::nonce(process, number);
-        let nonce = sqlx::query_scalar(SEND_NONCE).bind(CHANNEL).bind(nonce);
+        let nonce = sqlx::query_scalar(SEND_NONCE).bind(CHANNEL).bind(notice::nonce(id));
         in_time(measured.set(connection, &told.clock, nonce)).await?;
     }
-    Ok(())
 }
 
 /// Tells the other processes where this one has committed.
@@ -326,5 +329,37 @@ async fn tell(connection: &mut PgConnection, told: &Told, process: Uuid) -> Resu
             in_time(telling).await?;
         }
         sleep_until(next).await;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::database::{Config, Database};
+    use super::*;
+    use token_ledger_domain::Timestamp;
+    use token_ledger_test_cluster::TestDatabase;
+
+    /// What one server has recorded may not have come to the next, which may have gone on by itself.
+    #[tokio::test]
+    async fn all_is_compared_after_a_commit_from_before_listening_began_anew() {
+        let place = TestDatabase::fresh().await;
+        Database::connect(Config::new(place.url())).await.expect("a ledger");
+        let mut connection = PgConnection::connect(&place.url()).await.expect("a connection");
+        let told = Told::new();
+        let mut changes = told.changes.subscribe();
+        let company = CompanyId(Uuid::from_u128(1));
+        let moved =
+            |position| [(company, Point { position, recorded_at: Timestamp::from_micros(0) })];
+        let mut since = || std::iter::from_fn(|| changes.try_recv().ok()).collect::<Vec<_>>();
+
+        let before = told.begun();
+        told.committed(&moved(1), before);
+        assert_eq!(since(), [Change::Moved(vec![(company, 1)])]);
+        told.begin(&mut connection).await.expect("heads");
+        assert_eq!(since(), [Change::Resync]);
+        told.committed(&moved(2), before);
+        assert_eq!(since(), [Change::Moved(vec![(company, 2)]), Change::Resync]);
+        told.committed(&moved(3), told.begun());
+        assert_eq!(since(), [Change::Moved(vec![(company, 3)])]);
     }
 }

@@ -22,7 +22,7 @@ pub use crate::record::Appended;
 pub use crate::store::Access;
 pub use append::BOUNDS;
 pub use database::{Config, Database, RecordedTime};
-pub use errors::{failed, reading_failed};
+pub use errors::{failed, is_held, reading_failed};
 pub use lent::{Lent, confirm_primary, end_in_time, in_time};
 pub use listener::Change;
 pub use migrate::MigrationStatus;

@@ -45,15 +45,15 @@ fn statement(payload: String) -> String {
 }
 
 /// What a process sends itself.
-pub(super) fn nonce(process: Uuid, number: u64) -> String {
-    format!("nonce {process} {number}")
+pub(super) fn nonce(id: Uuid) -> String {
+    format!("nonce {id}")
 }
 
 /// What was told.
 pub(super) enum Notice {
     /// The process has brought these ledgers further.
     Moved(Uuid, Vec<CompanyId>),
-    Nonce(Uuid, u64),
+    Nonce(Uuid),
     PutRight(PutRight),
 }
 
@@ -67,10 +67,7 @@ impl Notice {
                 let ledgers = words.map(|word| Uuid::from_str(word).ok().map(CompanyId));
                 Some(Self::Moved(process, ledgers.collect::<Option<_>>()?))
             }
-            "nonce" => {
-                let process = Uuid::from_str(words.next()?).ok()?;
-                Some(Self::Nonce(process, words.next()?.parse().ok()?))
-            }
+            "nonce" => Uuid::from_str(words.next()?).ok().map(Self::Nonce),
             "put-right" => {
                 let projection = words.next()?.to_owned();
                 let company = CompanyId(Uuid::from_str(words.next()?).ok()?);

@@ -28,6 +28,7 @@ pub struct ActiveClient {
 
 /// A client, and how far its company's ledger had come when it was taken over.
 struct Entry {
+    company_id: CompanyId,
     position: u64,
     /// None once it is deleted.
     client: Option<ActiveClient>,
@@ -60,12 +61,19 @@ impl ClientTable {
         });
         let mut clients = self.0.write();
         if clients.get(&row.client_id).is_none_or(|known| known.position <= row.position) {
-            clients.insert(row.client_id, Entry { position: row.position, client });
+            clients.insert(
+                row.client_id,
+                Entry { company_id: row.company_id, position: row.position, client },
+            );
         }
     }
 
-    /// Forgets a client altogether.
-    pub(super) fn forget(&self, id: ClientId) {
-        self.0.write().remove(&id);
+    /// Forgets a client altogether, if it is this company's; whoever's it is where none is named.
+    pub(super) fn forget(&self, company: Option<CompanyId>, id: ClientId) {
+        let mut clients = self.0.write();
+        let is_it = |entry: &Entry| company.is_none_or(|company| entry.company_id == company);
+        if clients.get(&id).is_some_and(is_it) {
+            clients.remove(&id);
+        }
     }
 }

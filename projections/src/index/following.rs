@@ -5,7 +5,7 @@
 //! is later, and where nothing is left of a token that could tell it, a tombstone does.
 
 use parking_lot::Mutex;
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use token_ledger_domain::{CompanyId, TokenId};
 use token_ledger_event_store::Point;
@@ -18,9 +18,12 @@ pub(super) struct Following {
     round: AtomicU64,
     tombstones: Mutex<HashMap<TokenId, Tombstone>>,
     cursors: Mutex<HashMap<CompanyId, Point>>,
+    /// The rounds in which changes of this process began that have not ended, and how many.
+    own: Mutex<BTreeMap<u64, usize>>,
 }
 
 struct Tombstone {
+    company: CompanyId,
     version: u32,
     round: u64,
 }
@@ -37,7 +40,7 @@ impl Following {
     }
 
     /// Notes that nothing of a token is live since this version, or that it lives again.
-    pub fn bury(&self, token: TokenId, version: u32, is_live: bool) {
+    pub fn bury(&self, company: CompanyId, token: TokenId, version: u32, is_live: bool) {
         if !self.on.load(Ordering::Relaxed) {
             return;
         }
@@ -46,13 +49,34 @@ impl Following {
             tombstones.remove(&token);
         } else {
             let round = self.round.load(Ordering::SeqCst);
-            tombstones.insert(token, Tombstone { version, round });
+            tombstones.insert(token, Tombstone { company, version, round });
         }
     }
 
-    pub fn forget(&self, token: TokenId) {
-        if self.on.load(Ordering::Relaxed) {
-            self.tombstones.lock().remove(&token);
+    /// Forgets the tombstone of a token, if it is this company's; whoever's it is where none is named.
+    pub fn forget(&self, company: Option<CompanyId>, token: TokenId) {
+        let mut tombstones = self.tombstones.lock();
+        let is_it = |stone: &Tombstone| company.is_none_or(|company| stone.company == company);
+        if tombstones.get(&token).is_some_and(is_it) {
+            tombstones.remove(&token);
+        }
+    }
+
+    pub fn begin_own(&self) -> Own {
+        let mut own = self.own.lock();
+        let round = self.round.load(Ordering::SeqCst);
+        *own.entry(round).or_default() += 1;
+        Own(round)
+    }
+
+    #[allow(clippy::needless_pass_by_value, reason = "it ends once")]
+    pub fn end_own(&self, Own(round): Own) {
+        let mut own = self.own.lock();
+        if let Some(count) = own.get_mut(&round) {
+            *count -= 1;
+            if *count == 0 {
+                own.remove(&round);
+            }
         }
     }
 
@@ -61,12 +85,14 @@ impl Following {
     }
 
     /// Whatever was read before a tombstone was laid has been taken over once the round after it has
-    /// ended.
+    /// ended, and whatever this process itself changed before, with the end of that.
     #[allow(clippy::needless_pass_by_value, reason = "a round ends once")]
     pub fn end_round(&self, round: Round) {
+        let own = self.own.lock().keys().next().copied();
+        let oldest = own.map_or(round.0, |own| own.min(round.0));
         let mut tombstones = self.tombstones.lock();
         if !tombstones.is_empty() {
-            tombstones.retain(|_, stone| stone.round >= round.0);
+            tombstones.retain(|_, stone| stone.round >= oldest);
         }
     }
 
@@ -115,6 +141,11 @@ impl Following {
         true
     }
 }
+
+/// A change of this process's own that is going on, and the round in which it began.
+#[derive(Debug)]
+#[must_use]
+pub struct Own(u64);
 
 /// A round of reading what others have changed.
 #[derive(Debug)]

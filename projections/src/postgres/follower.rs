@@ -21,7 +21,7 @@ use std::sync::{Arc, LazyLock};
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::postgres::{
-    BOUNDS, Change, Database, PutRight, confirm_primary, failed,
+    BOUNDS, Change, Database, PutRight, confirm_primary, failed, is_held,
 };
 use token_ledger_event_store::{Moment, Point, StoreError};
 use tokio::sync::broadcast::Receiver;
@@ -30,10 +30,11 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
+/// How long the head is waited for, while nothing else is followed.
+const HOLD_TIMEOUT: &str = "SET LOCAL lock_timeout = '50ms'";
 /// No commit of the company comes in between; other processes may hold it so too.
 const HOLD_HEAD: &str = "SELECT 1 FROM company_heads WHERE company_id = $1 FOR SHARE";
-const HEADS: &str =
-    "SELECT company_id, last_position, last_recorded_at, pg_is_in_recovery() FROM company_heads";
+const HEADS: &str = "SELECT company_id, last_position, last_recorded_at FROM company_heads";
 /// A ledger in which an event that was seen doesn't stand any more.
 const MISSING: &str = "SELECT seen.company, seen.position, seen.recorded_at \
     FROM unnest($2::uuid[], $3::bigint[], $4::bigint[]) AS seen (company, position, recorded_at) \
@@ -55,7 +56,8 @@ static CHANGED: LazyLock<String> = LazyLock::new(|| {
     format!(
         "SELECT cursors.company, head.last_position, head.last_recorded_at{} \
          FROM unnest($1::uuid[], $2::bigint[]) AS cursors (company, position) \
-         JOIN company_heads head ON head.company_id = ANY($1) AND head.company_id = cursors.company",
+         JOIN company_heads head ON head.company_id = ANY($1) AND head.company_id = cursors.company \
+         AND head.last_position > 0",
         changed.concat()
     )
 });
@@ -137,7 +139,7 @@ impl Follower {
             tokio::select! {
                 change = changes.recv(), if !failed => match change {
                     Ok(change) => self.news.take(change, &index),
-                    Err(RecvError::Lagged(_)) => self.news.missed = true,
+                    Err(RecvError::Lagged(count)) => self.news.lag(count),
                     Err(RecvError::Closed) => return,
                 },
                 () = index.freshness().wanted() => self.news.missed = true,
@@ -154,7 +156,7 @@ impl Follower {
             loop {
                 match changes.try_recv() {
                     Ok(change) => self.news.take(change, &index),
-                    Err(TryRecvError::Lagged(_)) => self.news.missed = true,
+                    Err(TryRecvError::Lagged(count)) => self.news.lag(count),
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
             }
@@ -190,6 +192,8 @@ impl Follower {
         let (advanced, known_until) = if news.missed {
             let began = Moment::now();
             let seen = self.index.cursors();
+            // It may lead to a server that others have left.
+            self.connection = None;
             let mut connection = self.connection().await?;
             in_time(confirm_primary(&mut connection)).await?;
             let heads = in_time(read_heads(&mut connection)).await?;
@@ -220,13 +224,26 @@ impl Follower {
         if let Some(moment) = known_until {
             self.index.freshness().known_until(moment);
         }
-        // Behind what was committed, since whoever puts rows right holds the head for that long.
+        self.take_over_put_right().await
+    }
+
+    /// Takes over rows that were put right, but for those of companies whose heads are held: they have
+    /// their turn with a later round.
+    async fn take_over_put_right(&mut self) -> Result<(), StoreError> {
         self.put_right = together(std::mem::take(&mut self.put_right));
-        while let Some(rows) = self.put_right.last().map(Arc::clone) {
+        let mut held = BTreeSet::new();
+        let mut number = 0;
+        while let Some(rows) = self.put_right.get(number).map(Arc::clone) {
             let mut connection = self.connection().await?;
-            in_time(take_over_put_right(&mut connection, &self.index, &rows)).await?;
+            let is_done = !held.contains(&rows.company)
+                && in_time(take_over_put_right(&mut connection, &self.index, &rows)).await?;
             self.connection = Some(connection);
-            self.put_right.pop();
+            if is_done {
+                self.put_right.swap_remove(number);
+            } else {
+                held.insert(rows.company);
+                number += 1;
+            }
         }
         Ok(())
     }
@@ -237,8 +254,7 @@ impl Follower {
         if let Some(connection) = self.connection.take() {
             return Ok(connection);
         }
-        let options = self.database.pool().connect_options();
-        in_time(async { PgConnection::connect_with(&options).await.map_err(failed) }).await
+        in_time(self.database.connect_apart()).await
     }
 }
 
@@ -246,12 +262,6 @@ async fn read_heads(
     connection: &mut PgConnection,
 ) -> Result<HashMap<CompanyId, Point>, StoreError> {
     let rows = sqlx::query(HEADS).fetch_all(connection).await.map_err(failed)?;
-    if let Some(row) = rows.first()
-        && row.try_get(3).map_err(failed)?
-    {
-        // It may be behind, and nothing tells how far.
-        return Err(StoreError::Unavailable("a standby answers, not the primary".to_owned()));
-    }
     rows.iter().map(|row| Ok((row.company(0)?, point(row)?))).collect()
 }
 
@@ -364,19 +374,19 @@ async fn take_over_rows<P: PgTable>(
     take_over::<P>(connection, P::COLUMNS, cursors, |row| live::take_over::<P>(index, row)).await
 }
 
-/// Takes over rows that were put right.
+/// Takes over rows that were put right; `false` where somebody holds the company's head.
 async fn take_over_put_right(
     connection: &mut PgConnection,
     index: &VerificationIndex,
     rows: &PutRight,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     match rows.projection.as_str() {
         Companies::NAME => refresh::<Companies>(connection, index, rows).await,
         Keys::NAME => refresh::<Keys>(connection, index, rows).await,
         Clients::NAME => refresh::<Clients>(connection, index, rows).await,
         Tokens::NAME => refresh::<Tokens>(connection, index, rows).await,
         // Nothing is verified by the others.
-        _ => Ok(()),
+        _ => Ok(true),
     }
 }
 
@@ -404,15 +414,23 @@ async fn refresh<P: PgTable<Key = Uuid>>(
     connection: &mut PgConnection,
     index: &VerificationIndex,
     PutRight { company, keys, .. }: &PutRight,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let mut held = connection.begin().await.map_err(failed)?;
     held.execute(BOUNDS).await.map_err(failed)?;
-    sqlx::query(HOLD_HEAD).bind(company.0).execute(&mut *held).await.map_err(failed)?;
+    held.execute(HOLD_TIMEOUT).await.map_err(failed)?;
+    match sqlx::query(HOLD_HEAD).bind(company.0).execute(&mut *held).await {
+        Err(error) if is_held(&error) => {
+            held.rollback().await.map_err(failed)?;
+            return Ok(false);
+        }
+        outcome => outcome.map_err(failed)?,
+    };
     let rows = by_key::<P>(&mut held, *company, keys).await?;
     for key in keys {
-        P::refresh(index, *key, rows.get(key));
+        P::refresh(index, Some(*company), *key, rows.get(key));
     }
-    held.rollback().await.map_err(failed)
+    held.rollback().await.map_err(failed)?;
+    Ok(true)
 }
 
 /// Hands over the rows of a table that changed behind the cursors, in the order of their positions,

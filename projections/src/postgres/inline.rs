@@ -2,10 +2,10 @@
 
 use crate::clients::Clients;
 use crate::companies::Companies;
-use crate::index::VerificationIndex;
+use crate::index::{Own, VerificationIndex};
 use crate::keys::Keys;
 use crate::members::Members;
-use crate::tokens::{TokenRow, Tokens};
+use crate::tokens::Tokens;
 use crate::touched::Touched;
 use async_trait::async_trait;
 use sqlx::PgConnection;
@@ -33,6 +33,8 @@ pub struct Inline {
     clients: Touched<Clients>,
     /// How far each company's ledger had come, and how far these events bring it.
     appended: BTreeMap<CompanyId, (Point, Point)>,
+    /// From before they are committed until they are taken over.
+    own: Option<Own>,
 }
 
 impl std::fmt::Debug for Inline {
@@ -57,6 +59,7 @@ impl Inline {
             }
         }
         self.appended.retain(|_, (before, last)| before != last);
+        self.own.get_or_insert_with(|| self.index.begin_own());
     }
 }
 
@@ -105,14 +108,7 @@ impl InlineProjections for Inline {
         self.companies.rows().for_each(|row| self.index.apply_company(row));
         self.clients.rows().for_each(|row| self.index.apply_client(row));
         self.keys.rows().for_each(|row| self.index.apply_key(row));
-        // Where the answer came late, the follower may have read what became of them since. Of a token
-        // that has ended by now nothing is left that would tell it from one that has just begun.
-        let is_read = |row: &&TokenRow| {
-            let appended = self.appended.get(&row.company_id);
-            appended.is_some_and(|(_, last)| self.index.cursor(row.company_id) >= last.position)
-        };
-        let unread = self.tokens.rows().filter(|row| !is_read(row));
-        unread.for_each(|row| self.index.apply_token(row));
+        self.tokens.rows().for_each(|row| self.index.apply_token(row));
         for (company, (before, last)) in &self.appended {
             self.index.took_over(*company, *before, *last);
         }
@@ -144,5 +140,8 @@ impl InlineProjections for Inline {
         self.members.clear();
         self.clients.clear();
         self.appended.clear();
+        if let Some(own) = self.own.take() {
+            self.index.end_own(own);
+        }
     }
 }

@@ -23,21 +23,28 @@ pub(super) struct News {
 impl News {
     pub(super) fn take(&mut self, change: Change, index: &VerificationIndex) {
         match change {
-            Change::Advanced { company, position } => {
-                if index.cursor(company) < position {
-                    let known = self.advanced.entry(company).or_default();
-                    *known = position.max(*known);
-                }
-            }
-            Change::Hint(ledgers) => {
-                for company in ledgers {
-                    self.advanced.entry(company).or_default();
+            Change::Moved(ledgers) => {
+                for (company, position) in ledgers {
+                    if position == 0 || index.cursor(company) < position {
+                        let known = self.advanced.entry(company).or_default();
+                        *known = position.max(*known);
+                    }
                 }
             }
             Change::Current(moment) => self.current = Some(moment),
             Change::PutRight(rows) => self.put_right.push(rows),
             Change::Resync => self.missed = true,
         }
+    }
+
+    /// So much was told that it was dropped. The heads tell it again, all but what was put right.
+    pub(super) fn lag(&mut self, count: u64) {
+        self.missed = true;
+        tracing::warn!(
+            count,
+            "the verification index was told more than it could take; if projections were rebuilt \
+             just now, rebuild them again, or start this process again"
+        );
     }
 
     /// What is to be followed now, if anything is.

@@ -63,7 +63,7 @@ trait Staged: Send + Sync {
     fn tell(&self, company: CompanyId) -> String;
 
     /// Tells the verification index of the rows that were put right.
-    fn merged(&mut self, index: &VerificationIndex);
+    fn merged(&mut self, index: &VerificationIndex, company: CompanyId);
 }
 
 struct Stage<P: PgTable> {
@@ -177,9 +177,9 @@ impl<P: PgTable> Staged for Stage<P> {
         tell_put_right(&PutRight { projection: P::NAME.to_owned(), company, keys })
     }
 
-    fn merged(&mut self, index: &VerificationIndex) {
+    fn merged(&mut self, index: &VerificationIndex, company: CompanyId) {
         for (key, row) in self.merged.drain(..) {
-            P::refresh(index, key, row.as_ref());
+            P::refresh(index, Some(company), key, row.as_ref());
         }
     }
 }
@@ -336,7 +336,7 @@ impl PgReadModels {
             });
             let more = compared.await?;
             // While the head is still held, so that no later change is taken back.
-            projection.merged(self.index());
+            projection.merged(self.index(), company);
             end_in_time(live.commit()).await?;
             Ok((staging, position, more))
         };

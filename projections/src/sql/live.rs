@@ -4,7 +4,7 @@ use super::tokens::status;
 use super::{Columns, FromColumns, Table, Unreadable};
 use crate::index::{LiveToken, VerificationIndex};
 use crate::tokens::{Status, Tokens};
-use token_ledger_domain::{ClientId, TokenId};
+use token_ledger_domain::{ClientId, CompanyId, TokenId};
 
 /// The columns of a token that [`take_over_token`] reads, in its order.
 pub(crate) const LIVE_COLUMNS: &str = "token_id, scopes, client_id, version, digest, expires_at, \
@@ -30,7 +30,11 @@ pub(crate) fn every_active_token() -> String {
 pub(crate) fn take_over<P: Table>(index: &VerificationIndex, row: &impl Columns) {
     match P::Row::from_columns(row) {
         Ok(row) => P::follow(index, &row),
-        Err(error) => refuse::<P>(index, P::key_of(row).ok(), &error),
+        Err(error) => {
+            let company = P::COLUMNS.iter().position(|column| *column == "company_id");
+            let company = row.company(company.unwrap_or_default()).ok();
+            refuse::<P>(index, company, P::key_of(row).ok(), &error);
+        }
     }
 }
 
@@ -38,14 +42,19 @@ pub(crate) fn take_over<P: Table>(index: &VerificationIndex, row: &impl Columns)
 pub(crate) fn take_over_token(index: &VerificationIndex, row: &impl Columns) {
     match live(row) {
         Ok(token) => index.apply(&token),
-        Err(error) => refuse::<Tokens>(index, row.uuid(0).ok(), &error),
+        Err(error) => refuse::<Tokens>(index, row.company(10).ok(), row.uuid(0).ok(), &error),
     }
 }
 
 /// Nothing is good of what can't be read, and nothing else suffers from it.
-fn refuse<P: Table>(index: &VerificationIndex, key: Option<P::Key>, error: &Unreadable) {
+fn refuse<P: Table>(
+    index: &VerificationIndex,
+    company: Option<CompanyId>,
+    key: Option<P::Key>,
+    error: &Unreadable,
+) {
     if let Some(key) = key {
-        P::refresh(index, key, None);
+        P::refresh(index, company, key, None);
     }
     let (table, key) = (P::TABLE, key.map(|key| format!("{key:?}")));
     tracing::error!(

@@ -56,8 +56,15 @@ pub trait Table: Projection<Key: Key, Row: FromColumns> {
     /// Puts a row's values one after the other, in the order of the columns.
     fn values<'r>(row: &'r Self::Row, put: &mut impl FnMut(Value<'r>));
 
-    /// Tells the verification index what a row was put right to; `None` when it was removed.
-    fn refresh(_index: &VerificationIndex, _key: Self::Key, _row: Option<&Self::Row>) {}
+    /// Tells the verification index what a row of the company was put right to; `None` when it was
+    /// removed. Of whichever company, where none is named.
+    fn refresh(
+        _index: &VerificationIndex,
+        _company: Option<CompanyId>,
+        _key: Self::Key,
+        _row: Option<&Self::Row>,
+    ) {
+    }
 
     /// Tells the verification index of a row, which has not changed since or will be told of again.
     fn follow(_index: &VerificationIndex, _row: &Self::Row) {}
@@ -193,10 +200,11 @@ macro_rules! table {
 
             $(fn refresh(
                 index: &$crate::index::VerificationIndex,
+                company: Option<token_ledger_domain::CompanyId>,
                 key: Self::Key,
                 row: Option<&Self::Row>,
             ) {
-                index.$forget($id(key));
+                index.$forget(company, $id(key));
                 if let Some(row) = row {
                     index.$apply(row);
                 }

@@ -40,7 +40,7 @@ pub(super) trait Staged: Send {
     ) -> Result<bool, StoreError>;
 
     /// Tells the verification index of the rows that were put right, once that is durable.
-    fn merged(&mut self, index: &VerificationIndex);
+    fn merged(&mut self, index: &VerificationIndex, company: CompanyId);
 }
 
 /// A rebuilt row and the live one of the same key.
@@ -172,9 +172,9 @@ impl<P: SqliteTable> Staged for Stage<P> {
         Ok(end.is_some())
     }
 
-    fn merged(&mut self, index: &VerificationIndex) {
+    fn merged(&mut self, index: &VerificationIndex, company: CompanyId) {
         for (key, row) in self.merged.drain(..) {
-            P::refresh(index, key, row.as_ref());
+            P::refresh(index, Some(company), key, row.as_ref());
         }
     }
 }
@@ -376,7 +376,7 @@ impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
         Ok(false)
     }
 
-    fn merged(&mut self, _index: &VerificationIndex) {}
+    fn merged(&mut self, _: &VerificationIndex, _: CompanyId) {}
 }
 
 /// Counts a difference, and puts the live row right where that is wanted.

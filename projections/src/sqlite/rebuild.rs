@@ -266,7 +266,7 @@ impl Step {
                     let (mut step, more) = self.within(transaction, true)?;
                     // Still on the writing thread, so that no append comes in between.
                     if let Some(projection) = step.staging.projections.get_mut(step.which) {
-                        projection.merged(&index);
+                        projection.merged(&index, step.company);
                     }
                     Ok((step, more))
                 })
