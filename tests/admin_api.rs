@@ -1136,6 +1136,8 @@ mod companies {
         let app = TestApp::new().await;
         let body = json!({"name": "Globex"});
         let created = app.operator.post("/v1/companies").json(&body).await.expect(201);
+        let read = app.operator.get(created.header("location")).await.expect(200);
+        assert_eq!(created.header("etag"), read.header("etag"));
         let path = created.header("location").to_owned();
         assert_eq!(created.body["name"], "Globex");
         assert_eq!(created.body["oauth_app_enabled"], false);

@@ -142,6 +142,12 @@ fn changes_of_an_event(kept: &Kept) -> Vec<Change> {
         ("the sequence", "sequence = 77".to_owned(), ""),
         ("the stream", format!("aggregate_id = {other}"), ""),
         ("a stream that is none", "aggregate_id = 'x'".to_owned(), "can't be read"),
+        ("the stream's spelling", "aggregate_id = upper(aggregate_id)".to_owned(), "can't be read"),
+        (
+            "the stream's hyphens",
+            "aggregate_id = replace(aggregate_id, '-', '')".to_owned(),
+            "is not how an identifier is stored",
+        ),
         ("the kind of stream", "aggregate_type = 'key'".to_owned(), ""),
         ("the company", format!("company_id = {nobody}"), "missing"),
         ("the position", "position = 999".to_owned(), "missing"),
@@ -634,6 +640,16 @@ fn a_database_that_guards_its_events_no_more_is_found() {
                  CREATE TRIGGER mine AFTER INSERT ON tokens FOR EACH STATEMENT EXECUTE FUNCTION mine()",
                 "the trigger mine of the table tokens was added",
             ),
+            (
+                "DO $$ BEGIN EXECUTE format('ALTER DATABASE %I SET session_replication_role = replica', \
+                 current_database()); END $$",
+                "session_replication_role is set",
+            ),
+            (
+                "GRANT UPDATE (payload) ON events TO token_ledger_service",
+                "the role token_ledger_service may change events",
+            ),
+            ("GRANT TRUNCATE ON events TO PUBLIC", "the role token_ledger_service may change events"),
         ]
     } else {
         vec![

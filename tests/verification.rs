@@ -288,6 +288,11 @@ async fn a_key_may_come_as_the_password_of_basic() {
         let call = app.nobody.post("/oauth/introspect").text(FORM, &form);
         call.header("authorization", &format!("Basic {encoded}"))
     };
+    let nobody = app.nobody.post("/oauth/introspect").text(FORM, &form).await.expect(401);
+    let challenges: Vec<&[u8]> =
+        nobody.headers.get_all("www-authenticate").iter().map(|value| value.as_bytes()).collect();
+    let [bearer, password] = challenges[..] else { panic!("{challenges:?}") };
+    assert!(bearer.starts_with(b"Bearer") && password.starts_with(b"Basic"), "either is asked for");
     let key = app.resource_server.key.as_deref().expect("a key");
     for user in [&b""[..], b"anybody", b"caf\xe9"] {
         assert_eq!(basic(user, key).await.expect(200).body["active"], true);

@@ -42,6 +42,22 @@ impl fmt::Display for StreamId {
     }
 }
 
+/// A text that is not how an identifier is stored. Spelled otherwise, it is the same to whoever reads
+/// it, but no command would find its events.
+#[derive(Debug, thiserror::Error)]
+#[error("{0:?} is not how an identifier is stored")]
+pub(crate) struct NoStoredId(String);
+
+/// An aggregate's identifier, as it is stored: hyphenated and in small letters.
+///
+/// # Errors
+/// When the text is none, or is spelled otherwise.
+pub(crate) fn stored_id(text: &str) -> Result<Uuid, NoStoredId> {
+    let is_spelled_so =
+        |id: &Uuid| *id.hyphenated().encode_lower(&mut Uuid::encode_buffer()) == *text;
+    Uuid::from_str(text).ok().filter(is_spelled_so).ok_or_else(|| NoStoredId(text.to_owned()))
+}
+
 /// How far a company's ledger has come. A ledger that was put back to an earlier state and written on
 /// has another event at the position, which the time tells.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

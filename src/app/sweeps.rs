@@ -433,7 +433,7 @@ impl App {
                 match answer {
                     Ok(_) => operation.done += 1,
                     // Somebody else has deleted it meanwhile.
-                    Err(ExecuteError::Refused(_)) => {}
+                    Err(ExecuteError::Refused(TokenRefusal::Deleted)) => {}
                     Err(ExecuteError::Contended) => left.is_any = true,
                     Err(ExecuteError::Failed(error)) if error.is_general() => return Err(error),
                     Err(error) => left.failed.push((request.id, error)),

@@ -2,6 +2,7 @@
 
 use super::output::Output;
 use super::{Failure, companies, company_id, identifier, open};
+use crate::app::App;
 use crate::app::audit::{AuditFilter, ExportFormat};
 use crate::config::Settings;
 use clap::Args;
@@ -45,6 +46,9 @@ impl Export {
         let format = self.format();
         let app = open(settings, Access::Read, false).await?;
         let companies = companies(&app, self.company).await?;
+        if let Some(token) = self.token {
+            expect_token(&app, &companies, token).await?;
+        }
         let mut output = Output::to(self.output.as_deref(), settings)?;
         let is_all = self.company.is_none();
         let (mut headed, mut count) = (false, 0);
@@ -75,6 +79,16 @@ impl Export {
         let is_csv = file.is_some_and(|ending| ending.eq_ignore_ascii_case("csv"));
         self.format.unwrap_or(if is_csv { ExportFormat::Csv } else { ExportFormat::Ndjson })
     }
+}
+
+/// An empty file would look as if nothing had happened to it.
+async fn expect_token(app: &App, companies: &[CompanyId], token: TokenId) -> Result<(), Failure> {
+    for company in companies {
+        if app.read.token(*company, token).await?.is_some() {
+            return Ok(());
+        }
+    }
+    Err(Failure::Failed(format!("there is no token {token}")))
 }
 
 /// What follows the header line, which stands once above all companies.

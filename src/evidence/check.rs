@@ -110,16 +110,16 @@ pub fn check(
     })
 }
 
-/// Reads a pack. Its parts must be objects: a list of their members without the names, which would
-/// also be read, is no pack.
+/// Reads a pack. It must be written as the service writes it, every member of it by its name, so that
+/// no other checker reads something else in it.
 fn read(pack: &[u8]) -> serde_json::Result<Pack> {
-    let read = serde_json::from_slice(pack)?;
-    let shape: Value = serde_json::from_slice(pack)?;
-    let events = shape.get("events").and_then(Value::as_array);
-    let are_objects = events.is_some_and(|events| {
-        events.iter().all(|event| event.is_object() && !event["private"].is_array())
-    });
-    if are_objects { Ok(read) } else { Err(serde::de::Error::custom("not an object")) }
+    let read: Pack = serde_json::from_slice(pack)?;
+    let written: Value = serde_json::from_slice(pack)?;
+    if serde_json::to_value(&read)? != written {
+        let problem = "a member is missing, or not written as the service writes it";
+        return Err(serde::de::Error::custom(problem));
+    }
+    Ok(read)
 }
 
 /// The token's events as far as they have been found in order.

@@ -98,7 +98,8 @@ pub async fn create(
     let changed = service.app.register_company(&caller, body.value.name, conditions).await?;
     let path = format!("/v1/companies/{}", changed.view.company_id);
     let reply = Reply::new(StatusCode::CREATED, &changed.view);
-    Ok(reply.location(&path).repeated(changed.repeated))
+    // Its registration is its first event.
+    Ok(reply.location(&path).version(1).repeated(changed.repeated))
 }
 
 /// Reads a company.

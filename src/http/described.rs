@@ -120,20 +120,25 @@ fn describe_answers(path: &str, method: &str, operation: &mut Value) {
     let parameters = operation["parameters"].as_array().cloned().unwrap_or_default();
     let takes = |name: &str| parameters.iter().any(|parameter| parameter["name"] == name);
     let (is_repeatable, has_version) = (takes("Idempotency-Key"), takes("If-Match"));
+    let is_link = path.ends_with("/password-link");
     let is_versioned = |status: &str| status == "201" || has_version && status != "204";
     let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
     for (status, response) in responses.into_iter().flatten() {
         let is_done = status.starts_with('2');
-        let is_new = is_done && method == "post" && path.starts_with("/v1/");
+        let is_new = method == "post" && matches!(status.as_str(), "201" | "202") && !is_link;
         for (holds, name, description) in [
             (
                 is_done && is_repeatable,
                 "Idempotent-Replay",
                 "`true` where this is a repeat's answer",
             ),
-            (is_done && is_versioned(status), "ETag", "Its version, quoted"),
-            (is_new && status == "201", "Location", "Where it is"),
-            (status == "401", "WWW-Authenticate", "What is to be shown, and what was wrong"),
+            (is_done && is_versioned(status) && !is_link, "ETag", "Its version, quoted"),
+            (is_new, "Location", "Where it is, or its progress"),
+            (
+                matches!(status.as_str(), "401" | "403"),
+                "WWW-Authenticate",
+                "What is to be shown, and what was wrong or lacking",
+            ),
             (matches!(status.as_str(), "429" | "503"), "Retry-After", "After how many seconds"),
         ] {
             if holds && response["headers"].get(name).is_none() {

@@ -3,7 +3,7 @@
 use super::denials::Denied;
 use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::client_auth::{self, BadClient, Basic, Credentials};
-use super::oauth::error::OauthError;
+use super::oauth::error::{BASIC_CHALLENGE, OauthError};
 use super::oauth::params::Params;
 use super::problem::BAD_KEY;
 use super::problem::RETRY_AFTER;
@@ -30,7 +30,6 @@ use uuid::Uuid;
 
 /// How long a caller may take to send the form.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
-const BASIC_CHALLENGE: &str = "Basic realm=\"token-ledger\"";
 const BEARER_CHALLENGE: &str = "Bearer realm=\"token-ledger\"";
 
 /// What introspection takes, as `application/x-www-form-urlencoded`.
@@ -279,6 +278,11 @@ impl Refusal {
         let mut headers = HeaderMap::with_capacity(8);
         if let Some(challenge) = self.challenge {
             headers.append(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+        }
+        // Some programs send a password only to whoever asks for one.
+        if self.status == StatusCode::UNAUTHORIZED && self.challenge != Some(BASIC_CHALLENGE) {
+            let challenge = HeaderValue::from_static(BASIC_CHALLENGE);
+            headers.append(header::WWW_AUTHENTICATE, challenge);
         }
         if let Some(seconds) = self.retry_after {
             headers.append(header::RETRY_AFTER, seconds.into());

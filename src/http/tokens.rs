@@ -45,10 +45,12 @@ pub struct NewTokenRequest {
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct RefreshRequest {
-    /// How long the old secret lives on, in seconds, up to the policy's maximum.
+    /// How long the old secret lives on, in seconds, up to the policy's maximum, and no longer than its
+    /// own term and the new one. Unless given, it stops at once.
     #[schema(minimum = 0, maximum = 31_622_400)]
     grace_period_seconds: Option<i64>,
-    /// Length of the new term, in seconds.
+    /// Length of the new term, in seconds; unless given, as of a new token: seven days, or the policy's
+    /// maximum if that is less.
     #[schema(minimum = 60, maximum = 31_622_400)]
     expires_in_seconds: Option<i64>,
     /// Why, for the audit trail.

@@ -3,14 +3,13 @@
 use super::errors::reading_failed;
 use crate::commit::{IDEMPOTENCY_SECONDS, Idempotency};
 use crate::error::StoreError;
-use crate::record::{Head, RecordedEvent, StreamId};
+use crate::record::{Head, RecordedEvent, StreamId, stored_id};
 use crate::store::{LoadedStream, Replay, StoredPrivate, StoredSnapshot};
 use sqlx::postgres::PgRow;
 use sqlx::{Decode, Error, PgConnection, PgExecutor, Postgres, Row, Type, ValueRef};
 use std::str::FromStr;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
-use uuid::Uuid;
 
 /// The columns that [`event_from_row`] reads, in its order.
 pub const EVENT_COLUMNS: &str = "company_id, position, aggregate_type, aggregate_id, sequence, \
@@ -141,7 +140,7 @@ pub(super) fn stream_from_columns(
     Ok(StreamId {
         kind: AggregateType::from_str(text(row, kind)?)
             .map_err(|error| wrong(row, kind, &error.to_string()))?,
-        id: Uuid::from_str(text(row, id)?).map_err(|error| wrong(row, id, &error.to_string()))?,
+        id: stored_id(text(row, id)?).map_err(|error| wrong(row, id, &error.to_string()))?,
     })
 }
 

@@ -3,7 +3,7 @@
 use super::database::failed;
 use crate::commit::{IDEMPOTENCY_SECONDS, Idempotency};
 use crate::error::StoreError;
-use crate::record::{Appended, Head, RecordedEvent, Stored, StreamId};
+use crate::record::{Appended, Head, RecordedEvent, Stored, StreamId, stored_id};
 use crate::store::{LoadedStream, Replay, StoredPrivate, StoredSnapshot};
 use rusqlite::types::Type;
 use rusqlite::{Connection, Error, OptionalExtension, Row, Rows, params};
@@ -86,7 +86,7 @@ fn stream_from_columns(row: &Row<'_>, kind: usize, id: usize) -> rusqlite::Resul
     Ok(StreamId {
         kind: AggregateType::from_str(text(row, kind)?)
             .map_err(|error| not_its_form(kind, error))?,
-        id: Uuid::from_str(text(row, id)?).map_err(|error| not_its_form(id, error))?,
+        id: stored_id(text(row, id)?).map_err(|error| not_its_form(id, error))?,
     })
 }
 

@@ -131,6 +131,17 @@ const TRIGGERS: &str = "SELECT c.relname::text, t.tgname::text, \
     FROM pg_trigger t JOIN pg_class c ON c.oid = t.tgrelid JOIN pg_proc p ON p.oid = t.tgfoid \
     WHERE NOT t.tgisinternal AND c.relnamespace = \
     (SELECT relnamespace FROM pg_class WHERE oid = 'events'::regclass) ORDER BY 1, 2";
+/// A row where triggers are not called that are on: in this session, or in those of some role or
+/// database by their settings.
+const UNCALLED: &str = "SELECT 1::bigint WHERE current_setting('session_replication_role') <> 'origin' \
+    UNION ALL SELECT 1::bigint FROM pg_db_role_setting s, unnest(s.setconfig) AS setting \
+    WHERE s.setdatabase IN (0, (SELECT oid FROM pg_database WHERE datname = current_database())) \
+    AND lower(setting) LIKE 'session_replication_role=%' \
+    AND lower(setting) <> 'session_replication_role=origin' LIMIT 1";
+/// A row where the service's role may change events.
+const GRANTED: &str = "SELECT 1::bigint FROM pg_roles WHERE rolname = 'token_ledger_service' \
+    AND (has_table_privilege(oid, 'events', 'UPDATE, DELETE, TRUNCATE') \
+    OR has_any_column_privilege(oid, 'events', 'UPDATE'))";
 /// A row where there are shards, which have no triggers.
 const SHARDED: &str = "SELECT 1::bigint FROM pg_extension WHERE extname = 'citus'";
 
@@ -152,6 +163,13 @@ impl FromColumns for Trigger {
                 && row.int(3)? == BEFORE_ANY_CHANGE
                 && words.join(" ") == REFUSE,
         })
+    }
+}
+
+impl PgReadModels {
+    /// Whether a query answers a row.
+    async fn holds(&self, query: &'static str) -> Result<bool, StoreError> {
+        Ok(!self.fetch::<i64>(Statement::new(query)).await?.is_empty())
     }
 }
 
@@ -198,7 +216,7 @@ impl Sql for PgReadModels {
 
     async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
         let mut differences = Vec::new();
-        let mut is_kept = !self.fetch::<i64>(Statement::new(SHARDED)).await?.is_empty();
+        let mut is_kept = self.holds(SHARDED).await?;
         for trigger in self.fetch::<Trigger>(Statement::new(TRIGGERS)).await? {
             let Trigger { table, name, is_whole } = trigger;
             if (table.as_str(), name.as_str()) != ("events", APPEND_ONLY) {
@@ -212,6 +230,13 @@ impl Sql for PgReadModels {
                 "the trigger {APPEND_ONLY} of the table events is gone, turned off or not the one \
                  that was made"
             ));
+        }
+        if self.holds(UNCALLED).await? {
+            differences
+                .push("session_replication_role is set, which turns triggers off".to_owned());
+        }
+        if self.holds(GRANTED).await? {
+            differences.push("the role token_ledger_service may change events".to_owned());
         }
         Ok(differences)
     }

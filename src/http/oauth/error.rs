@@ -15,7 +15,7 @@ use token_ledger_event_store::StoreError;
 use utoipa::{IntoResponses, ToSchema};
 
 /// How a client may prove who it is.
-const BASIC_CHALLENGE: &str = "Basic realm=\"token-ledger\", charset=\"UTF-8\"";
+pub(in crate::http) const BASIC_CHALLENGE: &str = "Basic realm=\"token-ledger\", charset=\"UTF-8\"";
 /// What a client is told that did not prove who it is.
 pub(super) const WHO_ARE_YOU: &str =
     "The client is unknown, its secret is wrong, or none was sent.";
