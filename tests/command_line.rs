@@ -372,6 +372,9 @@ async fn replay_prints_every_difference() {
 #[tokio::test]
 async fn the_tokens_of_another_time_can_be_had() {
     let (place, company, ids) = ledger_with_tokens().await;
+    let nobodys = "01a22890-5f9c-769f-a889-8f799f341600";
+    let said = place.run(&["export", "--token", nobodys]).refused(1);
+    assert!(said.contains(&format!("there is no token {nobodys}")), "{said}");
     let all = place.run(&["export", "--format", "ndjson", "--token", &ids[1]]).done();
     let created: Value = all
         .lines()

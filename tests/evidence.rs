@@ -446,8 +446,28 @@ fn check_hostile(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
     let mut lists = parsed.clone();
     lists["events"][0] = members(&parsed["events"][0], &EVENT);
     let (list, lists) = (list.to_string(), lists.to_string());
-    let texts =
-        ["", "null", "[]", "\u{feff}{}", &deep, half, &numbers, &twice, &lines, &list, &lists];
+    // What other checkers would not read as the same.
+    let mut unsaid = parsed.clone();
+    for event in unsaid["events"].as_array_mut().unwrap() {
+        event.as_object_mut().unwrap().remove("private");
+    }
+    let token = parsed["token_id"].as_str().unwrap();
+    let (unsaid, shouted) = (unsaid.to_string(), pack.replacen(token, &token.to_uppercase(), 1));
+    let texts = [
+        "",
+        "null",
+        "[]",
+        "\u{feff}{}",
+        &deep,
+        half,
+        &numbers,
+        &twice,
+        &lines,
+        &list,
+        &lists,
+        &unsaid,
+        &shouted,
+    ];
     for text in texts {
         let said = check(place, text.as_bytes(), key, Some(entries)).refused(1);
         assert!(said.starts_with("NOT PROVED: "), "{said}");

@@ -150,6 +150,42 @@ async fn what_anybody_says_is_a_hint_and_no_more() {
     .await;
 }
 
+/// Whoever is busy with a company's ledger keeps no other company waiting.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rows_put_right_wait_for_their_company_and_hold_nobody_up() {
+    in_time(async {
+        let one = Given::<PgFixture>::a_company().await;
+        one.register(OTHERS[0]).await;
+        let token = one.token(COMPANY, create("put right")).await;
+        let other = another(&one).await;
+        let _following = other.fixture.follow(BOUND).await;
+        let there = other.fixture.index();
+        let changed = format!("UPDATE tokens SET status = 'deleted' WHERE token_id = '{token}'");
+        assert_eq!(one.fixture.raw(changed).await, 1);
+        let mut holder = one.fixture.alone().await;
+        let hold = format!(
+            "BEGIN; SELECT 1 FROM company_heads WHERE company_id = '{}' FOR UPDATE",
+            COMPANY.0
+        );
+        holder.execute(hold.as_str()).await.expect("it is held");
+        let tell = format!("put-right tokens {} {token}", COMPANY.0);
+        one.fixture.raw(format!("SELECT pg_notify('token_ledger', '{tell}')")).await;
+        for number in 0..4 {
+            let moment = Moment::now();
+            let is_known = || there.freshness().age().is_some_and(|age| age < moment.elapsed());
+            until("what is so now", is_known).await;
+            let secret = format!("elsewhere {number}");
+            one.token(OTHERS[0], create(&secret)).await;
+            until("another company's token", || is_good(there, &secret)).await;
+            assert!(moment.elapsed() < Duration::from_millis(1_500), "{:?}", moment.elapsed());
+        }
+        assert!(is_good(there, "put right"), "not while somebody may change it");
+        holder.execute("ROLLBACK").await.expect("it is let go");
+        until("what was put right", || !is_good(there, "put right")).await;
+    })
+    .await;
+}
+
 /// Other processes have taken over rows that no event made.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn each_learns_what_a_rebuild_puts_right() {
