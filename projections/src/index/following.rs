@@ -1,8 +1,8 @@
 //! What keeps an index right that other processes change too, and whose news come by several ways.
 //!
-//! A process takes over its own changes at once and reads the others' rows when it hears of them. A
-//! row that was read before a change of its own may be taken over after it: the version tells which
-//! is later, and where nothing is left of a token that could tell it, a tombstone does.
+//! A process takes over its own changes at once, and reads rows, its own among them, when it hears that
+//! ledgers have moved. A row that was read before a change may be taken over after it: the version tells
+//! which is later, and where nothing is left of a token that could tell it, a tombstone does.
 
 use parking_lot::Mutex;
 use std::collections::{BTreeMap, HashMap};

@@ -2,7 +2,8 @@
 //!
 //! The store's listener tells which ledgers have moved on, or may have. The follower asks the database
 //! how far they have come and of what, reads the rows that changed behind each company's cursor and
-//! moves the cursor; what this process commits itself is in the index already, and its cursor with it.
+//! moves the cursor; what this process commits itself it takes over itself, before or after it was read
+//! here.
 //! When something may have been missed, all heads are compared with the cursors.
 
 use super::PgReadModels;
