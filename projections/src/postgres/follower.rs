@@ -72,9 +72,12 @@ const PAGE: usize = 20_000;
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 /// How often the log says that following fails as it did before.
 const SAY_EVERY: Duration = Duration::from_secs(10);
-/// How soon one round follows another, unless something was missed: what busy processes tell
-/// meanwhile is read by one query, which costs both sides less than many.
-const PACE: Duration = Duration::from_millis(20);
+/// How soon one round begins after another, unless something was missed: so many times as long as it took,
+/// within these bounds. What busy processes tell meanwhile is read by one query, which costs both sides
+/// less than many.
+const PACE_SHARE: u32 = 10;
+const PACE: Duration = Duration::from_millis(10);
+const LONGEST_PACE: Duration = Duration::from_millis(30);
 /// The pause before a round that failed is tried again.
 const PAUSE: Duration = Duration::from_millis(100);
 
@@ -134,7 +137,7 @@ impl Follower {
     async fn run(mut self, mut changes: Receiver<Change>, mut stop: watch::Receiver<bool>) {
         let index = Arc::clone(&self.index);
         let mut failed = false;
-        let mut last = tokio::time::Instant::now();
+        let mut next = tokio::time::Instant::now();
         let mut said: Option<(String, Instant)> = None;
         loop {
             tokio::select! {
@@ -152,7 +155,7 @@ impl Follower {
                 _ = stop.changed() => return,
             }
             if !self.news.missed {
-                tokio::time::sleep_until(last + PACE).await;
+                tokio::time::sleep_until(next).await;
             }
             loop {
                 match changes.try_recv() {
@@ -161,8 +164,10 @@ impl Follower {
                     Err(TryRecvError::Empty | TryRecvError::Closed) => break,
                 }
             }
-            last = tokio::time::Instant::now();
-            failed = match self.round().await {
+            let started = tokio::time::Instant::now();
+            let round = self.round().await;
+            next = started + (PACE_SHARE * started.elapsed()).clamp(PACE, LONGEST_PACE);
+            failed = match round {
                 Ok(()) => false,
                 Err(error) => {
                     let text = error.to_string();
