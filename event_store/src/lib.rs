@@ -33,4 +33,6 @@ pub use record::{Appended, Head, Point, PrivatePart, RecordedEvent, StreamId};
 pub use repository::LedgerRepository;
 pub use request::{ExecuteError, Executed, Request};
 pub use standing::{STANDS_FOR, Standing};
-pub use store::{Access, LoadedStream, Replay, Store, StoredPrivate, StoredSnapshot};
+pub use store::{
+    Access, LoadedStream, MigrationStatus, Replay, Store, StoredPrivate, StoredSnapshot,
+};

@@ -18,6 +18,29 @@ pub enum Access {
     Read,
 }
 
+/// Where a database's schema stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MigrationStatus {
+    /// It is what this release works with.
+    UpToDate,
+    /// So many migrations are missing.
+    Missing(usize),
+}
+
+impl MigrationStatus {
+    /// # Errors
+    /// When migrations are missing, which the caller may not apply.
+    pub(crate) fn expect_current(self) -> Result<(), StoreError> {
+        match self {
+            Self::UpToDate => Ok(()),
+            Self::Missing(count) => Err(StoreError::Incompatible(format!(
+                "the ledger's schema lacks {count} of this release's migrations; run \
+                 `token-ledger migrate`"
+            ))),
+        }
+    }
+}
+
 /// A stream as it is stored.
 #[derive(Clone, Debug, Default)]
 pub struct LoadedStream {

@@ -3,7 +3,7 @@
 use super::errors::{failed, failed_ref, is_not_let_in};
 use super::lent::{self, Lent, expect_primary};
 use super::listener::{self, Change, Told};
-use super::migrate::{self, MigrationStatus};
+use super::migrate;
 use super::offset;
 use crate::clock::{Clock, CorrectedClock, Entropy, SystemEntropy};
 use crate::error::StoreError;
@@ -135,7 +135,7 @@ impl Database {
         let migrated = if config.access == Access::Write {
             migrate::migrate(&mut connection).await?
         } else {
-            expect_current(&mut connection).await?;
+            migrate::schema_status(&mut connection).await?.expect_current()?;
             0
         };
         let is_sharded = migrate::is_sharded(&mut connection).await?;
@@ -306,14 +306,4 @@ pub(super) async fn connect(options: &PgConnectOptions) -> Result<PgConnection, 
     tokio::time::timeout(CONNECT_TIMEOUT, PgConnection::connect_with(options))
         .await
         .unwrap_or(Err(sqlx::Error::PoolTimedOut))
-}
-
-async fn expect_current(connection: &mut PgConnection) -> Result<(), StoreError> {
-    match migrate::schema_status(connection).await? {
-        MigrationStatus::UpToDate => Ok(()),
-        MigrationStatus::Missing(count) => Err(StoreError::Incompatible(format!(
-            "the ledger's schema lacks {count} of this release's migrations; run `token-ledger \
-             migrate`"
-        ))),
-    }
 }

@@ -2,6 +2,7 @@
 
 use super::errors::failed;
 use crate::error::StoreError;
+use crate::store::MigrationStatus;
 use sqlx::{Connection, Executor, PgConnection, Row};
 
 /// The migrations, in order: the first has the number 1.
@@ -57,15 +58,6 @@ const ROLE_IS_LEFT_OUT: &str = "SELECT EXISTS (SELECT FROM pg_roles, pg_tables \
     WHERE rolname = 'token_ledger_service' AND schemaname = current_schema() \
     AND tablename = 'events' AND tableowner = current_user \
     AND NOT has_table_privilege(rolname, quote_ident(schemaname) || '.events', 'INSERT'))";
-
-/// Where a database's schema stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MigrationStatus {
-    /// It is what this release works with.
-    UpToDate,
-    /// So many migrations are missing.
-    Missing(usize),
-}
 
 /// Where the schema stands.
 ///

@@ -25,7 +25,6 @@ pub use database::{Config, Database, RecordedTime};
 pub use errors::{failed, is_held, reading_failed};
 pub use lent::{Lent, confirm_primary, end_in_time, in_time};
 pub use listener::Change;
-pub use migrate::MigrationStatus;
 pub use notice::{PutRight, tell_put_right};
 pub use read::{EVENT_COLUMNS, event_from_row, page as read_page};
 pub use repository::PgEventRepository;

@@ -3,8 +3,8 @@
 use super::InlineProjections;
 use super::migrate;
 use super::opening::{
-    READERS, at_rest, check_permission, expect_current, is_unwritable, lock, open_readers,
-    open_writer, plain, read_first_page,
+    READERS, at_rest, check_permission, is_unwritable, lock, open_readers, open_writer, plain,
+    read_first_page,
 };
 use super::writer::{self, Alone, Along, Job, Shared, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
@@ -69,7 +69,7 @@ impl Database {
         let migrated = if access == Access::Write {
             migrate::migrate(&mut connection)?
         } else {
-            expect_current(&connection)?;
+            migrate::schema_status(&connection)?.expect_current()?;
             0
         };
         let (changes, _) = watch::channel(0);
@@ -96,7 +96,7 @@ impl Database {
             _ => open_readers(path)?,
         };
         if let Some(connection) = readers.first() {
-            expect_current(connection)?;
+            migrate::schema_status(connection)?.expect_current()?;
         }
         Ok(Arc::new(Self {
             path: path.to_owned(),

@@ -2,6 +2,7 @@
 
 use super::database::failed;
 use crate::error::StoreError;
+use crate::store::MigrationStatus;
 use rusqlite::Connection;
 use rusqlite_migration::{M, MigrationDefinitionError, Migrations, SchemaVersion};
 use std::collections::BTreeMap;
@@ -27,15 +28,6 @@ const NEWEST: usize = MIGRATIONS.len();
 
 fn migrations() -> Migrations<'static> {
     MIGRATIONS.into_iter().map(M::up).collect()
-}
-
-/// Where a file's schema stands.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum MigrationStatus {
-    /// It is what this release works with.
-    UpToDate,
-    /// So many migrations are missing.
-    Missing(usize),
 }
 
 /// Where the schema stands.

@@ -15,7 +15,7 @@ mod writer;
 pub use crate::record::Appended;
 pub use crate::store::Access;
 pub use database::{Database, commit};
-pub use migrate::{MigrationStatus, schema_differences, schema_status};
+pub use migrate::{schema_differences, schema_status};
 pub use opening::HAS_PART;
 
 use crate::commit::{AppendError, Commit, Idempotency, Recorded};

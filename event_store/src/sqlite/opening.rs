@@ -1,7 +1,7 @@
 //! Opening the file: what is checked before, and how its connections are set.
 
 use super::database::{failed, failed_ref};
-use super::migrate::{self, MigrationStatus};
+use super::migrate;
 use crate::error::StoreError;
 use rusqlite::functions::{Context, FunctionFlags};
 use rusqlite::{Connection, DatabaseName, ErrorCode, OpenFlags};
@@ -196,16 +196,6 @@ fn open_reader(path: &Path) -> Result<Connection, StoreError> {
     connection.pragma_update(None, "temp_store", "MEMORY").map_err(failed)?;
     connection.set_prepared_statement_cache_capacity(128);
     Ok(connection)
-}
-
-pub(super) fn expect_current(connection: &Connection) -> Result<(), StoreError> {
-    match migrate::schema_status(connection)? {
-        MigrationStatus::UpToDate => Ok(()),
-        MigrationStatus::Missing(count) => Err(StoreError::Incompatible(format!(
-            "the ledger's schema lacks {count} of this release's migrations; run `token-ledger \
-             migrate`"
-        ))),
-    }
 }
 
 fn opening(path: &Path, error: &rusqlite::Error) -> StoreError {
