@@ -16,6 +16,7 @@ mod decidable;
 pub mod entry;
 mod error;
 pub mod ledger;
+mod placing;
 pub mod postgres;
 pub mod record;
 mod repository;

@@ -4,10 +4,10 @@
 //! them, so that with one company each goes to that company's shard.
 
 use super::errors::{ending_failed, failed, is_held, is_taken};
-use super::placing::{Known, Last, Placed, PlacedEvent, begins, key_name};
 use super::read::{bytes, head_from_row, int, number, place_of};
 use crate::commit::{Commit, IDEMPOTENCY_SECONDS, Idempotency, Recorded};
 use crate::error::StoreError;
+use crate::placing::{Known, Last, Placed, PlacedEvent, begins, key_name};
 use crate::record::Head;
 use crate::store::Replay;
 use sqlx::{Executor, PgConnection, Row};

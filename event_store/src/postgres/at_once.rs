@@ -8,11 +8,11 @@
 use super::append::Setback;
 use super::database::RecordedTime;
 use super::errors::{ending_failed, is_misshapen, is_taken};
-use super::placing::{Known, MAX_DECISION_AGE_SECONDS, Placed, PlacedEvent, begins};
 use super::read::int;
 use super::rows::{Row, Rows};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
+use crate::placing::{Known, MAX_DECISION_AGE_SECONDS, Placed, PlacedEvent, begins};
 use crate::record::{Appended, Head};
 use parking_lot::Mutex;
 use sqlx::error::BoxDynError;

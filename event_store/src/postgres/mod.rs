@@ -11,7 +11,6 @@ mod listener;
 mod migrate;
 mod notice;
 mod offset;
-mod placing;
 mod queue;
 mod read;
 mod repository;

@@ -3,17 +3,14 @@
 use super::Appended;
 use super::database::failed;
 use super::read;
-use crate::commit::{AppendError, Commit, IDEMPOTENCY_SECONDS, MAX_CLOCK_LAG_SECONDS, Recorded};
-use crate::entry::Entry;
+use crate::commit::{AppendError, Commit, IDEMPOTENCY_SECONDS, Recorded};
 use crate::error::StoreError;
+use crate::placing::{Known, Last, Placed, PlacedEvent, begins, key_name};
 use crate::record::{Head, StreamId};
 use crate::store::Replay;
 use rusqlite::{
     CachedStatement, Connection, OptionalExtension, Transaction, TransactionBehavior, params,
 };
-use std::collections::HashMap;
-use std::sync::Arc;
-use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
 use uuid::Uuid;
 
@@ -62,115 +59,61 @@ pub(super) fn append(
     commits: &[&Commit],
     appended: &mut Vec<Appended>,
 ) -> Result<Vec<Result<Recorded, AppendError>>, StoreError> {
-    let mut heads: HashMap<CompanyId, Head> = HashMap::new();
+    let (mut known, mut placed) = (Known::default(), Placed::default());
     let mut inserts = Inserts::prepare(transaction)?;
     let mut answers = Vec::with_capacity(commits.len());
     for commit in commits {
-        let head = match heads.get_mut(&commit.company) {
-            Some(head) => head,
-            None => heads.entry(commit.company).or_insert(
-                read::head(transaction, commit.company)?.unwrap_or(Head {
-                    company: commit.company,
-                    position: 0,
-                    recorded_at: Timestamp::from_micros(i64::MIN),
-                    company_sequence: 0,
-                }),
-            ),
-        };
-        answers.push(append_one(transaction, &mut inserts, commit, head, appended)?);
+        let before = look_up(transaction, commit, &mut known)?;
+        let written = placed.events.len();
+        let answer = known.place(commit, &mut placed);
+        let is_inserted = inserts.events(&placed.events[written..])?;
+        answers.push(if is_inserted {
+            answer
+        } else {
+            known.heads.insert(commit.company, before);
+            known.lasts.remove(&(commit.company, commit.stream));
+            placed.take_back(commit, written);
+            taken(transaction, commit)?
+        });
     }
-    let mut statement = transaction.prepare_cached(UPSERT_HEAD).map_err(failed)?;
-    for head in heads.values().filter(|head| head.position > 0) {
-        statement
-            .execute(params![
-                head.company.0.as_bytes(),
-                head.position,
-                head.recorded_at.as_micros(),
-                head.company_sequence
-            ])
-            .map_err(failed)?;
-    }
+    write_heads(transaction, known.heads.values())?;
+    write_snapshots(transaction, &placed)?;
+    write_keys(transaction, &placed)?;
+    appended.append(&mut placed.appended);
     Ok(answers)
 }
 
-/// The last event of a stream.
-struct Last {
-    sequence: u64,
-    entry_hash: [u8; 32],
-    commit_id: Uuid,
-    recorded: Recorded,
-}
-
-fn append_one(
+/// Looks for what a commit's conditions are held against, as far as nothing is known of it yet. Answers
+/// where the head stands.
+fn look_up<'a>(
     transaction: &Transaction<'_>,
-    inserts: &mut Inserts<'_>,
-    commit: &Commit,
-    head: &mut Head,
-    appended: &mut Vec<Appended>,
-) -> Result<Result<Recorded, AppendError>, StoreError> {
-    // A stream that is about to begin has nothing to look for; if it has after all, its first
-    // event's place is taken, and the insert below says so.
-    let begins =
-        commit.expected_sequence == 0 && !commit.events.is_empty() && commit.idempotency.is_none();
-    let last =
-        if begins { None } else { last_of_stream(transaction, commit.company, commit.stream)? };
-    if let Some(last) = &last
-        && last.commit_id == commit.commit_id
+    commit: &'a Commit,
+    known: &mut Known<'a>,
+) -> Result<Head, StoreError> {
+    let (company, stream) = (commit.company, (commit.company, commit.stream));
+    if !begins(commit)
+        && !known.lasts.contains_key(&stream)
+        && let Some(last) = last_of_stream(transaction, company, commit.stream)?
     {
-        // It was appended before, and the answer was lost.
-        return Ok(Ok(last.recorded));
+        known.lasts.insert(stream, last);
     }
     if let Some(key) = &commit.idempotency
-        && read::replay(transaction, commit.company, key, commit.decided_at)?.is_some()
+        && read::replay(transaction, company, key, commit.decided_at)?.is_some()
     {
-        return Ok(Err(AppendError::Repeated));
+        known.keys.insert(key_name(company, key));
     }
-    if last.as_ref().map_or(0, |last| last.sequence) != commit.expected_sequence {
-        return Ok(Err(AppendError::Conflict));
+    if let Some(head) = known.heads.get(&company) {
+        return Ok(*head);
     }
-    if commit.company_sequence.is_some_and(|sequence| sequence != head.company_sequence) {
-        return Ok(Err(AppendError::CompanyChanged));
-    }
-    let lag = head.recorded_at.as_seconds() - commit.decided_at.as_seconds();
-    if lag > MAX_CLOCK_LAG_SECONDS {
-        return Ok(Err(StoreError::ClockBehind { seconds: lag }.into()));
-    }
-    let recorded_at = head.recorded_at.max(commit.decided_at);
-    if let Err(outdated) = commit.holds_at(recorded_at) {
-        return Ok(Err(outdated));
-    }
-    let mut previous = last.map(|last| last.entry_hash);
-    for (index, sealed) in commit.events.iter().enumerate() {
-        let place = Place {
-            position: head.position + index as u64 + 1,
-            sequence: commit.expected_sequence + index as u64 + 1,
-            recorded_at,
-        };
-        previous = match inserts.event(commit, index, place, previous)? {
-            Some(hash) => Some(hash),
-            None => return taken(transaction, commit),
-        };
-        appended.push(Appended {
-            company: commit.company,
-            position: place.position,
-            stream: commit.stream,
-            sequence: place.sequence,
-            recorded_at,
-            actor: sealed.actor,
-            event: Arc::clone(&sealed.event),
-        });
-    }
-    let count = commit.events.len() as u64;
-    head.position += count;
-    if count > 0 {
-        head.recorded_at = recorded_at;
-    }
-    let sequence = commit.expected_sequence + count;
-    if count > 0 && commit.stream.kind == AggregateType::Company {
-        head.company_sequence = sequence;
-    }
-    insert_beside(transaction, commit, sequence, recorded_at)?;
-    Ok(Ok(Recorded { sequence, position: head.position, recorded_at }))
+    let none = Head {
+        company,
+        position: 0,
+        recorded_at: Timestamp::from_micros(i64::MIN),
+        company_sequence: 0,
+    };
+    let head = read::head(transaction, company)?.unwrap_or(none);
+    known.heads.insert(company, head);
+    Ok(head)
 }
 
 /// The answer to a commit whose first event's place is taken: by itself, when its answer was lost,
@@ -186,14 +129,6 @@ fn taken(
         .ok_or(AppendError::Conflict))
 }
 
-/// Where an event comes to stand.
-#[derive(Clone, Copy)]
-struct Place {
-    position: u64,
-    sequence: u64,
-    recorded_at: Timestamp,
-}
-
 fn last_of_stream(
     connection: &Connection,
     company: CompanyId,
@@ -204,13 +139,11 @@ fn last_of_stream(
         .query_row(
             params![stream.kind.as_str(), stream.id.to_string(), company.0.as_bytes()],
             |row| {
-                let sequence = row.get(0)?;
                 Ok(Last {
-                    sequence,
                     entry_hash: row.get(1)?,
                     commit_id: Uuid::from_bytes(row.get(2)?),
                     recorded: Recorded {
-                        sequence,
+                        sequence: row.get(0)?,
                         position: row.get(3)?,
                         recorded_at: Timestamp::from_micros(row.get(4)?),
                     },
@@ -235,104 +168,98 @@ impl<'t> Inserts<'t> {
         })
     }
 
-    /// Inserts an event and its private part; `None`, and nothing inserted, where its place in its
-    /// stream is taken.
-    fn event(
-        &mut self,
-        commit: &Commit,
-        index: usize,
-        place: Place,
-        previous: Option<[u8; 32]>,
-    ) -> Result<Option<[u8; 32]>, StoreError> {
-        let sealed = &commit.events[index];
-        let event_type = sealed.event.type_name();
-        let event_version = sealed.event.version().to_string();
-        let hash = Entry {
-            company: commit.company,
-            position: place.position,
-            stream: commit.stream,
-            sequence: place.sequence,
-            event_type,
-            event_version: &event_version,
-            recorded_at: place.recorded_at,
-            content: sealed.commitment,
-            private: sealed.private.as_ref().map(|private| private.commitment),
-            previous,
-        }
-        .hash();
-        let inserted = self.event.execute(params![
-            commit.company.0.as_bytes(),
-            commit.stream.kind.as_str(),
-            &*commit.stream.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
-            place.sequence,
-            event_type,
-            event_version,
-            sealed.payload,
-            &*sealed.metadata,
-            place.position,
-            place.recorded_at.as_micros(),
-            commit.commit_id.as_bytes(),
-            sealed.salt,
-            sealed.private.as_ref().map(|private| private.commitment),
-            hash,
-        ]);
-        match inserted {
-            Err(rusqlite::Error::SqliteFailure(error, _))
-                if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY =>
-            {
-                return Ok(None);
+    /// Inserts a commit's events and their private parts; `false`, and nothing inserted, where the place
+    /// of the first one in its stream is taken.
+    fn events(&mut self, events: &[PlacedEvent<'_>]) -> Result<bool, StoreError> {
+        for event in events {
+            let Commit { company, stream, commit_id, .. } = event.commit;
+            let sealed = event.sealed();
+            let inserted = self.event.execute(params![
+                company.0.as_bytes(),
+                stream.kind.as_str(),
+                &*stream.id.hyphenated().encode_lower(&mut Uuid::encode_buffer()),
+                event.sequence,
+                event.event_type,
+                event.event_version,
+                sealed.payload,
+                &*sealed.metadata,
+                event.position,
+                event.recorded_at.as_micros(),
+                commit_id.as_bytes(),
+                sealed.salt,
+                event.private_commitment(),
+                event.entry_hash,
+            ]);
+            match inserted {
+                Err(rusqlite::Error::SqliteFailure(error, _))
+                    if error.extended_code == rusqlite::ffi::SQLITE_CONSTRAINT_PRIMARYKEY =>
+                {
+                    return Ok(false);
+                }
+                other => other.map_err(failed)?,
+            };
+            if let Some(private) = &sealed.private {
+                let part =
+                    params![company.0.as_bytes(), event.position, private.salt, private.data];
+                self.private.execute(part).map_err(failed)?;
             }
-            other => other.map_err(failed)?,
-        };
-        if let Some(private) = &sealed.private {
-            self.private
-                .execute(params![
-                    commit.company.0.as_bytes(),
-                    place.position,
-                    private.salt,
-                    private.data
-                ])
-                .map_err(failed)?;
         }
-        Ok(Some(hash))
+        Ok(true)
     }
 }
 
-/// Writes what goes with the events but is not of the log.
-fn insert_beside(
+fn write_heads<'h>(
     transaction: &Transaction<'_>,
-    commit: &Commit,
-    sequence: u64,
-    recorded_at: Timestamp,
+    heads: impl Iterator<Item = &'h Head>,
 ) -> Result<(), StoreError> {
-    if let Some(snapshot) = &commit.snapshot {
+    let mut statement = transaction.prepare_cached(UPSERT_HEAD).map_err(failed)?;
+    for head in heads.filter(|head| head.position > 0) {
+        statement
+            .execute(params![
+                head.company.0.as_bytes(),
+                head.position,
+                head.recorded_at.as_micros(),
+                head.company_sequence
+            ])
+            .map_err(failed)?;
+    }
+    Ok(())
+}
+
+fn write_snapshots(transaction: &Transaction<'_>, placed: &Placed<'_>) -> Result<(), StoreError> {
+    for ((company, stream), (sequence, snapshot)) in &placed.snapshots {
         transaction
             .prepare_cached(UPSERT_SNAPSHOT)
             .map_err(failed)?
             .execute(params![
-                commit.company.0.as_bytes(),
-                commit.stream.kind.as_str(),
-                commit.stream.id.to_string(),
+                company.0.as_bytes(),
+                stream.kind.as_str(),
+                stream.id.to_string(),
                 sequence,
                 snapshot
             ])
             .map_err(failed)?;
     }
-    let Some(key) = &commit.idempotency else { return Ok(()) };
-    forget_keys(transaction, recorded_at, FORGOTTEN_AT_ONCE)?;
-    transaction
-        .prepare_cached(INSERT_KEY)
-        .map_err(failed)?
-        .execute(params![
-            commit.company.0.as_bytes(),
-            key.caller,
-            key.route,
-            key.key,
-            key.request_hash,
-            Replay::result_text(commit.stream, sequence),
-            recorded_at.as_micros(),
-        ])
-        .map_err(failed)?;
+    Ok(())
+}
+
+fn write_keys(transaction: &Transaction<'_>, placed: &Placed<'_>) -> Result<(), StoreError> {
+    for (commit, key, sequence, recorded_at) in &placed.keys {
+        forget_keys(transaction, *recorded_at, FORGOTTEN_AT_ONCE)?;
+        transaction
+            .prepare_cached(INSERT_KEY)
+            .map_err(failed)?
+            .execute(params![
+                commit.company.0.as_bytes(),
+                key.caller,
+                key.route,
+                key.key,
+                key.request_hash,
+                Replay::result_text(commit.stream, *sequence),
+                recorded_at.as_micros(),
+            ])
+            .map_err(failed)?;
+    }
     Ok(())
 }
 

@@ -14,11 +14,11 @@ use uuid::Uuid;
 
 /// How long ago a decision may have been made, by the database's clock, to be recorded as it is, in
 /// seconds. Decisions are made by a clock that follows the database's.
-pub(super) const MAX_DECISION_AGE_SECONDS: i64 = 2;
+pub(crate) const MAX_DECISION_AGE_SECONDS: i64 = 2;
 
 /// The last event of a stream.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Last {
+pub(crate) struct Last {
     pub entry_hash: [u8; 32],
     pub commit_id: Uuid,
     pub recorded: Recorded,
@@ -26,7 +26,7 @@ pub(super) struct Last {
 
 /// An event that is to be inserted.
 #[derive(Debug)]
-pub(super) struct PlacedEvent<'a> {
+pub(crate) struct PlacedEvent<'a> {
     pub commit: &'a Commit,
     /// Which of the commit's events it is.
     pub index: usize,
@@ -51,7 +51,7 @@ impl<'a> PlacedEvent<'a> {
 /// What the database says about the companies and streams of a batch, kept up to date as commit
 /// after commit takes its place.
 #[derive(Debug, Default)]
-pub(super) struct Known<'a> {
+pub(crate) struct Known<'a> {
     /// The locked heads; those of new companies at position 0.
     pub heads: HashMap<CompanyId, Head>,
     /// The ends of the streams that were looked for.
@@ -65,15 +65,15 @@ pub(super) struct Known<'a> {
 }
 
 /// What tells an idempotency key from others: company, caller, route and key.
-pub(super) type KeyName<'a> = (CompanyId, &'a str, &'a str, &'a str);
+pub(crate) type KeyName<'a> = (CompanyId, &'a str, &'a str, &'a str);
 
-pub(super) fn key_name(company: CompanyId, key: &Idempotency) -> KeyName<'_> {
+pub(crate) fn key_name(company: CompanyId, key: &Idempotency) -> KeyName<'_> {
     (company, &key.caller, &key.route, &key.key)
 }
 
 /// What is to be written.
 #[derive(Debug, Default)]
-pub(super) struct Placed<'a> {
+pub(crate) struct Placed<'a> {
     pub events: Vec<PlacedEvent<'a>>,
     pub appended: Vec<Appended>,
     /// The newest snapshot of each stream, with its sequence.
@@ -86,7 +86,7 @@ pub(super) struct Placed<'a> {
 
 /// Whether the commit says that its stream is about to begin, so that there is nothing to look
 /// for. If it has begun after all, the place of its first event is taken, and the insert fails.
-pub(super) fn begins(commit: &Commit) -> bool {
+pub(crate) fn begins(commit: &Commit) -> bool {
     commit.expected_sequence == 0 && !commit.events.is_empty() && commit.idempotency.is_none()
 }
 
@@ -222,6 +222,13 @@ fn insert<'a>(
 }
 
 impl Placed<'_> {
+    /// Takes a commit back that was to begin its stream, behind so many events of others.
+    pub fn take_back(&mut self, commit: &Commit, events: usize) {
+        self.events.truncate(events);
+        self.appended.truncate(events);
+        self.snapshots.remove(&(commit.company, commit.stream));
+    }
+
     /// Whether there is nothing to write.
     pub fn is_empty(&self) -> bool {
         self.events.is_empty() && self.keys.is_empty() && self.snapshots.is_empty()
