@@ -2,7 +2,7 @@
 
 mod support;
 
-use axum::http::Method;
+use axum::http::{HeaderValue, Method};
 use serde_json::{Value, json};
 use support::{Answered, Client, TestApp, at, key};
 use token_ledger_domain::CompanyId;
@@ -290,7 +290,7 @@ async fn a_key_may_come_as_the_password_of_basic() {
     };
     let nobody = app.nobody.post("/oauth/introspect").text(FORM, &form).await.expect(401);
     let challenges: Vec<&[u8]> =
-        nobody.headers.get_all("www-authenticate").iter().map(|value| value.as_bytes()).collect();
+        nobody.headers.get_all("www-authenticate").iter().map(HeaderValue::as_bytes).collect();
     let [bearer, password] = challenges[..] else { panic!("{challenges:?}") };
     assert!(bearer.starts_with(b"Bearer") && password.starts_with(b"Basic"), "either is asked for");
     let key = app.resource_server.key.as_deref().expect("a key");
