@@ -8,6 +8,7 @@
 mod clients;
 mod following;
 mod interned;
+mod keys;
 mod put_back;
 mod secrets;
 mod shard;
@@ -25,6 +26,7 @@ use clients::ClientTable;
 use following::Following;
 use hashbrown::HashTable;
 use interned::{CompanyFlags, Interned};
+use keys::KeyTable;
 use parking_lot::{Mutex, RwLock};
 use shard::{SLOT_BITS, SLOT_MASK, Shard, Slot};
 use std::collections::HashMap;
@@ -47,20 +49,6 @@ const USE_INTERVAL_SECONDS: u32 = 60;
 /// Uses that wait to be written at most; those beyond are noted the next time.
 const WAITING_USES: usize = 100_000;
 
-#[derive(Default)]
-struct KeyTable {
-    by_digest: HashMap<Digest, ActiveKey>,
-    known: HashMap<KeyId, KnownKey>,
-}
-
-/// What was taken over of a key; kept when nothing of it is live any more.
-#[derive(Default)]
-struct KnownKey {
-    company_id: Option<CompanyId>,
-    version: u64,
-    digests: Vec<Digest>,
-}
-
 /// The second in which a use is noted, unless one was noted shortly before.
 fn is_due(last: u32, now: Timestamp) -> Option<u32> {
     let seconds = u32::try_from(now.as_seconds()).unwrap_or(0);
@@ -75,7 +63,7 @@ pub struct VerificationIndex {
     companies: RwLock<CompanyFlags>,
     scopes: RwLock<Interned<Arc<str>>>,
     clients: RwLock<Interned<Uuid>>,
-    keys: RwLock<KeyTable>,
+    keys: KeyTable,
     oauth_clients: ClientTable,
     uses: Mutex<Vec<Use>>,
     hasher: RandomState,
@@ -99,7 +87,7 @@ impl Default for VerificationIndex {
             companies: RwLock::default(),
             scopes: RwLock::default(),
             clients: RwLock::default(),
-            keys: RwLock::default(),
+            keys: KeyTable::default(),
             oauth_clients: ClientTable::default(),
             uses: Mutex::default(),
             hasher: RandomState::new(),
@@ -193,19 +181,15 @@ impl VerificationIndex {
 
     /// The key of this secret, if it is good right now.
     pub fn key(&self, digest: &Digest, now: Timestamp) -> Option<ActiveKey> {
-        let keys = self.keys.read();
-        let key = keys.by_digest.get(digest)?;
-        (key.expires_at > now).then(|| key.clone())
+        self.keys.get(digest, now)
     }
 
     /// Waits until what others have done by now is known here, too, for whoever finds nothing good of
     /// this secret. Not where it is known, and once for each that nobody knows. `false` when it can't
     /// be known soon.
     pub async fn learn_of(&self, digest: &Digest) -> bool {
-        let is_held = || {
-            self.shards[shard_of(digest)].read().slot(digest).is_some()
-                || self.keys.read().by_digest.contains_key(digest)
-        };
+        let is_held =
+            || self.shards[shard_of(digest)].read().slot(digest).is_some() || self.keys.has(digest);
         if self.freshness.bound().is_none() || is_held() || self.strangers.have(digest) {
             return true;
         }
@@ -308,47 +292,13 @@ impl VerificationIndex {
     }
 
     /// Forgets a key altogether, if it is this company's; whoever's it is where none is named.
-    pub fn forget_key(&self, company: Option<CompanyId>, key_id: KeyId) {
-        let mut keys = self.keys.write();
-        let is_it = |known: &KnownKey| company.is_none() || known.company_id == company;
-        if !keys.known.get(&key_id).is_some_and(is_it) {
-            return;
-        }
-        for digest in keys.known.remove(&key_id).unwrap_or_default().digests {
-            keys.by_digest.remove(&digest);
-        }
+    pub fn forget_key(&self, company: Option<CompanyId>, id: KeyId) {
+        self.keys.forget(company, id);
     }
 
     /// Takes over a key's row, unless a later one was taken over before.
     pub fn apply_key(&self, row: &KeyRow) {
-        let mut live = Vec::new();
-        if row.status == Status::Active {
-            live.push((row.digest, row.expires_at));
-            live.extend(row.previous);
-        }
-        let mut keys = self.keys.write();
-        if keys.known.get(&row.key_id).is_some_and(|known| known.version > row.version) {
-            return;
-        }
-        let digests: Vec<Digest> = live.iter().map(|(digest, _)| *digest).collect();
-        let company_id = Some(row.company_id);
-        let known = KnownKey { company_id, version: row.version, digests: digests.clone() };
-        let before = keys.known.insert(row.key_id, known).unwrap_or_default();
-        for old in before.digests {
-            if !digests.contains(&old) {
-                keys.by_digest.remove(&old);
-            }
-        }
-        for (digest, expires_at) in live {
-            let key = ActiveKey {
-                key_id: row.key_id,
-                company_id: row.company_id,
-                name: row.name.clone(),
-                scopes: row.scopes.clone(),
-                expires_at,
-            };
-            keys.by_digest.insert(digest, key);
-        }
+        self.keys.apply(row);
     }
 
     /// Takes over a company's row, unless a later one was taken over before.
