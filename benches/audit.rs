@@ -7,10 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Bench, folder, median, timed};
 use token_ledger_domain::TokenId;
-use token_ledger_projections::AuditTrail;
-use token_ledger_projections::read_models::{AuditFilter, ReadModels};
+use token_ledger_projections::read_models::AuditFilter;
 use token_ledger_projections::runner::Behind;
 use token_ledger_projections::sqlite::SqliteBehind;
+use token_ledger_projections::{AuditTrail, ReadModels, Sql};
 
 const EVENTS: usize = 1_000_000;
 /// Events of one token with a long history: more than a hundred pages.
@@ -66,10 +66,11 @@ async fn run() {
         ),
         ("by time", of_time, format!("AND a.position > {}", head / 3), vec![]),
     ];
+    let read = ReadModels::new(Sql::Sqlite(Arc::clone(&bench.read)));
     for (name, filter, condition, more) in cases {
         let ours = async |filter: &AuditFilter| {
             let started = Instant::now();
-            let page = bench.read.audit(company, filter, PAGE).await.expect("a page");
+            let page = read.audit(company, filter, PAGE).await.expect("a page");
             let took = started.elapsed();
             (page.iter().map(|record| record.event.position).collect::<Vec<_>>(), took)
         };

@@ -20,8 +20,8 @@ use token_ledger_domain::token::{Create, TokenCommand};
 use token_ledger_domain::{Catalogue, CompanyId, Name, Secret, Timestamp, TokenId};
 use token_ledger_event_store::sqlite::Access;
 use token_ledger_event_store::{Clock, Entropy, Request, SystemClock, SystemEntropy};
-use token_ledger_projections::ReadModels;
 use token_ledger_projections::index::Use;
+use token_ledger_projections::{ReadModels, Sql};
 use tokio::sync::watch;
 use tower::ServiceExt;
 use uuid::Uuid;
@@ -139,6 +139,7 @@ async fn fill(bench: &Bench, company: CompanyId) {
     let scopes: Vec<String> =
         Catalogue::default().iter().map(|(scope, _)| scope.to_string()).collect();
     let ids: Vec<Uuid> = (0..TOKENS).map(|_| new_id()).collect();
+    let read = ReadModels::new(Sql::Sqlite(Arc::clone(&bench.read)));
     for (number, chunk) in ids.chunks(500).enumerate() {
         let requests: Vec<_> = chunk
             .iter()
@@ -171,7 +172,7 @@ async fn fill(bench: &Bench, company: CompanyId) {
             from: Some(IpAddr::from([192, 0, 2, 1])),
         };
         let uses: Vec<Use> = chunk.iter().step_by(2).map(noted).collect();
-        bench.read.record_uses(&uses).await.expect("uses are noted");
+        read.record_uses(&uses).await.expect("uses are noted");
     }
 }
 

@@ -16,14 +16,12 @@
 //! 1. write it in a migration of each database, with `company_id` first in its primary key;
 //! 2. write its statements and reading its rows in a file of its own under [`sql`], as in
 //!    `sql/operations.rs`: one text for both databases;
-//! 3. name what is asked of it in [`ReadModels`] and answer it once, in `sql/read_models.rs`, by
-//!    [`sql::Sql::fetch`] and [`sql::Sql::transact`].
+//! 3. answer what is asked of it in [`ReadModels`], by [`Sql::fetch`] and [`Sql::transact`].
 
 pub mod attempts;
 pub mod audit;
 pub mod clients;
 pub mod companies;
-pub mod erasure;
 pub mod freshness;
 pub mod index;
 pub mod keys;
@@ -48,7 +46,6 @@ pub use freshness::Freshness;
 pub use index::VerificationIndex;
 pub use keys::Keys;
 pub use members::Members;
-pub use people::People;
 pub use projection::{Misfit, Projection};
-pub use read_models::ReadModels;
+pub use sql::{Erasures, People, ReadModels, Sql, Survey, Trees};
 pub use tokens::Tokens;

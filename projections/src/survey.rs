@@ -1,10 +1,8 @@
-//! What is asked of a database by whoever verifies it: which rows there are, also where no reading
-//! of a ledger comes by, and also those that can't be.
+//! What whoever verifies a database finds in it: which rows there are, also where no reading of a
+//! ledger comes by, and also those that can't be.
 
-use async_trait::async_trait;
 use std::fmt;
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::StoreError;
 
 /// The company that a row is of.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -60,33 +58,4 @@ pub struct StrayTile {
     pub index: i64,
     /// How many entries the stored tree has.
     pub size: u64,
-}
-
-/// All rows of the log's tables.
-#[async_trait]
-pub trait Survey: Send + Sync {
-    /// The heads of all ledgers, in the order of the companies.
-    ///
-    /// # Errors
-    /// When the database fails, as for every other method here.
-    async fn heads(&self) -> Result<Vec<SurveyedHead>, StoreError>;
-
-    /// How far the projections that run behind have come.
-    async fn checkpoints(&self) -> Result<Vec<SurveyedCheckpoint>, StoreError>;
-
-    /// Whose rows there are, table by table; heads are no such rows.
-    async fn owners(&self) -> Result<Vec<(Owner, &'static str)>, StoreError>;
-
-    /// The first row of a company's ledger that stands before its first position.
-    async fn before_first(&self, company: CompanyId) -> Result<Option<Stray>, StoreError>;
-
-    /// The first private part of a company's ledger that stands behind its head.
-    async fn part_behind_head(&self, company: CompanyId) -> Result<Option<Stray>, StoreError>;
-
-    /// The first tile that a company's stored tree does not have.
-    async fn stray_tile(&self, company: CompanyId) -> Result<Option<StrayTile>, StoreError>;
-
-    /// What in the schema is not as the migrations make it, in words: triggers that keep events from
-    /// being changed and are gone, and such that nobody knows.
-    async fn schema_differences(&self) -> Result<Vec<String>, StoreError>;
 }

@@ -14,7 +14,6 @@ use token_ledger_domain::token::Token;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::{Clock as _, RecordedEvent};
 use token_ledger_projections::index::VerificationIndex;
-use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner;
 use tokio::sync::watch;
 
@@ -80,7 +79,7 @@ async fn assert_trail_is_the_ledger<F: Fixture>(
     company: CompanyId,
     events: &[RecordedEvent],
 ) {
-    let trail = whole_trail(&*given.fixture.models(), company).await;
+    let trail = whole_trail(&given.fixture.models(), company).await;
     let shown: Vec<&RecordedEvent> = trail.iter().map(|record| &record.event).collect();
     assert_eq!(shown, events.iter().collect::<Vec<_>>());
     let positions: Vec<u64> = events.iter().map(|event| event.position).collect();
@@ -107,7 +106,7 @@ async fn assert_tokens_until<F: Fixture>(
     };
     given
         .fixture
-        .models()
+        .rebuilder()
         .tokens_until(company, until, uuid_of_a_scratch_file(), &|_, _| {}, &mut take)
         .await
         .expect("it is folded");

@@ -15,8 +15,7 @@ use token_ledger_domain::policy::Policy;
 use token_ledger_domain::token::{Create, Token, TokenCommand};
 use token_ledger_domain::{MemberId, PersonId, Power, Role, TokenId};
 use token_ledger_event_store::{Entropy, Ledger, Request, StoreError, SystemEntropy};
-use token_ledger_projections::ReadModels;
-use token_ledger_projections::rebuild::{ALL, Difference, Outcome, Plan, RebuildError, Rebuilder};
+use token_ledger_projections::rebuild::{ALL, Difference, Outcome, Plan, RebuildError};
 use uuid::Uuid;
 
 on_every_database!(
@@ -173,7 +172,7 @@ async fn every_changed_column_is_found_and_put_right<F: Fixture>() {
 
 async fn deleted_rows_are_found_and_put_right<F: Fixture>() {
     let given = every_column::<F>().await;
-    let trail = whole_trail(&*given.fixture.models(), COMPANY).await;
+    let trail = whole_trail(&given.fixture.models(), COMPANY).await;
     for projection in ALL {
         let sql = format!("DELETE FROM {}", given.fixture.table(projection).name);
         let deleted = given.fixture.raw(sql).await;
@@ -184,7 +183,7 @@ async fn deleted_rows_are_found_and_put_right<F: Fixture>() {
         }
     }
     given.assert_rows_are_the_fold().await;
-    assert_eq!(whole_trail(&*given.fixture.models(), COMPANY).await, trail);
+    assert_eq!(whole_trail(&given.fixture.models(), COMPANY).await, trail);
 }
 
 async fn inserted_rows_are_found_and_removed<F: Fixture>() {
@@ -245,7 +244,7 @@ async fn differences_are_found_in_every_range<F: Fixture>() {
     const TOKENS: u32 = 4_100;
     let given = Given::<F>::a_company().await;
     given.tokens(COMPANY, 0..TOKENS).await;
-    let before = all_tokens(&*given.fixture.models(), COMPANY).await;
+    let before = all_tokens(&given.fixture.models(), COMPANY).await;
     assert_eq!(before.len(), TOKENS as usize);
     let places = [0, 1, 1_998, 1_999, 2_000, 2_001, 3_998, 3_999, 4_000, 4_099];
     let mut expected = Vec::new();
@@ -263,7 +262,7 @@ async fn differences_are_found_in_every_range<F: Fixture>() {
     let found = assert_found_and_put_right(&given, "tokens", places.len()).await;
     let found: Vec<String> = found.into_iter().map(|difference| difference.key).collect();
     assert_eq!(found, expected);
-    assert_eq!(all_tokens(&*given.fixture.models(), COMPANY).await, before);
+    assert_eq!(all_tokens(&given.fixture.models(), COMPANY).await, before);
     assert_eq!(given.assert_sound().await.events, u64::from(TOKENS) + 2);
 }
 
@@ -276,8 +275,8 @@ async fn other_companies_and_projections_are_left_alone<F: Fixture>() {
     let id = uuid_of_a_scratch_file();
     let plan =
         Plan { projections: vec!["companies", "tokens"], company: Some(OTHERS[0]), merge: true };
-    let models = given.fixture.models();
-    let outcome = models.rebuild(&plan, id, &|_, _| {}).await.expect("it is rebuilt");
+    let outcome =
+        given.fixture.rebuilder().rebuild(&plan, id, &|_, _| {}).await.expect("it is rebuilt");
     assert_eq!((outcome.differences, outcome.events), (1, 2));
     assert_eq!(outcome.examples[0].company, OTHERS[0]);
     let left = given.rebuild(&ALL, false).await;
@@ -358,7 +357,7 @@ async fn nothing_differs_while_writers_write<F: Fixture>() {
     given.catch_up().await;
     given.assert_sound().await;
     given.assert_rows_are_the_fold().await;
-    let tokens = all_tokens(&*given.fixture.models(), COMPANY).await;
+    let tokens = all_tokens(&given.fixture.models(), COMPANY).await;
     assert_eq!(tokens.len() as u64, 2_100 + WRITERS * u64::from(EACH));
 }
 
@@ -393,7 +392,7 @@ async fn what_is_written_while_events_are_read_is_taken_in<F: Fixture>() {
         let plan = Plan { projections: ALL.to_vec(), company: None, merge };
         let id = uuid_of_a_scratch_file();
         let outcome =
-            given.fixture.models().rebuild(&plan, id, &progress).await.expect("it is rebuilt");
+            given.fixture.rebuilder().rebuild(&plan, id, &progress).await.expect("it is rebuilt");
         assert_eq!(outcome.differences, 0, "{:#?}", outcome.examples);
         assert_eq!(outcome.events, given.head(COMPANY).await);
         writer.await.expect("it writes");
@@ -408,14 +407,14 @@ async fn a_trail_that_is_behind_does_not_differ<F: Fixture>() {
     let head = given.head(COMPANY).await;
     assert_eq!((checked.differences, checked.rows, checked.behind), (0, 0, head));
     let models = given.fixture.models();
-    assert!(whole_trail(&*models, COMPANY).await.is_empty());
+    assert!(whole_trail(&models, COMPANY).await.is_empty());
 
     let audit = given.fixture.audit();
     let half = audit.advance(COMPANY).await.expect("it advances").expect("nobody else is at it");
     assert!(half > 0 && half < given.head(COMPANY).await, "{half} is on the way");
     let checked = given.rebuild(&["audit"], false).await;
     assert_eq!((checked.differences, checked.rows, checked.behind), (0, half, head - half));
-    assert_eq!(whole_trail(&*models, COMPANY).await.len() as u64, half);
+    assert_eq!(whole_trail(&models, COMPANY).await.len() as u64, half);
     assert_eq!(audit.checkpoint(COMPANY).await.expect("a checkpoint"), half);
 
     // What the trail has come to differs all the same.
@@ -425,7 +424,7 @@ async fn a_trail_that_is_behind_does_not_differ<F: Fixture>() {
     assert_eq!((merged.differences, merged.rows, merged.behind), (1, head, head - half));
     given.catch_up().await;
     given.assert_sound().await;
-    let shown = whole_trail(&*models, COMPANY).await;
+    let shown = whole_trail(&models, COMPANY).await;
     assert_eq!(shown.len() as u64, given.head(COMPANY).await);
 }
 
@@ -434,7 +433,7 @@ async fn a_merge_brings_the_trail_to_the_end_of_the_log<F: Fixture>() {
     given.tokens(COMPANY, 0..2_500).await;
     given.catch_up().await;
     let models = given.fixture.models();
-    let trail = whole_trail(&*models, COMPANY).await;
+    let trail = whole_trail(&models, COMPANY).await;
     let head = given.head(COMPANY).await;
     assert_eq!(trail.len() as u64, head);
     for table in ["audit_trail", "checkpoints"] {
@@ -442,7 +441,7 @@ async fn a_merge_brings_the_trail_to_the_end_of_the_log<F: Fixture>() {
     }
     let merged = given.rebuild(&["audit"], true).await;
     assert_eq!((merged.differences, merged.rows, merged.behind), (0, head, head));
-    assert_eq!(whole_trail(&*models, COMPANY).await, trail);
+    assert_eq!(whole_trail(&models, COMPANY).await, trail);
     let audit = given.fixture.audit();
     assert_eq!(audit.checkpoint(COMPANY).await.expect("a checkpoint"), head);
     assert_eq!(audit.advance(COMPANY).await.expect("it advances"), Some(head));
@@ -516,23 +515,27 @@ async fn nothing_is_rebuilt_where_an_event_is_missing<F: Fixture>() {
     let head = given.head(COMPANY).await;
     for position in [head, 5] {
         given.fixture.lose_event(COMPANY, position).await;
-        let before = all_tokens(&*given.fixture.models(), COMPANY).await;
+        let before = all_tokens(&given.fixture.models(), COMPANY).await;
         for merge in [false, true] {
             let plan = Plan { projections: ALL.to_vec(), company: None, merge };
             let id = uuid_of_a_scratch_file();
-            let outcome = given.fixture.models().rebuild(&plan, id, &|_, _| {}).await;
+            let outcome = given.fixture.rebuilder().rebuild(&plan, id, &|_, _| {}).await;
             let Err(RebuildError::Failed(error)) = outcome else { panic!("{outcome:?}") };
             let told = error.to_string();
             assert!(told.contains(&format!("position {position}: the event is missing")), "{told}");
         }
-        let (models, id) = (given.fixture.models(), uuid_of_a_scratch_file());
+        let (rebuilder, id) = (given.fixture.rebuilder(), uuid_of_a_scratch_file());
         let mut take = |_| Ok(());
-        let until = models.tokens_until(COMPANY, at(DAY), id, &|_, _| {}, &mut take).await;
+        let until = rebuilder.tokens_until(COMPANY, at(DAY), id, &|_, _| {}, &mut take).await;
         assert!(
             matches!(until, Err(RebuildError::Failed(StoreError::Corrupt { .. }))),
             "{until:?}"
         );
-        assert_eq!(all_tokens(&*models, COMPANY).await, before, "nothing was changed");
+        assert_eq!(
+            all_tokens(&given.fixture.models(), COMPANY).await,
+            before,
+            "nothing was changed"
+        );
     }
 }
 
@@ -607,7 +610,7 @@ async fn an_unknown_projection_is_named_and_leaves_nothing_behind<F: Fixture>() 
     let given = Given::<F>::a_company().await;
     let plan = Plan { projections: vec!["tokens", "secrets"], company: None, merge: true };
     let id = uuid_of_a_scratch_file();
-    let outcome = given.fixture.models().rebuild(&plan, id, &|_, _| {}).await;
+    let outcome = given.fixture.rebuilder().rebuild(&plan, id, &|_, _| {}).await;
     assert!(
         matches!(&outcome, Err(RebuildError::Unknown(name)) if name == "secrets"),
         "{outcome:?}"
@@ -618,7 +621,7 @@ async fn an_unknown_projection_is_named_and_leaves_nothing_behind<F: Fixture>() 
         .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
         .find(|name| name.contains(&id.to_string()));
     assert_eq!(left, None);
-    assert_eq!(rows(all_tokens(&*given.fixture.models(), COMPANY).await), []);
+    assert_eq!(rows(all_tokens(&given.fixture.models(), COMPANY).await), []);
     assert_eq!(
         given.fixture.models().company(COMPANY).await.expect("an answer").map(|row| row.version),
         Some(2)

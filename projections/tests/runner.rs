@@ -16,7 +16,7 @@ use token_ledger_domain::token::TokenEvent;
 use token_ledger_domain::{CompanyId, LedgerEvent};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::runner::{self, BATCH, Behind, RunnerHandle, TURN};
-use token_ledger_projections::{AuditTrail, Projection, ReadModels};
+use token_ledger_projections::{AuditTrail, Projection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
@@ -104,7 +104,7 @@ impl Running {
 
 /// The trail of a company holds every event up to there once and in order.
 async fn assert_trail<F: Fixture>(given: &Given<F>, company: CompanyId, until: u64) {
-    let trail = whole_trail(&*given.fixture.models(), company).await;
+    let trail = whole_trail(&given.fixture.models(), company).await;
     let shown: Vec<u64> = trail.iter().map(|record| record.event.position).collect();
     assert_eq!(shown, (1..=until).collect::<Vec<_>>());
     let table = given.fixture.table("audit").name;

@@ -18,12 +18,12 @@ use token_ledger_event_store::clock::SetClock;
 use token_ledger_event_store::postgres::InlineProjections;
 use token_ledger_event_store::{Entropy, Head, Moment, Point, StoreError, SystemEntropy};
 use token_ledger_projections::People;
+use token_ledger_projections::VerificationIndex;
 use token_ledger_projections::attempts::{Attempt, AttemptKind};
 use token_ledger_projections::people::{Account, Session};
 use token_ledger_projections::postgres::Inline;
 use token_ledger_projections::rebuild::{ALL, Plan, RebuildError, Rebuilder};
 use token_ledger_projections::runner;
-use token_ledger_projections::{ReadModels, VerificationIndex};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::Instant;
@@ -211,7 +211,8 @@ async fn each_learns_what_a_rebuild_puts_right() {
         }
         let plan = Plan { projections: ALL.to_vec(), company: None, merge: true };
         let id = SystemEntropy.uuid(at(0));
-        let rebuilt = one.fixture.models().rebuild(&plan, id, &|_, _| {}).await.expect("rebuilt");
+        let rebuilt =
+            one.fixture.rebuilder().rebuild(&plan, id, &|_, _| {}).await.expect("rebuilt");
         assert_eq!(rebuilt.differences, 3);
         for index in [one.fixture.index(), other.fixture.index()] {
             until("the deletion", || !is_good(index, "deleted")).await;
@@ -241,13 +242,12 @@ async fn a_rebuild_and_the_runner_take_the_trail_to_its_end_together() {
             runs.push(tokio::task::block_in_place(|| runtime.block_on(advance)));
             Ok(())
         };
-        let models = given.fixture.models();
         let id = SystemEntropy.uuid(at(0));
-        let outcome = models.rebuild_telling(&plan, id, &|_, _| {}, &mut run).await;
+        let outcome = given.fixture.tables().rebuild_telling(&plan, id, &|_, _| {}, &mut run).await;
         assert_eq!(outcome.expect("a rebuild").differences, 1);
         assert_eq!(runs.len(), 1);
         assert!(matches!(runs.pop(), Some(Ok(Some(_)))), "it runs as well");
-        let trail = support::whole_trail(&*models, COMPANY).await;
+        let trail = support::whole_trail(&given.fixture.models(), COMPANY).await;
         let shown = trail.iter().map(|record| record.event.position);
         assert!(shown.eq(1..=given.head(COMPANY).await), "each event once");
     })
@@ -337,7 +337,7 @@ async fn who_was_away_for_long_catches_up() {
 async fn no_session_begins_with_a_password_that_is_about_to_change() {
     in_time(async {
         let given = Given::<PgFixture>::nothing().await;
-        let models = given.fixture.models();
+        let people = People::new(given.fixture.sql());
         let person_id = PersonId(Uuid::from_u128(1));
         let account = Account {
             person_id,
@@ -346,7 +346,7 @@ async fn no_session_begins_with_a_password_that_is_about_to_change() {
             password_hash: Some("old".to_owned()),
             vouched_by: None,
         };
-        models.make_account(&account, at(0)).await.expect("an account");
+        people.make_account(&account, at(0)).await.expect("an account");
         let mut changing = given.fixture.alone().await;
         let change = "BEGIN; UPDATE accounts SET password_hash = 'new'; DELETE FROM sessions";
         changing.execute(change).await.expect("it is changed");
@@ -362,8 +362,8 @@ async fn no_session_begins_with_a_password_that_is_about_to_change() {
             standing: None,
         };
         let begun = tokio::spawn({
-            let models = Arc::clone(&models);
-            async move { models.begin_session(digest("1"), &session, Some("old")).await }
+            let people = people.clone();
+            async move { people.begin_session(digest("1"), &session, Some("old")).await }
         });
         let mut looking = given.fixture.alone().await;
         let waits = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity \
@@ -374,7 +374,7 @@ async fn no_session_begins_with_a_password_that_is_about_to_change() {
         }
         changing.execute("COMMIT").await.expect("the password is changed");
         assert!(!begun.await.expect("it ends").expect("an answer"), "the old one opens nothing");
-        assert_eq!(models.sessions(person_id).await.expect("sessions"), []);
+        assert_eq!(people.sessions(person_id).await.expect("sessions"), []);
     })
     .await;
 }
@@ -388,7 +388,7 @@ async fn a_rebuild_that_is_cut_off_ends() {
         let (other, network) = one.fixture.another_by_proxy().await;
         let plan = Plan { projections: vec!["tokens"], company: Some(COMPANY), merge: true };
         let cut = |_, _| network.cut();
-        let outcome = other.models().rebuild(&plan, SystemEntropy.uuid(at(0)), &cut).await;
+        let outcome = other.rebuilder().rebuild(&plan, SystemEntropy.uuid(at(0)), &cut).await;
         let is_told = matches!(outcome, Err(RebuildError::Failed(StoreError::Unavailable(_))));
         assert!(is_told, "{outcome:?}");
     })
@@ -532,7 +532,7 @@ async fn one_at_a_time_runs_a_projection_and_another_takes_over() {
         let head = one.head(COMPANY).await;
         assert!(trail.reached(COMPANY, head, Duration::from_secs(10)).await);
         one.catch_up().await;
-        let trail_rows = support::whole_trail(&*one.fixture.models(), COMPANY).await;
+        let trail_rows = support::whole_trail(&one.fixture.models(), COMPANY).await;
         let shown: Vec<u64> = trail_rows.iter().map(|record| record.event.position).collect();
         assert_eq!(shown, (1..=head).collect::<Vec<_>>(), "each event once");
         stop.send(true).expect("the runner listens");

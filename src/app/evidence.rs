@@ -13,11 +13,11 @@ use crate::evidence::proof::TileSet;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{Arc, OnceLock};
+use std::sync::OnceLock;
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
-use token_ledger_projections::tree::Trees;
+use token_ledger_projections::Trees;
 use tokio::sync::watch;
 
 /// What is kept outside a PostgreSQL database, unless the operator names another folder.
@@ -81,7 +81,7 @@ impl EvidenceChoices {
 pub struct Evidence {
     pub(super) choices: EvidenceChoices,
     pub(super) outside: Outside,
-    pub(super) trees: Arc<dyn Trees>,
+    pub(super) trees: Trees,
     /// The seed, once it is known to be the one that the logs are signed with.
     pub(super) seed: OnceLock<Seed>,
     /// Why nothing is signed for a company.
@@ -100,7 +100,7 @@ impl std::fmt::Debug for Evidence {
 
 impl Evidence {
     /// The evidence in this database.
-    pub fn new(choices: EvidenceChoices, url: &DatabaseUrl, trees: Arc<dyn Trees>) -> Self {
+    pub fn new(choices: EvidenceChoices, url: &DatabaseUrl, trees: Trees) -> Self {
         let folder = choices.folder_of(url);
         Self {
             choices,
@@ -114,7 +114,7 @@ impl Evidence {
     }
 
     /// Trees and checkpoints as they are stored.
-    pub fn trees(&self) -> &Arc<dyn Trees> {
+    pub const fn trees(&self) -> &Trees {
         &self.trees
     }
 

@@ -58,12 +58,10 @@ use token_ledger_event_store::clock::ForwardClock;
 use token_ledger_event_store::{
     Access, Clock, Context, Entropy, Idempotency, Ledger, Moment, PrivatePart, Store, StoreError,
 };
-use token_ledger_projections::erasure::Erasures;
 use token_ledger_projections::index::ActiveToken;
 use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::{self, Behind, RunnerHandle};
-use token_ledger_projections::survey::Survey;
-use token_ledger_projections::{People, ReadModels, VerificationIndex};
+use token_ledger_projections::{Erasures, People, ReadModels, Survey, Trees, VerificationIndex};
 use tokio::sync::watch;
 
 /// How long a reader of the audit trail waits for it to catch up with the ledger.
@@ -180,9 +178,9 @@ pub struct App {
     pub ledger: Ledger,
     clock: Arc<ForwardClock>,
     /// The read models.
-    pub read: Arc<dyn ReadModels>,
+    pub read: ReadModels,
     /// People, and what signing in takes.
-    pub people: Arc<dyn People>,
+    pub people: People,
     /// All active secrets.
     pub index: Arc<VerificationIndex>,
     /// Whoever rebuilds the read models.
@@ -192,8 +190,8 @@ pub struct App {
     /// What lets anyone check the ledgers.
     pub evidence: Evidence,
     /// All rows of the log, for whoever verifies them.
-    pub survey: Box<dyn Survey>,
-    erasures: Box<dyn Erasures>,
+    pub survey: Survey,
+    erasures: Erasures,
     /// The projections that run behind the log, once [`App::start`] was called.
     behind: RwLock<Vec<RunnerHandle>>,
     projections: Vec<Arc<dyn Behind>>,
@@ -238,25 +236,13 @@ impl App {
     ) -> Result<Arc<Self>, StoreError> {
         let throttle =
             throttle::Throttle::new(entropy.bits256(), choices.bad_credentials_per_network);
-        let Opened {
-            store,
-            clock,
-            read,
-            people,
-            index,
-            rebuilder,
-            projections,
-            trees,
-            erasures,
-            survey,
-            migrated,
-            following,
-        } = match url {
-            DatabaseUrl::Sqlite(path) => opened::sqlite(path, access, clock).await?,
-            DatabaseUrl::Postgres(url) => {
-                opened::postgres(&url.reveal(), access, clock, &choices.postgres).await?
-            }
-        };
+        let Opened { store, clock, sql, index, rebuilder, projections, migrated, following } =
+            match url {
+                DatabaseUrl::Sqlite(path) => opened::sqlite(path, access, clock).await?,
+                DatabaseUrl::Postgres(url) => {
+                    opened::postgres(&url.reveal(), access, clock, &choices.postgres).await?
+                }
+            };
         let clock = Arc::new(ForwardClock::new(clock));
         if access != Access::Read {
             match store.heads().await {
@@ -266,7 +252,7 @@ impl App {
                 Err(error) => tracing::error!(%error, "the ledgers' heads can't be read"),
             }
         }
-        let evidence = Evidence::new(choices.evidence.clone(), url, trees);
+        let evidence = Evidence::new(choices.evidence.clone(), url, Trees::new(sql.clone()));
         Ok(Arc::new(Self {
             attempts: attempts::Attempts::default(),
             streams: streams::Streams::default(),
@@ -274,10 +260,10 @@ impl App {
             ledger: Ledger::new(store, Arc::clone(&clock) as Arc<dyn Clock>, entropy),
             clock,
             rebuilder,
-            survey,
-            erasures,
-            read,
-            people,
+            survey: Survey::new(sql.clone()),
+            erasures: Erasures::new(sql.clone()),
+            people: People::new(sql.clone()),
+            read: ReadModels::new(sql),
             turns: passwords::Turns::default(),
             index,
             choices,

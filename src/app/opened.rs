@@ -8,15 +8,11 @@ use token_ledger_event_store::clock::CorrectedClock;
 use token_ledger_event_store::postgres::{self, PgStore, RecordedTime};
 use token_ledger_event_store::sqlite::{self, SqliteStore};
 use token_ledger_event_store::{Access, Clock, Store, StoreError};
-use token_ledger_projections::erasure::Erasures;
 use token_ledger_projections::postgres::{PgBehind, PgReadModels};
 use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::Behind;
-use token_ledger_projections::sql::{SqlErasures, SqlSurvey, SqlTrees};
 use token_ledger_projections::sqlite::{SqliteBehind, SqliteReadModels};
-use token_ledger_projections::survey::Survey;
-use token_ledger_projections::tree::Trees;
-use token_ledger_projections::{AuditTrail, People, ReadModels, VerificationIndex};
+use token_ledger_projections::{AuditTrail, Sql, Trees, VerificationIndex};
 use tokio::sync::watch;
 
 /// How a PostgreSQL database is used.
@@ -58,14 +54,10 @@ impl Default for PostgresChoices {
 pub(super) struct Opened {
     pub store: Arc<dyn Store>,
     pub clock: Arc<dyn Clock>,
-    pub read: Arc<dyn ReadModels>,
-    pub people: Arc<dyn People>,
+    pub sql: Sql,
     pub index: Arc<VerificationIndex>,
     pub rebuilder: Arc<dyn Rebuilder>,
     pub projections: Vec<Arc<dyn Behind>>,
-    pub trees: Arc<dyn Trees>,
-    pub erasures: Box<dyn Erasures>,
-    pub survey: Box<dyn Survey>,
     pub migrated: usize,
     pub following: Option<Following>,
 }
@@ -103,22 +95,18 @@ pub(super) async fn sqlite(
     if access != Access::Read {
         read.fill().await?;
     }
-    let trees = Arc::new(SqlTrees::new(Arc::clone(&read)));
+    let sql = Sql::Sqlite(Arc::clone(&read));
     Ok(Opened {
         store: Arc::new(SqliteStore::new(Arc::clone(&database))),
         clock,
-        rebuilder: Arc::clone(&read) as Arc<dyn Rebuilder>,
-        people: Arc::clone(&read) as Arc<dyn People>,
-        erasures: Box::new(SqlErasures::new(Arc::clone(&read))),
-        survey: Box::new(SqlSurvey::new(Arc::clone(&read))),
-        read,
+        rebuilder: read,
         index,
         migrated: database.migrated(),
         projections: vec![
-            Arc::clone(&trees) as Arc<dyn Behind>,
+            Arc::new(Trees::new(sql.clone())) as Arc<dyn Behind>,
             Arc::new(SqliteBehind::<AuditTrail>::new(database)),
         ],
-        trees,
+        sql,
         following: None,
     })
 }
@@ -153,22 +141,18 @@ pub(super) async fn postgres(
     let inline =
         || -> Box<dyn postgres::InlineProjections> { Box::new(Inline::new(Arc::clone(&index))) };
     let store = PgStore::new(Arc::clone(&database), inline);
-    let trees = Arc::new(SqlTrees::new(Arc::clone(&read)));
+    let sql = Sql::Postgres(Arc::clone(&read));
     Ok(Opened {
         store: Arc::new(store),
         clock: if is_real { Arc::clone(&corrected) as Arc<dyn Clock> } else { clock },
-        rebuilder: Arc::clone(&read) as Arc<dyn Rebuilder>,
-        people: Arc::clone(&read) as Arc<dyn People>,
-        erasures: Box::new(SqlErasures::new(Arc::clone(&read))),
-        survey: Box::new(SqlSurvey::new(Arc::clone(&read))),
-        read,
+        rebuilder: read,
         index,
         migrated: database.migrated(),
         projections: vec![
-            Arc::clone(&trees) as Arc<dyn Behind>,
+            Arc::new(Trees::new(sql.clone())) as Arc<dyn Behind>,
             Arc::new(PgBehind::<AuditTrail>::new(database)),
         ],
-        trees,
+        sql,
         following: Some(Following { clock: corrected, _stop: stop }),
     })
 }

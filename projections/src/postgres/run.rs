@@ -1,7 +1,7 @@
 //! Running the statements that both databases share.
 
 use super::PgReadModels;
-use crate::sql::{Columns, Dialect, FromColumns, Sql, Statement, Unreadable, Value};
+use crate::sql::{Columns, Dialect, FromColumns, Statement, Unreadable, Value};
 use sqlx::postgres::{PgArguments, PgRow};
 use sqlx::{Arguments, Column, Connection, PgConnection, Row, ValueRef};
 use std::fmt::Display;
@@ -167,14 +167,7 @@ impl FromColumns for Trigger {
 }
 
 impl PgReadModels {
-    /// Whether a query answers a row.
-    async fn holds(&self, query: &'static str) -> Result<bool, StoreError> {
-        Ok(!self.fetch::<i64>(Statement::new(query)).await?.is_empty())
-    }
-}
-
-impl Sql for PgReadModels {
-    const DIALECT: Dialect = Dialect {
+    pub(crate) const DIALECT: Dialect = Dialect {
         position: "strpos",
         // The columns go by code points, where only ASCII has capitals.
         has: |text, part| {
@@ -186,7 +179,7 @@ impl Sql for PgReadModels {
         hold: "FOR SHARE",
     };
 
-    async fn fetch<T: FromColumns + Send + 'static>(
+    pub(crate) async fn fetch<T: FromColumns + Send + 'static>(
         &self,
         query: Statement,
     ) -> Result<Vec<T>, StoreError> {
@@ -200,21 +193,18 @@ impl Sql for PgReadModels {
         lent.settle(rows)
     }
 
-    async fn transact(&self, statements: Vec<Statement>) -> Result<bool, StoreError> {
-        if statements.is_empty() {
-            return Ok(true);
-        }
+    pub(crate) async fn transact(&self, statements: &[Statement]) -> Result<bool, StoreError> {
         let mut lent = self.database().lend().await?;
-        let done = transact(&mut lent, &statements).await;
+        let done = transact(&mut lent, statements).await;
         lent.settle(done)
     }
 
-    /// Vacuum and the archiving of the write-ahead log are the server's.
-    async fn overwrite(&self) -> Result<(), StoreError> {
-        Ok(())
+    /// Whether a query answers a row.
+    async fn holds(&self, query: &'static str) -> Result<bool, StoreError> {
+        Ok(!self.fetch::<i64>(Statement::new(query)).await?.is_empty())
     }
 
-    async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
+    pub(crate) async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
         let mut differences = Vec::new();
         let mut is_kept = self.holds(SHARDED).await?;
         for trigger in self.fetch::<Trigger>(Statement::new(TRIGGERS)).await? {
@@ -241,7 +231,7 @@ impl Sql for PgReadModels {
         Ok(differences)
     }
 
-    async fn try_writing(&self) -> Result<(), StoreError> {
+    pub(crate) async fn try_writing(&self) -> Result<(), StoreError> {
         let mut lent = self.database().lend().await?;
         let asking = sqlx::query_as(
             "SELECT current_setting('transaction_read_only') = 'off', \

@@ -64,7 +64,7 @@ const DAY_MICROS: i64 = 86_400_000_000;
 /// How many columns an event has; the private part comes behind them.
 const EVENT_COLUMN_COUNT: usize = 14;
 
-fn event_columns(dialect: Dialect) -> String {
+fn event_columns(dialect: &Dialect) -> String {
     let columns: Vec<String> =
         dialect.event_columns.split(',').map(|column| format!("e.{}", column.trim())).collect();
     columns.join(", ")
@@ -73,7 +73,7 @@ fn event_columns(dialect: Dialect) -> String {
 /// The queries whose answers together hold a page of a company's audit trail: one look per type
 /// finds each type's part of it by index, and the page is the best of all.
 pub(super) fn looks(
-    dialect: Dialect,
+    dialect: &Dialect,
     company: CompanyId,
     filter: &AuditFilter,
     limit: usize,
@@ -105,7 +105,7 @@ fn of_types(statement: &mut Statement, filter: &AuditFilter) -> Option<String> {
 }
 
 fn page(
-    dialect: Dialect,
+    dialect: &Dialect,
     company: CompanyId,
     filter: &AuditFilter,
     event_type: Option<&str>,
@@ -165,7 +165,7 @@ fn in_trail(statement: &mut Statement, filter: &AuditFilter) -> String {
 }
 
 fn of_token(
-    dialect: Dialect,
+    dialect: &Dialect,
     company: CompanyId,
     filter: &AuditFilter,
     token: TokenId,
@@ -215,7 +215,6 @@ fn in_stream(statement: &mut Statement, filter: &AuditFilter, token: TokenId) ->
 #[cfg(test)]
 mod tests {
     use super::{AuditFilter, CompanyId, Statement, TokenId, days, looks};
-    use crate::sql::Sql;
     use crate::sqlite::SqliteReadModels;
     use rusqlite::Connection;
     use uuid::Uuid;
@@ -237,7 +236,7 @@ mod tests {
     fn a_token_s_events_are_searched_in_its_stream_alone() {
         let company = CompanyId(Uuid::nil());
         let filter = AuditFilter { token_id: Some(TokenId(Uuid::nil())), ..AuditFilter::default() };
-        let page = looks(SqliteReadModels::DIALECT, company, &filter, 50).remove(0);
+        let page = looks(&SqliteReadModels::DIALECT, company, &filter, 50).remove(0);
         for statement in [page, days(company, &filter)] {
             let search = first_step(&statement);
             assert!(

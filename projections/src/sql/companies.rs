@@ -77,7 +77,7 @@ pub(super) fn page(after: Option<CompanyId>, limit: usize) -> Statement {
 
 /// The companies with this in their name, in the order of names, behind the one given.
 pub(super) fn find(
-    dialect: Dialect,
+    dialect: &Dialect,
     q: &str,
     after: Option<(String, CompanyId)>,
     limit: usize,

@@ -1,9 +1,6 @@
 //! Erasing what names or describes a person, in SQL.
 
 use super::{Sql, Statement};
-use crate::erasure::Erasures;
-use async_trait::async_trait;
-use std::sync::Arc;
 use token_ledger_domain::{CompanyId, MemberId, PersonId};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
@@ -12,22 +9,24 @@ use uuid::Uuid;
 const ACCOUNT: [&str; 3] = ["sessions", "links", "accounts"];
 const HAS_ACCOUNT: &str = "SELECT count(*) FROM accounts WHERE company_id = ?1 AND person_id = ?2";
 
-/// Erasure in an SQL database.
-#[derive(Debug)]
-pub struct SqlErasures<S> {
-    sql: Arc<S>,
+/// Erases what names or describes a person. Everything can be asked again, where the database fails.
+#[derive(Clone, Debug)]
+pub struct Erasures {
+    sql: Sql,
 }
 
-impl<S> SqlErasures<S> {
-    /// In this database.
-    pub const fn new(sql: Arc<S>) -> Self {
+impl Erasures {
+    /// Those in this database.
+    pub const fn new(sql: Sql) -> Self {
         Self { sql }
     }
-}
 
-#[async_trait]
-impl<S: Sql + 'static> Erasures for SqlErasures<S> {
-    async fn private_parts(&self, company: CompanyId, positions: &[u64]) -> Result<(), StoreError> {
+    /// Removes private parts of events, with their salts.
+    pub async fn private_parts(
+        &self,
+        company: CompanyId,
+        positions: &[u64],
+    ) -> Result<(), StoreError> {
         if positions.is_empty() {
             return Ok(());
         }
@@ -41,7 +40,9 @@ impl<S: Sql + 'static> Erasures for SqlErasures<S> {
         self.sql.execute(Statement { text: text.into(), ..statement }).await
     }
 
-    async fn attempts(&self, company: CompanyId, actors: &[Uuid]) -> Result<(), StoreError> {
+    /// Removes where the attempts of these actors came from and with what, in this company and on
+    /// the platform.
+    pub async fn attempts(&self, company: CompanyId, actors: &[Uuid]) -> Result<(), StoreError> {
         if actors.is_empty() {
             return Ok(());
         }
@@ -55,7 +56,10 @@ impl<S: Sql + 'static> Erasures for SqlErasures<S> {
         self.sql.execute(Statement { text: text.into(), ..statement }).await
     }
 
-    async fn account(&self, person: PersonId, erased: &[MemberId]) -> Result<bool, StoreError> {
+    /// Removes the person's account with all that belongs to it, unless the person is a member of
+    /// some company by a membership that is none of those that were erased; answers whether it is
+    /// gone.
+    pub async fn account(&self, person: PersonId, erased: &[MemberId]) -> Result<bool, StoreError> {
         let statements = ACCOUNT.map(|table| {
             let mut statement = Statement::new("").with(CompanyId::PLATFORM).with(person);
             let places: Vec<String> =
@@ -77,7 +81,8 @@ impl<S: Sql + 'static> Erasures for SqlErasures<S> {
         Ok(left.is_none_or(|count| count == 0))
     }
 
-    async fn overwrite(&self) -> Result<(), StoreError> {
+    /// Overwrites what was erased, as far as the database allows.
+    pub async fn overwrite(&self) -> Result<(), StoreError> {
         self.sql.overwrite().await
     }
 }

@@ -1,7 +1,7 @@
 //! SQL, written once for both databases.
 //!
 //! A statement is text with parameters ([`Statement`]), a row is read column by column
-//! ([`FromColumns`]), and each database runs the one and hands out the other ([`Sql`]). Parameters
+//! ([`FromColumns`]), and the database runs the one and hands out the other ([`Sql`]). Parameters
 //! are written `?1`, `?2` …, which PostgreSQL's side turns into `$1`, `$2` …; a question mark stands
 //! for nothing else. What the databases write differently is in [`Dialect`].
 
@@ -28,15 +28,19 @@ pub mod uses;
 mod value;
 
 pub use columns::{Columns, FromColumns, Unreadable};
-pub use erasure::SqlErasures;
-pub use survey::SqlSurvey;
+pub use erasure::Erasures;
+pub use people::People;
+pub use read_models::ReadModels;
+pub use survey::Survey;
 pub use table::{Key, Statements, Table, stray};
-pub use trees::SqlTrees;
+pub use trees::Trees;
 pub use value::{Kind, Value};
 
+use crate::postgres::PgReadModels;
+use crate::sqlite::SqliteReadModels;
 use std::borrow::Cow;
-use std::future::Future;
-use token_ledger_event_store::StoreError;
+use std::sync::Arc;
+use token_ledger_event_store::{StoreError, sqlite};
 
 /// A statement with its parameters.
 #[derive(Clone, Debug)]
@@ -105,28 +109,46 @@ pub struct Dialect {
 }
 
 /// A database that runs statements.
-pub trait Sql: Send + Sync {
+#[derive(Clone, Debug)]
+pub enum Sql {
+    /// An SQLite file.
+    Sqlite(Arc<SqliteReadModels>),
+    /// A PostgreSQL database.
+    Postgres(Arc<PgReadModels>),
+}
+
+impl Sql {
     /// What it writes differently.
-    const DIALECT: Dialect;
+    pub const fn dialect(&self) -> &'static Dialect {
+        match self {
+            Self::Sqlite(_) => &SqliteReadModels::DIALECT,
+            Self::Postgres(_) => &PgReadModels::DIALECT,
+        }
+    }
 
     /// The rows that a query answers. It changes nothing.
     ///
     /// # Errors
     /// When the database fails or answers a row that can't be.
-    fn fetch<T: FromColumns + Send + 'static>(
+    pub async fn fetch<T: FromColumns + Send + 'static>(
         &self,
         query: Statement,
-    ) -> impl Future<Output = Result<Vec<T>, StoreError>> + Send;
+    ) -> Result<Vec<T>, StoreError> {
+        match self {
+            Self::Sqlite(models) => models.fetch(query).await,
+            Self::Postgres(models) => models.fetch(query).await,
+        }
+    }
 
     /// The only row that a query answers, if there is one.
     ///
     /// # Errors
     /// As for [`Self::fetch`].
-    fn fetch_one<T: FromColumns + Send + 'static>(
+    pub async fn fetch_one<T: FromColumns + Send + 'static>(
         &self,
         query: Statement,
-    ) -> impl Future<Output = Result<Option<T>, StoreError>> + Send {
-        async { Ok(self.fetch(query).await?.pop()) }
+    ) -> Result<Option<T>, StoreError> {
+        Ok(self.fetch(query).await?.pop())
     }
 
     /// Runs statements in one transaction, one after the other. `false`, and nothing is changed, when
@@ -134,35 +156,47 @@ pub trait Sql: Send + Sync {
     ///
     /// # Errors
     /// When the database fails or refuses one; nothing is changed then.
-    fn transact(
-        &self,
-        statements: Vec<Statement>,
-    ) -> impl Future<Output = Result<bool, StoreError>> + Send;
+    pub async fn transact(&self, statements: Vec<Statement>) -> Result<bool, StoreError> {
+        if statements.is_empty() {
+            return Ok(true);
+        }
+        match self {
+            Self::Sqlite(models) => models.transact(statements).await,
+            Self::Postgres(models) => models.transact(&statements).await,
+        }
+    }
 
     /// Runs one statement.
     ///
     /// # Errors
     /// As for [`Self::transact`].
-    fn execute(&self, statement: Statement) -> impl Future<Output = Result<(), StoreError>> + Send {
-        async { self.transact(vec![statement]).await.map(drop) }
+    pub async fn execute(&self, statement: Statement) -> Result<(), StoreError> {
+        self.transact(vec![statement]).await.map(drop)
     }
 
     /// Sees to it that what was deleted is overwritten where it stood, as far as the database is
     /// able to. What readers keep from being overwritten yet is overwritten later.
-    ///
-    /// # Errors
-    /// When the database fails.
-    fn overwrite(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    async fn overwrite(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(models) => models.database().overwrite().await,
+            // Vacuum and the archiving of the write-ahead log are the server's.
+            Self::Postgres(_) => Ok(()),
+        }
+    }
 
     /// What in the schema is not as the migrations make it, in words.
-    ///
-    /// # Errors
-    /// When it can't be read.
-    fn schema_differences(&self) -> impl Future<Output = Result<Vec<String>, StoreError>> + Send;
+    async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
+        match self {
+            Self::Sqlite(models) => models.database().read(sqlite::schema_differences).await,
+            Self::Postgres(models) => models.schema_differences().await,
+        }
+    }
 
     /// Whether the database can be written.
-    ///
-    /// # Errors
-    /// When it can't.
-    fn try_writing(&self) -> impl Future<Output = Result<(), StoreError>> + Send;
+    async fn try_writing(&self) -> Result<(), StoreError> {
+        match self {
+            Self::Sqlite(models) => models.try_writing().await,
+            Self::Postgres(models) => models.try_writing().await,
+        }
+    }
 }

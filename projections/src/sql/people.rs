@@ -4,8 +4,7 @@
 use super::{Columns, FromColumns, Sql, Statement, Table, Unreadable, Value, attempts};
 use crate::attempts::Attempt;
 use crate::members::{MemberRow, Members};
-use crate::people::{Account, Link, People, Purpose, Session, Standing};
-use async_trait::async_trait;
+use crate::people::{Account, Link, Purpose, Session, Standing};
 use std::borrow::Cow;
 use std::collections::{BTreeSet, HashMap};
 use token_ledger_domain::{CompanyId, Digest, MemberId, Name, PersonId, Timestamp};
@@ -160,7 +159,7 @@ impl FromColumns for Session {
 
 /// The names whose rows have one of these values in a column, and whom they are reserved for.
 async fn reserved<V: Clone + Into<Value<'static>>>(
-    sql: &impl Sql,
+    sql: &Sql,
     column: &str,
     values: &[V],
 ) -> Result<Vec<(String, CompanyId)>, StoreError> {
@@ -178,17 +177,31 @@ async fn reserved<V: Clone + Into<Value<'static>>>(
     Ok(found.into_iter().filter_map(|Reserved(name, named)| Some((name, named?))).collect())
 }
 
-#[async_trait]
-impl<S: Sql> People for S {
-    async fn account(&self, email: &str) -> Result<Option<Account>, StoreError> {
-        self.fetch_one(platform(ACCOUNT).with(email.to_owned())).await
+/// What is kept of people. Everything that is done once and by one only (a link used, a name
+/// reserved, an account made) is decided by the database. Every answer here fails when it does.
+#[derive(Clone, Debug)]
+pub struct People {
+    sql: Sql,
+}
+
+impl People {
+    /// Those in this database.
+    pub const fn new(sql: Sql) -> Self {
+        Self { sql }
     }
 
-    async fn account_of(&self, person: PersonId) -> Result<Option<Account>, StoreError> {
-        self.fetch_one(platform(ACCOUNT_OF).with(person)).await
+    /// The account of this e-mail address.
+    pub async fn account(&self, email: &str) -> Result<Option<Account>, StoreError> {
+        self.sql.fetch_one(platform(ACCOUNT).with(email.to_owned())).await
     }
 
-    async fn accounts_of(&self, people: &[PersonId]) -> Result<Vec<Account>, StoreError> {
+    /// The account of a person.
+    pub async fn account_of(&self, person: PersonId) -> Result<Option<Account>, StoreError> {
+        self.sql.fetch_one(platform(ACCOUNT_OF).with(person)).await
+    }
+
+    /// The accounts of a company's members.
+    pub async fn accounts_of(&self, people: &[PersonId]) -> Result<Vec<Account>, StoreError> {
         if people.is_empty() {
             return Ok(Vec::new());
         }
@@ -200,10 +213,15 @@ impl<S: Sql> People for S {
             places.join(", ")
         )
         .into();
-        self.fetch(statement).await
+        self.sql.fetch(statement).await
     }
 
-    async fn make_account(&self, account: &Account, now: Timestamp) -> Result<Account, StoreError> {
+    /// Makes the account, unless its address has one; answers with the address's account.
+    pub async fn make_account(
+        &self,
+        account: &Account,
+        now: Timestamp,
+    ) -> Result<Account, StoreError> {
         let statement = platform(MAKE_ACCOUNT)
             .with(account.person_id)
             .with(account.email.clone())
@@ -211,13 +229,15 @@ impl<S: Sql> People for S {
             .with(account.password_hash.clone())
             .with(account.vouched_by.map(|company| company.0))
             .with(now);
-        self.execute(statement).await?;
-        People::account(self, &account.email)
+        self.sql.execute(statement).await?;
+        self.account(&account.email)
             .await?
             .ok_or_else(|| StoreError::Rejected("an account was not made".to_owned()))
     }
 
-    async fn change_password(
+    /// Gives the person another password, ends all sessions and voids all links. `false`, and
+    /// nothing is changed, where the password is not the one of `before` any more.
+    pub async fn change_password(
         &self,
         person: PersonId,
         before: Option<&str>,
@@ -227,19 +247,21 @@ impl<S: Sql> People for S {
             .with(person)
             .with(hash.to_owned())
             .with(before.map(str::to_owned));
-        self.transact(with_new_password(password, person).into()).await
+        self.sql.transact(with_new_password(password, person).into()).await
     }
 
-    async fn member(
+    /// A membership.
+    pub async fn member(
         &self,
         company: CompanyId,
         id: MemberId,
     ) -> Result<Option<MemberRow>, StoreError> {
         let one = Statement::new(Members::statements().one.as_str());
-        self.fetch_one(one.with(company).with(id)).await
+        self.sql.fetch_one(one.with(company).with(id)).await
     }
 
-    async fn elsewhere(
+    /// Those of these people who are members of another company than this.
+    pub async fn elsewhere(
         &self,
         people: &[PersonId],
         company: CompanyId,
@@ -254,19 +276,22 @@ impl<S: Sql> People for S {
             places.join(", ")
         )
         .into();
-        let found: Vec<Uuid> = self.fetch(statement).await?;
+        let found: Vec<Uuid> = self.sql.fetch(statement).await?;
         Ok(found.into_iter().map(PersonId).collect())
     }
 
-    async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError> {
+    /// A person's memberships in all companies.
+    pub async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError> {
         let text = format!(
             "SELECT {} FROM members WHERE person_id = ?1 ORDER BY company_id",
             Members::COLUMNS.join(", ")
         );
-        self.fetch(Statement::new(text).with(person)).await
+        self.sql.fetch(Statement::new(text).with(person)).await
     }
 
-    async fn put_link(&self, link: &Link, record: Option<&Attempt>) -> Result<(), StoreError> {
+    /// Keeps a link in place of an older one of its person and purpose, together with the record of
+    /// who made it where there is to be one.
+    pub async fn put_link(&self, link: &Link, record: Option<&Attempt>) -> Result<(), StoreError> {
         let put = platform(PUT_LINK)
             .with(link.person_id)
             .with(link.purpose.as_str())
@@ -277,32 +302,40 @@ impl<S: Sql> People for S {
             .with(link.expires_at);
         let mut statements = attempts::add(record.map(std::slice::from_ref).unwrap_or_default());
         statements.push(put);
-        self.transact(statements).await.map(drop)
+        self.sql.transact(statements).await.map(drop)
     }
 
-    async fn link(&self, digest: Digest, purpose: Purpose) -> Result<Option<Link>, StoreError> {
-        self.fetch_one(platform(LINK).with(digest).with(purpose.as_str())).await
+    /// The link of this digest, if it was neither used nor replaced.
+    pub async fn link(&self, digest: Digest, purpose: Purpose) -> Result<Option<Link>, StoreError> {
+        self.sql.fetch_one(platform(LINK).with(digest).with(purpose.as_str())).await
     }
 
-    async fn void_links(&self, person: PersonId) -> Result<(), StoreError> {
-        self.execute(platform(VOID_LINKS).with(person)).await
+    /// Voids a person's links.
+    pub async fn void_links(&self, person: PersonId) -> Result<(), StoreError> {
+        self.sql.execute(platform(VOID_LINKS).with(person)).await
     }
 
-    async fn use_link(&self, link: &Link) -> Result<bool, StoreError> {
-        self.transact(vec![use_link(link)]).await
+    /// Uses a link up; `false` where somebody else was faster.
+    pub async fn use_link(&self, link: &Link) -> Result<bool, StoreError> {
+        self.sql.transact(vec![use_link(link)]).await
     }
 
-    async fn redeem_link(&self, link: &Link, hash: &str) -> Result<bool, StoreError> {
+    /// Uses a link up to give its person another password, as [`Self::change_password`], which the
+    /// company that asked for the link then vouches for. `false` also where the person is by now
+    /// in another company than that.
+    pub async fn redeem_link(&self, link: &Link, hash: &str) -> Result<bool, StoreError> {
         let password = platform(RESET_PASSWORD)
             .with(link.person_id)
             .with(hash.to_owned())
             .with(link.asked_by.map(|company| company.0));
         let mut statements = vec![use_link(link)];
         statements.extend(with_new_password(password, link.person_id));
-        self.transact(statements).await
+        self.sql.transact(statements).await
     }
 
-    async fn begin_session(
+    /// Begins a session. `false`, and none begins, where the person's password is not the one of
+    /// `hash` any more.
+    pub async fn begin_session(
         &self,
         digest: Digest,
         session: &Session,
@@ -310,7 +343,7 @@ impl<S: Sql> People for S {
     ) -> Result<bool, StoreError> {
         // Without a hold on the account, the old password would let in beside a change of it that is
         // yet to be committed, and the session would outlive it.
-        let insert = platform(format!("{BEGIN_SESSION} {}", S::DIALECT.hold))
+        let insert = platform(format!("{BEGIN_SESSION} {}", self.sql.dialect().hold))
             .with(digest)
             .with(session.session_id)
             .with(session.person_id)
@@ -322,75 +355,95 @@ impl<S: Sql> People for S {
             .with(session.user_agent.clone());
         let insert = placed(insert, session.standing.as_ref()).with(hash.map(str::to_owned));
         let forget = platform(FORGET_SESSIONS).with(session.created_at);
-        self.transact(vec![insert.required(), forget]).await
+        self.sql.transact(vec![insert.required(), forget]).await
     }
 
-    async fn session(&self, digest: Digest) -> Result<Option<Session>, StoreError> {
-        self.fetch_one(platform(SESSION).with(digest)).await
+    /// The session of this digest, ended ones and idle ones included as long as they are kept.
+    pub async fn session(&self, digest: Digest) -> Result<Option<Session>, StoreError> {
+        self.sql.fetch_one(platform(SESSION).with(digest)).await
     }
 
-    async fn sessions(&self, person: PersonId) -> Result<Vec<Session>, StoreError> {
-        self.fetch(platform(SESSIONS).with(person)).await
+    /// A person's sessions, the newest first.
+    pub async fn sessions(&self, person: PersonId) -> Result<Vec<Session>, StoreError> {
+        self.sql.fetch(platform(SESSIONS).with(person)).await
     }
 
-    async fn note_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
-        self.execute(of_session(NOTE_SESSION, session).with(now)).await
+    /// Notes that a session was used.
+    pub async fn note_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
+        self.sql.execute(of_session(NOTE_SESSION, session).with(now)).await
     }
 
-    async fn confirm_session(&self, session: &Session, now: Timestamp) -> Result<(), StoreError> {
-        self.execute(of_session(CONFIRM_SESSION, session).with(now)).await
+    /// Notes that a session's person proved to be the person.
+    pub async fn confirm_session(
+        &self,
+        session: &Session,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        self.sql.execute(of_session(CONFIRM_SESSION, session).with(now)).await
     }
 
-    async fn place_session(
+    /// Takes a session into a company.
+    pub async fn place_session(
         &self,
         session: &Session,
         standing: &Standing,
     ) -> Result<(), StoreError> {
-        self.execute(placed(of_session(PLACE_SESSION, session), Some(standing))).await
+        self.sql.execute(placed(of_session(PLACE_SESSION, session), Some(standing))).await
     }
 
-    async fn end_session(&self, person: PersonId, session: Uuid) -> Result<(), StoreError> {
-        self.execute(platform(END_SESSION).with(person).with(session)).await
+    /// Ends a session of a person.
+    pub async fn end_session(&self, person: PersonId, session: Uuid) -> Result<(), StoreError> {
+        self.sql.execute(platform(END_SESSION).with(person).with(session)).await
     }
 
-    async fn end_sessions_by(
+    /// Ends the sessions that are where they are by this membership.
+    pub async fn end_sessions_by(
         &self,
         company: CompanyId,
         member: MemberId,
     ) -> Result<(), StoreError> {
-        self.execute(platform(END_SESSIONS_BY).with(company).with(member)).await
+        self.sql.execute(platform(END_SESSIONS_BY).with(company).with(member)).await
     }
 
-    async fn reserve_name(&self, name: &Name, company: CompanyId) -> Result<CompanyId, StoreError> {
+    /// Reserves a name for a company, unless it is another's; answers with whose it is.
+    pub async fn reserve_name(
+        &self,
+        name: &Name,
+        company: CompanyId,
+    ) -> Result<CompanyId, StoreError> {
         // Names were once reserved letter by letter.
         let before = platform(NAMED).with(name.as_str().to_owned());
-        if let Some(named) = self.fetch_one::<Uuid>(before).await? {
+        if let Some(named) = self.sql.fetch_one::<Uuid>(before).await? {
             return Ok(CompanyId(named));
         }
         let name = name.compared();
-        self.execute(platform(RESERVE_NAME).with(name.clone()).with(company)).await?;
-        let named: Option<Uuid> = self.fetch_one(platform(NAMED).with(name)).await?;
+        self.sql.execute(platform(RESERVE_NAME).with(name.clone()).with(company)).await?;
+        let named: Option<Uuid> = self.sql.fetch_one(platform(NAMED).with(name)).await?;
         named
             .map(CompanyId)
             .ok_or_else(|| StoreError::Rejected("a name was not reserved".to_owned()))
     }
 
-    async fn named(&self, names: &[String]) -> Result<HashMap<String, CompanyId>, StoreError> {
-        Ok(reserved(self, "name", names).await?.into_iter().collect())
+    /// Whose names these are, as they are compared, as far as they are reserved.
+    pub async fn named(&self, names: &[String]) -> Result<HashMap<String, CompanyId>, StoreError> {
+        Ok(reserved(&self.sql, "name", names).await?.into_iter().collect())
     }
 
-    async fn names_of(
+    /// The names that are reserved for one of these companies, and for which.
+    pub async fn names_of(
         &self,
         companies: &[CompanyId],
     ) -> Result<Vec<(String, CompanyId)>, StoreError> {
-        reserved(self, "named", companies).await
+        reserved(&self.sql, "named", companies).await
     }
 
-    async fn free_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError> {
-        self.execute(platform(FREE_NAME).with(name.to_owned()).with(company)).await
+    /// Lets go of a name that is reserved for this company.
+    pub async fn free_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError> {
+        self.sql.execute(platform(FREE_NAME).with(name.to_owned()).with(company)).await
     }
 
-    async fn put_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError> {
-        self.execute(platform(PUT_NAME).with(name.to_owned()).with(company)).await
+    /// Reserves a name, as it is compared, for the company that is registered by it, whoever's it was.
+    pub async fn put_name(&self, name: &str, company: CompanyId) -> Result<(), StoreError> {
+        self.sql.execute(platform(PUT_NAME).with(name.to_owned()).with(company)).await
     }
 }

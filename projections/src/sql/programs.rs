@@ -14,7 +14,7 @@ impl FromColumns for Named {
 
 /// A company's programs with this in their name.
 pub(super) fn find(
-    dialect: Dialect,
+    dialect: &Dialect,
     company: CompanyId,
     programs: Programs,
     q: &str,

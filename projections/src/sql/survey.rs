@@ -2,10 +2,8 @@
 
 use super::table::companies_in;
 use super::{Columns, FromColumns, Sql, Statement, Unreadable};
-use crate::survey::{Owner, Stray, StrayTile, Survey, SurveyedCheckpoint, SurveyedHead};
+use crate::survey::{Owner, Stray, StrayTile, SurveyedCheckpoint, SurveyedHead};
 use crate::tree::{TREE_NAME, TREE_VERSION};
-use async_trait::async_trait;
-use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 
@@ -37,19 +35,6 @@ const STRAY_TILE: &str = "SELECT t.level, t.tile, tree.size FROM log_tiles t CRO
     OR (t.tile = ((tree.size >> CAST(8 * t.level AS integer)) >> 8) \
     AND length(t.hashes) <> 32 * ((tree.size >> CAST(8 * t.level AS integer)) & 255)) \
     ELSE true END ORDER BY t.level, t.tile LIMIT 1";
-
-/// The survey of an SQL database.
-#[derive(Debug)]
-pub struct SqlSurvey<S> {
-    sql: Arc<S>,
-}
-
-impl<S> SqlSurvey<S> {
-    /// Of this database.
-    pub const fn new(sql: Arc<S>) -> Self {
-        Self { sql }
-    }
-}
 
 impl FromColumns for Owner {
     /// The first column's; it can always be read.
@@ -92,7 +77,18 @@ impl FromColumns for StrayTile {
     }
 }
 
-impl<S: Sql> SqlSurvey<S> {
+/// All rows of the log's tables. Every answer here fails when the database does.
+#[derive(Clone, Debug)]
+pub struct Survey {
+    sql: Sql,
+}
+
+impl Survey {
+    /// Those in this database.
+    pub const fn new(sql: Sql) -> Self {
+        Self { sql }
+    }
+
     async fn first(
         &self,
         table: &'static str,
@@ -101,19 +97,19 @@ impl<S: Sql> SqlSurvey<S> {
         let position: Option<i64> = self.sql.fetch_one(query).await?;
         Ok(position.map(|position| Stray { table, position }))
     }
-}
 
-#[async_trait]
-impl<S: Sql + 'static> Survey for SqlSurvey<S> {
-    async fn heads(&self) -> Result<Vec<SurveyedHead>, StoreError> {
+    /// The heads of all ledgers, in the order of the companies.
+    pub async fn heads(&self) -> Result<Vec<SurveyedHead>, StoreError> {
         self.sql.fetch(Statement::new(HEADS)).await
     }
 
-    async fn checkpoints(&self) -> Result<Vec<SurveyedCheckpoint>, StoreError> {
+    /// How far the projections that run behind have come.
+    pub async fn checkpoints(&self) -> Result<Vec<SurveyedCheckpoint>, StoreError> {
         self.sql.fetch(Statement::new(CHECKPOINTS)).await
     }
 
-    async fn owners(&self) -> Result<Vec<(Owner, &'static str)>, StoreError> {
+    /// Whose rows there are, table by table; heads are no such rows.
+    pub async fn owners(&self) -> Result<Vec<(Owner, &'static str)>, StoreError> {
         let mut owners = Vec::new();
         let all = TABLES.map(|table| (table, companies_in(table)));
         let some = PLACES.map(|(table, place)| {
@@ -126,7 +122,8 @@ impl<S: Sql + 'static> Survey for SqlSurvey<S> {
         Ok(owners)
     }
 
-    async fn before_first(&self, company: CompanyId) -> Result<Option<Stray>, StoreError> {
+    /// The first row of a company's ledger that stands before its first position.
+    pub async fn before_first(&self, company: CompanyId) -> Result<Option<Stray>, StoreError> {
         for table in POSITIONED {
             let text = format!(
                 "SELECT position AS \"{table}.position\" FROM {table} \
@@ -140,16 +137,20 @@ impl<S: Sql + 'static> Survey for SqlSurvey<S> {
         Ok(None)
     }
 
-    async fn part_behind_head(&self, company: CompanyId) -> Result<Option<Stray>, StoreError> {
+    /// The first private part of a company's ledger that stands behind its head.
+    pub async fn part_behind_head(&self, company: CompanyId) -> Result<Option<Stray>, StoreError> {
         self.first("event_private", Statement::new(PART_BEHIND_HEAD).with(company)).await
     }
 
-    async fn stray_tile(&self, company: CompanyId) -> Result<Option<StrayTile>, StoreError> {
+    /// The first tile that a company's stored tree does not have.
+    pub async fn stray_tile(&self, company: CompanyId) -> Result<Option<StrayTile>, StoreError> {
         let query = Statement::new(STRAY_TILE).with(company);
         self.sql.fetch_one(query.with(TREE_NAME).with(TREE_VERSION)).await
     }
 
-    async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
+    /// What in the schema is not as the migrations make it, in words: triggers that keep events from
+    /// being changed and are gone, and such that nobody knows.
+    pub async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
         self.sql.schema_differences().await
     }
 }

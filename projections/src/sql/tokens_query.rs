@@ -9,7 +9,7 @@ use token_ledger_domain::{CompanyId, Timestamp, TokenId};
 /// The queries whose answers, one after the other and up to the limit, are a page of a company's
 /// tokens.
 pub(super) fn looks(
-    dialect: Dialect,
+    dialect: &Dialect,
     company: CompanyId,
     filter: &TokenFilter,
     page: &TokenPage,
@@ -121,7 +121,7 @@ fn records_of(mut statement: Statement, found: &str, page: &TokenPage) -> Statem
 }
 
 /// How many tokens of a company the filter lets through.
-pub(super) fn count(dialect: Dialect, company: CompanyId, filter: &TokenFilter) -> Statement {
+pub(super) fn count(dialect: &Dialect, company: CompanyId, filter: &TokenFilter) -> Statement {
     let mut statement = Statement::new("").with(company);
     let condition = conditions(&mut statement, dialect, filter);
     let text = format!("SELECT count(*) FROM tokens t WHERE {condition}");
@@ -130,7 +130,7 @@ pub(super) fn count(dialect: Dialect, company: CompanyId, filter: &TokenFilter) 
 
 /// So many of the tokens of a company that the filter lets through, whichever they are.
 pub(super) fn some(
-    dialect: Dialect,
+    dialect: &Dialect,
     company: CompanyId,
     filter: &TokenFilter,
     limit: usize,
@@ -153,7 +153,7 @@ const fn column(sort: TokenSort) -> &'static str {
 }
 
 /// What the filter asks of a token of the company, which is the first parameter.
-fn conditions(statement: &mut Statement, dialect: Dialect, filter: &TokenFilter) -> String {
+fn conditions(statement: &mut Statement, dialect: &Dialect, filter: &TokenFilter) -> String {
     let mut all = vec!["t.company_id = ?1".to_owned()];
     all.push(status(statement, filter));
     if let Some(scope) = &filter.scope {

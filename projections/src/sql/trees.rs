@@ -3,11 +3,10 @@
 use super::{Columns, FromColumns, Sql, Statement, Unreadable, Value};
 use crate::runner::Behind;
 use crate::sql::checkpoints::{self, Place, places};
-use crate::tree::{Edge, LogHead, SignedCheckpoint, TREE_NAME, TREE_VERSION, TileData, Trees};
+use crate::tree::{Edge, LogHead, SignedCheckpoint, TREE_NAME, TREE_VERSION, TileData};
 use async_trait::async_trait;
 use std::borrow::Cow;
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::StoreError;
@@ -60,19 +59,6 @@ const KEEP_CHECKPOINT: &str = "INSERT INTO log_checkpoints (company_id, origin, 
 const KEEP_COSIGNATURE: &str = "UPDATE log_checkpoints SET cosignatures = cosignatures || ?4 \
     WHERE company_id = ?1 AND origin = ?2 AND size = ?3 \
     AND replace(cosignatures, ?5, '') = cosignatures";
-
-/// Trees and checkpoints in an SQL database.
-#[derive(Debug)]
-pub struct SqlTrees<S> {
-    sql: Arc<S>,
-}
-
-impl<S> SqlTrees<S> {
-    /// Those in this database.
-    pub const fn new(sql: Arc<S>) -> Self {
-        Self { sql }
-    }
-}
 
 impl FromColumns for TileData {
     fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
@@ -139,14 +125,27 @@ fn put(company: CompanyId, tile: &TileData) -> Statement {
         .with(bytes(&tile.hashes))
 }
 
-impl<S: Sql + 'static> SqlTrees<S> {
-    async fn place(&self, company: CompanyId) -> Result<u64, StoreError> {
+/// Trees and checkpoints. Every answer here fails when the database does.
+#[derive(Clone, Debug)]
+pub struct Trees {
+    sql: Sql,
+}
+
+impl Trees {
+    /// Those in this database.
+    pub const fn new(sql: Sql) -> Self {
+        Self { sql }
+    }
+
+    /// The number of leaves that the company's tree has.
+    pub async fn size(&self, company: CompanyId) -> Result<u64, StoreError> {
         let query = Statement::new(checkpoints::ONE).with(company).with(TREE_NAME);
         let stored: Option<Place> = self.sql.fetch_one(query).await?;
         Ok(stored.map_or(0, |place| place.of(TREE_VERSION)))
     }
 
-    async fn stored_tiles(
+    /// The stored tiles among those asked for, by level and index.
+    pub async fn tiles(
         &self,
         company: CompanyId,
         tiles: &[(u8, u64)],
@@ -170,16 +169,166 @@ impl<S: Sql + 'static> SqlTrees<S> {
         query.text = wanted.join(" UNION ALL ").into();
         self.sql.fetch(query).await
     }
+
+    /// Stored tiles of a level, from an index on, in order.
+    pub async fn level(
+        &self,
+        company: CompanyId,
+        level: u8,
+        from: u64,
+        limit: usize,
+    ) -> Result<Vec<TileData>, StoreError> {
+        let query = Statement::new(LEVEL);
+        self.sql.fetch(query.with(company).with(u32::from(level)).with(from).with(limit)).await
+    }
+
+    /// The entry hashes of the stream predecessors of the events behind `after`, up to `last`: by
+    /// position of the event, none for the first one of a stream.
+    pub async fn predecessors(
+        &self,
+        company: CompanyId,
+        after: u64,
+        last: u64,
+    ) -> Result<Vec<(u64, [u8; 32])>, StoreError> {
+        let query = Statement::new(PREDECESSORS).with(company).with(after).with(last);
+        let found: Vec<Leaf> = self.sql.fetch(query).await?;
+        Ok(found.into_iter().map(|leaf| (leaf.position, leaf.hash)).collect())
+    }
+
+    /// The checkpoint of the largest tree that was signed for this origin.
+    pub async fn last_checkpoint(
+        &self,
+        company: CompanyId,
+        origin: &str,
+    ) -> Result<Option<SignedCheckpoint>, StoreError> {
+        let query = Statement::new(LAST_CHECKPOINT).with(company).with(origin.to_owned());
+        self.sql.fetch_one(query).await
+    }
+
+    /// The checkpoint of this size that was signed for this origin.
+    pub async fn checkpoint(
+        &self,
+        company: CompanyId,
+        origin: &str,
+        size: u64,
+    ) -> Result<Option<SignedCheckpoint>, StoreError> {
+        let query = Statement::new(CHECKPOINT).with(company).with(origin.to_owned()).with(size);
+        self.sql.fetch_one(query).await
+    }
+
+    /// Checkpoints of a company, of all origins, in the order in which they were signed; the newest
+    /// first where `descending`. Behind the one with this time, origin and size.
+    pub async fn checkpoints(
+        &self,
+        company: CompanyId,
+        after: Option<(Timestamp, String, u64)>,
+        descending: bool,
+        limit: usize,
+    ) -> Result<Vec<SignedCheckpoint>, StoreError> {
+        let (beyond, order) = if descending { ("<", "DESC") } else { (">", "ASC") };
+        let mut query = Statement::new("").with(company).with(limit);
+        let mut place = String::new();
+        if let Some((signed_at, origin, size)) = after {
+            query = query.with(signed_at).with(origin).with(size);
+            place = format!(" AND (signed_at, origin, size) {beyond} (?3, ?4, ?5)");
+        }
+        query.text = format!(
+            "SELECT company_id, origin, size, root, verifier_key, note, cosignatures, signed_at \
+             FROM log_checkpoints WHERE company_id = ?1{place} \
+             ORDER BY signed_at {order}, origin {order}, size {order} LIMIT ?2"
+        )
+        .into();
+        self.sql.fetch(query).await
+    }
+
+    /// Builds the company's tree anew from its events; tells how many leaves there are so far, and
+    /// answers how many in the end.
+    pub async fn rebuild(
+        &self,
+        company: CompanyId,
+        tell: &(dyn Fn(u64) + Send + Sync),
+    ) -> Result<u64, StoreError> {
+        let forget = Statement::new(FORGET).with(company).with(TREE_NAME);
+        self.sql.transact(vec![forget, Statement::new(CLEAR).with(company)]).await?;
+        let mut size = 0;
+        loop {
+            match self.advance(company).await? {
+                Some(reached) if reached == size => return Ok(size),
+                Some(reached) => {
+                    size = reached;
+                    tell(size);
+                }
+                // Another process is at it.
+                None => tokio::time::sleep(ELSEWHERE).await,
+            }
+        }
+    }
+
+    /// How far each log of a company has been signed, in the order of the origins.
+    pub async fn log_heads(&self, company: CompanyId) -> Result<Vec<LogHead>, StoreError> {
+        self.sql.fetch(Statement::new(LOG_HEADS).with(company)).await
+    }
+
+    /// Names the key that a company's log is signed with, in note form, unless one was named
+    /// before; answers the one that counts.
+    pub async fn name_key(
+        &self,
+        company: CompanyId,
+        origin: &str,
+        verifier_key: &str,
+    ) -> Result<String, StoreError> {
+        let name = Statement::new(NAME_KEY).with(company).with(origin.to_owned());
+        self.sql.execute(name.with(verifier_key.to_owned())).await?;
+        let query = Statement::new(NAMED_KEY).with(company).with(origin.to_owned());
+        let named: Option<String> = self.sql.fetch_one(query).await?;
+        named.ok_or_else(|| StoreError::Rejected("a log's key was not named".to_owned()))
+    }
+
+    /// Stores a checkpoint; `false`, and nothing is stored, where one of this origin is as large or
+    /// was signed with another key.
+    pub async fn keep_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<bool, StoreError> {
+        let head = Statement::new(RAISE_HEAD)
+            .with(checkpoint.company_id)
+            .with(checkpoint.origin.clone())
+            .with(checkpoint.verifier_key.clone())
+            .with(checkpoint.size)
+            .required();
+        let keep = Statement::new(KEEP_CHECKPOINT)
+            .with(checkpoint.company_id)
+            .with(checkpoint.origin.clone())
+            .with(checkpoint.size)
+            .with(bytes(&checkpoint.root))
+            .with(checkpoint.verifier_key.clone())
+            .with(checkpoint.note.clone())
+            .with(checkpoint.cosignatures.clone())
+            .with(checkpoint.signed_at);
+        self.sql.transact(vec![head, keep]).await
+    }
+
+    /// Adds a witness's signature line to a checkpoint, unless it has one of this witness.
+    pub async fn keep_cosignature(
+        &self,
+        checkpoint: &SignedCheckpoint,
+        line: &str,
+    ) -> Result<(), StoreError> {
+        let keep = Statement::new(KEEP_COSIGNATURE)
+            .with(checkpoint.company_id)
+            .with(checkpoint.origin.clone())
+            .with(checkpoint.size)
+            .with(line.to_owned())
+            .with(cosigner(line));
+        self.sql.execute(keep).await
+    }
 }
 
 #[async_trait]
-impl<S: Sql + 'static> Behind for SqlTrees<S> {
+impl Behind for Trees {
     fn name(&self) -> &'static str {
         TREE_NAME
     }
 
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
-        self.place(company).await
+        self.size(company).await
     }
 
     async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
@@ -188,11 +337,11 @@ impl<S: Sql + 'static> Behind for SqlTrees<S> {
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
-        let size = self.place(company).await?;
+        let size = self.size(company).await?;
         let query = Statement::new(LEAVES).with(company).with(size).with(BATCH);
         let leaves: Vec<Leaf> = self.sql.fetch(query).await?;
         let Some(last) = leaves.last().map(|leaf| leaf.position) else { return Ok(Some(size)) };
-        let tiles = self.stored_tiles(company, &Edge::tiles(size)).await?;
+        let tiles = self.tiles(company, &Edge::tiles(size)).await?;
         let corrupt =
             |position, problem: String| StoreError::Corrupt { company, position, problem };
         let mut edge =
@@ -206,7 +355,7 @@ impl<S: Sql + 'static> Behind for SqlTrees<S> {
             edge.push(&leaf.hash, &mut full);
         }
         let mut statements = Vec::new();
-        if let Some(claim) = S::DIALECT.claim {
+        if let Some(claim) = self.sql.dialect().claim {
             if size == 0 {
                 let begin = Statement::new(checkpoints::BEGIN);
                 statements.push(begin.with(company).with(TREE_NAME).with(TREE_VERSION));
@@ -232,155 +381,5 @@ impl<S: Sql + 'static> Behind for SqlTrees<S> {
         let taken = self.sql.transact(statements).await?;
         // Else another process is at it, or was faster.
         Ok(taken.then_some(last))
-    }
-}
-
-#[async_trait]
-impl<S: Sql + 'static> Trees for SqlTrees<S> {
-    async fn size(&self, company: CompanyId) -> Result<u64, StoreError> {
-        self.place(company).await
-    }
-
-    async fn tiles(
-        &self,
-        company: CompanyId,
-        tiles: &[(u8, u64)],
-    ) -> Result<Vec<TileData>, StoreError> {
-        self.stored_tiles(company, tiles).await
-    }
-
-    async fn level(
-        &self,
-        company: CompanyId,
-        level: u8,
-        from: u64,
-        limit: usize,
-    ) -> Result<Vec<TileData>, StoreError> {
-        let query = Statement::new(LEVEL);
-        self.sql.fetch(query.with(company).with(u32::from(level)).with(from).with(limit)).await
-    }
-
-    async fn predecessors(
-        &self,
-        company: CompanyId,
-        after: u64,
-        last: u64,
-    ) -> Result<Vec<(u64, [u8; 32])>, StoreError> {
-        let query = Statement::new(PREDECESSORS).with(company).with(after).with(last);
-        let found: Vec<Leaf> = self.sql.fetch(query).await?;
-        Ok(found.into_iter().map(|leaf| (leaf.position, leaf.hash)).collect())
-    }
-
-    async fn last_checkpoint(
-        &self,
-        company: CompanyId,
-        origin: &str,
-    ) -> Result<Option<SignedCheckpoint>, StoreError> {
-        let query = Statement::new(LAST_CHECKPOINT).with(company).with(origin.to_owned());
-        self.sql.fetch_one(query).await
-    }
-
-    async fn checkpoint(
-        &self,
-        company: CompanyId,
-        origin: &str,
-        size: u64,
-    ) -> Result<Option<SignedCheckpoint>, StoreError> {
-        let query = Statement::new(CHECKPOINT).with(company).with(origin.to_owned()).with(size);
-        self.sql.fetch_one(query).await
-    }
-
-    async fn checkpoints(
-        &self,
-        company: CompanyId,
-        after: Option<(Timestamp, String, u64)>,
-        descending: bool,
-        limit: usize,
-    ) -> Result<Vec<SignedCheckpoint>, StoreError> {
-        let (beyond, order) = if descending { ("<", "DESC") } else { (">", "ASC") };
-        let mut query = Statement::new("").with(company).with(limit);
-        let mut place = String::new();
-        if let Some((signed_at, origin, size)) = after {
-            query = query.with(signed_at).with(origin).with(size);
-            place = format!(" AND (signed_at, origin, size) {beyond} (?3, ?4, ?5)");
-        }
-        query.text = format!(
-            "SELECT company_id, origin, size, root, verifier_key, note, cosignatures, signed_at \
-             FROM log_checkpoints WHERE company_id = ?1{place} \
-             ORDER BY signed_at {order}, origin {order}, size {order} LIMIT ?2"
-        )
-        .into();
-        self.sql.fetch(query).await
-    }
-
-    async fn rebuild(
-        &self,
-        company: CompanyId,
-        tell: &(dyn Fn(u64) + Send + Sync),
-    ) -> Result<u64, StoreError> {
-        let forget = Statement::new(FORGET).with(company).with(TREE_NAME);
-        self.sql.transact(vec![forget, Statement::new(CLEAR).with(company)]).await?;
-        let mut size = 0;
-        loop {
-            match self.advance(company).await? {
-                Some(reached) if reached == size => return Ok(size),
-                Some(reached) => {
-                    size = reached;
-                    tell(size);
-                }
-                // Another process is at it.
-                None => tokio::time::sleep(ELSEWHERE).await,
-            }
-        }
-    }
-
-    async fn log_heads(&self, company: CompanyId) -> Result<Vec<LogHead>, StoreError> {
-        self.sql.fetch(Statement::new(LOG_HEADS).with(company)).await
-    }
-
-    async fn name_key(
-        &self,
-        company: CompanyId,
-        origin: &str,
-        verifier_key: &str,
-    ) -> Result<String, StoreError> {
-        let name = Statement::new(NAME_KEY).with(company).with(origin.to_owned());
-        self.sql.execute(name.with(verifier_key.to_owned())).await?;
-        let query = Statement::new(NAMED_KEY).with(company).with(origin.to_owned());
-        let named: Option<String> = self.sql.fetch_one(query).await?;
-        named.ok_or_else(|| StoreError::Rejected("a log's key was not named".to_owned()))
-    }
-
-    async fn keep_checkpoint(&self, checkpoint: &SignedCheckpoint) -> Result<bool, StoreError> {
-        let head = Statement::new(RAISE_HEAD)
-            .with(checkpoint.company_id)
-            .with(checkpoint.origin.clone())
-            .with(checkpoint.verifier_key.clone())
-            .with(checkpoint.size)
-            .required();
-        let keep = Statement::new(KEEP_CHECKPOINT)
-            .with(checkpoint.company_id)
-            .with(checkpoint.origin.clone())
-            .with(checkpoint.size)
-            .with(bytes(&checkpoint.root))
-            .with(checkpoint.verifier_key.clone())
-            .with(checkpoint.note.clone())
-            .with(checkpoint.cosignatures.clone())
-            .with(checkpoint.signed_at);
-        self.sql.transact(vec![head, keep]).await
-    }
-
-    async fn keep_cosignature(
-        &self,
-        checkpoint: &SignedCheckpoint,
-        line: &str,
-    ) -> Result<(), StoreError> {
-        let keep = Statement::new(KEEP_COSIGNATURE)
-            .with(checkpoint.company_id)
-            .with(checkpoint.origin.clone())
-            .with(checkpoint.size)
-            .with(line.to_owned())
-            .with(cosigner(line));
-        self.sql.execute(keep).await
     }
 }

@@ -1,12 +1,10 @@
 //! Running the statements that both databases share.
 
 use super::{SqliteReadModels, failed};
-use crate::sql::{Columns, Dialect, FromColumns, Sql, Unreadable, Value};
+use crate::sql::{Columns, Dialect, FromColumns, Unreadable, Value};
 use rusqlite::types::{FromSqlResult, ToSqlOutput, ValueRef};
 use rusqlite::{Connection, Row, Statement, ToSql, TransactionBehavior};
-use token_ledger_event_store::sqlite::{
-    EVENT_COLUMNS, HAS_PART, commit, event_from_row, schema_differences,
-};
+use token_ledger_event_store::sqlite::{EVENT_COLUMNS, HAS_PART, commit, event_from_row};
 use token_ledger_event_store::{RecordedEvent, StoreError};
 use uuid::Uuid;
 
@@ -110,8 +108,8 @@ pub(super) fn prepared<'c>(
     Ok(statement)
 }
 
-impl Sql for SqliteReadModels {
-    const DIALECT: Dialect = Dialect {
+impl SqliteReadModels {
+    pub(crate) const DIALECT: Dialect = Dialect {
         position: "instr",
         has: |text, part| format!("{HAS_PART}({text}, {part})"),
         event_columns: EVENT_COLUMNS,
@@ -119,7 +117,7 @@ impl Sql for SqliteReadModels {
         hold: "",
     };
 
-    async fn fetch<T: FromColumns + Send + 'static>(
+    pub(crate) async fn fetch<T: FromColumns + Send + 'static>(
         &self,
         query: crate::sql::Statement,
     ) -> Result<Vec<T>, StoreError> {
@@ -130,10 +128,10 @@ impl Sql for SqliteReadModels {
         if searches { self.database().search(rows).await } else { self.database().read(rows).await }
     }
 
-    async fn transact(&self, statements: Vec<crate::sql::Statement>) -> Result<bool, StoreError> {
-        if statements.is_empty() {
-            return Ok(true);
-        }
+    pub(crate) async fn transact(
+        &self,
+        statements: Vec<crate::sql::Statement>,
+    ) -> Result<bool, StoreError> {
         self.database()
             .write(move |connection| {
                 let transaction = connection
@@ -152,15 +150,7 @@ impl Sql for SqliteReadModels {
             .await
     }
 
-    async fn overwrite(&self) -> Result<(), StoreError> {
-        self.database().overwrite().await
-    }
-
-    async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
-        self.database().read(schema_differences).await
-    }
-
-    async fn try_writing(&self) -> Result<(), StoreError> {
+    pub(crate) async fn try_writing(&self) -> Result<(), StoreError> {
         self.database()
             .write(|connection| {
                 let transaction = connection

@@ -6,8 +6,8 @@
 //! of the right edge. All hashing is `tlog_tiles`'.
 
 mod edge;
-mod trees;
+mod signed;
 
 pub use edge::{Edge, TREE_NAME, TREE_VERSION, TileData, WrongTile};
+pub use signed::{LogHead, SignedCheckpoint};
 pub use tlog_tiles::Hash;
-pub use trees::{LogHead, SignedCheckpoint, Trees};

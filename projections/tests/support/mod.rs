@@ -50,9 +50,6 @@ pub const OTHERS: [CompanyId; 2] =
 
 /// A database of its own with the inline projections in it, gone when this is dropped.
 pub trait Fixture: Sized {
-    /// The read models, which can be rebuilt.
-    type Models: Sql + Rebuilder + 'static;
-
     /// How many times as long as the cheapest one it takes to make one.
     const COST: u32;
 
@@ -65,8 +62,16 @@ pub trait Fixture: Sized {
     /// The ledgers.
     fn store(&self) -> Arc<dyn Store>;
 
+    /// Whoever rebuilds the read models.
+    fn rebuilder(&self) -> Arc<dyn Rebuilder>;
+
+    /// The database that the read models are in.
+    fn sql(&self) -> Sql;
+
     /// The read models.
-    fn models(&self) -> Arc<Self::Models>;
+    fn models(&self) -> ReadModels {
+        ReadModels::new(self.sql())
+    }
 
     /// The index that the inline projections keep up to date.
     fn index(&self) -> &VerificationIndex;
@@ -383,7 +388,7 @@ impl<F: Fixture> Given<F> {
     pub async fn rebuild(&self, projections: &[&'static str], merge: bool) -> Outcome {
         let plan = Plan { projections: projections.to_vec(), company: None, merge };
         let id = uuid_of_a_scratch_file();
-        self.fixture.models().rebuild(&plan, id, &|_, _| {}).await.expect("it is rebuilt")
+        self.fixture.rebuilder().rebuild(&plan, id, &|_, _| {}).await.expect("it is rebuilt")
     }
 
     /// Compares all projections with what the events say; they have to agree.
@@ -401,7 +406,7 @@ impl<F: Fixture> Given<F> {
         for company in self.companies().await {
             let folded = self.fold(company).await;
             assert_eq!(
-                rows(all_tokens(&*models, company).await),
+                rows(all_tokens(&models, company).await),
                 folded.tokens.values().map(|(_, row)| row.clone()).collect::<Vec<_>>(),
             );
             let mut keys = models.keys(company, None, usize::MAX >> 1).await.expect("keys");
@@ -456,7 +461,7 @@ pub fn behind(record: &TokenRecord, sort: TokenSort) -> After {
 }
 
 /// All tokens of a company in the order of their identifiers.
-pub async fn all_tokens(models: &dyn ReadModels, company: CompanyId) -> Vec<TokenRecord> {
+pub async fn all_tokens(models: &ReadModels, company: CompanyId) -> Vec<TokenRecord> {
     let page = TokenPage {
         sort: TokenSort::CreatedAt,
         descending: false,
@@ -474,7 +479,7 @@ pub fn rows(records: Vec<TokenRecord>) -> Vec<token_ledger_projections::tokens::
 }
 
 /// The whole audit trail of a company, page by page.
-pub async fn whole_trail(models: &dyn ReadModels, company: CompanyId) -> Vec<AuditRecord> {
+pub async fn whole_trail(models: &ReadModels, company: CompanyId) -> Vec<AuditRecord> {
     let mut trail: Vec<AuditRecord> = Vec::new();
     loop {
         let after_position = trail.last().map_or(0, |record| record.event.position);

@@ -9,8 +9,9 @@ use token_ledger_event_store::Store;
 use token_ledger_event_store::postgres::{Config, Database, PgStore, RecordedTime};
 use token_ledger_projections::index::VerificationIndex;
 use token_ledger_projections::postgres::{Inline, PgBehind, PgReadModels};
+use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::Behind;
-use token_ledger_projections::sql;
+use token_ledger_projections::sql::{self, Sql};
 use token_ledger_projections::{AuditTrail, Clients, Companies, Keys, Members, Tokens};
 use token_ledger_test_cluster::{Proxy, TestDatabase};
 use tokio::sync::watch;
@@ -66,8 +67,13 @@ impl PgFixture {
     /// so.
     pub async fn follow(&self, bound: Duration) -> watch::Sender<bool> {
         let (stop, stopped) = watch::channel(false);
-        self.models().follow(bound, stopped).await.expect("it follows");
+        self.tables().follow(bound, stopped).await.expect("it follows");
         stop
+    }
+
+    /// The tables that the read models are in.
+    pub fn tables(&self) -> Arc<PgReadModels> {
+        Arc::new(PgReadModels::new(Arc::clone(&self.database), Arc::clone(&self.index)))
     }
 }
 
@@ -76,8 +82,6 @@ fn table<P: sql::Table>() -> Table {
 }
 
 impl Fixture for PgFixture {
-    type Models = PgReadModels;
-
     const COST: u32 = 4;
 
     async fn fresh() -> Self {
@@ -87,7 +91,7 @@ impl Fixture for PgFixture {
     async fn reopened(self) -> Self {
         self.store.close().await;
         let fixture = Self::open(self.place).await;
-        fixture.models().fill().await.expect("it is filled");
+        fixture.tables().fill().await.expect("it is filled");
         fixture
     }
 
@@ -95,8 +99,12 @@ impl Fixture for PgFixture {
         Arc::<PgStore>::clone(&self.store)
     }
 
-    fn models(&self) -> Arc<PgReadModels> {
-        Arc::new(PgReadModels::new(Arc::clone(&self.database), Arc::clone(&self.index)))
+    fn rebuilder(&self) -> Arc<dyn Rebuilder> {
+        self.tables()
+    }
+
+    fn sql(&self) -> Sql {
+        Sql::Postgres(self.tables())
     }
 
     fn index(&self) -> &VerificationIndex {

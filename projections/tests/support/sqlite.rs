@@ -9,8 +9,9 @@ use token_ledger_event_store::Store;
 use token_ledger_event_store::sqlite::database::failed;
 use token_ledger_event_store::sqlite::{Access, Database, SqliteStore};
 use token_ledger_projections::index::VerificationIndex;
+use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::Behind;
-use token_ledger_projections::sql;
+use token_ledger_projections::sql::{self, Sql};
 use token_ledger_projections::sqlite::{Inline, SqliteBehind, SqliteReadModels};
 use token_ledger_projections::{AuditTrail, Clients, Companies, Keys, Members, Tokens};
 
@@ -36,6 +37,10 @@ impl SqliteFixture {
     pub fn database(&self) -> &Arc<Database> {
         &self.database
     }
+
+    fn tables(&self) -> Arc<SqliteReadModels> {
+        Arc::new(SqliteReadModels::new(Arc::clone(&self.database), Arc::clone(&self.index)))
+    }
 }
 
 fn table<P: sql::Table>() -> Table {
@@ -43,8 +48,6 @@ fn table<P: sql::Table>() -> Table {
 }
 
 impl Fixture for SqliteFixture {
-    type Models = SqliteReadModels;
-
     const COST: u32 = 1;
 
     async fn fresh() -> Self {
@@ -56,7 +59,7 @@ impl Fixture for SqliteFixture {
         let database = Arc::into_inner(database).expect("nobody else holds the database");
         drop(database);
         let fixture = Self::open(directory).await;
-        fixture.models().fill().await.expect("it is filled");
+        fixture.tables().fill().await.expect("it is filled");
         fixture
     }
 
@@ -64,8 +67,12 @@ impl Fixture for SqliteFixture {
         Arc::new(SqliteStore::new(Arc::clone(&self.database)))
     }
 
-    fn models(&self) -> Arc<SqliteReadModels> {
-        Arc::new(SqliteReadModels::new(Arc::clone(&self.database), Arc::clone(&self.index)))
+    fn rebuilder(&self) -> Arc<dyn Rebuilder> {
+        self.tables()
+    }
+
+    fn sql(&self) -> Sql {
+        Sql::Sqlite(self.tables())
     }
 
     fn index(&self) -> &VerificationIndex {
