@@ -1,36 +1,34 @@
 //! Token introspection (RFC 7662), for resource servers.
 
+mod caller;
+
 use super::denials::Denied;
 use super::envelope::{REQUEST_ID, method_name, user_agent};
-use super::oauth::client_auth::{self, BadClient, Basic, Credentials};
-use super::oauth::error::{BASIC_CHALLENGE, OauthError};
-use super::oauth::params::Params;
-use super::problem::BAD_KEY;
+use super::oauth::error::BASIC_CHALLENGE;
 use super::problem::RETRY_AFTER;
 use super::rest;
-use super::verify::{FAILED, UNKNOWN, Verification, credential, guarded, has_bearer, note_use};
+use super::verify::{FAILED, UNKNOWN, Verification, guarded, note_use};
 use crate::app::attempts::Seen;
 use crate::app::throttle::{Failed, Throttled};
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use caller::Shown;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::secret::is_well_formed;
-use token_ledger_domain::{Actor, ActorType, ClientId, CompanyId, Digest, KeyScope};
+use token_ledger_domain::Digest;
 use token_ledger_projections::attempts::AttemptKind;
-use token_ledger_projections::index::{ActiveKey, ActiveToken};
+use token_ledger_projections::index::ActiveToken;
 use utoipa::ToSchema;
 use uuid::Uuid;
 
 /// How long a caller may take to send the form.
 const BODY_DEADLINE: Duration = Duration::from_secs(10);
-const BEARER_CHALLENGE: &str = "Bearer realm=\"token-ledger\"";
 
 /// What introspection takes, as `application/x-www-form-urlencoded`.
 #[derive(Debug, ToSchema)]
@@ -122,22 +120,22 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
     let from = verification.service.proxies.origin(request.extensions(), request.headers()).ip;
     // The form may take its time to come, so what is known is asked when it is there.
     let form = read_form(request).await;
-    let headers = request.headers();
-    let shows_secret = || shows_secret(headers, form.as_ref().ok());
-    if !verification.knows(shows_secret).await
-        || !learns_of_caller(verification, headers, form.as_ref().ok()).await
-    {
+    let app = &verification.service.app;
+    let shown = Shown::of(request.headers(), form.as_ref().ok());
+    if !verification.knows(|| shown.may_be_secret()).await || !shown.is_learnt_of(app).await {
         return unknown(verification);
     }
-    let (caller, form) = match admitted(verification, request, form) {
-        Ok(admitted) => admitted,
-        Err(response) => return response,
+    let caller = match shown.whose(&verification.service, from) {
+        Ok(caller) => caller,
+        Err(refusal) if refusal.status == StatusCode::BAD_REQUEST => {
+            return refusal.answer(verification);
+        }
+        Err(refusal) => return turn_away(verification, request, from, refusal),
     };
-    let secret = match the_token(&form) {
+    let secret = match form.as_ref().map_err(|refusal| *refusal).and_then(|form| the_token(form)) {
         Ok(secret) => secret,
         Err(refusal) => return refusal.answer(verification),
     };
-    let app = &verification.service.app;
     let digest = Digest::of(&secret);
     let Ok(found) = app.good_token(&secret, &digest).await else {
         return unknown(verification);
@@ -177,51 +175,6 @@ fn fault(
     let mut headers = HeaderMap::with_capacity(8);
     headers.append(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
     verification.fault(id, status, headers, body.into())
-}
-
-/// Whether the caller shows anything that may be a good secret, of a key or of a client.
-fn shows_secret(headers: &HeaderMap, form: Option<&Bytes>) -> bool {
-    let in_header = match basic(headers) {
-        Some(basic) => {
-            is_well_formed(&basic.password) || is_well_formed(&basic.credentials().secret)
-        }
-        None => credential(headers).is_some_and(is_well_formed),
-    };
-    let in_form = |form: &Bytes| {
-        let mut params = Params::default();
-        params.add_form(form).is_ok()
-            && params.one("client_secret").ok().flatten().is_some_and(is_well_formed)
-    };
-    in_header || form.is_some_and(in_form)
-}
-
-/// As [`App::learns_of`], of what the caller shows.
-async fn learns_of_caller(
-    verification: &Verification,
-    headers: &HeaderMap,
-    form: Option<&Bytes>,
-) -> bool {
-    let app = &verification.service.app;
-    let is_key = |secret: &str| app.index.key(&Digest::of(secret), app.now()).is_some();
-    if let Some(basic) = basic(headers) {
-        let given = basic.credentials();
-        let is_client = || app.authenticate_client(&given.client_id, &given.secret).is_ok();
-        let is_good = || is_key(&basic.password) || is_client();
-        return app.learns_of(&basic.password, is_good).await
-            && app.learns_of(&given.secret, is_good).await;
-    }
-    if let Some(key) = credential(headers) {
-        return app.learns_of(key, || is_key(key)).await;
-    }
-    let mut params = Params::default();
-    let credentials = form.and_then(|form| {
-        params.add_form(form).ok()?;
-        Credentials::of(headers, &params).ok()
-    });
-    match &credentials {
-        Some(given) => client_auth::learns_of(app, given).await,
-        None => true,
-    }
 }
 
 /// What every other method is answered.
@@ -301,28 +254,14 @@ impl Refusal {
 const INVALID_METHOD: Refusal =
     Refusal::invalid_request(StatusCode::METHOD_NOT_ALLOWED, "Introspection takes POST only.");
 
-/// What is noted of a request that was turned away.
-struct Asking {
-    method: String,
-    ip: Option<IpAddr>,
-    user_agent: Option<String>,
-}
-
-impl Asking {
-    fn of(verification: &Verification, request: &Request) -> Self {
-        let headers = request.headers();
-        Self {
-            method: method_name(request.method()).to_owned(),
-            ip: verification.service.proxies.origin(request.extensions(), headers).ip,
-            user_agent: user_agent(headers),
-        }
-    }
-}
-
 /// Refuses a caller: counts a bad key, and notes the refusal for the auditor.
-fn turn_away(verification: &Verification, asking: Asking, refusal: Refusal) -> Response {
+fn turn_away(
+    verification: &Verification,
+    request: &Request,
+    ip: Option<IpAddr>,
+    refusal: Refusal,
+) -> Response {
     let app = &verification.service.app;
-    let Asking { method, ip, user_agent } = asking;
     let counted = match refusal.bad {
         None => Ok(()),
         Some(Bad::Key) => app.throttle.failed(Failed::Key, ip, app.now()),
@@ -345,151 +284,15 @@ fn turn_away(verification: &Verification, asking: Asking, refusal: Refusal) -> R
         kind: AttemptKind::Denied,
         company: refusal.caller.company,
         actor: refusal.caller.actor,
-        method,
+        method: method_name(request.method()).to_owned(),
         route: "/oauth/introspect".to_owned(),
         status: refusal.status.as_u16(),
         problem: None,
         request_id: id.map(str::to_owned),
         ip,
-        user_agent,
+        user_agent: user_agent(request.headers()),
     });
     response
-}
-
-const STRANGER: Refusal = Refusal {
-    status: StatusCode::UNAUTHORIZED,
-    challenge: Some(BEARER_CHALLENGE),
-    error: "invalid_client",
-    description: "Send a good API key with ledger.introspect, as Bearer or as the password of \
-        Basic, or an OAuth client's credentials.",
-    ..Refusal::NONE
-};
-
-const NOT_UTF8: Refusal =
-    Refusal::invalid_request(StatusCode::BAD_REQUEST, "A parameter is not UTF-8.");
-const CREDENTIALS_TWICE: Refusal = Refusal::invalid_request(
-    StatusCode::BAD_REQUEST,
-    "Send the client's credentials once: by Basic or in the body.",
-);
-
-/// Whose tokens a caller may introspect.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Whose {
-    Everybodys,
-    Company(CompanyId),
-    Client(ClientId),
-}
-
-impl Whose {
-    fn may_see(self, token: &ActiveToken) -> bool {
-        match self {
-            Self::Everybodys => true,
-            Self::Company(company) => company == token.company_id,
-            Self::Client(client) => Some(client) == token.client_id,
-        }
-    }
-}
-
-/// Whose tokens the caller may introspect, and the form; the answer to a caller that may not or
-/// sent none.
-fn admitted(
-    verification: &Verification,
-    request: &Request,
-    form: Result<Bytes, Refusal>,
-) -> Result<(Whose, Bytes), Response> {
-    let caller = match by_key(verification, request.headers()) {
-        Ok(Some(caller)) => Ok(caller),
-        Ok(None) => by_client(verification, request, form.as_ref().ok()),
-        Err(refusal) => Err(refusal),
-    };
-    match caller {
-        Ok(caller) => Ok((caller, form.map_err(|refusal| refusal.answer(verification))?)),
-        Err(refusal) if refusal.status == StatusCode::BAD_REQUEST => {
-            Err(refusal.answer(verification))
-        }
-        Err(refusal) => Err(turn_away(verification, Asking::of(verification, request), refusal)),
-    }
-}
-
-/// Whose tokens the client may introspect whose credentials come by Basic or stand in the form.
-fn by_client(
-    verification: &Verification,
-    request: &Request,
-    form: Option<&Bytes>,
-) -> Result<Whose, Refusal> {
-    let mut params = Params::default();
-    if let Some(form) = form {
-        params.add_form(form).map_err(|_| NOT_UTF8)?;
-    }
-    let given = Credentials::of(request.headers(), &params).map_err(|error| match error {
-        OauthError::Refused { .. } => CREDENTIALS_TWICE,
-        OauthError::BadClient(_) | OauthError::Failed(_) => STRANGER,
-    })?;
-    if given.client_id.is_empty() && given.secret.is_empty() {
-        return Err(STRANGER);
-    }
-    let ip = Asking::of(verification, request).ip;
-    let client = client_auth::check(&verification.service, &given, ip);
-    Ok(Whose::Client(client.map_err(bad_client)?.client_id))
-}
-
-/// The refusal of a client that did not prove who it is.
-fn bad_client(BadClient { named, throttled }: BadClient) -> Refusal {
-    Refusal {
-        challenge: Some(BASIC_CHALLENGE),
-        caller: named,
-        bad: Some(Bad::Client(throttled)),
-        ..STRANGER
-    }
-}
-
-/// Whose tokens the caller may introspect by its API key; `None` where it may be a client.
-fn by_key(verification: &Verification, headers: &HeaderMap) -> Result<Option<Whose>, Refusal> {
-    if !headers.contains_key(header::AUTHORIZATION) {
-        return Ok(None);
-    }
-    let challenge = if has_bearer(headers) { BAD_KEY } else { BEARER_CHALLENGE };
-    let bad_key = Refusal { bad: Some(Bad::Key), challenge: Some(challenge), ..STRANGER };
-    let basic = basic(headers);
-    let key = match &basic {
-        Some(basic) => basic.password.as_str(),
-        None => credential(headers).ok_or(bad_key)?,
-    };
-    let app = &verification.service.app;
-    let Some(key) = app.index.key(&Digest::of(key), app.now()) else {
-        return if basic.is_some() { Ok(None) } else { Err(bad_key) };
-    };
-    scope_of(&key).map(Some).ok_or(Refusal {
-        status: StatusCode::FORBIDDEN,
-        challenge: Some(
-            "Bearer realm=\"token-ledger\", error=\"insufficient_scope\", \
-             scope=\"ledger.introspect\"",
-        ),
-        error: "insufficient_scope",
-        description: "The API key is good, but lacks ledger.introspect.",
-        caller: Denied {
-            company: Some(key.company_id),
-            actor: Some(Actor { kind: ActorType::Key, id: key.key_id.0 }),
-        },
-        ..Refusal::NONE
-    })
-}
-
-/// Whose tokens the key may introspect; `None` for nobody's.
-fn scope_of(key: &ActiveKey) -> Option<Whose> {
-    let introspects = key.scopes.contains(&KeyScope::Introspect);
-    if key.company_id == CompanyId::PLATFORM {
-        let all = introspects || key.scopes.contains(&KeyScope::Operator);
-        return all.then_some(Whose::Everybodys);
-    }
-    introspects.then_some(Whose::Company(key.company_id))
-}
-
-/// The one credential of the request, if it is Basic.
-fn basic(headers: &HeaderMap) -> Option<Basic> {
-    let mut values = headers.get_all(header::AUTHORIZATION).iter();
-    let only = values.next().filter(|_| values.next().is_none())?;
-    Basic::of(only.to_str().ok()?)
 }
 
 async fn read_form(request: &mut Request) -> Result<Bytes, Refusal> {
