@@ -37,6 +37,9 @@ async fn a_full_disk_refuses_commands_and_nothing_else() {
     assert_eq!((status, &problem["type"]), (503, &json!("/problems/unavailable")));
     assert!(problem["detail"].as_str().expect("a detail").contains("nothing was changed"));
     serving.says("the database can't be used");
+    let (status, ready) = get(&serving.url("/readyz"), "").await;
+    assert_eq!((status, &ready["ready"]), (503, &json!(false)), "{ready}");
+    assert!(ready["reasons"].to_string().contains("the last command failed"), "{ready}");
 
     // What is there is read and verified as before.
     assert_eq!(names(&tokens, &company.audit_key).await, created);
@@ -51,6 +54,7 @@ async fn a_full_disk_refuses_commands_and_nothing_else() {
         .expect("prlimit can be run");
     assert!(freed.success());
     assert_eq!(create("room again".to_owned()).await.0, 201);
+    assert_eq!(get(&serving.url("/readyz"), "").await.0, 200);
     created.push("room again".to_owned());
     assert_eq!(names(&tokens, &company.audit_key).await, created);
     place.run(&["verify"]).done();

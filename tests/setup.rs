@@ -12,11 +12,27 @@ const SETUP: [&str; 6] =
 
 /// Runs `setup` by a shell that first does this to itself.
 fn set_up(place: &Place, before: &str) -> Ended {
+    run_after(place, before, &SETUP)
+}
+
+/// Runs a command by a shell that first does this to itself.
+fn run_after(place: &Place, before: &str, args: &[&str]) -> Ended {
     let mut command = Command::new("/bin/sh");
     command.env_clear().env("TOKEN_LEDGER_DATABASE_URL", place.url()).current_dir(place.file(""));
     command.args(["-c", &format!("{before} exec \"$0\" \"$@\"")]);
-    command.arg(env!("CARGO_BIN_EXE_token-ledger")).args(SETUP);
+    command.arg(env!("CARGO_BIN_EXE_token-ledger")).args(args);
     ended(&mut command)
+}
+
+/// What a shell does to itself so that a program's clock is off.
+fn clock_off_by(shift: &str) -> String {
+    let library = std::fs::read_dir("/usr/lib")
+        .unwrap()
+        .flatten()
+        .map(|kind| kind.path().join("faketime/libfaketimeMT.so.1"))
+        .find(|library| library.exists())
+        .expect("faketime is installed (Debian: faketime); scripts/test does it");
+    format!("export FAKETIME={shift} LD_PRELOAD={};", library.display())
 }
 
 /// What was made is all there and works; answers whether the password is.
@@ -45,17 +61,22 @@ async fn assert_complete(place: &Place, done: Ended) -> bool {
 async fn a_clock_behind_the_ledger_leaves_no_company_half_made() {
     let place = Place::sqlite();
     place.setup("Acme");
-    let library = std::fs::read_dir("/usr/lib")
-        .unwrap()
-        .flatten()
-        .map(|kind| kind.path().join("faketime/libfaketimeMT.so.1"))
-        .find(|library| library.exists())
-        .expect("faketime is installed (Debian: faketime); scripts/test does it");
-    let behind = format!("export FAKETIME=-1h LD_PRELOAD={};", library.display());
-    let said = set_up(&place, &behind).refused(1);
+    let said = set_up(&place, &clock_off_by("-1h")).refused(1);
     assert!(said.contains("the clock is ") && said.contains("behind the ledger"), "{said}");
     assert_eq!(count(&place, "SELECT count(*) FROM companies"), 2);
     assert!(assert_complete(&place, set_up(&place, "")).await);
+}
+
+/// What verification complains of is over once the time has come.
+#[test]
+fn what_a_clock_that_was_ahead_recorded_is_signed_no_earlier() {
+    let place = Place::sqlite();
+    place.setup("Acme");
+    set_up(&place, &clock_off_by("+1h")).done();
+    place.serve(&[]).stop();
+    let said = place.run(&["verify"]).refused(1);
+    assert!(said.contains("future"), "{said}");
+    run_after(&place, &clock_off_by("+2h"), &["verify"]).done();
 }
 
 #[tokio::test]

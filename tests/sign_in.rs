@@ -653,6 +653,47 @@ async fn a_company_sees_who_enters_it() {
 }
 
 #[tokio::test]
+async fn no_link_outlives_the_membership_that_it_was_for() {
+    let app = TestApp::new().await;
+    let remove = async |member: &Value| {
+        app.admin.delete(&member_path(&app, member)).await.expect(204);
+    };
+    let is_void = async |path: &str| {
+        app.nobody.get(path).await.expect(404);
+        Browser::new(&app).send(path, &[("password", PASSWORD)]).await.expect(404);
+    };
+    member(&app, "boss@example.com", "super_admin").await;
+    // Whoever has the link instead of her gets in neither now nor when she is back.
+    let ada = member(&app, "ada@example.com", "super_admin").await;
+    remove(&ada).await;
+    is_void(&link_path(&ada)).await;
+    let back = member(&app, "ada@example.com", "super_admin").await;
+    is_void(&link_path(&ada)).await;
+    Browser::new(&app).send(&link_path(&back), &[("password", PASSWORD)]).await.expect(200);
+    let again = format!("{}/password-link", member_path(&app, &back));
+    let again = app.admin.post(&again).await.expect(201).body;
+    remove(&back).await;
+    let back = member(&app, "ada@example.com", "super_admin").await;
+    assert_eq!(back["set_password_url"], Value::Null, "she has a password");
+    is_void(&link_path(&again)).await;
+
+    // Nor does an operator's link, unless she stays in some company.
+    let body = json!({"email": "grace@example.com", "role": "auditor"});
+    let grace = app.operator.post(&app.path("/members")).json(&body).await.expect(201).body;
+    remove(&grace).await;
+    is_void(&link_path(&grace)).await;
+    let grace = app.operator.post(&app.path("/members")).json(&body).await.expect(201).body;
+    let (globex, admin) = app.another_company("Globex").await;
+    let path = format!("/v1/companies/{globex}/members");
+    let there = admin.post(&path).json(&body).await.expect(201).body;
+    let there = format!("{path}/{}", there["member_id"].as_str().unwrap());
+    let stays = format!("{}/password-link", member_path(&app, &grace));
+    let stays = app.operator.post(&stays).await.expect(201).body;
+    admin.delete(&there).await.expect(204);
+    Browser::new(&app).send(&link_path(&stays), &[("password", PASSWORD)]).await.expect(200);
+}
+
+#[tokio::test]
 async fn who_is_in_several_companies_chooses_one() {
     let app = TestApp::new().await;
     // Every company takes an operator's word for who she is.

@@ -1,7 +1,7 @@
 //! Executing commands: load, decide, append, and again when somebody else was faster.
 
 use crate::clock::{Clock, Entropy, Moment};
-use crate::commit::{AppendError, Commit, Context, Idempotency};
+use crate::commit::{AppendError, Commit, Context, Idempotency, Recorded};
 use crate::decidable::Decidable;
 use crate::error::StoreError;
 use crate::record::StreamId;
@@ -12,12 +12,15 @@ use parking_lot::RwLock;
 use std::collections::HashMap;
 use std::hash::BuildHasher;
 use std::sync::Arc;
+use std::time::Duration;
 use token_ledger_domain::company::Company;
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Power, Timestamp};
 
 /// How often a command is decided anew before the caller is told that others were faster.
 const MAX_ATTEMPTS: usize = 20;
+/// For how long a command is decided anew that was not recorded in time, as where the database is away.
+const DECIDED_FOR: Duration = Duration::from_secs(5);
 /// Before every time.
 const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
 /// A stream's state is kept in a snapshot whenever it has grown by this many events.
@@ -117,6 +120,7 @@ impl Ledger {
             Some(self.locks[lock].lock().await)
         };
         let (mut not_before, mut stood_at) = (EVER, standing.since());
+        let begun = Moment::now();
         // Kept over all attempts, so that one whose answer was lost recognises itself.
         let commit_id = self.entropy.uuid(self.clock.now());
         for attempt in 0..MAX_ATTEMPTS {
@@ -171,7 +175,10 @@ impl Ledger {
                     });
                 }
                 Err(AppendError::CompanyChanged) => self.forget_company(company),
-                Err(AppendError::Outdated { at }) => not_before = at,
+                Err(AppendError::Outdated { at }) => {
+                    in_time(begun)?;
+                    not_before = at;
+                }
                 Err(AppendError::Conflict | AppendError::Repeated) => {
                     if A::KIND == AggregateType::Company {
                         self.forget_company(company);
@@ -198,7 +205,7 @@ impl Ledger {
     ) -> Result<Vec<Result<bool, ExecuteError<A::Error>>>, StoreError> {
         let mut answers: Vec<Option<Result<bool, ExecuteError<A::Error>>>> =
             requests.iter().map(|_| None).collect();
-        let mut not_before = EVER;
+        let (mut not_before, begun) = (EVER, Moment::now());
         for _ in 0..MAX_ATTEMPTS {
             let open: Vec<usize> =
                 (0..requests.len()).filter(|index| answers[*index].is_none()).collect();
@@ -236,7 +243,10 @@ impl Ledger {
                     Ok(_) => answers[index] = Some(Ok(true)),
                     Err(AppendError::Failed(error)) => answers[index] = Some(Err(error.into())),
                     Err(AppendError::CompanyChanged) => self.forget_company(company),
-                    Err(AppendError::Outdated { at }) => not_before = not_before.max(at),
+                    Err(AppendError::Outdated { at }) => match in_time(begun) {
+                        Ok(()) => not_before = not_before.max(at),
+                        Err(error) => answers[index] = Some(Err(error.into())),
+                    },
                     Err(AppendError::Conflict | AppendError::Repeated) => {}
                 }
             }
@@ -320,7 +330,7 @@ impl Ledger {
         for event in &events {
             state.apply(event.clone());
         }
-        // Neither is what a change relied on over when it is recorded, nor what begins with it.
+        // Recorded before the term that it relies on has ended, and before the one that it begins has.
         let ends = [held_until, state.holds_until()];
         let holds_until = ends.into_iter().flatten().filter(|end| *end > now).min();
         let sequence = folded.sequence + events.len() as u64;
@@ -347,12 +357,9 @@ impl Ledger {
         Ok((commit, state))
     }
 
-    async fn append_one(&self, commit: Commit) -> Result<crate::commit::Recorded, AppendError> {
-        self.store
-            .append(vec![commit])
-            .await
-            .pop()
-            .unwrap_or(Err(AppendError::Failed(StoreError::Closed)))
+    async fn append_one(&self, commit: Commit) -> Result<Recorded, AppendError> {
+        let answer = self.store.append(vec![commit]).await.pop();
+        answer.unwrap_or(Err(AppendError::Failed(StoreError::Closed)))
     }
 
     async fn fold<A: Decidable>(
@@ -418,6 +425,17 @@ fn repeated<A, R>(key: &Idempotency, replay: Replay) -> Result<Executed<A>, Exec
     } else {
         Err(ExecuteError::KeyReused)
     }
+}
+
+/// Whether a command that was begun then may be decided once more.
+///
+/// # Errors
+/// When it may not: nothing was recorded of it, whatever was in its way.
+fn in_time(begun: Moment) -> Result<(), StoreError> {
+    if begun.elapsed() < DECIDED_FOR {
+        return Ok(());
+    }
+    Err(StoreError::Unavailable("nothing could be recorded in time".to_owned()))
 }
 
 fn fold_stream<A: Decidable>(

@@ -24,6 +24,7 @@ mod request;
 pub mod sqlite;
 mod standing;
 mod store;
+mod trouble;
 
 pub use clock::{Clock, Entropy, Moment, SystemClock, SystemEntropy};
 pub use commit::{AppendError, Commit, Context, Idempotency, MAX_CLOCK_LAG_SECONDS, Recorded};

@@ -97,6 +97,9 @@ pub trait Store: Send + Sync {
     /// and every inline projection shows them.
     async fn append(&self, commits: Vec<Commit>) -> Vec<Result<Recorded, AppendError>>;
 
+    /// Whether appending failed a moment ago because of the database, and nothing was appended since.
+    fn has_failed_lately(&self) -> bool;
+
     /// Streams of one company, with their snapshots, in the order asked for; empty where there is
     /// nothing.
     ///

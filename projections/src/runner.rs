@@ -86,6 +86,11 @@ impl RunnerHandle {
         self.progress.stopped.read().clone()
     }
 
+    /// Whether the company's projection stands still.
+    pub fn is_stopped(&self, company: CompanyId) -> bool {
+        self.progress.stopped.read().contains_key(&company)
+    }
+
     /// Waits until the rows hold everything up to the position. `false` when that takes longer
     /// than the bound.
     pub async fn reached(&self, company: CompanyId, position: u64, bound: Duration) -> bool {

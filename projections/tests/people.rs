@@ -61,6 +61,17 @@ fn session(person_id: PersonId, number: u128) -> Session {
     }
 }
 
+/// Makes a person a member, as a row that is nobody's event.
+async fn join<F: Fixture>(given: &Given<F>, company: CompanyId, person: PersonId) {
+    let [company, member, person] =
+        [company.0, person.0, person.0].map(|id| F::blob(id.as_bytes()));
+    let insert = format!(
+        "INSERT INTO members (company_id, member_id, person_id, role, added_at, version, position) \
+         VALUES ({company}, {member}, {person}, 'auditor', 0, 1, 1)"
+    );
+    given.fixture.raw(insert).await;
+}
+
 async fn an_address_is_one_account<F: Fixture>() {
     let given = Given::<F>::nothing().await;
     let people = People::new(given.fixture.sql());
@@ -98,6 +109,7 @@ async fn a_password_is_changed_from_the_one_before_only<F: Fixture>() {
 async fn a_link_is_good_once_and_until_it_is_replaced<F: Fixture>() {
     let given = Given::<F>::nothing().await;
     let people = People::new(given.fixture.sql());
+    join(&given, COMPANY, ADA).await;
     let first = link(ADA, Purpose::SetPassword, 1);
     people.put_link(&first, None).await.unwrap();
     assert_eq!(people.link(first.digest, Purpose::SetPassword).await.unwrap(), Some(first));
@@ -128,6 +140,9 @@ async fn a_password_set_by_link_ends_sessions_and_other_links<F: Fixture>() {
     people.put_link(&sign_in, None).await.unwrap();
     assert!(people.begin_session(digest("a"), &session(ADA, 1), None).await.unwrap());
     assert!(people.begin_session(digest("b"), &session(BOB, 2), None).await.unwrap());
+    assert!(!people.redeem_link(&set, HASH).await.unwrap(), "she is in no company");
+    assert!(people.session(digest("a")).await.unwrap().is_some(), "nothing was done");
+    join(&given, COMPANY, ADA).await;
     assert!(people.redeem_link(&set, HASH).await.unwrap());
     let ada = people.account_of(ADA).await.unwrap().unwrap();
     assert_eq!(ada.password_hash.as_deref(), Some(HASH));
@@ -148,15 +163,8 @@ async fn a_companys_link_is_good_while_the_person_is_in_no_other<F: Fixture>() {
         opens: None,
         ..link(ADA, Purpose::SetPassword, number)
     };
-    let joins = |company: CompanyId| {
-        let [company, ada] = [company.0, ADA.0].map(|id| F::blob(id.as_bytes()));
-        format!(
-            "INSERT INTO members (company_id, member_id, person_id, role, added_at, version, \
-             position) VALUES ({company}, {company}, {ada}, 'auditor', 0, 1, 1)"
-        )
-    };
     let vouched_by = async || people.account_of(ADA).await.unwrap().unwrap().vouched_by;
-    given.fixture.raw(joins(COMPANY)).await;
+    join(&given, COMPANY, ADA).await;
     people.put_link(&asked(1), None).await.unwrap();
     assert!(people.redeem_link(&asked(1), HASH).await.unwrap());
     assert_eq!(vouched_by().await, Some(COMPANY));
@@ -164,7 +172,7 @@ async fn a_companys_link_is_good_while_the_person_is_in_no_other<F: Fixture>() {
     assert_eq!(vouched_by().await, Some(COMPANY), "whoever knows the old one sets the new one");
 
     people.put_link(&asked(2), None).await.unwrap();
-    given.fixture.raw(joins(OTHERS[1])).await;
+    join(&given, OTHERS[1], ADA).await;
     assert!(!people.redeem_link(&asked(2), HASH).await.unwrap());
     let ada = people.account_of(ADA).await.unwrap().unwrap();
     assert_eq!(ada.password_hash.as_deref(), Some("other"));

@@ -153,7 +153,8 @@ impl App {
         tokens_ended.and(keys_ended)
     }
 
-    /// Ends the terms of one kind until none is due but those that can't be ended.
+    /// Ends the terms of one kind until none is due but those that can't be ended, or another process
+    /// is found to be at it.
     async fn end_terms<A: Expiring>(
         &self,
         run: &mut Run<'_>,
@@ -165,27 +166,34 @@ impl App {
             if due.is_empty() {
                 break;
             }
-            let mut companies: BTreeMap<CompanyId, Vec<DueTerm>> = BTreeMap::new();
+            let (mut companies, count) = (BTreeMap::new(), due.len());
             for term in due {
-                companies.entry(term.company_id).or_default().push(term);
+                companies.entry(term.company_id).or_insert_with(Vec::new).push(term);
             }
+            let mut unchanged = 0;
             for (company, terms) in companies {
-                self.end_in_company::<A>(company, &terms, run).await?;
+                unchanged += self.end_in_company::<A>(company, &terms, run).await?;
+            }
+            // All processes have the same terms before them, in the same order.
+            if unchanged > count / 2 {
+                break;
             }
         }
         Ok(())
     }
 
+    /// Ends terms of one company; answers of how many there was nothing to record.
     async fn end_in_company<A: Expiring>(
         &self,
         company: CompanyId,
         terms: &[DueTerm],
         run: &mut Run<'_>,
-    ) -> Result<(), StoreError> {
+    ) -> Result<usize, StoreError> {
         if run.left.ahead.contains(&company) {
             run.tried.extend(terms.iter().map(|term| term.id));
-            return Ok(());
+            return Ok(0);
         }
+        let mut unchanged = 0;
         let context = Context::system();
         let requests: Vec<Request<<A as Decidable>::Command>> =
             terms.iter().map(|term| Request::new(term.id, A::expire(term.term))).collect();
@@ -194,7 +202,11 @@ impl App {
         for (term, outcome) in terms.iter().zip(outcomes) {
             match outcome {
                 Ok(true) => {}
-                Ok(false) => run.keep_unchanged(term),
+                Ok(false) => {
+                    // What was so the last time is nobody else's doing.
+                    unchanged += usize::from(!run.known.terms.contains_key(&term.id));
+                    run.keep_unchanged(term);
+                }
                 Err(ExecuteError::Failed(error)) if error.is_general() => return Err(error),
                 Err(ExecuteError::Failed(StoreError::ClockBehind { seconds })) => {
                     run.leave_for_the_clock(term, seconds);
@@ -202,7 +214,7 @@ impl App {
                 Err(error) => run.keep(term, &error.to_string()),
             }
         }
-        Ok(())
+        Ok(unchanged)
     }
 }
 

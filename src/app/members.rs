@@ -267,7 +267,8 @@ impl App {
         Ok(MemberView::new(&row, account.as_ref()))
     }
 
-    /// Removes a member. The sessions that are in the company by this membership end.
+    /// Removes a member. The sessions that are in the company by this membership end, and no link that
+    /// the company asked for is good any more.
     ///
     /// # Errors
     /// When there is no such member, its role is more than the caller's, or it is the last Super
@@ -281,9 +282,14 @@ impl App {
     ) -> Result<(), AppError> {
         let context = caller.context(input::checked_reason(reason)?);
         let command = CompanyCommand::RemoveMember { member_id: id };
+        let before = self.people.member(caller.company, id).await?;
         self.change_member(caller, id, command, &context, conditions).await?;
-        let ended = self.people.end_sessions_by(caller.company, id).await;
-        Ok(ended.map_err(StoreError::after_change)?)
+        // None where it was removed before, and this is the repeat of a request.
+        if let Some(member) = before {
+            let ended = self.people.end_membership(&member).await;
+            ended.map_err(StoreError::after_change)?;
+        }
+        Ok(())
     }
 
     /// A new link by which a member can set a password. It replaces an older one. A repeat of a

@@ -63,6 +63,7 @@ use token_ledger_projections::rebuild::Rebuilder;
 use token_ledger_projections::runner::{self, Behind, RunnerHandle};
 use token_ledger_projections::{Erasures, People, ReadModels, Survey, Trees, VerificationIndex};
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
 
 /// How long a reader of the audit trail waits for it to catch up with the ledger.
 pub const AUDIT_WAIT: Duration = Duration::from_secs(5);
@@ -211,6 +212,8 @@ pub struct App {
     carried: RwLock<BTreeSet<uuid::Uuid>>,
     /// Operations that can't be carried out.
     stalled: RwLock<BTreeSet<uuid::Uuid>>,
+    /// What goes on until the service stops.
+    jobs: RwLock<Vec<AbortHandle>>,
     migrated: usize,
     following: Option<Following>,
 }
@@ -274,6 +277,7 @@ impl App {
             erasing: tokio::sync::Mutex::default(),
             carried: RwLock::default(),
             stalled: RwLock::default(),
+            jobs: RwLock::default(),
             migrated,
             following,
         }))
@@ -364,6 +368,16 @@ impl App {
         }
         tasks.extend(self.start_attempts(stop));
         tasks
+    }
+
+    /// Looks after jobs that go on until the service stops.
+    pub fn watch_jobs(&self, jobs: &[tokio::task::JoinHandle<()>]) {
+        self.jobs.write().extend(jobs.iter().map(tokio::task::JoinHandle::abort_handle));
+    }
+
+    /// Whether a job has ended before the service stops, as one that panicked has.
+    pub fn has_lost_job(&self) -> bool {
+        self.jobs.read().iter().any(AbortHandle::is_finished)
     }
 
     /// The projections that run behind the log in this process.

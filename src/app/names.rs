@@ -1,7 +1,7 @@
 //! Companies' names: what is reserved, held against the companies that are registered.
 
 use super::App;
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::companies::CompanyRow;
@@ -24,26 +24,38 @@ impl App {
         progress: &OnProgress<'_>,
         tell: &mut OnDifference<'_>,
     ) -> Result<Outcome, RebuildError> {
-        let mut outcome =
-            self.rebuilder.rebuild_telling(plan, self.new_id(), progress, tell).await?;
+        let mut wrong = HashSet::new();
+        let mut tell_and_keep = |difference: Difference| {
+            if difference.projection == Companies::NAME && !plan.merge {
+                wrong.insert(difference.company);
+            }
+            tell(difference)
+        };
+        let mut outcome = self
+            .rebuilder
+            .rebuild_telling(plan, self.new_id(), progress, &mut tell_and_keep)
+            .await?;
         if plan.projections.contains(&Companies::NAME) {
-            outcome.differences += self.rebuild_names(plan, tell).await?;
+            outcome.differences += self.rebuild_names(plan, &wrong, tell).await?;
         }
         Ok(outcome)
     }
 
     /// Holds that the name of every company leads whoever wants it to a company of this name, since
     /// that can't be registered again, and that no other name leads to it; answers how many names
-    /// are otherwise. A name that leads to no company is reserved for one that may come yet.
+    /// are otherwise. A name that leads to no company is reserved for one that may come yet. What the
+    /// rows of companies that are `wrong` say of names says nothing.
     async fn rebuild_names(
         &self,
         plan: &Plan,
+        wrong: &HashSet<CompanyId>,
         tell: &mut OnDifference<'_>,
     ) -> Result<u64, RebuildError> {
         let (mut put_right, mut astray) = (Vec::new(), Vec::new());
         let mut after = None;
         while let Some(mut page) = self.page_of_companies(plan, after).await? {
             after = page.last().map(|row| row.company_id);
+            page.retain(|row| !wrong.contains(&row.company_id));
             if plan.company.is_none() {
                 astray.extend(self.led_astray(&page).await?);
             }

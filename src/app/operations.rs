@@ -38,6 +38,25 @@ enum Work {
     Erase(erasing::Order),
 }
 
+/// An operation that this process is at: no more once this is dropped, also by a panic.
+struct Carried<'a> {
+    app: &'a App,
+    id: Uuid,
+}
+
+impl<'a> Carried<'a> {
+    fn new(app: &'a App, id: Uuid) -> Self {
+        app.carried.write().insert(id);
+        Self { app, id }
+    }
+}
+
+impl Drop for Carried<'_> {
+    fn drop(&mut self) {
+        self.app.carried.write().remove(&self.id);
+    }
+}
+
 impl App {
     /// Stores an operation and begins with it, unless whoever asks was held up and may not any more.
     ///
@@ -108,10 +127,8 @@ impl App {
     pub(super) fn carry_on(self: &Arc<Self>, operation: Operation) -> JoinHandle<()> {
         let app = Arc::clone(self);
         tokio::spawn(async move {
-            let id = operation.operation_id;
-            app.carried.write().insert(id);
+            let _carried = Carried::new(&app, operation.operation_id);
             app.carry_to_the_end(operation).await;
-            app.carried.write().remove(&id);
         })
     }
 

@@ -181,9 +181,9 @@ impl App {
     ) -> Result<(Link, Account), AppError> {
         let link = self.people.link(Digest::of(secret), purpose).await?;
         let link = link.filter(|link| link.expires_at > self.now()).ok_or(AppError::LinkSpent)?;
-        if let Some(company) = link.asked_by
-            && self.is_elsewhere(link.person_id, company).await?
-        {
+        let memberships = self.people.memberships(link.person_id).await?;
+        let is_elsewhere = |company| memberships.iter().any(|member| member.company_id != company);
+        if memberships.is_empty() || link.asked_by.is_some_and(is_elsewhere) {
             return Err(AppError::LinkSpent);
         }
         let account = self.people.account_of(link.person_id).await?;

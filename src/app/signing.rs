@@ -16,19 +16,27 @@ use super::outside::OutsideError;
 use crate::evidence::keys::LogKey;
 use crate::evidence::note::{Statement, VerifierKey};
 use crate::evidence::proof::{self, TileSet};
+use futures::{StreamExt, stream};
+use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
-use token_ledger_event_store::StoreError;
+use token_ledger_event_store::{Head, StoreError};
 use token_ledger_projections::tree::{Edge, SignedCheckpoint, TREE_NAME};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
 /// The part of the delay that is left for bringing the tree up to date and signing.
 const MARGIN: u32 = 4;
-/// How long the tree may take to take in the last events.
-const CATCH_UP: Duration = Duration::from_secs(10);
+/// How long the tree may take to take in the last events; what it has not is signed by a later round.
+const CATCH_UP: Duration = Duration::from_secs(1);
+/// The same when the service stops, and no later round comes.
+const LAST_CATCH_UP: Duration = Duration::from_secs(10);
+/// How long, when the service stops, companies are looked after that nothing has happened to.
+const LAST_LOOK: Duration = Duration::from_secs(3);
+/// Companies that are signed for at once.
+const AT_ONCE: usize = 8;
 /// How long after a failed round the next one begins.
 const RETRY: Duration = Duration::from_secs(1);
 
@@ -51,30 +59,49 @@ pub(super) enum Unsigned {
 
 /// Starts signing; it ends when `stop` turns true and everything appended by then is signed.
 pub fn start(app: &Arc<App>, stop: &watch::Receiver<bool>) -> JoinHandle<()> {
-    let (app, stop) = (Arc::clone(app), stop.clone());
+    let (app, mut stop) = (Arc::clone(app), stop.clone());
     tokio::spawn(async move {
         match app.take_seed(stop.clone()).await {
             Ok(()) => run(&app, stop).await,
             Err(error) => {
                 *app.evidence.disabled.write() = Some(error.to_string());
                 tracing::error!(%error, "checkpoints can't be signed");
+                let _ = stop.wait_for(|stop| *stop).await;
             }
         }
     })
+}
+
+/// How a round ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ended {
+    /// Everything is signed.
+    Whole,
+    /// Something is not, and is tried again.
+    Failed,
+    /// Something else is more urgent.
+    Early,
 }
 
 async fn run(app: &App, mut stop: watch::Receiver<bool>) {
     let delay = app.evidence.choices.delay;
     let gather = delay.saturating_sub(delay / MARGIN);
     let mut appended = app.store().watch();
-    let mut rounds = Rounds::default();
+    let rounds = Mutex::new(Rounds::default());
     let mut missed = false;
     while !*stop.borrow() {
         appended.mark_unchanged();
         missed = missed || app.miss_companies().await;
-        let whole = app.sign_due(&mut rounds).await && missed;
+        let began = Instant::now();
+        let is_urgent = || {
+            *stop.borrow() || (appended.has_changed().unwrap_or(true) && began.elapsed() >= gather)
+        };
+        let ended = app.sign_due(&rounds, CATCH_UP, is_urgent).await;
+        if ended == Ended::Early {
+            continue;
+        }
         let retry = async {
-            if whole {
+            if ended == Ended::Whole && missed {
                 std::future::pending::<()>().await;
             } else {
                 tokio::time::sleep(RETRY).await;
@@ -91,7 +118,8 @@ async fn run(app: &App, mut stop: watch::Receiver<bool>) {
             _ = stop.changed() => {}
         }
     }
-    app.sign_due(&mut rounds).await;
+    let began = Instant::now();
+    app.sign_due(&rounds, LAST_CATCH_UP, || began.elapsed() >= LAST_LOOK).await;
 }
 
 impl App {
@@ -182,14 +210,21 @@ impl App {
         Ok(heads.iter().find(|head| head.origin == origin).map_or(0, |head| head.size))
     }
 
-    /// Signs for every company that has new entries; answers whether that worked out for all.
-    async fn sign_due(&self, rounds: &mut Rounds) -> bool {
-        if rounds.unkept.is_none() && !self.is_only_writer() {
+    /// Signs for every company that has new entries. Those whose ledgers have gone on since this process
+    /// started come first; the others, as many as there are, are looked after until something is
+    /// urgent.
+    async fn sign_due(
+        &self,
+        rounds: &Mutex<Rounds>,
+        catch_up: Duration,
+        is_urgent: impl Fn() -> bool,
+    ) -> Ended {
+        if rounds.lock().unkept.is_none() && !self.is_only_writer() {
             match self.unkept().await {
-                Ok(unkept) => rounds.unkept = Some(unkept),
+                Ok(unkept) => rounds.lock().unkept = Some(unkept),
                 Err(error) => {
                     tracing::error!(%error, "can't read which logs were signed");
-                    return false;
+                    return Ended::Failed;
                 }
             }
         }
@@ -197,40 +232,63 @@ impl App {
             Ok(heads) => heads,
             Err(error) => {
                 tracing::error!(%error, "can't read the heads");
-                return false;
+                return Ended::Failed;
             }
         };
-        let mut whole = true;
-        for head in heads {
-            let company = head.company;
-            if rounds.signed.get(&company).is_some_and(|size| *size >= head.position) {
-                continue;
+        let (moved, rest) = rounds.lock().due(heads);
+        let mut is_whole = self.sign_all(moved, rounds, catch_up).await;
+        let mut rest = rest.into_iter();
+        while rest.len() > 0 {
+            if is_urgent() {
+                return Ended::Early;
             }
-            match self.sign_company(company, rounds).await {
-                Ok(size) => {
-                    whole &= size >= head.position;
-                    rounds.signed.insert(company, size);
-                    if self.evidence.refused.write().remove(&company).is_some() {
-                        tracing::info!(%company, "checkpoints are signed again");
-                    }
-                    self.evidence.signed.send_modify(|count| *count = count.wrapping_add(1));
+            is_whole &= self.sign_all(rest.by_ref().take(AT_ONCE), rounds, catch_up).await;
+        }
+        if is_whole { Ended::Whole } else { Ended::Failed }
+    }
+
+    /// Signs for these companies, several at once; answers whether that worked out for all.
+    async fn sign_all(
+        &self,
+        heads: impl IntoIterator<Item = Head>,
+        rounds: &Mutex<Rounds>,
+        catch_up: Duration,
+    ) -> bool {
+        let signing = stream::iter(heads).map(|head| self.sign(head, rounds, catch_up));
+        signing.buffer_unordered(AT_ONCE).fold(true, async |all, signed| all & signed).await
+    }
+
+    /// Signs for a company; answers whether all is signed up to its head.
+    async fn sign(&self, head: Head, rounds: &Mutex<Rounds>, catch_up: Duration) -> bool {
+        let company = head.company;
+        match self.sign_company(company, rounds, catch_up).await {
+            Ok(size) => {
+                rounds.lock().signed.insert(company, size);
+                if self.evidence.refused.write().remove(&company).is_some() {
+                    tracing::info!(%company, "checkpoints are signed again");
                 }
-                Err(Unsigned::Waiting) => whole = false,
-                Err(error) => {
-                    whole = false;
-                    let reason = error.to_string();
-                    let before = self.evidence.refused.write().insert(company, reason.clone());
-                    if before.as_ref() != Some(&reason) {
-                        tracing::error!(%company, reason, "no checkpoint is signed");
-                    }
+                self.evidence.signed.send_modify(|count| *count = count.wrapping_add(1));
+                size >= head.position
+            }
+            Err(Unsigned::Waiting) => false,
+            Err(error) => {
+                let reason = error.to_string();
+                let before = self.evidence.refused.write().insert(company, reason.clone());
+                if before.as_ref() != Some(&reason) {
+                    tracing::error!(%company, reason, "no checkpoint is signed");
                 }
+                false
             }
         }
-        whole
     }
 
     /// Signs the company's tree, if it has grown since; answers the size that is signed.
-    async fn sign_company(&self, company: CompanyId, rounds: &mut Rounds) -> Result<u64, Unsigned> {
+    async fn sign_company(
+        &self,
+        company: CompanyId,
+        rounds: &Mutex<Rounds>,
+        catch_up: Duration,
+    ) -> Result<u64, Unsigned> {
         let evidence = &self.evidence;
         let Some(key) = evidence.key(company) else {
             return Err(Unsigned::Refused("there is no seed".to_owned()));
@@ -239,9 +297,14 @@ impl App {
         // must not look like more than there is.
         let stored = evidence.trees.last_checkpoint(company, key.origin()).await?;
         let outside = self.outside_checkpoint(company, &key).await?;
-        let head = self.store().head(company).await?.map_or(0, |head| head.position);
-        if let Some(tree) = self.behind().into_iter().find(|runner| runner.name() == TREE_NAME) {
-            tree.reached(company, head, CATCH_UP).await;
+        let head = self.store().head(company).await?;
+        // No checkpoint is older than its last entry, which a clock that was ahead may have recorded.
+        let signed_at = head.map_or(self.now(), |head| head.recorded_at.max(self.now()));
+        let head = head.map_or(0, |head| head.position);
+        let tree = self.behind().into_iter().find(|runner| runner.name() == TREE_NAME);
+        // One that stands still reaches nothing, however long it is waited for.
+        if let Some(tree) = tree.filter(|tree| !tree.is_stopped(company)) {
+            tree.reached(company, head, catch_up).await;
         }
         let size = evidence.trees.size(company).await?;
         if size == 0 {
@@ -267,7 +330,7 @@ impl App {
             }
         }
         if outside.is_some() {
-            if let Some(unkept) = &mut rounds.unkept {
+            if let Some(unkept) = &mut rounds.lock().unkept {
                 unkept.remove(&company);
             }
         } else {
@@ -275,7 +338,9 @@ impl App {
                 Some(stored) => stored.size,
                 None => self.signed_size(company).await?,
             };
-            match rounds.without(&Log { company, signed, size }, self.is_only_writer()) {
+            let log = Log { company, signed, size };
+            let without = rounds.lock().without(&log, self.is_only_writer());
+            match without {
                 Without::Known => {}
                 Without::Resting => return Ok(size),
                 Without::Waiting => return Err(Unsigned::Waiting),
@@ -303,7 +368,7 @@ impl App {
             verifier_key,
             note,
             cosignatures: String::new(),
-            signed_at: self.now(),
+            signed_at,
         };
         self.keep_outside(company, Some(&checkpoint), outside.as_ref()).await?;
         // Where another process was faster, its checkpoint is as good.

@@ -13,8 +13,9 @@ use hyper_util::rt::TokioIo;
 use std::collections::HashMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
+use token_ledger_event_store::Head;
 use token_ledger_projections::tree::SignedCheckpoint;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
@@ -31,8 +32,25 @@ const RETRY: Duration = Duration::from_secs(10);
 /// The longest answer, in bytes.
 const MAX_ANSWER: usize = 64 * 1024;
 
-/// What a witness is known to have cosigned: sizes by company.
-type Cosigned = HashMap<CompanyId, u64>;
+/// What is known of what a witness does, by company.
+#[derive(Default)]
+struct Known {
+    /// The sizes that it has cosigned.
+    cosigned: HashMap<CompanyId, u64>,
+    /// When it last failed to.
+    failed: HashMap<CompanyId, Instant>,
+}
+
+impl Known {
+    /// Whether a company is left alone for now: all is cosigned that there may be to sign, or that has
+    /// failed a moment ago.
+    fn rests(&self, head: &Head) -> bool {
+        let is_cosigned =
+            self.cosigned.get(&head.company).is_some_and(|size| *size >= head.position);
+        let failed = self.failed.get(&head.company);
+        is_cosigned || failed.is_some_and(|failed| failed.elapsed() < RETRY)
+    }
+}
 
 /// Starts asking; it ends when `stop` turns true.
 pub fn start(app: &Arc<App>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>> {
@@ -44,20 +62,22 @@ pub fn start(app: &Arc<App>, stop: &watch::Receiver<bool>) -> Vec<JoinHandle<()>
 
 async fn run(app: Arc<App>, witness: Witness, mut stop: watch::Receiver<bool>) {
     let mut signed = app.evidence.signed.subscribe();
-    let mut cosigned = Cosigned::new();
+    let mut known = Known::default();
     let mut failing = false;
     while !*stop.borrow() {
         signed.mark_unchanged();
         let outcome = tokio::select! {
-            outcome = ask_all(&app, &witness, &mut cosigned) => outcome,
+            outcome = ask_all(&app, &witness, &mut known) => outcome,
             _ = stop.changed() => return,
         };
-        let failed = outcome.is_err();
+        let failed = outcome.is_err() || !known.failed.is_empty();
         match outcome {
             Err(problem) if !failing => {
                 tracing::warn!(witness = witness.key.name(), problem, "a witness does not cosign");
             }
-            Ok(()) if failing => tracing::info!(witness = witness.key.name(), "cosigns again"),
+            Ok(()) if failing && !failed => {
+                tracing::info!(witness = witness.key.name(), "cosigns again");
+            }
             _ => {}
         }
         failing = failed;
@@ -69,40 +89,44 @@ async fn run(app: Arc<App>, witness: Witness, mut stop: watch::Receiver<bool>) {
             }
         };
         tokio::select! {
-            _ = signed.changed(), if !failed => {}
+            _ = signed.changed() => {}
             () = retry => {}
             _ = stop.changed() => {}
         }
     }
 }
 
-/// Asks for every company whose last checkpoint the witness has not cosigned.
-async fn ask_all(app: &App, witness: &Witness, cosigned: &mut Cosigned) -> Result<(), String> {
+/// Asks for every company whose last checkpoint the witness has not cosigned. A log that it doesn't
+/// know keeps it from no other one.
+async fn ask_all(app: &App, witness: &Witness, known: &mut Known) -> Result<(), String> {
     let heads = app.store().heads().await.map_err(|error| error.to_string())?;
-    let mut outcome = Ok(());
-    for head in heads {
+    let mut last_problem = None;
+    for head in heads.into_iter().filter(|head| !known.rests(head)).collect::<Vec<_>>() {
         let company = head.company;
         let origin = app.evidence.origin(company);
         let last = app.evidence.trees.last_checkpoint(company, &origin).await;
         let Some(last) = last.map_err(|error| error.to_string())? else { continue };
-        if cosigned.get(&company).is_some_and(|size| *size >= last.size) {
+        if known.cosigned.get(&company).is_some_and(|size| *size >= last.size) {
             continue;
         }
         // By this process before it was started anew, or by another one.
         let own = format!("— {} ", witness.key.name());
         if last.cosignatures.lines().any(|line| line.starts_with(&own)) {
-            cosigned.insert(company, last.size);
+            known.cosigned.insert(company, last.size);
             continue;
         }
-        match ask(app, witness, &last, cosigned.get(&company).copied().unwrap_or(0)).await {
+        match ask(app, witness, &last, known.cosigned.get(&company).copied().unwrap_or(0)).await {
             Ok(()) => {
-                cosigned.insert(company, last.size);
+                known.cosigned.insert(company, last.size);
+                known.failed.remove(&company);
             }
-            // A log that the witness doesn't know keeps it from no other one.
-            Err(problem) => outcome = Err(problem),
+            Err(problem) => {
+                known.failed.insert(company, Instant::now());
+                last_problem = Some(problem);
+            }
         }
     }
-    outcome
+    last_problem.map_or(Ok(()), Err)
 }
 
 /// Asks a witness to cosign a checkpoint, which last cosigned a tree of `old` entries, and keeps

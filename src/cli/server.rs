@@ -69,6 +69,7 @@ impl Server {
             None => tokio::spawn(signals::ignore(hangup, stopped.clone())),
             Some(tls) => tokio::spawn(tls.follow(hangup, stopped.clone())),
         });
+        app.watch_jobs(&tasks);
         let service = Arc::new(Service {
             app: Arc::clone(&app),
             proxies: proxies.clone(),

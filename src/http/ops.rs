@@ -83,12 +83,17 @@ async fn reasons(service: &Service) -> Vec<String> {
     let mut reasons = Vec::new();
     if *service.stopping.borrow() {
         reasons.push("the service is stopping".to_owned());
+    } else if service.app.has_lost_job() {
+        reasons.push("a job has ended that goes on for ever; start the service again".to_owned());
     }
     let probed = in_time(service.app.read.probe()).await;
     let answers = probed.is_ok();
     if let Err(error) = probed {
         tracing::warn!(%error, "the database can't be written");
         reasons.push("the database can't be written".to_owned());
+    }
+    if service.app.store().has_failed_lately() {
+        reasons.push("the last command failed; the log says why".to_owned());
     }
     let offset = service.app.clock_offset_micros().unwrap_or(0);
     if offset.unsigned_abs() > MAX_CLOCK_OFFSET_MICROS {
@@ -214,6 +219,8 @@ async fn measure(service: &Service) {
     );
     let answers = heads.is_ok() && matches!((&behind, &projections), (Ok(Ok(_)), Ok(Ok(_))));
     metrics::gauge!("database_answers").set(f64::from(u8::from(answers)));
+    let fails = app.store().has_failed_lately();
+    metrics::gauge!("commands_fail").set(f64::from(u8::from(fails)));
     let mut unsigned = app.evidence.refused().len();
     if let Ok(heads) = heads {
         let events: u64 = heads.iter().map(|head| head.position).sum();
@@ -280,6 +287,10 @@ fn describe() {
     metrics::describe_gauge!(
         "database_answers",
         "Whether the database answers in time; where it doesn't, what is read from there is as it was"
+    );
+    metrics::describe_gauge!(
+        "commands_fail",
+        "Whether the last command failed because of the database, less than ten seconds ago"
     );
     metrics::describe_counter!(
         "failed_attempts_total",

@@ -24,7 +24,6 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use token_ledger_domain::Digest;
 use token_ledger_domain::secret::is_well_formed;
-use token_ledger_event_store::Moment;
 use token_ledger_projections::index::{ActiveToken, Use};
 use uuid::Uuid;
 
@@ -41,7 +40,7 @@ const INSUFFICIENT_SCOPE: &str = "Bearer realm=\"token-ledger\", error=\"insuffi
 pub(super) const UNKNOWN: &str = "It can't be known right now; try again.";
 /// What is told where the service is at fault.
 pub(super) const FAILED: &str = "The service failed. Name the request_id to the operator.";
-/// How often the log names a request that could not be decided, at most.
+/// How often the log has a line of requests that could not be decided, at most.
 const TELL_UNKNOWN_EVERY: Duration = Duration::from_secs(1);
 /// The longest list of scopes that a challenge names, in bytes.
 const MAX_NAMED_SCOPES: usize = 1024;
@@ -58,8 +57,7 @@ pub const ROUTES: [(axum::http::Method, &str); 3] = [
 pub(super) struct Verification {
     pub(super) service: Arc<Service>,
     request_ids: RequestIds,
-    /// When the log last said that it could not be known whether a token is good.
-    told_unknown: Mutex<Option<Moment>>,
+    undecided: Arc<Undecided>,
     active: Counter,
     inactive: Counter,
     insufficient: Counter,
@@ -91,7 +89,7 @@ fn verification(service: Arc<Service>) -> Verification {
     let count = |endpoint: &'static str, outcome: &'static str| metrics::counter!("token_verifications_total", "endpoint" => endpoint, "outcome" => outcome);
     Verification {
         request_ids: RequestIds::new(service.app.new_id()),
-        told_unknown: Mutex::default(),
+        undecided: Arc::default(),
         active: count("verify", "active"),
         inactive: count("verify", "invalid_token"),
         insufficient: count("verify", "insufficient_scope"),
@@ -339,27 +337,11 @@ impl Verification {
         id
     }
 
-    /// The identifier of a request that could not be decided, which the log may name.
+    /// The identifier of a request that could not be decided, which the log names.
     pub(super) fn unknown_request(&self) -> Uuid {
         let id = self.request_id();
-        if self.tells_unknown() {
-            tracing::warn!(
-                request_id = %id,
-                "whether tokens are good can't be known right now; one request a second is named"
-            );
-        }
+        self.undecided.tell(id);
         id
-    }
-
-    /// Whether the log is to name a request that could not be decided: it may be asked thousands of
-    /// times a second.
-    fn tells_unknown(&self) -> bool {
-        let mut told = self.told_unknown.lock();
-        let is_due = told.is_none_or(|told| told.elapsed() >= TELL_UNKNOWN_EVERY);
-        if is_due {
-            *told = Some(Moment::now());
-        }
-        is_due
     }
 
     /// Whether what is known is recent enough, at once or within a second, or what was shown is no
@@ -430,6 +412,49 @@ fn nameable(scopes: &[String]) -> String {
     text
 }
 
+/// Requests that could not be decided, which the log is to name: as there may be thousands a second,
+/// the first one at once, and those that follow it together.
+#[derive(Debug, Default)]
+struct Undecided {
+    /// Those that follow, while somebody is about to tell of them.
+    following: Mutex<Option<Vec<Uuid>>>,
+}
+
+impl Undecided {
+    fn tell(self: &Arc<Self>, id: Uuid) {
+        let mut following = self.following.lock();
+        if let Some(ids) = following.as_mut() {
+            ids.push(id);
+            return;
+        }
+        *following = Some(Vec::new());
+        drop(following);
+        tracing::warn!(request_id = %id, "whether tokens are good can't be known right now");
+        let undecided = Arc::clone(self);
+        tokio::spawn(async move {
+            loop {
+                tokio::time::sleep(TELL_UNKNOWN_EVERY).await;
+                if !undecided.tell_following() {
+                    return;
+                }
+            }
+        });
+    }
+
+    /// Tells of those that have followed; `false`, and nobody is about to any more, where none has.
+    fn tell_following(&self) -> bool {
+        let mut following = self.following.lock();
+        let told = following.take().filter(|ids| !ids.is_empty());
+        *following = told.as_ref().map(|_| Vec::new());
+        drop(following);
+        let Some(ids) = told else { return false };
+        let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+        let request_ids = ids.join(" ");
+        tracing::warn!(request_ids, "whether tokens are good can't be known right now");
+        true
+    }
+}
+
 /// Identifiers of requests that cost one addition: the process's own beginning and a count.
 #[derive(Debug)]
 struct RequestIds {
@@ -493,16 +518,20 @@ mod tests {
         let dir = tempfile::TempDir::new().unwrap();
         let verification = verification(service(&dir).await);
         let (log, logged) = crate::logged::log();
-        let first = tracing::subscriber::with_default(log, || {
-            let first = verification.unknown();
-            for _ in 0..9 {
-                verification.unknown();
-            }
-            first
+        let ids: Vec<String> = tracing::subscriber::with_default(log, || {
+            let unknown = || {
+                let answer = verification.unknown();
+                answer.headers()[REQUEST_ID].to_str().unwrap().to_owned()
+            };
+            let ids = (0..9).map(|_| unknown()).collect();
+            assert!(verification.undecided.tell_following());
+            assert!(!verification.undecided.tell_following(), "all are told of");
+            ids
         });
         let lines: Vec<String> = logged.try_iter().collect();
-        assert_eq!(lines.len(), 1, "{lines:?}");
-        assert!(lines[0].contains(first.headers()[REQUEST_ID].to_str().unwrap()), "{lines:?}");
+        assert_eq!(lines.len(), 2, "{lines:?}");
+        assert!(lines[0].contains(&ids[0]), "{lines:?}");
+        assert!(ids[1..].iter().all(|id| lines[1].contains(id)), "{lines:?}");
     }
 
     #[test]

@@ -16,6 +16,7 @@ use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use crate::placing::{Known, Placed};
 use crate::record::{Head, Point};
+use crate::trouble::{Trouble, is_trouble};
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
@@ -62,6 +63,7 @@ pub(super) struct Lane {
     inline: Box<dyn InlineProjections>,
     queue: Arc<Queue>,
     told: Arc<Told>,
+    trouble: Arc<Trouble>,
     recorded_time: RecordedTime,
     one_company: bool,
     heads: Arc<LeftHeads>,
@@ -99,6 +101,7 @@ impl Lane {
             inline,
             queue,
             told: database.told(),
+            trouble: Arc::clone(database.trouble()),
             recorded_time: database.recorded_time(),
             one_company: database.is_sharded(),
             heads,
@@ -179,7 +182,10 @@ impl Lane {
         loop {
             self.is_held = false;
             let error = match self.attempt(commits, doubtful).await {
-                Ok(answers) => return Ok(answers),
+                Ok(answers) => {
+                    self.trouble.note(false);
+                    return Ok(answers);
+                }
                 Err(Setback::Taken) if doubtful => {
                     return Err(StoreError::Rejected("an event's place is taken".to_owned()));
                 }
@@ -196,9 +202,12 @@ impl Lane {
                     }
                     error
                 }
-                Err(Setback::Failed(error)) => error,
+                Err(Setback::Failed(error)) => {
+                    self.trouble.note(is_trouble(&error));
+                    error
+                }
             };
-            let may_pass = matches!(error, StoreError::Unavailable(_) | StoreError::InDoubt(_));
+            let may_pass = is_trouble(&error);
             // What one attempt leaves open, a later one settles only by coming to its end.
             in_doubt |= matches!(error, StoreError::InDoubt(_));
             if !may_pass || Instant::now() + pause >= deadline {

@@ -9,6 +9,7 @@ use crate::clock::{Clock, CorrectedClock, Entropy, SystemEntropy};
 use crate::error::StoreError;
 use crate::record::Point;
 use crate::store::Access;
+use crate::trouble::Trouble;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::{ConnectOptions, Connection, PgConnection, PgPool};
 use std::fmt;
@@ -110,6 +111,7 @@ pub struct Database {
     is_sharded: bool,
     migrated: usize,
     told: Arc<Told>,
+    trouble: Arc<Trouble>,
     listener: Option<JoinHandle<()>>,
 }
 
@@ -161,6 +163,7 @@ impl Database {
             is_sharded,
             migrated,
             told,
+            trouble: Arc::default(),
             listener,
         }))
     }
@@ -241,6 +244,11 @@ impl Database {
     /// Changes whenever something may have been appended, by whichever process.
     pub fn watch(&self) -> watch::Receiver<u64> {
         self.told.news.subscribe()
+    }
+
+    /// Whether appending fails.
+    pub(super) const fn trouble(&self) -> &Arc<Trouble> {
+        &self.trouble
     }
 
     pub(super) fn told(&self) -> Arc<Told> {

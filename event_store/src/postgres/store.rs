@@ -121,6 +121,10 @@ impl Store for PgStore {
         outcomes
     }
 
+    fn has_failed_lately(&self) -> bool {
+        self.database.trouble().is_recent()
+    }
+
     async fn load(
         &self,
         company: CompanyId,

@@ -10,6 +10,7 @@ use super::writer::{self, Alone, Along, Job, Shared, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use crate::store::Access;
+use crate::trouble::Trouble;
 use parking_lot::Mutex;
 use rusqlite::{Connection, ErrorCode, Transaction};
 use std::fs::File;
@@ -33,6 +34,7 @@ pub struct Database {
     jobs: Option<mpsc::Sender<Job>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     changes: watch::Sender<u64>,
+    trouble: Trouble,
     migrated: usize,
     // Held for as long as this process may write.
     _lock: Option<File>,
@@ -85,6 +87,7 @@ impl Database {
             jobs: Some(jobs),
             writer: Mutex::new(Some(writer)),
             changes,
+            trouble: Trouble::default(),
             migrated,
             _lock: Some(lock),
         }))
@@ -106,6 +109,7 @@ impl Database {
             jobs: None,
             writer: Mutex::new(None),
             changes: watch::channel(0).0,
+            trouble: Trouble::default(),
             migrated: 0,
             _lock: None,
         }))
@@ -229,10 +233,17 @@ impl Database {
             return Vec::new();
         }
         let count = commits.len();
-        match self.try_append(commits).await {
+        let answers = match self.try_append(commits).await {
             Ok(answers) => answers,
             Err(error) => (0..count).map(|_| Err(error.clone().into())).collect(),
-        }
+        };
+        self.trouble.note_all(&answers);
+        answers
+    }
+
+    /// Whether appending fails.
+    pub(super) const fn trouble(&self) -> &Trouble {
+        &self.trouble
     }
 
     async fn try_append(

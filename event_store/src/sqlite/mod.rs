@@ -81,6 +81,10 @@ impl Store for SqliteStore {
         self.database.append(commits).await
     }
 
+    fn has_failed_lately(&self) -> bool {
+        self.database.trouble().is_recent()
+    }
+
     async fn load(
         &self,
         company: CompanyId,

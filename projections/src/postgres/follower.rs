@@ -146,7 +146,7 @@ impl Follower {
                     Err(RecvError::Lagged(count)) => self.news.lag(count),
                     Err(RecvError::Closed) => return,
                 },
-                () = index.freshness().wanted() => self.news.missed = true,
+                () = index.freshness().wanted(), if !failed => self.news.missed = true,
                 () = index.freshness().hurried() => {
                     self.database.hurry();
                     continue;

@@ -31,10 +31,14 @@ const PUT_LINK: &str = "INSERT INTO links (company_id, person_id, purpose, diges
     expires_at = excluded.expires_at";
 const LINK: &str = "SELECT person_id, purpose, digest, opens, asked_by, created_at, expires_at \
     FROM links WHERE digest = ?2 AND company_id = ?1 AND purpose = ?3";
-/// No company is another than none, so a link that no company asked for is good for everybody.
+/// No company is another than none, so a link that no company asked for is good for whoever is in any
+/// company.
 const USE_LINK: &str = "DELETE FROM links \
     WHERE company_id = ?1 AND person_id = ?2 AND purpose = ?3 AND digest = ?4 \
+    AND EXISTS (SELECT 1 FROM members WHERE person_id = ?2) \
     AND NOT EXISTS (SELECT 1 FROM members WHERE person_id = ?2 AND company_id <> ?5)";
+const VOID_COMPANYS_LINKS: &str = "DELETE FROM links WHERE company_id = ?1 AND person_id = ?2 \
+    AND (asked_by = ?3 OR NOT EXISTS (SELECT 1 FROM members WHERE person_id = ?2))";
 const FORGET_SESSIONS: &str = "DELETE FROM sessions WHERE company_id = ?1 AND expires_at <= ?2";
 const BEGIN_SESSION: &str = "INSERT INTO sessions (company_id, digest, session_id, person_id, \
     created_at, signed_in_at, seen_at, expires_at, ip, user_agent, entered, member_company, \
@@ -403,6 +407,15 @@ impl People {
         member: MemberId,
     ) -> Result<(), StoreError> {
         self.sql.execute(platform(END_SESSIONS_BY).with(company).with(member)).await
+    }
+
+    /// Ends what somebody has by a membership that has ended: the sessions that are where they are by
+    /// it, and the links that the company asked for; all links, once the person is in no company.
+    pub async fn end_membership(&self, member: &MemberRow) -> Result<(), StoreError> {
+        let MemberRow { company_id, member_id, person_id, .. } = member;
+        let sessions = platform(END_SESSIONS_BY).with(*company_id).with(*member_id);
+        let links = platform(VOID_COMPANYS_LINKS).with(*person_id).with(*company_id);
+        self.sql.transact(vec![sessions, links]).await.map(drop)
     }
 
     /// Reserves a name for a company, unless it is another's; answers with whose it is.

@@ -4,6 +4,7 @@
 use std::collections::HashMap;
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
+use token_ledger_event_store::Head;
 
 /// How long another process may take to go on with a log that this one keeps nothing of.
 const OTHERS: Duration = Duration::from_secs(10);
@@ -11,6 +12,8 @@ const OTHERS: Duration = Duration::from_secs(10);
 /// What is remembered from round to round.
 #[derive(Debug, Default)]
 pub(super) struct Rounds {
+    /// Where the heads were in the first round; `None` before it.
+    found: Option<HashMap<CompanyId, u64>>,
     /// The sizes that are signed.
     pub signed: HashMap<CompanyId, u64>,
     /// The logs that had been signed when this process started, but of which it keeps nothing
@@ -41,6 +44,18 @@ pub(super) enum Without {
 }
 
 impl Rounds {
+    /// Those of these ledgers that have entries which are not known to be signed: first those that have
+    /// gone on since the first round, then the others.
+    pub fn due(&mut self, heads: Vec<Head>) -> (Vec<Head>, Vec<Head>) {
+        let positions = || heads.iter().map(|head| (head.company, head.position)).collect();
+        let found = self.found.get_or_insert_with(positions);
+        let is_signed =
+            |head: &Head| self.signed.get(&head.company).is_some_and(|size| *size >= head.position);
+        let has_moved =
+            |head: &Head| found.get(&head.company).is_none_or(|found| head.position > *found);
+        heads.into_iter().filter(|head| !is_signed(head)).partition(has_moved)
+    }
+
     /// What to do about a log of which nothing is kept outside the database. Whoever puts back the
     /// database takes along what it says about checkpoints, so that it can't vouch for itself. On a
     /// database that several processes write, each may have a folder of its own: one that was signed

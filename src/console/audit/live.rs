@@ -81,14 +81,15 @@ struct Listener {
 impl Listener {
     async fn next(mut self) -> Result<Option<(Event, Self)>, AppError> {
         while !self.is_over && !*self.stopping.borrow() {
-            if !self.onlooker.may_read().await? {
-                self.is_over = true;
-                return Ok(Some((Event::default().event("over").data("signed out"), self)));
-            }
             if let Some(position) = self.waiting.pop_front() {
                 let position = position.to_string();
                 let event = Event::default().event("recorded").id(&position).data(&position);
                 return Ok(Some((event, self)));
+            }
+            // Once for all that is read together.
+            if !self.onlooker.may_read().await? {
+                self.is_over = true;
+                return Ok(Some((Event::default().event("over").data("signed out"), self)));
             }
             // Seen before reading: what is appended from here on wakes the wait below.
             self.appended.borrow_and_update();
