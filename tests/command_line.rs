@@ -286,10 +286,22 @@ fn replay_puts_reserved_names_right() {
         place.run(&["replay", "--check"]).done();
     }
     let platform = original.sql_id("00000000-0000-7000-8000-000000000000");
+    assert_a_wrong_row_accuses_no_name(&original);
     assert_names_led_astray_are_put_right(&original, &platform, &company, &other);
     // A name that is reserved for a company to come is no difference.
     let place = original.copy();
     place.alter(&format!("INSERT INTO company_names VALUES ({platform}, 'soon', {nobody})"));
+    place.run(&["replay", "--check"]).done();
+}
+
+/// What is wrong with a company's row says nothing about its name.
+fn assert_a_wrong_row_accuses_no_name(original: &Place) {
+    let place = original.copy();
+    place.alter("UPDATE companies SET name = 'Evil' WHERE name = 'Acme'");
+    let said = place.run(&["replay", "--check"]).refused(1);
+    let told: Vec<&str> = said.lines().filter(|line| line.starts_with("companies: ")).collect();
+    assert!(matches!(told[..], [only] if only.contains("should be \"Acme\"")), "{said}");
+    place.run(&["replay"]).done();
     place.run(&["replay", "--check"]).done();
 }
 

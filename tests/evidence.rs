@@ -620,9 +620,10 @@ fn a_kill_between_the_naming_of_the_key_and_the_first_checkpoint_leaves_all_in_o
 }
 
 #[tokio::test]
-async fn a_tree_that_stands_still_is_told() {
+async fn a_tree_that_stands_still_is_told_and_holds_up_no_other() {
     let place = Place::new();
     let company = place.setup("Acme");
+    let other = place.setup("Globex");
     place.serve(&SOON).stop();
     place
         .tamper(&format!("DELETE FROM log_tiles WHERE company_id = {}", place.sql_id(&company.id)));
@@ -650,13 +651,18 @@ async fn a_tree_that_stands_still_is_told() {
     let head = log.head().await;
     assert_eq!(log.raw(&format!("log/proof?position={head}")).await.status, 503);
     assert_eq!(log.raw("log/checkpoint").await.status, 200);
+    let others = Log { serving: &serving, company: &other };
+    for name in ["one", "two", "three"] {
+        let token = others.token(name).await;
+        assert_eq!(others.raw(&format!("tokens/{token}/evidence")).await.status, 200, "{name}");
+    }
     serving.stop();
 
     // It is built anew from the events, and extends what was signed.
     let said = place.run(&["verify"]).refused(1);
     assert!(said.contains("missing in the stored tree"), "{said}");
     place.run(&["replay", "--projection", "tree", "--check"]).refused(2);
-    let events = place.run(&["export"]).done().lines().count() - 3;
+    let events = place.run(&["export"]).done().lines().count() - 4;
     let rebuilt = place.run(&["replay", "--projection", "tree"]);
     assert!(rebuilt.stderr.contains(&format!("{events} of {events} events")), "{rebuilt:?}");
     rebuilt.done();

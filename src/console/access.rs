@@ -17,7 +17,7 @@ use axum::http::{Method, StatusCode, Uri};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Redirect, Response};
 use std::sync::Arc;
-use token_ledger_domain::Power;
+use token_ledger_domain::{Power, Timestamp};
 
 /// What a route asks of its visitor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,9 +54,17 @@ pub struct SignedIn {
     pub may_choose: bool,
     /// Whether the request is a form that was sent.
     pub sends: bool,
+    /// When it came.
+    pub came_at: Timestamp,
 }
 
 impl SignedIn {
+    /// What tells pages of this session in this company from those of any other, and nothing else.
+    pub fn whose(&self) -> String {
+        let company = self.company.as_ref().map(|company| company.company_id.to_string());
+        guard::mark(&self.csrf, &format!("page {}", company.unwrap_or_default()))
+    }
+
     /// Goes on where the person has given the password lately, or else to the page that asks for
     /// it, and from there to `next`. What a form carried is lost by that, which the page says.
     ///
@@ -91,6 +99,7 @@ pub(super) async fn admit(
 ) -> Response {
     let info = request.extensions().get::<RequestInfo>().cloned().unwrap_or_default();
     let theme = Theme::read(request.headers());
+    let asked = is_read(request.method()).then(|| wanted(request.uri()).to_owned());
     let mut seen = None;
     let mut response = match checked(&service, access, request, &info, &mut seen).await {
         Ok(request) => next.run(request).await,
@@ -98,7 +107,8 @@ pub(super) async fn admit(
     };
     let trouble = response.extensions_mut().remove::<Trouble>();
     if let Some(trouble) = &trouble {
-        response = page::trouble(seen.as_ref(), theme, trouble, &info.request_id);
+        let asked = asked.as_deref();
+        response = page::trouble(seen.as_ref(), theme, trouble, &info.request_id, asked);
     }
     let is_throttled = trouble.map_or_else(
         || response.status() == StatusCode::TOO_MANY_REQUESTS,
@@ -113,6 +123,11 @@ pub(super) async fn admit(
     response
 }
 
+/// Whether a request of this kind changes nothing.
+fn is_read(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD)
+}
+
 async fn checked(
     service: &Service,
     access: Access,
@@ -120,7 +135,7 @@ async fn checked(
     info: &RequestInfo,
     seen: &mut Option<SignedIn>,
 ) -> Result<Request, Response> {
-    let changes = !matches!(*request.method(), Method::GET | Method::HEAD);
+    let changes = !is_read(request.method());
     let own = match access {
         Access::Link => guard::is_own_or_unnamed(service, request.headers()),
         _ => guard::is_own(service, request.headers()),
@@ -173,6 +188,7 @@ async fn checked(
         theme: Theme::read(request.headers()),
         operator,
         sends: changes,
+        came_at: service.app.now(),
     };
     let csrf = signed_in.csrf.clone();
     *seen = Some(signed_in.clone());

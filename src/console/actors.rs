@@ -178,7 +178,7 @@ impl Picked {
 pub async fn suggest(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {
     let found = service.app.find_actors(&desk.caller, sent.text("q"), SUGGESTED).await?;
     let options = html! {
-        datalist {
+        datalist data-whose=(desk.who.whose()) {
             @for actor in &found {
                 option value=(label(actor)) { (actor.email.as_deref().unwrap_or_default()) }
             }

@@ -5,11 +5,12 @@ use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::{about, notice_of};
-use super::page::{Page, Way};
+use super::page::{INTEGRATIONS, Page, SETTINGS, Way};
 use super::paths::{CLIENTS, TOKENS};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
-use super::render::pager::{is_further, nothing_further, pager};
+use super::render::ignored::ignored;
+use super::render::pager::{is_further, nothing_further, pager, strange};
 use super::render::scopes;
 use super::render::status::{old_secret, old_secret_fact};
 use super::render::time;
@@ -32,7 +33,7 @@ use token_ledger_projections::tokens::Status;
 use uuid::Uuid;
 
 const NEW: &str = "/console/clients/new";
-const BELOW: Way<'_> = &[("Integrations", None), ("Clients", Some(CLIENTS))];
+const BELOW: Way<'_> = &[SETTINGS, INTEGRATIONS, ("Clients", Some(CLIENTS))];
 const NEW_SHOWS: Shows = &[
     ("name", "Give the client a name of 1 to 100 characters."),
     ("scopes", "Choose at least one data access."),
@@ -54,6 +55,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let notice = notice_of(&service.app, &desk.who, &desk.caller, &sent).await?;
     let content = html! {
         (notice)
+        (ignored(&strange(&sent), CLIENTS))
         (module_off(&desk))
         @if listed.items.is_empty() && is_further(&sent) {
             (nothing_further())
@@ -88,7 +90,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
         }
     };
     let lead = "Programs that get tokens for themselves over OAuth 2.0, and what they may ask for.";
-    let way: Way<'_> = &[("Integrations", None)];
+    let way: Way<'_> = &[SETTINGS, INTEGRATIONS];
     let page = Page { title: "Clients", way, lead, buttons: Some(buttons), ..Page::default() };
     Ok(desk.page(&page, &content))
 }
@@ -101,7 +103,7 @@ fn row(desk: &Desk, client: &ClientView) -> Markup {
                 (client.name)
                 span .sub .mono { (client.secret_hint) }
                 span .sub {
-                    a href=(tokens_of(client)) aria-label={ "Tokens of " (client.name) } { "Its tokens" }
+                    a href=(tokens_of(client)) aria-label={ "Its tokens: " (client.name) } { "Its tokens" }
                 }
             }
             td data-label="May ask for" { (scopes::chips(&client.scopes)) }
@@ -204,7 +206,7 @@ fn shown(desk: &Desk, title: &str, done: Markup, changed: &Changed<ClientView>) 
         lost: "If you lose it, rotate the client’s secret.",
         back: CLIENTS,
     };
-    desk.page(&form_page(title), &reveal(&reveals))
+    desk.page(&form_page(title), &reveal(desk, &reveals))
 }
 
 /// `GET /console/clients/new`

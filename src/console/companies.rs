@@ -7,6 +7,7 @@ use super::home::first_page;
 use super::page::{self, Page};
 use super::paths::{self, COMPANIES, HOME, PLATFORM, TOKENS};
 use super::render::icons;
+use super::render::ignored::{ignored, strange};
 use super::sent::{Query, Sent};
 use crate::app::AppError;
 use crate::app::sessions::{Entrance, Entrances};
@@ -43,6 +44,7 @@ pub(super) async fn list(
         service.app.entrances(&who.visitor.account, q).await?;
     let searches = everywhere || offered.len() >= MANY || !q.is_empty();
     let content = html! {
+        (ignored(&strange(&sent, &["q", "next"]), COMPANIES))
         @if searches { (search(COMPANIES, &all, q)) }
         @if !shut.is_empty() { (shut_out(&shut)) }
         @if offered.is_empty() && q.is_empty() && shut.is_empty() {

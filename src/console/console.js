@@ -68,6 +68,10 @@ function point(target) {
   target?.focus();
 }
 const parse = (html) => new DOMParser().parseFromString(html, "text/html");
+// Whether a document is of the session and the company that this page is of: in another window the
+// person may have entered another company since, or somebody else have signed in. Nothing of theirs
+// is shown on this page.
+const isOurs = ({ body }) => body.dataset.whose === document.body.dataset.whose;
 const content = (root) => root.querySelector("[data-dialog-content]");
 
 // Times: the viewer's zone in front, UTC behind it.
@@ -84,11 +88,17 @@ function localTimes(root) {
     const at = new Date(time.dateTime);
     const utc = time.dataset.exact;
     if (!utc || isNaN(at) || time.dateTime.length < 11) continue;
-    if (at.getTimezoneOffset() !== 0) time.dataset.exact = `${exact(at)} (${utc})`;
+    const abroad = at.getTimezoneOffset() !== 0;
+    if (abroad) time.dataset.exact = `${exact(at)} (${utc})`;
+    // Paper has the seconds and the zone behind the minutes, or else the whole in UTC.
+    time.dataset.paper = time.dataset.local ? seconds.format(at).slice(5) + (abroad ? ` (${utc})` : "") : ` (${utc})`;
     // The heading above says the day in UTC: where the viewer's is another, it is said too.
     const sameDay = at.getDate() === at.getUTCDate();
     if (time.dataset.local === "clock") time.textContent = sameDay ? clock.format(at) : full(at);
-    if (time.dataset.local === "full") time.textContent = full(at);
+    if (time.dataset.local === "full") {
+      time.textContent = full(at);
+      time.dataset.local = "put";
+    }
   }
   for (const days of root.querySelectorAll("[data-days]")) {
     if (new Date().getTimezoneOffset() !== 0) days.textContent = "(UTC; times are yours)";
@@ -145,7 +155,8 @@ async function open(url, from) {
     tell(main, ["The service can’t be reached. Try again."]).scrollIntoView({ block: "nearest" });
     return;
   }
-  const found = answer.ok && !answer.redirected && content(parse(html));
+  const form = parse(html);
+  const found = answer.ok && !answer.redirected && isOurs(form) && content(form);
   if (!found) { location.assign(url); return; }
   opener = from;
   page = location.href;
@@ -184,8 +195,10 @@ function close() {
 }
 
 // What was done in a dialog is seen on a page that is loaded anew. The focus returns there to what
-// opened the dialog, which is known by the path of its form, or else goes to what is told.
+// opened the dialog, which is known by the path of its form, or else goes to what is told. So it does
+// where a button of the page did it.
 const DONE = "done-at";
+const wayOf = (way) => new URL(way.href || way.form.action).pathname;
 function goOn(load) {
   sessionStorage.setItem(DONE, new URL(shownAt).pathname);
   load();
@@ -194,7 +207,7 @@ function comeBack() {
   const at = sessionStorage.getItem(DONE);
   sessionStorage.removeItem(DONE);
   if (!at) return;
-  const link = [...document.querySelectorAll("a[data-dialog]")].find(({ pathname }) => pathname === at);
+  const link = [...document.querySelectorAll("a[data-dialog], button[data-returns]")].find((way) => wayOf(way) === at);
   point(link?.closest("details.menu")?.querySelector("summary") || link ||
     document.querySelector("main .notice[role=status]") || document.querySelector("main h1"));
 }
@@ -205,6 +218,20 @@ function stay() {
     window.addEventListener("popstate", () => { back = null; done(); }, { once: true });
     history.forward();
   });
+}
+
+// What hover or focus shows of a time goes by Esc, and nothing else with it. It comes again where the
+// pointer or the focus moves on.
+document.addEventListener("keydown", (event) => {
+  const { classList } = document.documentElement;
+  if (event.key !== "Escape" || classList.contains("untold")) return;
+  if (!document.querySelector("[data-exact]:is(:hover, :focus)")) return;
+  event.preventDefault();
+  event.stopPropagation();
+  classList.add("untold");
+}, true);
+for (const move of ["pointerover", "focusin"]) {
+  document.addEventListener(move, () => document.documentElement.classList.remove("untold"));
 }
 
 // Browsers close a dialog at the second Esc without asking, but not where the key itself is taken.
@@ -289,7 +316,9 @@ document.addEventListener("submit", (event) => {
     const buttons = [...form.querySelectorAll("button")];
     const rest = busy(form, event.submitter);
     setTimeout(() => buttons.forEach((button) => { button.disabled = true; }));
+    if (event.submitter?.matches("[data-returns]")) sessionStorage.setItem(DONE, wayOf(event.submitter));
     const again = () => {
+      sessionStorage.removeItem(DONE);
       rest();
       buttons.forEach((button) => { button.disabled = false; });
     };
@@ -456,7 +485,8 @@ document.addEventListener("input", (event) => {
   asked = setTimeout(async () => {
     const answer = await fetch(`${field.dataset.suggest}?q=${encodeURIComponent(field.value)}`).catch(() => null);
     const found = answer?.ok && parse(await answer.text().catch(() => "")).querySelector("datalist");
-    if (found && field.list && turn === asking) field.list.replaceChildren(...document.adoptNode(found).children);
+    const ours = found?.dataset.whose === document.body.dataset.whose;
+    if (ours && field.list && turn === asking) field.list.replaceChildren(...document.adoptNode(found).children);
   }, 150);
 });
 document.addEventListener("focusin", (event) => {

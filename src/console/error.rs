@@ -12,6 +12,10 @@ use axum::response::{IntoResponse, Response};
 const IN_DOUBT: &str = "The service failed before it was known whether this is done: it may be. Look \
     before you do it again.";
 
+/// What each company has its own of.
+const OF_A_COMPANY: [&str; 7] =
+    ["token", "key", "client", "member", "person", "event", "checkpoint"];
+
 /// What a page's handler answers.
 pub type Shown = Result<Response, Trouble>;
 
@@ -25,12 +29,19 @@ pub struct Trouble {
     pub detail: String,
     /// A header that goes with it.
     pub header: Option<(HeaderName, HeaderValue)>,
+    /// Whether what is not there may be in another company.
+    pub may_be_elsewhere: bool,
 }
 
 impl Trouble {
     /// Trouble of this kind.
     pub fn new(kind: Kind, detail: impl Into<String>) -> Self {
-        Self { kind, detail: detail.into(), header: None }
+        Self { kind, detail: detail.into(), header: None, may_be_elsewhere: false }
+    }
+
+    /// This is not in the company; each company has its own.
+    pub fn not_here(detail: impl Into<String>) -> Self {
+        Self { may_be_elsewhere: true, ..Self::new(Kind::NotFound, detail) }
     }
 
     /// The address leads to no page.
@@ -67,16 +78,18 @@ impl Trouble {
 impl From<AppError> for Trouble {
     fn from(error: AppError) -> Self {
         let is_in_doubt = error.is_in_doubt();
+        let may_be_elsewhere =
+            matches!(error, AppError::NotFound(what) if OF_A_COMPANY.contains(&what));
         let Problem { kind, detail, header, .. } = error.into();
         let detail = if is_in_doubt { IN_DOUBT.to_owned() } else { sentence(&detail) };
-        Self { kind, detail, header }
+        Self { kind, detail, header, may_be_elsewhere }
     }
 }
 
 impl From<NoPlace> for Trouble {
     fn from(refusal: NoPlace) -> Self {
         let Problem { kind, detail, header, .. } = refusal.into();
-        Self { kind, detail: detail.into_owned(), header }
+        Self { header, ..Self::new(kind, detail) }
     }
 }
 

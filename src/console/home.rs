@@ -33,7 +33,7 @@ pub(super) async fn nowhere() -> Trouble {
 /// What takes only forms, and was asked for as a page.
 pub(super) async fn no_page(theme: Theme) -> Response {
     let trouble = Trouble::new(Kind::MethodNotAllowed, "There is no page at this address.");
-    page::trouble(None, theme, &trouble, "")
+    page::trouble(None, theme, &trouble, "", None)
 }
 
 /// The start page is the console's.

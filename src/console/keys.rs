@@ -5,12 +5,13 @@ use super::error::Shown;
 use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::{about, notice_of};
-use super::page::{Page, Way};
+use super::page::{INTEGRATIONS, Page, SETTINGS, Way};
 use super::paths::KEYS;
 use super::refusal::{Shows, refusal};
 use super::render::events;
 use super::render::forms::{self, Field, Refused, frame};
-use super::render::pager::{is_further, nothing_further, pager};
+use super::render::ignored::ignored;
+use super::render::pager::{is_further, nothing_further, pager, strange};
 use super::render::status::{Standing, ended_by_refresh, old_secret, old_secret_fact, status};
 use super::render::words::{key_scope, key_scope_opens};
 use super::reveal::{KEEP, Reveal, old_stops, reveal, valid_until};
@@ -27,7 +28,7 @@ use token_ledger_domain::{CompanyId, KeyId, KeyScope, Secret};
 use uuid::Uuid;
 
 const NEW: &str = "/console/keys/new";
-const BELOW: Way<'_> = &[("Integrations", None), ("API keys", Some(KEYS))];
+const BELOW: Way<'_> = &[SETTINGS, INTEGRATIONS, ("API keys", Some(KEYS))];
 const NEW_SHOWS: Shows = &[
     ("name", "Give the key a name of 1 to 100 characters."),
     ("scopes", "Choose at least one thing that it may do."),
@@ -54,6 +55,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let notice = notice_of(&service.app, &desk.who, &desk.caller, &sent).await?;
     let content = html! {
         (notice)
+        (ignored(&strange(&sent), KEYS))
         @if listed.items.is_empty() && is_further(&sent) {
             (nothing_further())
         } @else if listed.items.is_empty() {
@@ -87,7 +89,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     };
     let lead = "Keys for programs that manage this ledger or ask it about tokens. They are \
         recorded in the audit trail like people.";
-    let way: Way<'_> = &[("Integrations", None)];
+    let way: Way<'_> = &[SETTINGS, INTEGRATIONS];
     let page = Page { title: "API keys", way, lead, buttons: Some(buttons), ..Page::default() };
     Ok(desk.page(&page, &content))
 }
@@ -149,7 +151,7 @@ fn shown(desk: &Desk, title: &str, done: Markup, changed: &Changed<KeyView>) -> 
         lost: "If you lose it, refresh the key.",
         back: KEYS,
     };
-    desk.page(&form_page(title), &reveal(&reveals))
+    desk.page(&form_page(title), &reveal(desk, &reveals))
 }
 
 fn term(sent: &Sent, present: Option<&Markup>, refused: &Refused) -> Markup {

@@ -2,9 +2,10 @@
 
 use super::desk::Desk;
 use super::error::{Shown, Trouble};
-use super::page::Page;
+use super::page::{EVIDENCE, Page};
 use super::paths::LOG;
 use super::refusal::sentence;
+use super::render::ignored::{ignored, strange};
 use super::render::record::of_event;
 use super::render::words::{count, grouped};
 use super::render::{icons, time};
@@ -34,6 +35,7 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let key = app.evidence.key(company).map(|key| key.verifier_key());
     let key = key.or_else(|| signed.newest.as_ref().map(|newest| newest.verifier_key.clone()));
     let content = html! {
+        (ignored(&strange(&sent, &["size", "at", "origin"]), LOG))
         @if signed.is_refused {
             div .notice .bad {
                 p { strong { "Nothing more is signed." } }
@@ -51,7 +53,8 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let lead = "Each checkpoint is a signed statement of how many events the ledger held and what \
         they were. Keep one outside of this service: it proves later that nothing before it was \
         changed, added or left out.";
-    Ok(desk.page(&Page { title: "Checkpoints", lead, ..Page::default() }, &content))
+    Ok(desk
+        .page(&Page { title: "Checkpoints", way: &[EVIDENCE], lead, ..Page::default() }, &content))
 }
 
 /// Where the list goes on.

@@ -4,11 +4,12 @@ use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
 use super::membership::Change;
 use super::notices::{NAMESAKE, about, notice_of};
-use super::page::{Page, Way};
+use super::page::{Page, SETTINGS, Way};
 use super::paths::{self, MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
-use super::render::pager::{is_further, nothing_further, pager};
+use super::render::ignored::ignored;
+use super::render::pager::{is_further, nothing_further, pager, strange};
 use super::render::time;
 use super::render::words::{role, role_may};
 use super::reveal::{Reveal, reveal};
@@ -27,7 +28,7 @@ use token_ledger_domain::{ActorType, CompanyId, PersonId, Role};
 use uuid::Uuid;
 
 const NEW: &str = "/console/members/new";
-const BELOW: Way<'_> = &[("Company Settings", None), ("Members", Some(MEMBERS))];
+const BELOW: Way<'_> = &[SETTINGS, ("Members", Some(MEMBERS))];
 const NEW_SHOWS: Shows = &[
     ("email", "Give an e-mail address such as ada@example.com."),
     ("name", ""),
@@ -105,6 +106,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     let elsewhere = elsewhere(&service, &desk, &listed.items).await?;
     let content = html! {
         (notice)
+        (ignored(&strange(&sent), MEMBERS))
         @if listed.items.is_empty() && is_further(&sent) {
             (nothing_further())
         } @else if listed.items.is_empty() {
@@ -141,7 +143,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
         "People who can sign in to this company. Super Admins manage tokens; auditors read \
          everything and change nothing."
     };
-    let way: Way<'_> = &[("Company Settings", None)];
+    let way: Way<'_> = &[SETTINGS];
     let page = Page { title: "Members", way, lead, buttons: Some(buttons), ..Page::default() };
     Ok(desk.page(&page, &content))
 }
@@ -297,7 +299,7 @@ pub fn link(
         lost: "If it is lost, make a new one.",
         back,
     };
-    desk.page(&form_page(title), &reveal(&shown))
+    desk.page(&form_page(title), &reveal(desk, &shown))
 }
 
 fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {

@@ -2,6 +2,7 @@
 
 use super::access::SignedIn;
 use super::error::Trouble;
+use super::render::time;
 use super::theme::Theme;
 use super::{assets, form, paths};
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
@@ -76,8 +77,17 @@ pub const SECTIONS: &[Section] = &[
 /// The title of the page that chooses a company.
 pub const CHOOSE: &str = "Choose a company";
 
-/// The steps to a page: what each is called, and where it is if it is a page.
-pub type Way<'a> = &'a [(&'a str, Option<&'a str>)];
+/// The step to what stands under the company's settings.
+pub const SETTINGS: Step<'_> = ("Company Settings", None);
+/// The step below it to what programs use.
+pub const INTEGRATIONS: Step<'_> = ("Integrations", None);
+/// The step to what shows what happened.
+pub const EVIDENCE: Step<'_> = ("Evidence", None);
+
+/// A step to a page: what it is called, and where it is if it is a page.
+pub type Step<'a> = (&'a str, Option<&'a str>);
+/// The steps to a page.
+pub type Way<'a> = &'a [Step<'a>];
 
 /// What stands around a page's content.
 #[derive(Clone, Debug, Default)]
@@ -146,14 +156,21 @@ pub(super) fn of_link(status: StatusCode, theme: Theme, title: &str, content: &M
     response
 }
 
-/// The page that says what went wrong.
+/// The page that says what went wrong, in answer to a request for the page at `asked`.
 pub(super) fn trouble(
     who: Option<&SignedIn>,
     theme: Theme,
     trouble: &Trouble,
     request_id: &str,
+    asked: Option<&str>,
 ) -> Response {
     let title = trouble.title();
+    let elsewhere =
+        trouble.may_be_elsewhere && who.is_some_and(|who| who.may_choose && who.company.is_some());
+    let choose = match asked {
+        Some(asked) => paths::with_next(paths::COMPANIES, asked),
+        None => paths::COMPANIES.to_owned(),
+    };
     let content = html! {
         div .stack {
             div data-trouble[true] {
@@ -161,6 +178,9 @@ pub(super) fn trouble(
                 @if trouble.status().is_server_error() {
                     p.quiet { "Name this to the operator: " code { (request_id) } }
                 }
+            }
+            @if elsewhere {
+                p { "It may be in another of your companies. " a href=(choose) { "Change company" } }
             }
             p { a href=(paths::HOME) { "Go on to the start page" } }
         }
@@ -183,7 +203,9 @@ fn respond(status: StatusCode, markup: &Markup) -> Response {
     (status, headers, markup.0.clone()).into_response()
 }
 
-fn document(title: &str, theme: Theme, body: &Markup) -> Markup {
+/// A document; `whose` tells it from those of other sessions and companies, so that no part of one
+/// is shown on a page of another.
+fn document(title: &str, theme: Theme, whose: Option<&str>, body: &Markup) -> Markup {
     html! {
         (DOCTYPE)
         html lang="en" data-theme=[theme.as_str()] {
@@ -195,7 +217,7 @@ fn document(title: &str, theme: Theme, body: &Markup) -> Markup {
                 link rel="stylesheet" href=(assets::style());
                 script src=(assets::script()) defer {}
             }
-            body { (body) }
+            body data-whose=[whose] { (body) }
         }
     }
 }
@@ -210,7 +232,7 @@ fn unframed(theme: Theme, title: &str, content: &Markup) -> Markup {
             }
         }
     };
-    document(title, theme, &body)
+    document(title, theme, None, &body)
 }
 
 fn framed(who: &SignedIn, page: &Page<'_>, content: &Markup) -> Markup {
@@ -234,7 +256,7 @@ fn framed(who: &SignedIn, page: &Page<'_>, content: &Markup) -> Markup {
                 (navigation(who, page))
             }
             div {
-                header .top { (breadcrumb(page)) (signed_in(who)) }
+                header .top { (breadcrumb(page)) (signed_in(who)) (on_paper(who)) }
                 main #content .content tabindex="-1" {
                     @if !page.bare {
                         div .head {
@@ -250,7 +272,7 @@ fn framed(who: &SignedIn, page: &Page<'_>, content: &Markup) -> Markup {
             }
         }
     };
-    document(page.title, who.theme, &body)
+    document(page.title, who.theme, Some(&who.whose()), &body)
 }
 
 fn navigation(who: &SignedIn, page: &Page<'_>) -> Markup {
@@ -312,9 +334,24 @@ fn signed_in(who: &SignedIn) -> Markup {
                 @if let Some(power) = power { " " span .quiet { (role(power)) } }
             }
             (form::post(who, paths::THEME, &html! {
-                button .plain name="theme" value=(theme) { (words) }
+                button .plain name="theme" value=(theme) data-returns[true] { (words) }
             }))
             (form::post(who, paths::SIGN_OUT, &html! { button .plain { "Sign out" } }))
+        }
+    }
+}
+
+/// What paper has in place of the frame: whose ledger it is, who looked, and when.
+fn on_paper(who: &SignedIn) -> Markup {
+    let account = &who.visitor.account;
+    let power = who.visitor.power.or(who.operator.as_ref().map(|operator| operator.power));
+    html! {
+        p .paper {
+            @if let Some(company) = &who.company { bdi { (company.name) } " · " }
+            bdi { (account.called()) }
+            @if account.called() != account.email { " (" (account.email) ")" }
+            @if let Some(power) = power { ", " (role(power)) }
+            " · Shown on " (time::stamp(who.came_at))
         }
     }
 }

@@ -5,7 +5,7 @@ use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::members::{ERASED, name};
 use super::notices;
-use super::page::{Page, Way};
+use super::page::{Page, SETTINGS, Way};
 use super::paths::{MEMBERS, PEOPLE};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
@@ -13,7 +13,6 @@ use super::sent::Sent;
 use crate::app::AppError;
 use crate::app::members::MemberView;
 use crate::http::Service;
-use crate::http::problem::Kind;
 use axum::extract::State;
 use maud::{Markup, html};
 use std::sync::Arc;
@@ -21,7 +20,7 @@ use token_ledger_domain::PersonId;
 use uuid::Uuid;
 
 const TITLE: &str = "Erase personal data";
-const BELOW: Way<'_> = &[("Company Settings", None), ("Members", Some(MEMBERS))];
+const BELOW: Way<'_> = &[SETTINGS, ("Members", Some(MEMBERS))];
 const SHOWS: Shows = &[("reason", "Say on whose order, and why.")];
 /// Members that are looked through at a time.
 const PAGE_OF_MEMBERS: usize = 500;
@@ -36,7 +35,7 @@ pub async fn form(
     let company = desk.caller.company;
     if !service.app.may_hold(company, PersonId(person)).await.map_err(AppError::from)? {
         let detail = "Nobody of this identifier is or was a member of this company.";
-        return Err(Trouble::new(Kind::NotFound, detail));
+        return Err(Trouble::not_here(detail));
     }
     let content = content(&service, &desk, person, &Sent::default(), &Refused::default()).await?;
     Ok(desk.page(&PAGE, &content))

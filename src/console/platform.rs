@@ -9,6 +9,7 @@ use super::page::{Page, Way};
 use super::paths::{COMPANIES, PLATFORM, PROJECTIONS};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
+use super::render::ignored::{ignored, strange};
 use super::render::pager::nothing_further;
 use super::render::time;
 use super::render::words::{count, grouped};
@@ -49,6 +50,7 @@ pub async fn companies(
     let notice = notice_of(&service.app, &bridge.who, &bridge.caller, &sent).await?;
     let content = html! {
         (notice)
+        (ignored(&strange(&sent, &ASKED), PLATFORM))
         (search(PLATFORM, PLATFORM, q))
         @if listed.items.is_empty() && after.is_some() {
             (nothing_further())
@@ -111,7 +113,7 @@ fn row(bridge: &Bridge, company: &CompanyView, asked: Option<&str>) -> Markup {
                         a .button href=(turn_off) data-dialog[true]
                             aria-label={ "Turn off for " (company.name) } { "Turn off" }
                     } @else {
-                        button name="enabled" value="true" aria-label={ "Turn on for " (company.name) } {
+                        button name="enabled" value="true" data-returns[true] aria-label={ "Turn on for " (company.name) } {
                             "Turn on"
                         }
                     }
@@ -331,7 +333,7 @@ fn projection_row(
                 @if let Some(nonce) = nonce {
                     form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
                         (bridge.seal()) (forms::nonce(nonce))
-                        button aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
+                        button data-returns[true] aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
                     }
                 }
             }

@@ -4,7 +4,7 @@ use super::desk::{Desk, go_on};
 use super::error::{Shown, Trouble};
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::{self, notice};
-use super::page::{Page, Way};
+use super::page::{Page, SETTINGS, Way};
 use super::paths::POLICY;
 use super::refusal::{Shows, sentence};
 use super::render::forms::{self, Refused};
@@ -43,7 +43,7 @@ const PAGE: Page<'_> = Page {
     buttons: None,
     bare: false,
 };
-const WAY: Way<'_> = &[("Company Settings", None)];
+const WAY: Way<'_> = &[SETTINGS];
 
 /// `GET /console/policy`
 pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): Query) -> Shown {

@@ -11,7 +11,9 @@ function watch(place, looks = LOOKS) {
     const rows = document.querySelector("main tbody");
     const answer = document.hidden ? null : await fetch(location.href).catch(() => null);
     if (answer && (answer.redirected || [401, 403].includes(answer.status))) { location.reload(); return; }
-    const now = answer?.ok && parse(await answer.text().catch(() => "")).querySelector("main");
+    const page = answer?.ok && parse(await answer.text().catch(() => ""));
+    if (page && !isOurs(page)) { location.reload(); return; }
+    const now = page && page.querySelector("main");
     const fresh = now && now.querySelector("tbody");
     // Nothing changes under the focus.
     if (fresh && !rows.contains(document.activeElement)) {

@@ -33,13 +33,13 @@ pub struct Reveal<'a> {
 }
 
 /// The confirmation with the secret.
-pub fn reveal(reveal: &Reveal<'_>) -> Markup {
+pub fn reveal(desk: &Desk, reveal: &Reveal<'_>) -> Markup {
     let Reveal { title, done, what, label, keep, beside, secret, lost, back } = reveal;
     let content = html! {
         div .stack data-guarded[secret.is_some()] {
             @match secret {
                 Some(secret) => {
-                    div .notice .good { p { (done) } }
+                    div .notice .good { p { (done) } (company(desk)) }
                     @if let Some((name, value)) = beside { (plain(name, value)) }
                     div .field {
                         label for="secret" { (label) }
@@ -60,6 +60,7 @@ pub fn reveal(reveal: &Reveal<'_>) -> Markup {
                 None => {
                     div .notice .soon {
                         p { "This form had been sent before, and was carried out then." }
+                        (company(desk))
                         p {
                             "The " (what) " was shown in the answer to that, if it arrived, and \
                              can’t be shown again. " (lost)
@@ -71,6 +72,13 @@ pub fn reveal(reveal: &Reveal<'_>) -> Markup {
         }
     };
     frame(title, &content)
+}
+
+/// In which company it was made, for whoever may be in several.
+fn company(desk: &Desk) -> Markup {
+    html! {
+        @if desk.who.may_choose { p { "Company: " strong { (desk.company.name) } } }
+    }
 }
 
 /// What goes with a secret, to be copied too.

@@ -46,11 +46,10 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
         let who = request.extensions().get::<SignedIn>().cloned();
         let bytes = body::read(request).await?;
         let sent = Self::parse(&bytes);
-        let here = who.and_then(|who| who.company).map(|company| company.company_id);
-        if sent.get(COMPANY).is_some() && sent.id(COMPANY) != here {
+        if let Some(who) = who {
             let detail = "You have entered another company since this form was opened. Nothing \
                 was changed. Open the page again.";
-            return Err(Trouble::new(Kind::Contended, detail));
+            sent.is_of(&who, detail)?;
         }
         Ok(sent)
     }
@@ -65,6 +64,18 @@ impl<S: Sync> FromRequestParts<S> for Query {
 }
 
 impl Sent {
+    /// Goes on where it names the company that the session is in, or none.
+    ///
+    /// # Errors
+    /// What is said where that is another one meanwhile.
+    pub fn is_of(&self, who: &SignedIn, detail: &str) -> Result<(), Trouble> {
+        let here = who.company.as_ref().map(|company| company.company_id);
+        if self.get(COMPANY).is_some() && self.id(COMPANY) != here {
+            return Err(Trouble::new(Kind::Contended, detail));
+        }
+        Ok(())
+    }
+
     /// The fields of an urlencoded text; empty ones are left out.
     pub fn parse(text: &[u8]) -> Self {
         let pairs = url::form_urlencoded::parse(text);

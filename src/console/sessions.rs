@@ -7,6 +7,7 @@ use super::form;
 use super::notices::notice;
 use super::page::{Page, Way};
 use super::render::agent::{agent, words};
+use super::render::ignored::{ignored, strange};
 use super::render::time::stamp;
 use super::sent::Query;
 use super::{cookie, page, paths};
@@ -32,6 +33,7 @@ pub(super) async fn list(
     let own = who.visitor.session.session_id;
     let content = html! {
         (notice(&who, &sent))
+        (ignored(&strange(&sent, &[]), paths::SESSIONS))
         ul.entrances.wide {
             @for session in &sessions {
                 li {
@@ -49,7 +51,7 @@ pub(super) async fn list(
                         (form::post(
                             &who,
                             &format!("{}/{}/end", paths::SESSIONS, session.session_id),
-                            &html! { button aria-label=(end_of(session)) { "End" } },
+                            &html! { button data-returns[true] aria-label=(end_of(session)) { "End" } },
                         ))
                     }
                 }

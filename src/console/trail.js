@@ -99,6 +99,7 @@ function listen(place) {
     const answer = await fetch(location.href).catch(() => null);
     if (answer && (answer.redirected || [401, 403, 404].includes(answer.status))) { location.reload(); return; }
     const now = answer?.ok && parse(await answer.text().catch(() => ""));
+    if (now && !isOurs(now)) { location.reload(); return; }
     rest();
     fetching = false;
     button.removeAttribute("aria-disabled");

@@ -2,7 +2,9 @@
 //! pages that fit a phone.
 
 use crate::browser::Browser;
+use crate::forms::member;
 use crate::notices::told_to;
+use crate::plain::Plain;
 use crate::stage::{MAYA, OLA, Stage};
 use serde_json::{Value, json};
 
@@ -163,6 +165,24 @@ async fn too_wide(browser: &Browser, what: &str, widths: &[u32]) -> Vec<String> 
     wide
 }
 
+/// What names without spaces are on every list: those of a key, and of a person with this address.
+async fn long_names(stage: &Stage) -> String {
+    let body = json!({"name": "prod_hris_to_warehouse_nightly_sync_eu_central_1",
+        "scopes": ["ledger.admin"]});
+    let path = stage.test.path("/keys");
+    let key = stage.test.admin.post(&path).json(&body).await.expect(201).body;
+    let key = stage.test.nobody.with(key["key"].as_str().expect("a secret"));
+    let body = json!({"name": "Warehouse", "scopes": ["positions"]});
+    key.post(&stage.test.path("/tokens")).json(&body).await.expect(201);
+    let email = format!("{0}@{0}.example", "w".repeat(60));
+    stage.person(&"W".repeat(100), &email, "super_admin", stage.test.company).await;
+    let wide = Plain::signed_in(stage, &email).await;
+    wide.get("/console/audit/export?format=csv").await.expect(200);
+    wide.get("/console/platform/companies").await.expect(403);
+    wide.fill(&format!("{}/link", member(stage, &email).await), &[]).await.expect(200);
+    email
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn every_page_fits_a_phone_and_a_window() {
     let mut stage = Stage::new().await;
@@ -171,16 +191,20 @@ async fn every_page_fits_a_phone_and_a_window() {
     let every = stage.test.app.choices.catalogue.iter().map(|(scope, _)| scope.as_str());
     let token = stage.token(&long, &every.collect::<Vec<_>>()).await;
     stage.used(token["token"].as_str().expect("a secret")).await;
+    let widest = long_names(&stage).await;
     stage.sign().await;
     let mut pages = all_pages(&stage).await;
     let token = format!("/console/tokens/{}", token["token_id"].as_str().expect("an id"));
     pages.extend(BELOW_A_TOKEN.iter().map(|below| format!("{token}{below}")));
+    pages.extend(
+        ["/console/tokens?q=Warehouse", "/console/audit/password-links"].map(str::to_owned),
+    );
     let phone = Browser::sized(&stage.base, 390, 844).await;
     let window = Browser::at(&stage.base).await;
     let mut wide = Vec::new();
     let browsers = [(&phone, &[390][..]), (&window, &[820, 1001, 1024, 1280])];
     for (browser, widths) in browsers {
-        stage.sign_in(browser, MAYA).await;
+        stage.sign_in(browser, &widest).await;
         browser.lives_in("America/New_York").await;
         browser.has_focus().await;
         for page in &pages {

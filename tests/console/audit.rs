@@ -1,6 +1,6 @@
 //! A token's page and the audit trail: what happened, and what was true when.
 
-use crate::browser::key;
+use crate::browser::{Browser, key};
 use crate::plain::Plain;
 use crate::stage::{MAYA, PRIYA, Stage};
 use serde_json::{Value, json};
@@ -114,6 +114,51 @@ async fn what_happened_to_the_module_since_is_no_nothing() {
     }
 }
 
+/// Esc takes away what hover or focus shows of a time, and nothing else with it.
+async fn hints_can_be_dismissed(browser: &Browser) {
+    browser.has_focus().await;
+    browser.press("Delete").await;
+    browser.until("document.querySelector('dialog[open] time')").await;
+    let time = "document.querySelector('dialog time')";
+    let hint = format!("getComputedStyle({time}, '::after').content");
+    for _ in 0..2 {
+        browser.script(&format!("{time}.blur(); {time}.focus()")).await;
+        browser.until(&format!("{hint} !== 'none'")).await;
+        browser
+            .until(&format!("getComputedStyle({time}, '::after').pointerEvents === 'auto'"))
+            .await;
+        browser.keys(&[key::ESCAPE]).await;
+        browser.until(&format!("{hint} === 'none'")).await;
+        browser.until("document.querySelector('dialog[open]')").await;
+    }
+    browser.keys(&[key::ESCAPE]).await;
+    browser.until("!document.querySelector('dialog[open]')").await;
+}
+
+/// What is printed is dark on light, and says whose ledger it is, who printed it, and when.
+async fn paper_says_whose_it_is_and_when(browser: &Browser) {
+    let ends = |css: &str, words: &str| {
+        format!(
+            "getComputedStyle(document.querySelector('{css}'), '::after').content === '\"{words}\"'"
+        )
+    };
+    browser.until("!document.querySelector('.paper')?.offsetParent").await;
+    browser.on_paper(true).await;
+    for theme in ["", "dark"] {
+        browser.script(&format!("document.documentElement.dataset.theme = '{theme}'")).await;
+        let white = "getComputedStyle(document.body).backgroundColor === 'rgb(255, 255, 255)'";
+        browser.until(white).await;
+    }
+    browser.sees("Acme · Maya Lindqvist (maya@acme.example), Super Admin").await;
+    browser.sees("Shown on 1 March 2026, 18:00").await;
+    // Each time goes on with its seconds and its zone.
+    let rest = ":00 GMT+9 (1 March 2026, 09:00:00 UTC)";
+    for css in [".paper time", ".state.then h2 time", "#history .meta time"] {
+        browser.until(&ends(css, rest)).await;
+    }
+    browser.on_paper(false).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn times_are_the_viewers_own() {
     let stage = Stage::new().await;
@@ -132,15 +177,21 @@ async fn times_are_the_viewers_own() {
     let both = "1 March 2026, 18:00:00 GMT+9 (1 March 2026, 09:00:00 UTC)";
     browser.until(&format!("{exact} === '{both}'")).await;
     browser.until("document.querySelector('#at').value.startsWith('2026-03-01T18:00')").await;
+    hints_can_be_dismissed(&browser).await;
     browser.press("Show").await;
     browser.sees("As of").await;
     assert!(browser.path().await.contains("at=2026-03-01T09%3A00%3A00"));
+    paper_says_whose_it_is_and_when(&browser).await;
     // At 19:00 UTC it is the next day in Tokyo already, and the time says so.
     stage.after(10 * 3600);
     let change = json!({"scopes": ["positions"]});
     stage.test.admin.patch(&stage.test.token_path(&token)).json(&change).await.expect(200);
     browser.open("/console/audit?type=token.scopes_changed").await;
     browser.until("/\\b2\\b.*Mar|Mar.*\\b2\\b/.test(document.querySelector('#results .meta time').innerText)").await;
+    // Of links that paper can't follow nothing is left, nor of what is between them.
+    browser.on_paper(true).await;
+    browser.until("document.querySelector('div.bar').innerText.trim() === '1 event'").await;
+    browser.on_paper(false).await;
     // Half past one comes twice when clocks are put back: a filter that is not touched stays.
     browser.lives_in("America/New_York").await;
     browser.open("/console/audit?from=2025-11-02T06:30:00Z").await;
@@ -293,7 +344,7 @@ async fn the_chart_is_one_stop_and_arrows_lead_through_its_days() {
     browser.until("location.search.includes('from=2026-03-01')").await;
 }
 
-async fn fetched(browser: &crate::browser::Browser, path: &str) -> String {
+async fn fetched(browser: &Browser, path: &str) -> String {
     let script = format!(
         "const done = arguments[arguments.length - 1]; \
          fetch({}).then(answer => answer.text()).then(done)",
@@ -338,6 +389,13 @@ async fn new_events_are_counted_quietly_and_shown_when_asked_for() {
     browser.sees("1 new event").await;
     browser.press("1 new event").await;
     browser.sees("created Fourth").await;
+    // Where the session is in another company meanwhile, the page is that one's as a whole.
+    let (other, _) = stage.test.another_company("Globex").await;
+    stage.person("Priya Nair", PRIYA, "auditor", other).await;
+    browser.minimize().await;
+    stage.enter_elsewhere(&browser, other).await;
+    browser.restore().await;
+    browser.until("document.querySelector('.side .company').innerText === 'Globex Change'").await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -330,6 +330,18 @@ impl Browser {
         self.ask("POST", "/goog/cdp/execute", &body).await.expect("a colour scheme");
     }
 
+    /// Shows pages as they are printed, by a browser that prefers the dark; or no longer.
+    pub async fn on_paper(&self, on: bool) {
+        let features = json!([{"name": "prefers-color-scheme", "value": "dark"}]);
+        let params = if on {
+            json!({"media": "print", "features": features})
+        } else {
+            json!({"media": "", "features": []})
+        };
+        let body = json!({"cmd": "Emulation.setEmulatedMedia", "params": params});
+        self.ask("POST", "/goog/cdp/execute", &body).await.expect("paper");
+    }
+
     /// The zone that the browser believes to be in.
     pub async fn lives_in(&self, zone: &str) {
         let params = json!({ "timezoneId": zone });

@@ -3,7 +3,6 @@
 use crate::forms::tells;
 use crate::plain::Plain;
 use crate::stage::{MAYA, OLA, PRIYA, Stage};
-use serde_json::json;
 
 const PROJECTIONS: &str = "/console/platform/projections";
 
@@ -70,6 +69,7 @@ async fn a_client_is_created_rotated_and_deleted_with_its_tokens() {
     let kind = "application/x-www-form-urlencoded";
     let granted = stage.test.nobody.post("/oauth/token").text(kind, &form).await.expect(200).body;
     assert!(stage.test.is_active(&granted["access_token"]));
+    assert_eq!(browser.called("tbody th a").await, "Its tokens: HR portal");
     browser.click("summary[aria-label='Actions for HR portal']").await;
     browser.press("Rotate secret").await;
     browser.press("Rotate").await;
@@ -164,6 +164,7 @@ async fn an_operator_turns_the_module_off_and_on() {
     assert!(!stage.test.is_active(&token["token"]));
     browser.click("button[aria-label='Turn on for Acme']").await;
     browser.sees("Tokens of Acme that are still valid work again.").await;
+    browser.until("document.activeElement.matches('a[aria-label=\"Turn off for Acme\"]')").await;
     assert!(browser.path().await.contains("q=acm"));
     assert!(stage.test.is_active(&token["token"]));
     browser.open("/console/audit").await;
@@ -176,6 +177,7 @@ async fn an_operator_turns_the_module_off_and_on() {
     browser.open("/console/platform/projections").await;
     browser.click("button[aria-label='Rebuild tokens']").await;
     browser.sees("The rebuild has begun.").await;
+    browser.until("document.activeElement.matches('main .notice')").await;
     // Nobody else gets there.
     stage.sign_in(&browser, MAYA).await;
     browser.open("/console/platform/companies").await;
@@ -212,17 +214,29 @@ async fn a_form_of_another_company_is_refused() {
     browser.until(&format!("{alert}?.innerText.startsWith('The service can’t be reached.')")).await;
     browser.offline(false).await;
     // In another window, the session goes on to the other company.
-    let script = format!(
-        "const done = arguments[arguments.length - 1]; \
-         const csrf = document.querySelector('input[name=csrf]').value; \
-         const body = new URLSearchParams({{csrf, company_id: '{other}'}}); \
-         fetch('/console/companies', {{method: 'POST', body}}).then(answer => done(answer.status))"
-    );
-    assert_eq!(browser.async_script(&script).await, json!(200));
+    stage.enter_elsewhere(&browser, other).await;
     browser.press("Create").await;
     let words = "You have entered another company since this form was opened.";
     browser.until(&format!("{alert}?.innerText.startsWith('{words}')")).await;
     browser.until("document.querySelector('dialog [name=name]').value === 'Misplaced'").await;
     browser.until("document.querySelector('dialog [value=employees]').checked").await;
     assert_eq!(stage.test.count_events("token.created").await, 0);
+    // Nor is a form of one company shown over a page of the other.
+    let whole = |form: &str| {
+        format!(
+            "document.querySelector('main form[action=\"{form}\"]') && \
+             !document.querySelector('dialog[open]')"
+        )
+    };
+    browser.open("/console/members").await;
+    stage.enter_elsewhere(&browser, stage.test.company).await;
+    browser.press("Add member").await;
+    browser.until(&whole("/console/members/new")).await;
+    assert_eq!(browser.text(".side .company").await, "Acme Change");
+    // Nor one of somebody else who has signed in meanwhile.
+    browser.open("/console/tokens").await;
+    stage.sign_in_elsewhere(&browser, MAYA).await;
+    browser.press("Create access token").await;
+    browser.until(&whole("/console/tokens/new")).await;
+    assert_eq!(browser.text(".who strong").await, "Maya Lindqvist");
 }

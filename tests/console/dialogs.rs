@@ -284,6 +284,29 @@ async fn whoever_creates_a_token_is_led_to_a_list_that_shows_it() {
 }
 
 #[tokio::test]
+async fn where_somebody_is_in_several_companies_what_was_made_says_in_which() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let said = "<p>Company: <strong>Acme</strong></p>";
+    for is_in_several in [false, true] {
+        let mail = format!("tom{is_in_several}@acme.example");
+        for (form, fields) in [
+            ("/console/tokens/new", [("name", "Nightly"), ("scopes", "positions")].as_slice()),
+            ("/console/clients/new", &[("name", "HR portal"), ("scopes", "positions")]),
+            ("/console/keys/new", &[("name", "Weekly"), ("scopes", "ledger.audit")]),
+            ("/console/members/new", &[("email", &mail), ("role", "auditor")]),
+        ] {
+            let done = maya.fill(form, fields).await.expect(200).text;
+            assert_eq!(done.matches(said).count(), usize::from(is_in_several), "{form}: {done}");
+        }
+        if !is_in_several {
+            let (globex, _) = stage.test.another_company("Globex").await;
+            stage.person("Maya Lindqvist", MAYA, "super_admin", globex).await;
+        }
+    }
+}
+
+#[tokio::test]
 async fn a_deleted_token_expires_no_more() {
     let stage = Stage::new().await;
     let token = stage.token("Payroll sync", &["positions"]).await;

@@ -1,6 +1,6 @@
 //! Where the focus is when something was done in a dialog, and what is read aloud then.
 
-use crate::browser::Browser;
+use crate::browser::{Browser, key};
 use crate::stage::{MAYA, Stage};
 
 /// Waits until the page that is loaded behind a dialog has the focus there.
@@ -36,6 +36,13 @@ async fn the_focus_returns_to_what_opened_the_dialog_when_it_is_done() {
     browser.press("Copy token").await;
     browser.press("Done").await;
     comes_back_to(&browser, menu).await;
+    // Nor is the keyboard's place lost where the theme is changed.
+    for theme in ["Theme: system", "Theme: dark", "Theme: light"] {
+        browser.tab_to(theme).await;
+        browser.keys(&[key::ENTER]).await;
+        browser.sees_no(theme).await;
+        comes_back_to(&browser, "[name=theme]").await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -234,6 +234,71 @@ async fn every_address_below_the_console_answers_with_a_page() {
 }
 
 #[tokio::test]
+async fn what_is_not_here_may_be_in_another_company_of_whoever_has_several() {
+    let stage = Stage::new().await;
+    let token = page_of(&stage.token("Payroll", &["positions"]).await);
+    let (globex, _) = stage.test.another_company("Globex").await;
+    stage.person("Priya Nair", PRIYA, "auditor", globex).await;
+    let said = "It may be in another of your companies.";
+    let id = "018f0000-0000-7000-8000-000000000000";
+    for (who, is_in_several) in [(MAYA, false), (PRIYA, true), (OLA, true)] {
+        let plain = Plain::signed_in(&stage, who).await;
+        for path in [format!("/console/tokens/{id}"), "/console/audit/events/99".to_owned()] {
+            let page = plain.get(&path).await.expect(404).text;
+            let next = path.replace('/', "%2F");
+            let way =
+                format!("{said} <a href=\"/console/companies?next={next}\">Change company</a>");
+            assert_eq!(page.contains(&way), is_in_several, "{who}: {page}");
+        }
+        if who != PRIYA {
+            for path in [
+                format!("/console/keys/{id}/refresh"),
+                format!("/console/clients/{id}/rotate"),
+                format!("/console/members/{id}/role"),
+            ] {
+                let page = plain.get(&path).await.expect(404).text;
+                assert_eq!(page.contains(said), is_in_several, "{who}: {page}");
+            }
+        }
+        // Where there is no page at all, there is none in any company.
+        let page = plain.get("/console/nope").await.expect(404).text;
+        assert!(!page.contains(said), "{who}: {page}");
+    }
+    // The way leads to where it is.
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let choose = priya.form("/console/companies", "/console/companies").await;
+    priya.submit(&choose, &[("company_id", &globex.to_string())]).await.expect(303);
+    let page = priya.get(&token).await.expect(404).text;
+    let way = page.split('"').find(|part| part.starts_with("/console/companies?next="));
+    let choose = priya.form(way.expect("a way"), "/console/companies").await;
+    let here = stage.test.company.to_string();
+    let there = priya.submit(&choose, &[("company_id", &here)]).await.expect(303);
+    assert_eq!(there.header("location"), token);
+    // What was on a page of the other company is not exported from this one.
+    let export = format!("/console/audit/export?format=csv&company={globex}");
+    let page = priya.get(&export).await.expect(409).text;
+    assert!(page.contains("Nothing was exported."), "{page}");
+    priya.get(&export.replace(&globex.to_string(), &here)).await.expect(200);
+}
+
+#[tokio::test]
+async fn every_page_below_the_integrations_says_where_they_are() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let steps = "<ol><li>Company Settings</li><li>Integrations</li>";
+    for page in ["tokens", "clients", "keys"] {
+        for path in [format!("/console/{page}"), format!("/console/{page}/new")] {
+            let page = maya.get(&path).await.expect(200).text;
+            assert!(page.contains(steps), "{path}: {page}");
+        }
+    }
+    for path in ["audit", "audit/denials", "audit/events/1", "log"] {
+        let page = maya.get(&format!("/console/{path}")).await.expect(200).text;
+        assert!(page.contains("<ol><li>Evidence</li>"), "{path}: {page}");
+    }
+}
+
+#[tokio::test]
 async fn several_tokens_of_a_name_are_asked_about() {
     let stage = Stage::new().await;
     let first = stage.token("Payroll", &["positions"]).await;

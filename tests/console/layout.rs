@@ -2,6 +2,7 @@
 
 use crate::accessibility::excess;
 use crate::browser::Browser;
+use crate::forms::page_of;
 use crate::stage::{MAYA, Stage};
 use serde_json::json;
 
@@ -29,13 +30,29 @@ async fn a_phone_shows_a_record_and_data_accesses_from_top_to_bottom() {
             .map((li) => Math.round(li.getBoundingClientRect().top)); \
             return Math.max(...tops.map((top) => tops.filter((other) => other === top).length))";
         assert_eq!(browser.script(beside).await, number);
+        // What is left over of an odd number has the line to itself.
+        browser.open("/console/keys/new").await;
+        let last = "const [list, last] = ['.choices', '.choices li:last-child'] \
+            .map((css) => document.querySelector(css)); \
+            return [list.children.length % 2, list.clientWidth - last.offsetWidth]";
+        assert_eq!(browser.script(last).await, json!([1, 0]));
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_record_opens_from_the_end_of_its_line_and_takes_the_whole_width() {
     let stage = Stage::new().await;
+    let token = stage.token("Careers page (preview)", &["positions"]).await;
     let browser = stage.browser(MAYA).await;
+    // Whoever is signed in stands at the top right, however long the way to the page is.
+    for width in [1024, 1280] {
+        browser.resize(width).await;
+        browser.open(&page_of(&token)).await;
+        let place = "const [top, crumbs, who] = ['.top', '.crumbs', '.who'] \
+            .map((css) => document.querySelector(css).getBoundingClientRect()); \
+            return [who.top < crumbs.bottom, top.right - who.right]";
+        assert_eq!(browser.script(place).await, json!([true, 32]), "{width}");
+    }
     browser.open("/console/audit").await;
     let place = "const [meta, summary, facts] = ['.meta', '.record > summary', '.record > .facts'] \
         .map((css) => document.querySelector('.event ' + css).getBoundingClientRect()); ";

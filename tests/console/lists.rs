@@ -67,6 +67,9 @@ async fn what_an_address_asks_for_and_a_list_does_not_have_is_said_and_left_out(
         (tokens, "back=zzz", "The place where the list goes on"),
         (audit, "type=zzz", "What: “zzz”"),
         (audit, "before=zzz", "The place where the list goes on"),
+        (tokens, "client_id=zzz", "<li>“client_id”, which this list does not know</li>"),
+        (audit, "token_id=zzz", "<li>“token_id”, which this list does not know</li>"),
+        (audit, "typ=zzz&typ=yyy", "<li>“typ”, which this list does not know</li></ul>"),
     ] {
         let filter = if list == tokens { "q=pay" } else { "type=token.created" };
         let page = maya.get(&format!("{list}?{filter}&{asked}")).await.expect(200).text;
@@ -84,6 +87,26 @@ async fn what_an_address_asks_for_and_a_list_does_not_have_is_said_and_left_out(
     for path in [tokens, audit, "/console/tokens?status=deleted&sort=-name&q=x&scope=salaries"] {
         let page = maya.get(path).await.expect(200).text;
         assert!(!page.contains("not understood"), "{page}");
+    }
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let mut lists =
+        ["tokens", "audit", "members", "keys", "clients", "log", "sessions", "companies"]
+            .map(|list| format!("/console/{list}"))
+            .to_vec();
+    lists.extend(
+        ["denials", "sign-ins", "exports", "password-links"]
+            .map(|list| format!("/console/audit/{list}")),
+    );
+    lists.push("/console/platform/companies".to_owned());
+    for list in lists {
+        let page = ola.get(&format!("{list}?zzz=1&notice=x&at=")).await.expect(200).text;
+        let said = "<ul><li>“zzz”, which this list does not know</li></ul>";
+        assert!(page.contains(said), "{list}: {page}");
+        assert!(page.contains(&format!("<a href=\"{list}\">Clear filters</a>")), "{page}");
+    }
+    for list in ["members", "keys", "clients"] {
+        let page = ola.get(&format!("/console/{list}?after=zzz")).await.expect(200).text;
+        assert!(page.contains("<li>The place where the list goes on"), "{page}");
     }
 }
 

@@ -138,6 +138,7 @@ async fn how_far_a_rebuild_is_is_shown_until_it_has_ended() {
     };
     let read = &stage.test.app.read;
     read.save_operation(&rebuild).await.expect("a rebuild");
+    let (other, _) = stage.test.another_company("Globex").await;
     let browser = stage.browser(OLA).await;
     let projections = "/console/platform/projections";
     browser.open(projections).await;
@@ -147,6 +148,9 @@ async fn how_far_a_rebuild_is_is_shown_until_it_has_ended() {
     browser.sees("Counting events").await;
     browser.sees("The rebuild has begun.").await;
     browser.sees("See how far it is").await;
+    // What is followed is followed in one company.
+    stage.enter_elsewhere(&browser, other).await;
+    browser.until("document.querySelector('.side .company').innerText === 'Globex Change'").await;
     browser.script("window.mark = true").await;
     (rebuild.matched, rebuild.done) = (1200, 300);
     read.save_operation(&rebuild).await.expect("a rebuild");

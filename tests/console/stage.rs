@@ -67,6 +67,28 @@ impl Stage {
         browser.sees("Sign out").await;
     }
 
+    /// In another window, the session goes on to this company.
+    pub async fn enter_elsewhere(&self, browser: &Browser, company: CompanyId) {
+        let script = format!(
+            "const done = arguments[arguments.length - 1]; \
+             const csrf = document.querySelector('input[name=csrf]').value; \
+             const body = new URLSearchParams({{csrf, company_id: '{company}'}}); \
+             fetch('/console/companies', {{method: 'POST', body}}).then(answer => done(answer.status))"
+        );
+        assert_eq!(browser.async_script(&script).await, json!(200));
+    }
+
+    /// In another window, this person signs in.
+    pub async fn sign_in_elsewhere(&self, browser: &Browser, email: &str) {
+        let link = self.test.app.sign_in_link(email, self.test.company).await.expect("a link");
+        let script = format!(
+            "const done = arguments[arguments.length - 1]; \
+             fetch('/console/sign-in/{}', {{method: 'POST'}}).then(answer => done(answer.status))",
+            link.reveal()
+        );
+        assert_eq!(browser.async_script(&script).await, json!(200));
+    }
+
     /// A token of this name with these data accesses, made over the API: the whole answer.
     pub async fn token(&self, name: &str, scopes: &[&str]) -> Value {
         let body = json!({"name": name, "scopes": scopes});

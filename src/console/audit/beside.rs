@@ -5,8 +5,9 @@ use crate::app::{App, AppError, Caller};
 use crate::console::deeds;
 use crate::console::desk::Desk;
 use crate::console::error::Shown;
-use crate::console::page::{Page, Way};
+use crate::console::page::{EVIDENCE, Page, Way};
 use crate::console::paths::{AUDIT, HOME};
+use crate::console::render::ignored::{ignored, strange};
 use crate::console::render::time;
 use crate::console::render::words::count;
 use crate::console::sent::{Query, Sent, address};
@@ -22,7 +23,7 @@ use uuid::Uuid;
 /// Attempts on a page.
 const PAGE: usize = 50;
 /// The steps to a page below the audit trail.
-pub const WAY: Way<'_> = &[("Audit trail", Some(AUDIT))];
+pub const WAY: Way<'_> = &[EVIDENCE, ("Audit trail", Some(AUDIT))];
 
 /// A page of what is kept beside the ledger.
 #[derive(Debug)]
@@ -106,6 +107,7 @@ async fn show(service: &Service, desk: &Desk, sent: &Sent, side: &Side) -> Shown
     });
     let content = html! {
         (tabs(side.path))
+        (ignored(&strange(sent, &["at", "id"]), side.path))
         @if dropped > 0 {
             div .notice .soon {
                 p {
@@ -167,8 +169,8 @@ fn row(attempt: &Attempt, known: &Known) -> Markup {
     html! {
         tr {
             th scope="row" { (time::stamp(attempt.at)) }
-            td data-label="Who" { (who(attempt.actor, known)) }
-            td data-label="What" {
+            td .by data-label="Who" { (who(attempt.actor, known)) }
+            td .about data-label="What" {
                 @match whose(attempt) {
                     Some(member) => (link_for(known.get(&member))),
                     None => (what(attempt)),

@@ -23,6 +23,11 @@ pub async fn export(
     Query(sent): Query,
     headers: HeaderMap,
 ) -> Shown {
+    sent.is_of(
+        &desk.who,
+        "You have entered another company since this page was opened. Nothing was \
+        exported. Open the page again.",
+    )?;
     let format: ExportFormat = sent
         .text("format")
         .parse()

@@ -1,6 +1,6 @@
 //! What is recorded while somebody looks, as server-sent events.
 
-use super::{Onlooker, asked};
+use super::{Onlooker, WHOSE, asked};
 use crate::app::AppError;
 use crate::app::audit::AuditFilter;
 use crate::app::streams::StreamPlace;
@@ -12,8 +12,9 @@ use crate::http::Service;
 use crate::http::lasting::Recipient;
 use axum::extract::State;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::IntoResponse;
 use axum::response::sse::{Event, KeepAlive, Sse};
+use axum::response::{IntoResponse, Response};
+use futures::Stream;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,13 +27,16 @@ const RECHECK: Duration = Duration::from_secs(1);
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /console/audit/live`: a `recorded` for each new event that the filters let through, with
-/// its position, and an `over` when the session has ended.
+/// its position, and an `over` when the session has ended or the page is not its own any more.
 pub async fn stream(
     State(service): State<Arc<Service>>,
     desk: Desk,
     Query(sent): Query,
     headers: HeaderMap,
 ) -> Shown {
+    if sent.get(WHOSE).is_some_and(|whose| whose != desk.who.whose()) {
+        return Ok(unbuffered(futures::stream::iter([Ok::<_, AppError>(over())])));
+    }
     let asked = asked(&service, &desk, &sent).await?;
     if let Some(trouble) = asked.trouble() {
         return Err(trouble);
@@ -55,10 +59,19 @@ pub async fn stream(
         filter,
         service,
     };
-    let events = futures::stream::try_unfold(listener, Listener::next);
+    Ok(unbuffered(futures::stream::try_unfold(listener, Listener::next)))
+}
+
+/// These events as they come.
+fn unbuffered(events: impl Stream<Item = Result<Event, AppError>> + Send + 'static) -> Response {
     let answer = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
     let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    Ok(([unbuffered], answer).into_response())
+    ([unbuffered], answer).into_response()
+}
+
+/// Says that the page is of a session that has ended, or has left the company.
+fn over() -> Event {
+    Event::default().event("over").data("signed out")
 }
 
 /// Somebody who looks at the audit trail.
@@ -89,7 +102,7 @@ impl Listener {
             // Once for all that is read together.
             if !self.onlooker.may_read().await? {
                 self.is_over = true;
-                return Ok(Some((Event::default().event("over").data("signed out"), self)));
+                return Ok(Some((over(), self)));
             }
             // Seen before reading: what is appended from here on wakes the wait below.
             self.appended.borrow_and_update();

@@ -30,6 +30,9 @@ use token_ledger_domain::{CompanyId, Power};
 /// The parameters that say which events.
 const FILTERS: [&str; 5] = ["token", "type", "actor", "from", "to"];
 
+/// The parameter that says whose page is kept up to date.
+const WHOSE: &str = "whose";
+
 /// What an address asks for.
 struct Asked {
     filter: AuditFilter,

@@ -2,21 +2,21 @@
 
 use super::beside::tabs;
 use super::days::{DAY_SECONDS, DAYS, last_day};
-use super::{Asked, FILTERS, asked, with_filters};
+use super::{Asked, FILTERS, WHOSE, asked, with_filters};
 use crate::app::audit::{AuditFilter, AuditPage};
 use crate::app::view::EventView;
 use crate::console::desk::Desk;
 use crate::console::error::{Shown, Trouble};
 use crate::console::names::{emails_of, names_of};
-use crate::console::page::Page;
+use crate::console::page::{EVIDENCE, Page};
 use crate::console::paths::AUDIT;
 use crate::console::render::events::{self, Telling};
 use crate::console::render::histogram::{Day, histogram};
 use crate::console::render::icons;
-use crate::console::render::ignored::ignored;
+use crate::console::render::ignored::{ignored, is_among};
 use crate::console::render::time;
 use crate::console::render::words::{count, event_type};
-use crate::console::sent::{Query, Sent, address};
+use crate::console::sent::{COMPANY, Query, Sent, address};
 use crate::http::Service;
 use axum::extract::State;
 use maud::{Markup, html};
@@ -64,8 +64,8 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
         div #results {
             (unknown(&asked, &sent))
             @if asked.is_clear() {
-                (live(&sent, head, after))
-                (exports(&sent, rows))
+                (live(&desk, &sent, head, after))
+                (exports(&desk, &sent, rows))
                 (list(&items, telling, &sent))
                 (pager(&sent, next))
             }
@@ -73,7 +73,7 @@ pub async fn show(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
     };
     let lead = "Everything that changed, by whom and from where, in the order in which it was \
         recorded. Nothing here can be edited.";
-    let page = Page { title: "Audit trail", lead, ..Page::default() };
+    let page = Page { title: "Audit trail", way: &[EVIDENCE], lead, ..Page::default() };
     if asked.refused.errors.is_empty() {
         return Ok(desk.page(&page, &content));
     }
@@ -85,7 +85,7 @@ fn is_known(name: &str, value: &str) -> bool {
     match name {
         "type" => EVENT_TYPES.iter().any(|(kind, _)| *kind == value),
         "before" => value.parse::<u64>().is_ok(),
-        _ => true,
+        _ => is_among(&FILTERS, name),
     }
 }
 
@@ -119,9 +119,10 @@ fn list(items: &[EventView], telling: Telling<'_>, sent: &Sent) -> Markup {
 }
 
 /// Where new events are told of, quietly.
-fn live(sent: &Sent, head: u64, after: Option<u64>) -> Markup {
-    let head = head.to_string();
-    let stream = with_filters("/console/audit/live", sent, &[("after", head.as_str())]);
+fn live(desk: &Desk, sent: &Sent, head: u64, after: Option<u64>) -> Markup {
+    let (head, whose) = (head.to_string(), desk.who.whose());
+    let place = [("after", head.as_str()), (WHOSE, whose.as_str())];
+    let stream = with_filters("/console/audit/live", sent, &place);
     html! {
         @if after.is_none() && sent.get("to").is_none() {
             div .fresh data-live=(stream) hidden { button type="button" {} }
@@ -129,8 +130,12 @@ fn live(sent: &Sent, head: u64, after: Option<u64>) -> Markup {
     }
 }
 
-fn exports(sent: &Sent, rows: u64) -> Markup {
-    let to = |format| with_filters("/console/audit/export", sent, &[("format", format)]);
+fn exports(desk: &Desk, sent: &Sent, rows: u64) -> Markup {
+    let company = desk.company.company_id.to_string();
+    let to = |format| {
+        let what = [("format", format), (COMPANY, company.as_str())];
+        with_filters("/console/audit/export", sent, &what)
+    };
     html! {
         div .bar {
             p .quiet role="status" { (count(rows, "event")) }

@@ -1,14 +1,23 @@
 //! Turning the pages of a list that goes on behind its last item.
 
+use super::ignored::is_among;
 use crate::console::sent::{Sent, address};
 use maud::{Markup, html};
 
 /// The parameter that names the item behind which a page goes on.
 const AFTER: &str = "after";
 
+/// What an address asks for that a list of pages does not have which can be asked for nothing else.
+pub fn strange(sent: &Sent) -> Vec<(String, String)> {
+    sent.sifted(
+        |name, _| if name == AFTER { sent.id(AFTER).is_some() } else { is_among(&[], name) },
+    )
+    .1
+}
+
 /// Whether a page is asked for that is not the first.
 pub fn is_further(sent: &Sent) -> bool {
-    sent.get(AFTER).is_some()
+    sent.id(AFTER).is_some()
 }
 
 /// What stands where a list has nothing behind the item that was named.
@@ -45,7 +54,7 @@ mod tests {
         assert_eq!(html("", None), "");
         let first = html("", Some("a"));
         assert!(first.contains("href=\"/list?after=a\"") && !first.contains("First page"));
-        let last = html("after=a", None);
+        let last = html("after=018f0000-0000-7000-8000-000000000000", None);
         assert!(last.contains("href=\"/list\"") && !last.contains("Next page"));
     }
 }

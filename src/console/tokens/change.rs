@@ -151,7 +151,7 @@ pub async fn refresh(
                 lost: "If you lose it, refresh the token again.",
                 back: &back,
             };
-            Ok(desk.page(&form_page(Change::Refresh.title()), &reveal(&shown)))
+            Ok(desk.page(&form_page(Change::Refresh.title()), &reveal(&desk, &shown)))
         }
         Err(error) => again(&service, &desk, id, Change::Refresh, &sent, error).await,
     }

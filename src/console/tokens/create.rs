@@ -76,7 +76,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
                 lost: "If you lose it, refresh the token.",
                 back: &back,
             };
-            return Ok(desk.page(&form_page(TITLE), &reveal(&shown)));
+            return Ok(desk.page(&form_page(TITLE), &reveal(&desk, &shown)));
         }
         Err(error) => refusal(error, &sent, SHOWS)?,
     };

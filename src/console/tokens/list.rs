@@ -10,7 +10,7 @@ use crate::console::error::{Shown, Trouble};
 use crate::console::notices::notice_of;
 use crate::console::page::Page;
 use crate::console::paths::TOKENS;
-use crate::console::render::ignored::ignored;
+use crate::console::render::ignored::{ignored, is_among};
 use crate::console::render::scopes::chips;
 use crate::console::render::status::{Standing, old_secret, status};
 use crate::console::render::words::{access, count, grouped};
@@ -139,7 +139,7 @@ fn is_known(name: &str, value: &str) -> bool {
             SORTS.iter().any(|(sort, _)| bare(sort) == value.strip_prefix('-').unwrap_or(value))
         }
         "scope" => value.parse::<Scope>().is_ok(),
-        _ => true,
+        _ => is_among(&ASKED, name),
     }
 }
 

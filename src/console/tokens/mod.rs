@@ -6,16 +6,15 @@ pub mod list;
 pub mod one;
 
 use super::desk::Desk;
-use super::page::{Page, Way};
+use super::page::{INTEGRATIONS, Page, SETTINGS, Way};
 use super::paths::{PLATFORM, TOKENS};
 use crate::app::view::TokenView;
 use maud::{Markup, html};
 
 /// The steps to the list.
-const WAY: Way<'_> = &[("Company Settings", None), ("Integrations", None)];
+const WAY: Way<'_> = &[SETTINGS, INTEGRATIONS];
 /// The steps to a page below the list.
-const BELOW: Way<'_> =
-    &[("Company Settings", None), ("Integrations", None), ("Access Token", Some(TOKENS))];
+const BELOW: Way<'_> = &[SETTINGS, INTEGRATIONS, ("Access Token", Some(TOKENS))];
 
 /// A form's page: its frame brings its own heading.
 fn form_page(title: &str) -> Page<'_> {
