@@ -83,6 +83,27 @@ async fn a_service_that_stops_is_not_ready() {
     );
 }
 
+#[tokio::test]
+async fn a_job_that_is_lost_is_told() {
+    let app = TestApp::new().await;
+    let (_stop, stopping) = watch::channel(false);
+    let router = router(service(&app.app, stopping));
+    let ask = || {
+        router
+            .clone()
+            .oneshot(Request::get("/readyz").header("host", "a").body(Body::empty()).unwrap())
+    };
+    let job = tokio::spawn(async { panic!("for the test") });
+    app.app.watch_jobs(&[tokio::spawn(std::future::pending()), job]);
+    while !app.app.has_lost_job() {
+        tokio::task::yield_now().await;
+    }
+    let answer = ask().await.unwrap();
+    assert_eq!(answer.status(), 503);
+    let body = answer.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8_lossy(&body).contains("a job has ended"), "{body:?}");
+}
+
 /// Damages an event, so that what reads it stands still.
 fn damage(app: &TestApp, position: u64) {
     let company = "(SELECT company_id FROM companies WHERE name = 'Acme')";
@@ -168,6 +189,7 @@ async fn metrics_count_and_hold_no_secret() {
         "token_verifications_total{endpoint=\"verify\",outcome=\"active\"} ",
         "token_verifications_total{endpoint=\"verify\",outcome=\"invalid_token\"} ",
         "token_verifications_total{endpoint=\"verify\",outcome=\"insufficient_scope\"} ",
+        "token_verifications_total{endpoint=\"verify\",outcome=\"unknown\"} ",
         "verification_index_secrets ",
         "ledger_companies ",
         "ledger_events ",

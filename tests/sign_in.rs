@@ -370,6 +370,7 @@ async fn nobody_is_led_back_to_what_takes_only_forms() {
     let chosen = chosen.header("referer", "http://localhost:8080/console/theme");
     let chosen = chosen.text("application/x-www-form-urlencoded", &body).await.expect(303);
     assert_eq!(chosen.header("location"), "/console");
+    assert!(chosen.header("set-cookie").contains("HttpOnly; SameSite=Strict"));
     ada.send("/console/sign-out", &[("csrf", &token)]).await.expect(303);
 }
 

@@ -118,7 +118,7 @@ impl App {
         positions.descending = page.descending;
         match page.after {
             None => {}
-            Some(after) if page.descending => positions.end_before(after),
+            Some(after) if page.descending => end_before(&mut positions, after),
             Some(after) => positions.after_position = positions.after_position.max(after),
         }
         let found = self.read.audit(company, &positions, page.limit + 1).await?;
@@ -171,7 +171,7 @@ impl App {
         // Positions have no gaps, so they count.
         let head = self.head(company).await?;
         let mut positions = self.positions(company, filter).await?;
-        positions.end_before(head + 1);
+        end_before(&mut positions, head + 1);
         Ok((positions.before_position - 1).saturating_sub(positions.after_position))
     }
 
@@ -199,7 +199,7 @@ impl App {
             let mut positions = self.positions(head.company, filter).await?;
             positions.descending = true;
             if let Some(after) = after {
-                positions.end_before(self.everywhere_bound(head.company, after).await?);
+                end_before(&mut positions, self.everywhere_bound(head.company, after).await?);
             }
             newest.extend(self.read.audit(head.company, &positions, wanted).await?);
             newest.sort_by_key(|record| {
@@ -335,18 +335,12 @@ impl App {
     }
 }
 
-/// Bounds that only ever get narrower.
-trait Narrow {
-    fn end_before(&mut self, position: u64);
-}
-
-impl Narrow for Positions {
-    fn end_before(&mut self, position: u64) {
-        self.before_position = match self.before_position {
-            0 => position,
-            bound => bound.min(position),
-        };
-    }
+/// Ends the positions before this one, unless they end sooner.
+fn end_before(positions: &mut Positions, position: u64) {
+    positions.before_position = match positions.before_position {
+        0 => position,
+        bound => bound.min(position),
+    };
 }
 
 fn views(records: Vec<AuditRecord>) -> Result<Vec<EventView>, AppError> {

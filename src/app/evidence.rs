@@ -22,6 +22,7 @@ use tokio::sync::watch;
 
 /// What is kept outside a PostgreSQL database, unless the operator names another folder.
 const FOLDER: &str = "token-ledger-evidence";
+
 /// What an operator may have chosen about evidence.
 #[derive(Clone, Debug)]
 pub struct EvidenceChoices {

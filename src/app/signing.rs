@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use token_ledger_domain::CompanyId;
+use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::{Head, StoreError};
 use token_ledger_projections::tree::{Edge, SignedCheckpoint, TREE_NAME};
 use tokio::sync::watch;
@@ -298,8 +298,8 @@ impl App {
         let stored = evidence.trees.last_checkpoint(company, key.origin()).await?;
         let outside = self.outside_checkpoint(company, &key).await?;
         let head = self.store().head(company).await?;
-        // No checkpoint is older than its last entry, which a clock that was ahead may have recorded.
-        let signed_at = head.map_or(self.now(), |head| head.recorded_at.max(self.now()));
+        let before =
+            [head.map(|head| head.recorded_at), stored.as_ref().map(|last| last.signed_at)];
         let head = head.map_or(0, |head| head.position);
         let tree = self.behind().into_iter().find(|runner| runner.name() == TREE_NAME);
         // One that stands still reaches nothing, however long it is waited for.
@@ -368,7 +368,8 @@ impl App {
             verifier_key,
             note,
             cosignatures: String::new(),
-            signed_at,
+            // Not before its last entry or the last checkpoint, where a clock was ahead that is right now.
+            signed_at: before.into_iter().flatten().fold(self.now(), Timestamp::max),
         };
         self.keep_outside(company, Some(&checkpoint), outside.as_ref()).await?;
         // Where another process was faster, its checkpoint is as good.

@@ -21,6 +21,7 @@ use uuid::Uuid;
 
 /// Tokens that are deleted at a time.
 const BATCH: usize = 500;
+
 /// Which tokens shall be deleted, and why.
 #[derive(Clone, Debug, Default)]
 pub struct DeleteAll {

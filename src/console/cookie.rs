@@ -11,7 +11,7 @@ const SECURE_NAME: &str = "__Host-token-ledger";
 const NAME: &str = "token-ledger";
 
 /// Whether cookies go over TLS only: everywhere but on this machine.
-fn is_secure(service: &Service) -> bool {
+pub(super) fn is_secure(service: &Service) -> bool {
     let Ok(url) = Url::parse(&service.public_url) else { return true };
     let loopback = match url.host() {
         Some(Host::Domain(name)) => name == "localhost" || name.ends_with(".localhost"),

@@ -1,15 +1,18 @@
 //! Light or dark: the browser's choice, unless the person chose otherwise.
 
+use super::cookie::is_secure;
 use super::error::Trouble;
 use super::form::Fields;
 use super::paths;
+use crate::http::Service;
 use crate::http::problem::Kind;
-use axum::extract::FromRequestParts;
+use axum::extract::{FromRequestParts, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use serde::Deserialize;
 use std::convert::Infallible;
+use std::sync::Arc;
 
 const COOKIE: &str = "token-ledger-theme";
 /// How long a choice is kept, in seconds: a year.
@@ -84,14 +87,17 @@ impl<S: Sync> FromRequestParts<S> for Theme {
 
 /// Takes the choice, and goes back to where it was made.
 pub(super) async fn choose(
+    State(service): State<Arc<Service>>,
     headers: HeaderMap,
     Fields(Choice { theme }): Fields<Choice>,
 ) -> Result<Response, Trouble> {
     let known = Theme::named(&theme)
         .ok_or_else(|| Trouble::new(Kind::InvalidInput, "There is no such theme."))?;
     let value = known.as_str().unwrap_or("browser");
-    let cookie =
-        format!("{COOKIE}={value}; Path=/console; Max-Age={KEPT_SECONDS}; SameSite=Strict");
+    let secure = if is_secure(&service) { "; Secure" } else { "" };
+    let cookie = format!(
+        "{COOKIE}={value}; Path=/console; Max-Age={KEPT_SECONDS}; HttpOnly; SameSite=Strict{secure}"
+    );
     let mut response = Redirect::to(&paths::came_from(&headers)).into_response();
     if let Ok(cookie) = HeaderValue::from_str(&cookie) {
         response.headers_mut().append(header::SET_COOKIE, cookie);

@@ -158,6 +158,7 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
 
 /// The answer where it can't be known whether the token or the caller is good.
 fn unknown(verification: &Verification) -> Response {
+    verification.introspection_unknown.increment(1);
     let (id, status) = (verification.unknown_request(), StatusCode::SERVICE_UNAVAILABLE);
     let mut response = fault(verification, id, status, "temporarily_unavailable", UNKNOWN);
     response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());

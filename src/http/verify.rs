@@ -61,9 +61,11 @@ pub(super) struct Verification {
     active: Counter,
     inactive: Counter,
     insufficient: Counter,
+    unknown: Counter,
     pub(super) introspected_active: Counter,
     pub(super) introspected_inactive: Counter,
     pub(super) introspection_refused: Counter,
+    pub(super) introspection_unknown: Counter,
     unauthorized_body: Bytes,
     forbidden_body: Bytes,
 }
@@ -86,16 +88,21 @@ fn verification(service: Arc<Service>) -> Verification {
         let text = serde_json::to_vec(&Problem::new(kind, detail).body(""));
         Bytes::from(text.unwrap_or_default())
     };
-    let count = |endpoint: &'static str, outcome: &'static str| metrics::counter!("token_verifications_total", "endpoint" => endpoint, "outcome" => outcome);
+    let count = |endpoint: &'static str, outcome: &'static str| {
+        let labels = [("endpoint", endpoint), ("outcome", outcome)];
+        metrics::counter!("token_verifications_total", &labels)
+    };
     Verification {
         request_ids: RequestIds::new(service.app.new_id()),
         undecided: Arc::default(),
         active: count("verify", "active"),
         inactive: count("verify", "invalid_token"),
         insufficient: count("verify", "insufficient_scope"),
+        unknown: count("verify", "unknown"),
         introspected_active: count("introspect", "active"),
         introspected_inactive: count("introspect", "inactive"),
         introspection_refused: count("introspect", "refused"),
+        introspection_unknown: count("introspect", "unknown"),
         unauthorized_body: body(
             Kind::InvalidToken,
             "Send a token that is neither expired nor deleted as `Authorization: Bearer TOKEN`.",
@@ -324,6 +331,7 @@ impl Verification {
 
     /// Neither yes nor no: what other processes did is not known well enough.
     fn unknown(&self) -> Response {
+        self.unknown.increment(1);
         let problem = Problem::new(Kind::Unavailable, UNKNOWN);
         let mut response = self.problem(self.unknown_request(), &problem);
         response.headers_mut().insert(header::RETRY_AFTER, RETRY_AFTER.into());

@@ -4,6 +4,7 @@
 //! them, so that with one company each goes to that company's shard.
 
 use super::errors::{ending_failed, failed, is_held, is_taken};
+use super::offset::ASK_TIME;
 use super::read::{bytes, head_from_row, int, number, place_of};
 use crate::commit::{Commit, IDEMPOTENCY_SECONDS, Idempotency, Recorded};
 use crate::error::StoreError;
@@ -25,7 +26,6 @@ const FORGOTTEN_AT_ONCE: u64 = 4;
 /// seconds.
 pub const BOUNDS: &str = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '3s'; \
     SET LOCAL idle_in_transaction_session_timeout = '5s'";
-const NOW: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 const NEW_HEADS: &str = "INSERT INTO company_heads \
     (company_id, last_position, last_recorded_at, company_sequence) \
@@ -129,7 +129,7 @@ async fn lock(
     // All in one round trip. The time is taken when the locks are.
     let sql = format!(
         "{before}SELECT company_id, last_position, last_recorded_at, company_sequence \
-         FROM company_heads WHERE company_id IN ({}) ORDER BY company_id FOR UPDATE; {NOW}",
+         FROM company_heads WHERE company_id IN ({}) ORDER BY company_id FOR UPDATE; {ASK_TIME}",
         names.join(", ")
     );
     let mut rows = connection.fetch_all(sql.as_str()).await.map_err(|error| {

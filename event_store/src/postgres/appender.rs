@@ -122,13 +122,17 @@ impl Lane {
                 batch.iter().map(|waiting| waiting.commit.company).collect();
             let commits: Vec<&Commit> = batch.iter().map(|waiting| &waiting.commit).collect();
             let answers = self.append(&commits).await;
-            match (std::mem::take(&mut self.is_held), companies.first()) {
-                (true, Some(_)) if companies.len() > 1 => {
+            if std::mem::take(&mut self.is_held) {
+                if companies.len() > 1 {
+                    // Nothing has happened: each company is tried by itself.
                     self.queue.put_back(batch);
                     continue;
                 }
-                (true, Some(company)) => self.queue.release_apart(*company),
-                _ => self.queue.release(companies),
+                for company in companies {
+                    self.queue.release_apart(company);
+                }
+            } else {
+                self.queue.release(companies);
             }
             // The next batch goes out meanwhile.
             let answer_all = async move {

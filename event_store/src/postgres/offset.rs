@@ -14,7 +14,8 @@ const MEASUREMENTS: usize = 8;
 const DRIFT: i64 = 2_000;
 
 /// Asks for the database's time.
-const ASK_TIME: &str = "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
+pub(super) const ASK_TIME: &str =
+    "SELECT (extract(epoch FROM clock_timestamp()) * 1000000)::bigint";
 
 /// How far the database's clock is ahead of the steady one, in microseconds.
 #[derive(Clone, Copy)]

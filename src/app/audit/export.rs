@@ -1,6 +1,6 @@
 //! The audit trail as a file of any length.
 
-use super::{AuditFilter, Narrow, PAGE, Positions, views};
+use super::{AuditFilter, PAGE, Positions, end_before, views};
 use crate::app::view::EventView;
 use crate::app::{App, AppError};
 use std::sync::Arc;
@@ -99,7 +99,7 @@ impl Export {
         let app = &self.app;
         let head = app.head(self.company).await?;
         let mut positions = app.positions(self.company, &self.filter).await?;
-        positions.end_before(head + 1);
+        end_before(&mut positions, head + 1);
         let indexed = self.filter.token_id.is_some()
             || self.filter.is_selective() && app.audit_reached(self.company, head).await?;
         let last = positions.after_position;
