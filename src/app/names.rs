@@ -2,7 +2,7 @@
 
 use super::App;
 use std::collections::HashMap;
-use token_ledger_domain::CompanyId;
+use token_ledger_domain::{CompanyId, Quoted};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::companies::CompanyRow;
 use token_ledger_projections::rebuild::{
@@ -144,7 +144,7 @@ fn difference(
     Difference {
         projection: Companies::NAME,
         company,
-        key: format!("name {name:?}"),
+        key: format!("name {}", Quoted(name)),
         live: live.map(|company| Ok(held(company))),
         rebuilt: rebuilt.map(held),
     }

@@ -4,6 +4,7 @@ use super::Failure;
 use crate::config::{InvalidSettings, LogFormat, Settings};
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use token_ledger_domain::Quoted;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -45,8 +46,9 @@ pub(super) fn start(format: LogFormat, level: &str) -> Result<(), Failure> {
 fn filter(text: &str) -> Result<EnvFilter, String> {
     if let Some(directive) = text.split(',').find(|part| !part.is_empty() && !has_level(part)) {
         return Err(format!(
-            "{directive:?} names no level: write error, warn, info, debug, trace or off, alone or \
-             as TARGET=LEVEL"
+            "{} names no level: write error, warn, info, debug, trace or off, alone or as \
+             TARGET=LEVEL",
+            Quoted(directive)
         ));
     }
     // It also tells of the schema that a file's is compared with.

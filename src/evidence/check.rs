@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read;
 use tlog_tiles::tlog::{Hash, check_record, record_hash};
+use token_ledger_domain::Quoted;
 use token_ledger_event_store::entry::{content_commitment, private_commitment};
 use token_ledger_projections::tree::Edge;
 use uuid::Uuid;
@@ -78,7 +79,7 @@ pub fn check(
 ) -> Result<Proved, Unproved> {
     let pack = read(pack).map_err(|error| Unproved::NoPack(error.to_string()))?;
     if pack.format != FORMAT {
-        return Err(Unproved::NoPack(format!("its format is {:?}", pack.format)));
+        return Err(Unproved::NoPack(format!("its format is {}", Quoted(&pack.format))));
     }
     let checkpoint = key.open(&pack.checkpoint)?;
     if checkpoint.origin != pack.origin {
