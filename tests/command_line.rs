@@ -287,6 +287,19 @@ fn replay_puts_reserved_names_right() {
     }
     let platform = original.sql_id("00000000-0000-7000-8000-000000000000");
     assert_names_led_astray_are_put_right(&original, &platform, &company, &other);
+    // Nor is one that a former release reserved with its white space as it was.
+    let place = original.copy();
+    let email = "ada@example.com";
+    place.run(&["setup", "--company", "Alpha  GmbH", "--admin-email", email]).done();
+    place.alter("UPDATE company_names SET name = 'alpha  gmbh' WHERE name = 'alpha gmbh'");
+    place.run(&["replay", "--check"]).done();
+    place.run(&["replay"]).done();
+    assert!(
+        place
+            .run(&["setup", "--company", "ALPHA  GmbH", "--admin-email", email])
+            .refused(1)
+            .contains("exists already")
+    );
     // A name that is reserved for a company to come is no difference.
     let place = original.copy();
     place.alter(&format!("INSERT INTO company_names VALUES ({platform}, 'soon', {nobody})"));

@@ -150,7 +150,8 @@ fn difference(
     }
 }
 
-/// What a company's name may be reserved as: the way it is compared, or, once, letter by letter.
-fn spellings(row: &CompanyRow) -> [String; 2] {
-    [row.name.compared(), row.name.as_str().to_owned()]
+/// What a company's name may be reserved as: the way it is compared, or was once.
+fn spellings(row: &CompanyRow) -> [String; 3] {
+    let [letter_by_letter, as_spaced] = row.name.formerly_compared();
+    [row.name.compared(), letter_by_letter, as_spaced]
 }
