@@ -1213,6 +1213,43 @@ mod companies {
         let path = format!("/v1/companies?limit=2&cursor={cursor}");
         let second = app.operator.get(&path).await.expect(200);
         assert_eq!(second.names(), ["Other"]);
+    #[tokio::test]
+    async fn a_name_that_is_taken_is_told_as_it_was_sent() {
+        let app = TestApp::new().await;
+        let create = |name: &str| app.operator.post("/v1/companies").json(&json!({"name": name}));
+        for name in ["Cafe\u{301}", "The \"Inn\"", "C:\\Inn", "👩\u{200D}💻 ❤\u{FE0F}"] {
+            create(name).await.expect(201);
+            let refused = create(name).await.problem(409, "already-exists");
+            let detail = text(&refused.body["detail"]);
+            assert!(detail.contains(&format!("named \"{name}\" exists already")), "{detail}");
+        }
+        let refused = create("Cafe\u{301}\u{200B}").await.problem(409, "already-exists");
+        assert!(text(&refused.body["detail"]).contains("\"Cafe\u{301}\\u{200b}\""));
+    }
+
+    #[tokio::test]
+    async fn names_that_differ_in_their_spaces_alone_are_the_same() {
+        let app = TestApp::new().await;
+        let create = |name: &str| app.operator.post("/v1/companies").json(&json!({"name": name}));
+        create("Alpha GmbH").await.expect(201);
+        for same in ["Alpha  GmbH", "Alpha\u{A0}GmbH", "Alpha\u{2009}gmbh ", "\u{3000}Alpha GmbH"] {
+            create(same).await.problem(409, "already-exists");
+        }
+        create("AlphaGmbH").await.expect(201);
+    }
+
+    #[tokio::test]
+    async fn the_module_is_turned_for_a_reason() {
+        let app = TestApp::new().await;
+        let module = app.path("/oauth-app");
+        let off = |reason: &str| json!({"enabled": false, "reason": reason});
+        app.operator.put(&module).json(&off("a\0")).await.invalid(&["reason"]);
+        app.operator.put(&module).json(&off("not paid")).await.expect(200);
+        let path = app.path("/audit/events?type=company.oauth_app_disabled");
+        let events = app.auditor.get(&path).await.expect(200);
+        assert_eq!(events.body["items"][0]["context"]["reason"], "not paid");
+    }
+
         assert_eq!(second.body["next_cursor"], Value::Null);
     }
 }
