@@ -735,6 +735,8 @@ fn the_schema_is_brought_up_to_date_when_asked() {
     assert!(said.contains("is up to date\n"), "{said}");
     let nobody = "0197f0c0-0000-7000-8000-000000000000";
     place.alter(if place.is_postgres() {
+    let header = place.run(&["export", "--format", "csv"]).done();
+    assert!(header.starts_with("position,company_id,") && header.lines().count() == 1, "{header}");
         "DROP TABLE operations; DELETE FROM ledger_migrations WHERE version > 1"
     } else {
         "DROP TABLE operations; PRAGMA user_version = 1;"

@@ -2,7 +2,7 @@
 
 mod export;
 
-pub use export::{Export, ExportFormat};
+pub use export::{Export, ExportFormat, csv_header};
 
 use super::outcome::Listed;
 use super::view::EventView;
