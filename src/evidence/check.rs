@@ -62,6 +62,8 @@ pub struct Proved {
     pub without_private: Vec<u64>,
     /// Whether it is also proved that these are all of the token's events up to the checkpoint.
     pub complete: bool,
+    /// Whether the pack names another key than the one that it was checked with, which alone counts.
+    pub other_key: bool,
     /// Whether entries were given that the checkpoint does not cover, which were not looked at.
     pub goes_on: bool,
 }
@@ -107,6 +109,7 @@ pub fn check(
         positions: chain.positions,
         without_private: chain.without_private,
         complete,
+        other_key: pack.verifier_key != key.text(),
         goes_on,
     })
 }
