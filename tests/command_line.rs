@@ -713,9 +713,11 @@ fn every_command_explains_itself() {
         let help = place.run(&[command, "--help"]).done();
         assert_eq!(help.contains("--database-url"), command != "demo", "{help}");
         let version = place.run(&[command, "--version"]).done();
-        assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+        let own = concat!("token-ledger ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(version, own, "{command}");
         for below in subcommands(&help) {
             place.run(&[command, &below, "--help"]).done();
+            assert_eq!(place.run(&[command, &below, "--version"]).done(), own, "{below}");
         }
     }
     for said in ["--help", "--version"] {
