@@ -773,12 +773,16 @@ fn what_is_no_ledger_is_left_alone() {
         assert!(said.contains("not an SQLite database"), "{args:?}: {said}");
     }
     assert_eq!(std::fs::read(place.ledger()).unwrap(), before);
+    assert!(!place.file("ledger.db.lock").exists());
 
-    let place = Place::sqlite();
-    place.tamper("CREATE TABLE notes (text TEXT)");
-    for args in commands {
-        let said = place.run(args).refused(1);
-        assert!(said.contains("not a token ledger"), "{args:?}: {said}");
+    for log in ["DELETE", "WAL"] {
+        let place = Place::sqlite();
+        place.tamper(&format!("PRAGMA journal_mode = {log}; CREATE TABLE notes (text TEXT)"));
+        for args in commands {
+            let said = place.run(args).refused(1);
+            assert!(said.contains("not a token ledger"), "{args:?}: {said}");
+        }
+        assert!(!place.file("ledger.db.lock").exists(), "{log}");
     }
 
     let place = Place::sqlite();
