@@ -735,10 +735,10 @@ fn the_schema_is_brought_up_to_date_when_asked() {
     assert!(place.run(&["migrate"]).done().contains("applied"));
     let said = place.run(&["migrate"]).done();
     assert!(said.contains("is up to date\n"), "{said}");
-    let nobody = "0197f0c0-0000-7000-8000-000000000000";
-    place.alter(if place.is_postgres() {
     let header = place.run(&["export", "--format", "csv"]).done();
     assert!(header.starts_with("position,company_id,") && header.lines().count() == 1, "{header}");
+    let nobody = "0197f0c0-0000-7000-8000-000000000000";
+    place.alter(if place.is_postgres() {
         "DROP TABLE operations; DELETE FROM ledger_migrations WHERE version > 1"
     } else {
         "DROP TABLE operations; PRAGMA user_version = 1;"
@@ -753,6 +753,34 @@ fn the_schema_is_brought_up_to_date_when_asked() {
         let said = place.run(args).refused(1);
         assert!(said.contains("token-ledger migrate"), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn a_start_that_fails_is_told_as_the_rest_is() {
+    let place = Place::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let serve = |more: &[&str]| {
+        let ended = place.run(&[&["serve", "--listen"][..], more].concat());
+        (ended.code, ended.stderr)
+    };
+    let json = ["--log-format", "json"];
+    for (listen, code) in [(&*address, 1), ("0.0.0.0:0", 2)] {
+        let (ended, said) = serve(&[&[listen][..], &json].concat());
+        assert_eq!(ended, Some(code), "{said}");
+        let lines: Vec<Value> =
+            said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let last = lines.last().expect("a line");
+        assert_eq!(last["level"], "ERROR", "{said}");
+        assert!(last["message"].as_str().unwrap().contains("listen"), "{said}");
+        let (ended, said) = serve(&[listen]);
+        assert_eq!(ended, Some(code), "{said}");
+        assert_eq!(said.matches("error: ").count(), 1, "{said}");
+    }
+    // Where the log lets nothing through, it is told all the same.
+    let mut silent = place.command(&["serve", "--listen", &address]);
+    silent.args(json).env("TOKEN_LEDGER_LOG", "off");
+    assert!(ended(&mut silent).refused(1).starts_with("error: can't listen"));
 }
 
 #[test]

@@ -41,6 +41,21 @@ pub(super) fn start(format: LogFormat, level: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Writes down why the command ended; what is left of the failure then. One that the log doesn't let
+/// through is left to be told otherwise.
+pub(super) fn last(failure: Failure) -> Failure {
+    let ended = match failure {
+        Failure::Usage(_) => Failure::Misused,
+        Failure::Failed(_) => Failure::Silent,
+        Failure::Silent | Failure::Misused => return failure,
+    };
+    if !tracing::enabled!(tracing::Level::ERROR) {
+        return failure;
+    }
+    tracing::error!("{failure}");
+    ended
+}
+
 /// What is let through. Each directive has to name a level: a level that is mistyped would be taken
 /// for the name of a target, and nothing else be logged any more.
 fn filter(text: &str) -> Result<EnvFilter, String> {
