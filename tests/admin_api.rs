@@ -742,6 +742,7 @@ mod lists {
                 "must be a whole number of at most 64 bits",
             ),
             ("/audit/events?order=up", "must be asc or desc"),
+            ("/audit/events?order=found%20in%20string", "must be asc or desc"),
             ("/audit/events?order=asc&order=desc", "must be given once"),
             ("/log/proof", "is missing"),
             (

@@ -224,17 +224,20 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
 
 /// What the parser of a query found wrong with a parameter of this value, in words.
 fn parameter_in_words(message: &str, value: Option<&str>) -> String {
-    let is_no_number = message.contains("found in string") || message.starts_with("number too");
-    if is_no_number {
+    if let Some(words) = parsers_words(message) {
+        return words;
+    }
+    if message.contains("found in string") || message.starts_with("number too") {
         // Where a negative number is none, it is not its size that is wrong.
         let is_negative =
             value.is_some_and(|value| value.parse::<i64>().is_ok_and(|number| number < 0));
-        if is_negative { "must be 0 or more".to_owned() } else { format!("must be {WHOLE_NUMBER}") }
-    } else if message == "unsupported value" {
-        ONCE.to_owned()
-    } else {
-        parsers_words(message).unwrap_or_else(|| message.to_owned())
+        return if is_negative {
+            "must be 0 or more".to_owned()
+        } else {
+            format!("must be {WHOLE_NUMBER}")
+        };
     }
+    if message == "unsupported value" { ONCE.to_owned() } else { message.to_owned() }
 }
 
 /// An identifier in the path, next to the company's.
