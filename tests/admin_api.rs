@@ -736,11 +736,72 @@ mod lists {
             ("/tokens?limit=1.5", "must be a whole number of at most 64 bits"),
             ("/tokens?limit=1&limit=2", "must be given once"),
             ("/audit/events?actor_id=me", "must be a UUID"),
-            ("/audit/stream?after=-1", "must be a whole number of at most 64 bits"),
+            ("/audit/stream?after=-1", "must be 0 or more"),
+            (
+                "/audit/stream?after=99999999999999999999",
+                "must be a whole number of at most 64 bits",
+            ),
+            ("/audit/events?order=up", "must be asc or desc"),
+            ("/audit/events?order=found%20in%20string", "must be asc or desc"),
+            ("/audit/events?order=asc&order=desc", "must be given once"),
+            ("/log/proof", "is missing"),
+            (
+                "/tokens?colour=red",
+                concat!(
+                    "is unknown; there are status, scope, q, created_by, expires_before, sort, limit ",
+                    "and cursor"
+                ),
+            ),
+            ("?limit=1", "is unknown; there are none"),
         ] {
             let answer = app.auditor.get(&app.path(below)).await.problem(400, "invalid-input");
             assert_eq!(answer.body["errors"][0]["detail"], detail, "{below}");
         }
+    }
+
+    #[tokio::test]
+    async fn bodies_are_refused_in_words() {
+        let app = TestApp::new().await;
+        let member = json!({"email": "tom@example.com", "role": "auditor"});
+        let member = app.admin.post(&app.path("/members")).json(&member).await.expect(201);
+        let member = member.header("location").to_owned();
+        let post = |below: &str| app.admin.post(&app.path(below));
+        let roles = "there are auditor, super_admin and, on the platform, operator";
+        let missing_role = format!("is missing; {roles}");
+        let no_role = format!("\"boss\" is no role; {roles}");
+        let number = "must be a whole number of at most 64 bits";
+        for (call, body, detail) in [
+            (post("/tokens"), json!({"name": "x", "scopes": "employees"}), "must be a list"),
+            (post("/tokens"), json!({"name": "x", "scopes": [1]}), "must be a text"),
+            (post("/tokens"), json!({"name": "x", "reason": []}), "must be a text"),
+            (post("/tokens"), json!({"name": null}), "must be a text"),
+            (post("/tokens"), json!({"expires_in_seconds": "60"}), number),
+            (post("/tokens"), json!({"expires_in_seconds": 60.5}), number),
+            (post("/tokens"), json!({"expires_in_seconds": u64::MAX}), number),
+            (
+                post("/tokens"),
+                json!({"name, expected a map": 1}),
+                "is unknown; there are name, scopes, expires_in_seconds and reason",
+            ),
+            (post("/tokens/find"), json!({}), "is missing"),
+            (post("/tokens/delete-all"), json!({"client_id": 5}), "must be a UUID"),
+            (post("/tokens/delete-all"), json!({"client_id": "me"}), "must be a UUID"),
+            (post("/members"), json!({"email": "eve@example.com"}), &missing_role),
+            (post("/members"), json!({"email": "eve@example.com", "role": "boss"}), &no_role),
+            (app.admin.patch(&member), json!({}), &missing_role),
+            (
+                app.operator.put(&app.path("/oauth-app")),
+                json!({"enabled": "yes"}),
+                "must be true or false",
+            ),
+            (app.operator.put(&app.path("/oauth-app")), json!({}), "is missing"),
+        ] {
+            let answer = call.json(&body).await.problem(400, "invalid-input");
+            assert_eq!(answer.body["errors"][0]["detail"], detail, "{body}");
+        }
+        let twice = "{\"name\":\"a\",\"name\":\"b\"}";
+        let answer = post("/tokens").text("application/json", twice).await.invalid(&["name"]);
+        assert_eq!(answer.body["errors"][0]["detail"], "must be given once");
     }
 
     #[tokio::test]
@@ -1151,6 +1212,43 @@ mod companies {
         assert_eq!(enabled.body["oauth_app_enabled"], true);
         let mine = app.auditor.get(&app.path("")).await.expect(200);
         assert_eq!(mine.body["name"], "Acme");
+    }
+
+    #[tokio::test]
+    async fn a_name_that_is_taken_is_told_as_it_was_sent() {
+        let app = TestApp::new().await;
+        let create = |name: &str| app.operator.post("/v1/companies").json(&json!({"name": name}));
+        for name in ["Cafe\u{301}", "The \"Inn\"", "C:\\Inn", "👩\u{200D}💻 ❤\u{FE0F}"] {
+            create(name).await.expect(201);
+            let refused = create(name).await.problem(409, "already-exists");
+            let detail = text(&refused.body["detail"]);
+            assert!(detail.contains(&format!("named \"{name}\" exists already")), "{detail}");
+        }
+        let refused = create("Cafe\u{301}\u{200B}").await.problem(409, "already-exists");
+        assert!(text(&refused.body["detail"]).contains("\"Cafe\u{301}\\u{200b}\""));
+    }
+
+    #[tokio::test]
+    async fn names_that_differ_in_their_spaces_alone_are_the_same() {
+        let app = TestApp::new().await;
+        let create = |name: &str| app.operator.post("/v1/companies").json(&json!({"name": name}));
+        create("Alpha GmbH").await.expect(201);
+        for same in ["Alpha  GmbH", "Alpha\u{A0}GmbH", "Alpha\u{2009}gmbh ", "\u{3000}Alpha GmbH"] {
+            create(same).await.problem(409, "already-exists");
+        }
+        create("AlphaGmbH").await.expect(201);
+    }
+
+    #[tokio::test]
+    async fn the_module_is_turned_for_a_reason() {
+        let app = TestApp::new().await;
+        let module = app.path("/oauth-app");
+        let off = |reason: &str| json!({"enabled": false, "reason": reason});
+        app.operator.put(&module).json(&off("a\0")).await.invalid(&["reason"]);
+        app.operator.put(&module).json(&off("not paid")).await.expect(200);
+        let path = app.path("/audit/events?type=company.oauth_app_disabled");
+        let events = app.auditor.get(&path).await.expect(200);
+        assert_eq!(events.body["items"][0]["context"]["reason"], "not paid");
     }
 
     #[tokio::test]

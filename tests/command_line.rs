@@ -288,6 +288,19 @@ fn replay_puts_reserved_names_right() {
     let platform = original.sql_id("00000000-0000-7000-8000-000000000000");
     assert_a_wrong_row_accuses_no_name(&original);
     assert_names_led_astray_are_put_right(&original, &platform, &company, &other);
+    // Nor is one that a former release reserved with its white space as it was.
+    let place = original.copy();
+    let email = "ada@example.com";
+    place.run(&["setup", "--company", "Alpha  GmbH", "--admin-email", email]).done();
+    place.alter("UPDATE company_names SET name = 'alpha  gmbh' WHERE name = 'alpha gmbh'");
+    place.run(&["replay", "--check"]).done();
+    place.run(&["replay"]).done();
+    assert!(
+        place
+            .run(&["setup", "--company", "ALPHA  GmbH", "--admin-email", email])
+            .refused(1)
+            .contains("exists already")
+    );
     // A name that is reserved for a company to come is no difference.
     let place = original.copy();
     place.alter(&format!("INSERT INTO company_names VALUES ({platform}, 'soon', {nobody})"));
@@ -712,9 +725,11 @@ fn every_command_explains_itself() {
         let help = place.run(&[command, "--help"]).done();
         assert_eq!(help.contains("--database-url"), command != "demo", "{help}");
         let version = place.run(&[command, "--version"]).done();
-        assert!(version.contains(env!("CARGO_PKG_VERSION")), "{version}");
+        let own = concat!("token-ledger ", env!("CARGO_PKG_VERSION"), "\n");
+        assert_eq!(version, own, "{command}");
         for below in subcommands(&help) {
             place.run(&[command, &below, "--help"]).done();
+            assert_eq!(place.run(&[command, &below, "--version"]).done(), own, "{below}");
         }
     }
     for said in ["--help", "--version"] {
@@ -732,6 +747,8 @@ fn the_schema_is_brought_up_to_date_when_asked() {
     assert!(place.run(&["migrate"]).done().contains("applied"));
     let said = place.run(&["migrate"]).done();
     assert!(said.contains("is up to date\n"), "{said}");
+    let header = place.run(&["export", "--format", "csv"]).done();
+    assert!(header.starts_with("position,company_id,") && header.lines().count() == 1, "{header}");
     let nobody = "0197f0c0-0000-7000-8000-000000000000";
     place.alter(if place.is_postgres() {
         "DROP TABLE operations; DELETE FROM ledger_migrations WHERE version > 1"
@@ -748,6 +765,34 @@ fn the_schema_is_brought_up_to_date_when_asked() {
         let said = place.run(args).refused(1);
         assert!(said.contains("token-ledger migrate"), "{args:?}: {said}");
     }
+}
+
+#[test]
+fn a_start_that_fails_is_told_as_the_rest_is() {
+    let place = Place::new();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    let serve = |more: &[&str]| {
+        let ended = place.run(&[&["serve", "--listen"][..], more].concat());
+        (ended.code, ended.stderr)
+    };
+    let json = ["--log-format", "json"];
+    for (listen, code) in [(&*address, 1), ("0.0.0.0:0", 2)] {
+        let (ended, said) = serve(&[&[listen][..], &json].concat());
+        assert_eq!(ended, Some(code), "{said}");
+        let lines: Vec<Value> =
+            said.lines().map(|line| serde_json::from_str(line).expect(line)).collect();
+        let last = lines.last().expect("a line");
+        assert_eq!(last["level"], "ERROR", "{said}");
+        assert!(last["message"].as_str().unwrap().contains("listen"), "{said}");
+        let (ended, said) = serve(&[listen]);
+        assert_eq!(ended, Some(code), "{said}");
+        assert_eq!(said.matches("error: ").count(), 1, "{said}");
+    }
+    // Where the log lets nothing through, it is told all the same.
+    let mut silent = place.command(&["serve", "--listen", &address]);
+    silent.args(json).env("TOKEN_LEDGER_LOG", "off");
+    assert!(ended(&mut silent).refused(1).starts_with("error: can't listen"));
 }
 
 #[test]
@@ -768,12 +813,16 @@ fn what_is_no_ledger_is_left_alone() {
         assert!(said.contains("not an SQLite database"), "{args:?}: {said}");
     }
     assert_eq!(std::fs::read(place.ledger()).unwrap(), before);
+    assert!(!place.file("ledger.db.lock").exists());
 
-    let place = Place::sqlite();
-    place.tamper("CREATE TABLE notes (text TEXT)");
-    for args in commands {
-        let said = place.run(args).refused(1);
-        assert!(said.contains("not a token ledger"), "{args:?}: {said}");
+    for log in ["DELETE", "WAL"] {
+        let place = Place::sqlite();
+        place.tamper(&format!("PRAGMA journal_mode = {log}; CREATE TABLE notes (text TEXT)"));
+        for args in commands {
+            let said = place.run(args).refused(1);
+            assert!(said.contains("not a token ledger"), "{args:?}: {said}");
+        }
+        assert!(!place.file("ledger.db.lock").exists(), "{log}");
     }
 
     let place = Place::sqlite();

@@ -317,6 +317,13 @@ async fn a_pack_is_checked_with_files_and_a_key_alone() {
     let said = check(&place, pack.as_bytes(), &key, Some(&entries)).done();
     assert!(said.contains("nothing else happened to it"), "{said}");
 
+    assert!(!said.contains("the key in the pack"), "{said}");
+    let mut other: Value = serde_json::from_str(&pack).unwrap();
+    other["verifier_key"] = json!("a+1+b");
+    let said = check(&place, other.to_string().as_bytes(), &key, None).done();
+    assert!(said.starts_with("PROVED"), "{said}");
+    assert!(said.lines().any(|line| line == "the key in the pack is another one"), "{said}");
+
     check_changes(&place, &pack, &key, &entries);
     check_hostile(&place, &pack, &key, &entries);
     check_strangers(&place, &pack, &key, &entries).await;
@@ -453,6 +460,13 @@ fn check_hostile(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
     }
     let token = parsed["token_id"].as_str().unwrap();
     let (unsaid, shouted) = (unsaid.to_string(), pack.replacen(token, &token.to_uppercase(), 1));
+    let capitals = |place: &str| {
+        let mut pack = parsed.clone();
+        let salt = pack.pointer_mut(place).expect("a salt");
+        *salt = json!(salt.as_str().unwrap().to_uppercase());
+        pack.to_string()
+    };
+    let salted = ["/events/0/salt", "/events/1/private/salt"].map(capitals);
     let texts = [
         "",
         "null",
@@ -467,6 +481,8 @@ fn check_hostile(place: &Place, pack: &str, key: &str, entries: &PathBuf) {
         &lists,
         &unsaid,
         &shouted,
+        &salted[0],
+        &salted[1],
     ];
     for text in texts {
         let said = check(place, text.as_bytes(), key, Some(entries)).refused(1);

@@ -176,6 +176,26 @@ async fn every_metric_says_what_it_is() {
 }
 
 #[tokio::test]
+async fn what_has_not_happened_yet_is_counted_too() {
+    let app = TestApp::new().await;
+    let text = app.nobody.get("/metrics").await.expect(200).text;
+    for line in [
+        "attempts_total{kind=\"export\"} ",
+        "attempts_dropped_total{kind=\"denied\"} ",
+        "connections_refused_total ",
+        "failed_attempts_total{kind=\"client\",outcome=\"throttled\"} ",
+        "failed_attempts_total{kind=\"key\",outcome=\"counted\"} ",
+        "failed_attempts_total{kind=\"sign_in\",outcome=\"throttled\"} ",
+        "passwords_hashed_total ",
+        "request_heads_refused_total ",
+        "tls_handshakes_failed_total{reason=\"plain_http\"} ",
+        "tls_reloads_total{outcome=\"refused\"} ",
+    ] {
+        assert!(text.contains(&format!("\n{line}")), "{line} is missing: {text}");
+    }
+}
+
+#[tokio::test]
 async fn metrics_count_and_hold_no_secret() {
     let app = TestApp::new().await;
     let token = app.token("reader").await;

@@ -695,8 +695,16 @@ async fn a_kept_checkpoint_must_be_the_logs_own() {
     let size = kept.size();
     let text = note.replace(&format!("\n{size}\n"), &format!("\n{}\n", size - 1));
     std::fs::write(&forged, text).unwrap();
-    let said = kept.place.run(&["verify", "--checkpoint", &forged.display().to_string()]);
-    assert!(said.refused(1).contains("has not signed it"));
+    let forged_file = forged.display().to_string();
+    for with_key in [&[][..], &["--key", &kept.key]] {
+        let given = [&["verify", "--checkpoint", &forged_file][..], with_key].concat();
+        let ended = kept.place.run(&given);
+        // It is the file that is wrong, and not a ledger.
+        assert_eq!((ended.code, &*ended.stdout), (Some(1), ""), "{ended:?}");
+        let expected = format!("error: {forged_file}: ");
+        assert!(ended.stderr.starts_with(&expected), "{ended:?}");
+        assert!(ended.stderr.contains("has not signed it"), "{ended:?}");
+    }
     for text in ["", "nonsense", "a\n1\nb\n\n— c d\n"] {
         std::fs::write(&forged, text).unwrap();
         kept.place.run(&["verify", "--checkpoint", &forged.display().to_string()]).refused(1);

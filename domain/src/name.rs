@@ -67,17 +67,33 @@ impl Name {
     }
 
     /// What the name is told from others by: the text without what nobody sees, whichever way its
-    /// letters are typed, capitals or not.
+    /// letters and spaces are typed, capitals or not.
     pub fn compared(&self) -> String {
-        let seen: String = self.0.chars().filter(|c| !is_invisible(*c)).collect();
-        // By way of capitals: `ß` and `ss`, `ς` and `σ` have the same ones.
-        seen.trim().nfc().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
+        let seen = self.seen();
+        let words: Vec<&str> = seen.split_whitespace().collect();
+        folded(&words.join(" "))
+    }
+
+    /// What the name may be reserved as since a former release: letter by letter, or with its spaces
+    /// as they were typed.
+    pub fn formerly_compared(&self) -> [String; 2] {
+        [self.0.clone(), folded(self.seen().trim())]
+    }
+
+    fn seen(&self) -> String {
+        self.0.chars().filter(|c| !is_invisible(*c)).collect()
     }
 
     /// The text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// The text whichever way its letters are typed.
+fn folded(text: &str) -> String {
+    // By way of capitals: `ß` and `ss`, `ς` and `σ` have the same ones.
+    text.nfc().collect::<String>().to_uppercase().to_lowercase().nfc().collect()
 }
 
 /// Whether a text has at least one character that can be seen.
@@ -192,6 +208,9 @@ mod tests {
         assert_eq!(compared("Σας"), compared("ΣΑΣ"));
         assert_ne!(compared("Acme 1"), compared("Acme 2"));
         assert_ne!(compared("Acme"), compared("A cme"));
+        for same in ["Alpha  GmbH", "Alpha\u{A0}GmbH", " Alpha\u{2009}\u{200B} GmbH"] {
+            assert_eq!(compared(same), "alpha gmbh", "{same:?}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Powers: what callers may do, and who may grant what.
 
+use crate::quoted::Quoted;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::fmt;
@@ -78,7 +79,8 @@ impl fmt::Display for KeyScope {
 /// The text names no scope of API keys.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "{0:?} is no scope of API keys; there are ledger.operator, ledger.admin, ledger.audit and ledger.introspect"
+    "{} is no scope of API keys; there are ledger.operator, ledger.admin, ledger.audit and ledger.introspect",
+    Quoted(.0)
 )]
 pub struct UnknownKeyScope(pub String);
 
@@ -109,6 +111,9 @@ pub enum Role {
 }
 
 impl Role {
+    /// What roles there are, in words.
+    pub const NAMES: &str = "auditor, super_admin and, on the platform, operator";
+
     /// The role's name.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -136,7 +141,7 @@ impl fmt::Display for Role {
 
 /// The text names no role.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} is no role; there are auditor, super_admin and, on the platform, operator")]
+#[error("{} is no role; there are {roles}", Quoted(.0), roles = Role::NAMES)]
 pub struct UnknownRole(pub String);
 
 impl FromStr for Role {

@@ -1,5 +1,6 @@
 //! Data accesses: the scopes of tokens (RFC 6749 §3.3).
 
+use crate::quoted::Quoted;
 use serde::{Deserialize, Serialize};
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -18,14 +19,15 @@ pub enum InvalidScopes {
     Empty,
     /// The text is no scope at all.
     #[error(
-        "is not a scope: {0:?} (RFC 6749 allows printable ASCII without space, quote and backslash)"
+        "is not a scope: {} (RFC 6749 allows printable ASCII without space, quote and backslash)",
+        Quoted(.0)
     )]
     Malformed(String),
     /// A scope that is not on offer.
-    #[error("unknown scope {0:?}; GET /v1/scopes lists those on offer")]
+    #[error("unknown scope {}; GET /v1/scopes lists those on offer", Quoted(.0))]
     Unknown(String),
     /// A scope that is named twice.
-    #[error("scope {0:?} is named more than once")]
+    #[error("scope {} is named more than once", Quoted(.0))]
     Repeated(String),
 }
 

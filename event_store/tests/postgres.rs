@@ -22,7 +22,7 @@ use token_ledger_domain::CompanyId;
 use token_ledger_domain::token::Token;
 use token_ledger_event_store::postgres::{
     Access, Appended, Change, Config, Database, InlineProjections, NoProjections,
-    PgEventRepository, PgStore, RecordedTime, Rows,
+    PgEventRepository, PgStore, RecordedTime, Rows, failed,
 };
 use token_ledger_event_store::{
     AppendError, Clock, Context, Head, Moment, Store, StoreError, SystemClock,
@@ -760,6 +760,46 @@ async fn who_only_reads_writes_nothing() {
             if text.contains("reading only")),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn statements_that_a_pooler_mixes_up_name_the_pooler() {
+    let fixture = PgFixture::fresh().await;
+    for (sql, words) in [
+        ("PREPARE same AS SELECT 1; PREPARE same AS SELECT 1", "already exists"),
+        ("EXECUTE gone", "does not exist"),
+    ] {
+        let refused = fixture.database().pool().execute(sql).await.expect_err("no such luck");
+        let said = failed(refused).to_string();
+        assert!(said.contains(words), "{said}");
+        assert!(said.contains("PgBouncer 1.21 or later with max_prepared_statements"), "{said}");
+    }
+}
+
+#[tokio::test]
+async fn who_may_not_migrate_is_told_what_is_missing_and_who_may() {
+    let place = TestDatabase::fresh().await;
+    Database::connect(Config::new(place.url())).await.expect("a ledger");
+    place.let_in(SERVICE, "token_ledger_service").await;
+    let as_service = || Config { access: Access::Write, ..service(&place) };
+    Database::connect(as_service()).await.expect("nothing is missing");
+    for (sql, missing) in [
+        (
+            "DELETE FROM ledger_migrations WHERE version > 8",
+            "lacks 2 of this release's migrations (vouched_passwords, lookups)",
+        ),
+        (
+            "DROP SCHEMA public CASCADE; CREATE SCHEMA public; GRANT USAGE ON SCHEMA public TO PUBLIC",
+            "lacks 10 of this release's migrations (ledger, projections, people, ",
+        ),
+    ] {
+        place.run_blocking(sql);
+        let refused = Database::connect(as_service()).await.expect_err("it may not");
+        let said = refused.to_string();
+        assert!(said.contains(missing), "{said}");
+        assert!(said.contains("run `token-ledger migrate` as the owner"), "{said}");
+        assert!(!said.contains("as a member of token_ledger_service"), "{said}");
+    }
 }
 
 #[tokio::test]

@@ -18,6 +18,9 @@ pub enum AttemptKind {
 }
 
 impl AttemptKind {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Denied, Self::SignIn, Self::Export, Self::PasswordLink];
+
     /// The name in tables and answers.
     pub const fn as_str(self) -> &'static str {
         match self {
@@ -33,7 +36,7 @@ impl std::str::FromStr for AttemptKind {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        [Self::Denied, Self::SignIn, Self::Export, Self::PasswordLink]
+        Self::ALL
             .into_iter()
             .find(|kind| kind.as_str() == text)
             .ok_or_else(|| format!("{text:?} is no kind of attempt"))

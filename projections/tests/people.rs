@@ -250,4 +250,9 @@ async fn a_name_is_reserved_once<F: Fixture>() {
         assert_eq!(people.reserve_name(&name(same), COMPANY).await.unwrap(), winner, "{same:?}");
     }
     assert_eq!(people.reserve_name(&name("Acme 2"), COMPANY).await.unwrap(), COMPANY);
+    // As former releases reserved them: letter by letter, and with their white space as it was.
+    for (before, now) in [("Globex", "Globex"), ("alpha  gmbh", "ALPHA  GmbH")] {
+        people.put_name(before, one).await.unwrap();
+        assert_eq!(people.reserve_name(&name(now), COMPANY).await.unwrap(), one, "{before}");
+    }
 }

@@ -2,7 +2,7 @@
 
 mod export;
 
-pub use export::{Export, ExportFormat};
+pub use export::{Export, ExportFormat, csv_header};
 
 use super::outcome::Listed;
 use super::view::EventView;
@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use token_ledger_domain::event::EVENT_TYPES;
-use token_ledger_domain::{CompanyId, Timestamp, TokenId};
+use token_ledger_domain::{CompanyId, Quoted, Timestamp, TokenId};
 use token_ledger_event_store::{RecordedEvent, StoreError, StreamId};
 use token_ledger_projections::read_models::{AuditFilter as Positions, AuditRecord, DayCount};
 use token_ledger_projections::{AuditTrail, Projection};
@@ -45,7 +45,8 @@ impl AuditFilter {
             self.types.iter().find(|name| !EVENT_TYPES.iter().any(|(known, _)| known == name));
         if let Some(unknown) = unknown {
             let known: Vec<&str> = EVENT_TYPES.iter().map(|(name, _)| *name).collect();
-            let detail = format!("{unknown:?} is no type of event; there are {}", known.join(", "));
+            let detail =
+                format!("{} is no type of event; there are {}", Quoted(unknown), known.join(", "));
             return Err(AppError::invalid("type", detail));
         }
         if self.from.zip(self.to).is_some_and(|(from, to)| from > to) {

@@ -1,5 +1,6 @@
 //! Why a use case was not carried out.
 
+use token_ledger_domain::Quoted;
 use token_ledger_domain::company::CompanyRefusal;
 use token_ledger_domain::key::KeyRefusal;
 use token_ledger_domain::token::TokenRefusal;
@@ -49,7 +50,7 @@ pub enum AppError {
     #[error("the client is deleted and can't be changed; create a new one")]
     ClientDeleted,
     /// A company of this name exists, or of one that looks the same.
-    #[error("a company named {0:?} exists already, or one whose name looks the same")]
+    #[error("a company named {} exists already, or one whose name looks the same", Quoted(.0))]
     NameTaken(String),
     /// The person is in other companies too, which are not the caller's.
     #[error(

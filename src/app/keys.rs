@@ -7,7 +7,7 @@ use super::view::KeyView;
 use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::key::{Key, KeyCommand};
 use token_ledger_domain::power::KeyScopes;
-use token_ledger_domain::{Digest, KeyId, KeyScope, Secret};
+use token_ledger_domain::{Digest, KeyId, KeyScope, Quoted, Secret};
 use token_ledger_event_store::{Executed, Request, StoreError};
 
 /// What a new key shall be.
@@ -168,7 +168,7 @@ fn key_scopes(names: &[String]) -> Result<KeyScopes, String> {
     for name in names {
         let scope: KeyScope = name.parse().map_err(|error| format!("{error}"))?;
         if !scopes.insert(scope) {
-            return Err(format!("scope {name:?} is named more than once"));
+            return Err(format!("scope {} is named more than once", Quoted(name)));
         }
     }
     if scopes.is_empty() {

@@ -7,6 +7,7 @@ use super::people::Email;
 use super::{App, AppError, Caller, Conditions};
 use serde::Serialize;
 use token_ledger_domain::company::{self, Company, CompanyCommand, CompanyDecision};
+use token_ledger_domain::power::UnknownRole;
 use token_ledger_domain::{CompanyId, MemberId, PersonId, Power, Role, Secret, Timestamp};
 use token_ledger_event_store::{
     Context, Executed, Idempotency, MAX_CLOCK_LAG_SECONDS, Request, StoreError,
@@ -73,6 +74,14 @@ impl MemberView {
     }
 }
 
+/// A role, which must be said.
+fn role(text: &str) -> Result<Role, String> {
+    if text.is_empty() {
+        return Err(format!("is missing; there are {}", Role::NAMES));
+    }
+    text.parse().map_err(|error: UnknownRole| error.to_string())
+}
+
 /// Whether the person has a password that lets them in by this membership.
 fn lets_in(account: &Account, member: &MemberRow) -> bool {
     account.password_hash.is_some() && account.opens(member)
@@ -93,7 +102,7 @@ impl App {
     ) -> Result<Changed<MemberView>, AppError> {
         let mut check = Check::default();
         let email = check.field("email", Email::new(&input.email));
-        let role = check.field("role", input.role.parse::<Role>());
+        let role = check.field("role", role(&input.role));
         let name = check.field("name", input.name.map(input::name).transpose());
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(email), Some(role), Some(name), Some(reason)) = (email, role, name, reason)
@@ -250,7 +259,7 @@ impl App {
         conditions: Conditions,
     ) -> Result<MemberView, AppError> {
         let mut check = Check::default();
-        let role = check.field("role", role.parse::<Role>());
+        let role = check.field("role", self::role(role));
         let reason = check.field("reason", input::reason(reason));
         let (Some(role), Some(reason)) = (role, reason) else { return Err(check.refusal()) };
         let before = self.people.member(caller.company, id).await?;

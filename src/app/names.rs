@@ -2,7 +2,7 @@
 
 use super::App;
 use std::collections::{HashMap, HashSet};
-use token_ledger_domain::CompanyId;
+use token_ledger_domain::{CompanyId, Quoted};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::companies::CompanyRow;
 use token_ledger_projections::rebuild::{
@@ -156,13 +156,14 @@ fn difference(
     Difference {
         projection: Companies::NAME,
         company,
-        key: format!("name {name:?}"),
+        key: format!("name {}", Quoted(name)),
         live: live.map(|company| Ok(held(company))),
         rebuilt: rebuilt.map(held),
     }
 }
 
-/// What a company's name may be reserved as: the way it is compared, or, once, letter by letter.
-fn spellings(row: &CompanyRow) -> [String; 2] {
-    [row.name.compared(), row.name.as_str().to_owned()]
+/// What a company's name may be reserved as: the way it is compared, or was once.
+fn spellings(row: &CompanyRow) -> [String; 3] {
+    let [letter_by_letter, as_spaced] = row.name.formerly_compared();
+    [row.name.compared(), letter_by_letter, as_spaced]
 }

@@ -88,6 +88,9 @@ fn told(proved: &Proved) -> String {
             proved.checkpoint.size
         ));
     }
+    if proved.other_key {
+        lines.push("the key in the pack is another one".to_owned());
+    }
     match &proved.without_private[..] {
         [] => {}
         [one] => lines.push(format!(

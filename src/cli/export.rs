@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::{Failure, companies, company_id, identifier, open};
 use crate::app::App;
-use crate::app::audit::{AuditFilter, ExportFormat};
+use crate::app::audit::{AuditFilter, ExportFormat, csv_header};
 use crate::config::Settings;
 use clap::Args;
 use serde_json::json;
@@ -51,19 +51,20 @@ impl Export {
         }
         let mut output = Output::to(self.output.as_deref(), settings)?;
         let is_all = self.company.is_none();
-        let (mut headed, mut count) = (false, 0);
+        let mut count = 0;
+        // One for all companies, and one where there is none.
+        let header = if format == ExportFormat::Csv { csv_header()? } else { Vec::new() };
+        output.write_all(&header)?;
         for company in &companies {
             let mut export = app.export(*company, filter.clone(), format);
             if is_all {
                 export = export.one_of_many();
             }
-            let mut first = true;
+            let mut again = &*header;
             while let Some(chunk) = export.next_chunk().await? {
-                let again = first && headed && format == ExportFormat::Csv;
-                output.write_all(if again { below_header(&chunk) } else { &chunk })?;
-                first = false;
+                output.write_all(chunk.strip_prefix(again).unwrap_or(&chunk))?;
+                again = &[];
             }
-            headed = true;
             count += export.count();
         }
         if is_all && format == ExportFormat::Ndjson {
@@ -89,9 +90,4 @@ async fn expect_token(app: &App, companies: &[CompanyId], token: TokenId) -> Res
         }
     }
     Err(Failure::Failed(format!("there is no token {token}")))
-}
-
-/// What follows the header line, which stands once above all companies.
-fn below_header(chunk: &[u8]) -> &[u8] {
-    chunk.iter().position(|byte| *byte == b'\n').map_or(&[], |end| &chunk[end + 1..])
 }

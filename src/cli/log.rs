@@ -4,6 +4,7 @@ use super::Failure;
 use crate::config::{InvalidSettings, LogFormat, Settings};
 use std::ffi::OsString;
 use std::io::IsTerminal;
+use token_ledger_domain::Quoted;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::LevelFilter;
 
@@ -40,13 +41,29 @@ pub(super) fn start(format: LogFormat, level: &str) -> Result<(), Failure> {
     Ok(())
 }
 
+/// Writes down why the command ended; what is left of the failure then. One that the log doesn't let
+/// through is left to be told otherwise.
+pub(super) fn last(failure: Failure) -> Failure {
+    let ended = match failure {
+        Failure::Usage(_) => Failure::Misused,
+        Failure::Failed(_) => Failure::Silent,
+        Failure::Silent | Failure::Misused => return failure,
+    };
+    if !tracing::enabled!(tracing::Level::ERROR) {
+        return failure;
+    }
+    tracing::error!("{failure}");
+    ended
+}
+
 /// What is let through. Each directive has to name a level: a level that is mistyped would be taken
 /// for the name of a target, and nothing else be logged any more.
 fn filter(text: &str) -> Result<EnvFilter, String> {
     if let Some(directive) = text.split(',').find(|part| !part.is_empty() && !has_level(part)) {
         return Err(format!(
-            "{directive:?} names no level: write error, warn, info, debug, trace or off, alone or \
-             as TARGET=LEVEL"
+            "{} names no level: write error, warn, info, debug, trace or off, alone or as \
+             TARGET=LEVEL",
+            Quoted(directive)
         ));
     }
     // It also tells of the schema that a file's is compared with.

@@ -29,7 +29,7 @@ mod tls;
 mod verify;
 
 use crate::app::{App, AppError, OutsideError};
-use crate::config::{DatabaseUrl, InvalidSettings, Settings};
+use crate::config::{DatabaseUrl, InvalidSettings, LogFormat, Settings};
 use clap::error::{ContextKind, ContextValue};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use options::{Given, Nothing, Offer};
@@ -153,6 +153,9 @@ enum Failure {
     /// It found something wrong and has said so, or nobody listens any more.
     #[error("")]
     Silent,
+    /// It was used wrongly, and the log says how.
+    #[error("")]
+    Misused,
 }
 
 impl From<InvalidSettings> for Failure {
@@ -270,7 +273,8 @@ fn failed(failure: &Failure) -> ExitCode {
     if !text.is_empty() {
         tell(&format!("error: {text}"));
     }
-    ExitCode::from(if matches!(failure, Failure::Usage(_)) { 2 } else { 1 })
+    let is_misused = matches!(failure, Failure::Usage(_) | Failure::Misused);
+    ExitCode::from(if is_misused { 2 } else { 1 })
 }
 
 /// Tells whoever reads stderr. Nobody may be listening any more, and that is no reason to fail.
@@ -321,7 +325,10 @@ async fn run(place: Place, command: Command) -> Result<(), Failure> {
             "the demo keeps its ledger in a folder of its own; name it with --dir".into(),
         )),
         Command::Demo(demo) => demo.run(&settings).await,
-        Command::Serve(_) => serve::run(&settings).await,
+        Command::Serve(_) => serve::run(&settings).await.map_err(|failure| {
+            // Whoever reads the log reads nothing else.
+            if settings.log_format == LogFormat::Json { log::last(failure) } else { failure }
+        }),
         Command::CheckEvidence(check) => check.run(),
         Command::Erase(erase) => erase.run(&settings).await,
         Command::Setup(setup) => setup.run(&settings).await,

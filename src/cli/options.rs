@@ -43,7 +43,14 @@ pub(super) struct Logs {
 
 /// The command line, with what holds where an option is left out in its help.
 pub(super) fn with_defaults(command: Command) -> Command {
-    telling(command, &json!(Settings::default()))
+    let name = command.get_name().to_owned();
+    called(telling(command, &json!(Settings::default())), &name)
+}
+
+/// The command and those below it under the program's name, by which they tell their version.
+fn called(command: Command, name: &str) -> Command {
+    let command = command.display_name(name.to_owned());
+    command.mut_subcommands(|command| called(command, name))
 }
 
 fn telling(command: Command, defaults: &Value) -> Command {
@@ -61,8 +68,8 @@ fn telling(command: Command, defaults: &Value) -> Command {
             None => format!("{help}; {default} unless set otherwise"),
         })
     });
-    // The demo's address is its own.
     told.mut_subcommands(|command| match command.get_name() {
+        // The demo's address is its own.
         "demo" => command,
         _ => telling(command, defaults),
     })

@@ -17,6 +17,7 @@ use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use token_ledger_domain::Quoted;
 use token_ledger_event_store::sqlite::Access;
 use tokio::net::TcpListener;
 
@@ -202,7 +203,8 @@ pub(super) async fn addresses(listen: &str) -> Result<Vec<SocketAddr>, Failure> 
     match tokio::net::lookup_host(listen).await {
         Ok(addresses) => Ok(addresses.collect()),
         Err(error) => Err(Failure::Usage(format!(
-            "listen: {listen:?} is no address such as 127.0.0.1:8080 ({error})"
+            "listen: {} is no address such as 127.0.0.1:8080 ({error})",
+            Quoted(listen)
         ))),
     }
 }

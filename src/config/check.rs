@@ -10,7 +10,7 @@ use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::path::PathBuf;
 use std::time::Duration;
-use token_ledger_domain::{Scope, SecretKind};
+use token_ledger_domain::{Quoted, Scope, SecretKind};
 
 /// The longest prefix of a secret, in characters.
 const MAX_PREFIX: usize = 20;
@@ -77,7 +77,7 @@ fn one_in_words(error: &figment::Error) -> String {
     match &error.kind {
         Kind::UnknownField(..) => format!("{place}: there is no such setting"),
         Kind::UnknownVariant(found, known) => {
-            format!("{place}: {found:?} is none of {}", known.join(", "))
+            format!("{place}: {} is none of {}", Quoted(found), known.join(", "))
         }
         kind => format!("{place}: {}", with_plain_number(kind)),
     }
@@ -243,7 +243,8 @@ impl Settings {
     pub fn checked_public_url(&self) -> Result<Option<String>, InvalidSettings> {
         let Some(text) = &self.public_url else { return Ok(None) };
         let url = url::Url::parse(text).map_err(|error| {
-            let problem = format!("{text:?}: {error}; write it as https://ledger.example.com");
+            let problem =
+                format!("{}: {error}; write it as https://ledger.example.com", Quoted(text));
             InvalidSettings::of("public_url", problem)
         })?;
         let plain = url.query().is_none() && url.fragment().is_none();
@@ -264,11 +265,13 @@ impl Settings {
 fn witness(setting: &WitnessSetting) -> Result<Witness, InvalidSettings> {
     let unacceptable = |problem: String| InvalidSettings::of("witnesses", problem);
     let url = url::Url::parse(&setting.url)
-        .map_err(|error| unacceptable(format!("{:?}: {error}", setting.url)))?;
+        .map_err(|error| unacceptable(format!("{}: {error}", Quoted(&setting.url))))?;
     if !matches!(url.scheme(), "http" | "https") {
-        return Err(unacceptable(format!("{:?} is no http or https URL", setting.url)));
+        return Err(unacceptable(format!("{} is no http or https URL", Quoted(&setting.url))));
     }
-    let key: WitnessKey =
-        setting.key.parse().map_err(|error| unacceptable(format!("{:?}: {error}", setting.key)))?;
+    let key: WitnessKey = setting
+        .key
+        .parse()
+        .map_err(|error| unacceptable(format!("{}: {error}", Quoted(&setting.key))))?;
     Ok(Witness { url: url.as_str().trim_end_matches('/').to_owned(), key })
 }

@@ -6,6 +6,7 @@ use serde::de::value::SeqAccessDeserializer;
 use serde::de::{Error, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use std::fmt;
+use token_ledger_domain::Quoted;
 
 /// Networks as a list, or as a text with commas or spaces between them.
 pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<IpNet>, D::Error> {
@@ -32,9 +33,9 @@ pub(super) fn networks<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec
 /// # Errors
 /// When the text is neither.
 pub fn network(text: &str) -> Result<IpNet, String> {
-    text.parse::<IpNet>()
-        .or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from))
-        .map_err(|_| format!("{text:?} is neither a network such as 10.0.0.0/8 nor an address"))
+    text.parse::<IpNet>().or_else(|_| text.parse::<std::net::IpAddr>().map(IpNet::from)).map_err(
+        |_| format!("{} is neither a network such as 10.0.0.0/8 nor an address", Quoted(text)),
+    )
 }
 
 /// Data accesses as a list, or as a text with one in each line, as `--scope` takes it.
@@ -69,7 +70,7 @@ impl<'de> Visitor<'de> for Scopes {
 /// When the text is not that, or the name can't be a scope's.
 pub fn scope(text: &str) -> Result<ScopeSetting, String> {
     let (name, description) =
-        text.split_once('=').ok_or_else(|| format!("{text:?} is not NAME=DESCRIPTION"))?;
-    let name = name.parse().map_err(|error| format!("{name:?}: {error}"))?;
+        text.split_once('=').ok_or_else(|| format!("{} is not NAME=DESCRIPTION", Quoted(text)))?;
+    let name = name.parse().map_err(|error| format!("{}: {error}", Quoted(name)))?;
     Ok(ScopeSetting { name, description: description.to_owned() })
 }

@@ -8,6 +8,7 @@ use serde_json::Value;
 use std::collections::BTreeMap;
 use std::io::Read;
 use tlog_tiles::tlog::{Hash, check_record, record_hash};
+use token_ledger_domain::Quoted;
 use token_ledger_event_store::entry::{content_commitment, private_commitment};
 use token_ledger_projections::tree::Edge;
 use uuid::Uuid;
@@ -61,6 +62,8 @@ pub struct Proved {
     pub without_private: Vec<u64>,
     /// Whether it is also proved that these are all of the token's events up to the checkpoint.
     pub complete: bool,
+    /// Whether the pack names another key than the one that it was checked with, which alone counts.
+    pub other_key: bool,
     /// Whether entries were given that the checkpoint does not cover, which were not looked at.
     pub goes_on: bool,
 }
@@ -78,7 +81,7 @@ pub fn check(
 ) -> Result<Proved, Unproved> {
     let pack = read(pack).map_err(|error| Unproved::NoPack(error.to_string()))?;
     if pack.format != FORMAT {
-        return Err(Unproved::NoPack(format!("its format is {:?}", pack.format)));
+        return Err(Unproved::NoPack(format!("its format is {}", Quoted(&pack.format))));
     }
     let checkpoint = key.open(&pack.checkpoint)?;
     if checkpoint.origin != pack.origin {
@@ -106,6 +109,7 @@ pub fn check(
         positions: chain.positions,
         without_private: chain.without_private,
         complete,
+        other_key: pack.verifier_key != key.text(),
         goes_on,
     })
 }

@@ -2,7 +2,7 @@
 
 use serde::Deserialize;
 use token_ledger_domain::event::AggregateType;
-use token_ledger_domain::{CompanyId, Timestamp};
+use token_ledger_domain::{CompanyId, Quoted, Timestamp};
 use token_ledger_event_store::StreamId;
 use token_ledger_event_store::entry::Entry;
 use uuid::Uuid;
@@ -26,10 +26,13 @@ pub struct EntryText {
     pub(super) sequence: u64,
 }
 
-/// A hash of 64 hexadecimal digits.
+/// A hash of 64 hexadecimal digits, whose letters are small: there is one way to write it.
 pub(super) fn hash(text: &str) -> Result<[u8; 32], String> {
     let mut bytes = [0; 32];
-    hex::decode_to_slice(text, &mut bytes).map_err(|_| format!("{text:?} is no SHA-256 hash"))?;
+    let is_read = hex::decode_to_slice(text, &mut bytes).is_ok();
+    if !is_read || text.bytes().any(|byte| byte.is_ascii_uppercase()) {
+        return Err(format!("{} is no SHA-256 hash in small hexadecimal digits", Quoted(text)));
+    }
     Ok(bytes)
 }
 

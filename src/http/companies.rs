@@ -6,7 +6,7 @@ use super::extract::{IdempotencyKey, IfMatch, JsonBody, Params};
 use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
-use super::vocabulary::NameText;
+use super::vocabulary::{NameText, Reason};
 use crate::app::standing::power_of;
 use crate::app::view::CompanyView;
 use crate::app::{Caller, Conditions};
@@ -35,6 +35,9 @@ pub struct NewCompany {
 pub struct OauthApp {
     /// Whether it shall be on.
     enabled: bool,
+    /// Why, for the audit trail.
+    #[schema(value_type = Option<Reason>)]
+    reason: Option<String>,
 }
 
 /// Who the caller is.
@@ -133,8 +136,8 @@ pub async fn set_oauth_app(
     if_match: IfMatch,
     body: JsonBody<OauthApp>,
 ) -> Answer<Reply> {
-    let enabled = body.value.enabled;
-    let set = |conditions| service.app.set_oauth_app(&caller, enabled, None, conditions);
+    let OauthApp { enabled, reason } = body.value;
+    let set = |conditions| service.app.set_oauth_app(&caller, enabled, reason.clone(), conditions);
     let (company, version) = if_match.hold(None, set).await?;
     Ok(Reply::ok(company).version(version))
 }

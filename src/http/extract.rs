@@ -21,6 +21,8 @@ use uuid::Uuid;
 /// The longest `Idempotency-Key`, in characters.
 const MAX_IDEMPOTENCY_KEY: usize = 255;
 const HOLDS_SECRET: &str = "must not hold a secret";
+const ONCE: &str = "must be given once";
+const WHOLE_NUMBER: &str = "a whole number of at most 64 bits";
 
 /// A JSON body, with the hash by which a repeat is recognised. An absent body counts as `{}`, but where
 /// something is replaced by it.
@@ -133,14 +135,59 @@ fn field_of(path: &str, message: &str) -> String {
     message.split('`').nth(1).unwrap_or("body").to_owned()
 }
 
-/// `serde_json`'s messages end with a place in the text, which tells users little, and name numbers
-/// by their type here.
+/// What the parser of a body found wrong, in words. Its messages end with a place in the text, which
+/// tells users little.
 fn in_words(message: &str) -> String {
-    let message = message.split(" at line ").next().unwrap_or(message);
-    match message.rsplit_once("expected ") {
-        Some((found, "i64")) => format!("{found}expected a whole number of at most 64 bits"),
-        _ if message.starts_with("UUID parsing failed") => "must be a UUID".to_owned(),
-        _ => message.to_owned(),
+    let message = message.rsplit_once(" at line ").map_or(message, |(message, _)| message);
+    parsers_words(message).unwrap_or_else(|| message.to_owned())
+}
+
+/// What the parsers of bodies and of queries say alike, in words: they say what they met, and in their
+/// own language what was to be sent. Nothing where it was we who said it.
+fn parsers_words(message: &str) -> Option<String> {
+    // What was met may hold anything; what was to be sent stands behind it.
+    let expected = || message.rsplit_once(", expected ").map(|(_, expected)| expected);
+    let words = if message.starts_with("missing field ") {
+        "is missing".to_owned()
+    } else if message.starts_with("duplicate field ") {
+        ONCE.to_owned()
+    } else if message.starts_with("unknown field ") {
+        let known = if message.ends_with(", there are no fields") { "" } else { expected()? };
+        format!("is unknown; there are {}", listed(known, "and"))
+    } else if message.starts_with("unknown variant ") {
+        format!("must be {}", listed(expected()?, "or"))
+    } else if message.starts_with("UUID parsing failed") {
+        "must be a UUID".to_owned()
+    } else if ["invalid type: ", "invalid value: ", "invalid length "]
+        .iter()
+        .any(|begins| message.starts_with(begins))
+    {
+        format!("must be {}", in_words_of_json(expected()?))
+    } else {
+        return None;
+    };
+    Some(words)
+}
+
+/// What a value has to be, which the parsers name by the type that it is read into.
+fn in_words_of_json(expected: &str) -> &str {
+    match expected {
+        "a string" => "a text",
+        "a sequence" => "a list",
+        "a boolean" => "true or false",
+        "i64" => WHOLE_NUMBER,
+        "a formatted UUID string" => "a UUID",
+        other => other,
+    }
+}
+
+/// The names that a parser has listed, such as "one of `a`, `b`, `c`".
+fn listed(names: &str, last: &str) -> String {
+    let names: Vec<&str> = names.split('`').skip(1).step_by(2).collect();
+    match names.as_slice() {
+        [] => "none".to_owned(),
+        [only] => (*only).to_owned(),
+        [first @ .., end] => format!("{} {last} {end}", first.join(", ")),
     }
 }
 
@@ -169,22 +216,28 @@ impl<T: DeserializeOwned, S: Sync> FromRequestParts<S> for Params<T> {
         serde_path_to_error::deserialize(deserializer).map(Self).map_err(|error| {
             let message = error.inner().to_string();
             let field = field_of(&error.path().to_string(), &message);
-            Problem::invalid(field, parameter_in_words(&message))
+            let value = pairs.clone().find(|(name, _)| *name == field).map(|(_, value)| value);
+            Problem::invalid(field, parameter_in_words(&message, value.as_deref()))
         })
     }
 }
 
-/// The parsers' messages say what they met, and not what was to be sent.
-fn parameter_in_words(message: &str) -> &str {
-    if message.starts_with("UUID parsing failed") {
-        "must be a UUID"
-    } else if message.contains("found in string") || message.starts_with("number too") {
-        "must be a whole number of at most 64 bits"
-    } else if message == "unsupported value" {
-        "must be given once"
-    } else {
-        message
+/// What the parser of a query found wrong with a parameter of this value, in words.
+fn parameter_in_words(message: &str, value: Option<&str>) -> String {
+    if let Some(words) = parsers_words(message) {
+        return words;
     }
+    if message.contains("found in string") || message.starts_with("number too") {
+        // Where a negative number is none, it is not its size that is wrong.
+        let is_negative =
+            value.is_some_and(|value| value.parse::<i64>().is_ok_and(|number| number < 0));
+        return if is_negative {
+            "must be 0 or more".to_owned()
+        } else {
+            format!("must be {WHOLE_NUMBER}")
+        };
+    }
+    if message == "unsupported value" { ONCE.to_owned() } else { message.to_owned() }
 }
 
 /// An identifier in the path, next to the company's.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use token_ledger_event_store::{MAX_CLOCK_LAG_SECONDS, StoreError};
+use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::tree::TREE_NAME;
 use utoipa::ToSchema;
 
@@ -267,6 +268,7 @@ fn install() -> Option<PrometheusHandle> {
         .inspect_err(|error| tracing::error!(%error, "there will be no metrics"));
     let handle = installed.ok()?;
     describe();
+    begin();
     let kept = handle.clone();
     std::thread::spawn(move || {
         loop {
@@ -275,6 +277,31 @@ fn install() -> Option<PrometheusHandle> {
         }
     });
     Some(handle)
+}
+
+/// Begins every count of a known name at 0, so that the first of its kind is seen as a rise.
+fn begin() {
+    for name in
+        ["connections_refused_total", "passwords_hashed_total", "request_heads_refused_total"]
+    {
+        metrics::counter!(name).absolute(0);
+    }
+    for kind in AttemptKind::ALL.map(AttemptKind::as_str) {
+        metrics::counter!("attempts_total", "kind" => kind).absolute(0);
+        metrics::counter!("attempts_dropped_total", "kind" => kind).absolute(0);
+    }
+    for kind in ["key", "client", "sign_in"] {
+        for outcome in ["counted", "throttled"] {
+            metrics::counter!("failed_attempts_total", "kind" => kind, "outcome" => outcome)
+                .absolute(0);
+        }
+    }
+    for reason in ["plain_http", "failed", "timeout"] {
+        metrics::counter!("tls_handshakes_failed_total", "reason" => reason).absolute(0);
+    }
+    for outcome in ["taken", "refused"] {
+        metrics::counter!("tls_reloads_total", "outcome" => outcome).absolute(0);
+    }
 }
 
 fn describe() {

@@ -26,6 +26,8 @@ const UNAVAILABLE: [&str; 8] =
 const DATA_EXCEPTION: &str = "22";
 /// The server knows no such database or user, or the password is wrong.
 const NOT_LET_IN: [&str; 2] = ["28", "3D"];
+/// A prepared statement is there already, or isn't: somebody else's session was lent to this one.
+const MIXED_UP: [&str; 2] = ["42P05", "26000"];
 /// The user lacks a right.
 const INSUFFICIENT_PRIVILEGE: &str = "42501";
 
@@ -46,6 +48,11 @@ pub(super) fn failed_ref(error: &Error) -> StoreError {
                 StoreError::Rejected(format!(
                     "{text}; log in as the owner, or as a member of token_ledger_service to run \
                      the service"
+                ))
+            } else if MIXED_UP.contains(&&*state) {
+                StoreError::Rejected(format!(
+                    "{text}; a pooler in transaction mode must keep prepared statements: PgBouncer \
+                     1.21 or later with max_prepared_statements"
                 ))
             } else {
                 StoreError::Rejected(text)
@@ -119,6 +126,11 @@ pub(super) fn is_not_let_in(error: &Error) -> bool {
     matches!(error, Error::Configuration(_))
         || state_of(error)
             .is_some_and(|state| NOT_LET_IN.iter().any(|prefix| state.starts_with(prefix)))
+}
+
+/// Whether the user lacks a right.
+pub(super) fn is_forbidden(error: &Error) -> bool {
+    state_of(error).as_deref() == Some(INSUFFICIENT_PRIVILEGE)
 }
 
 fn state_of(error: &Error) -> Option<String> {

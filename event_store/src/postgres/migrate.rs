@@ -1,6 +1,6 @@
 //! Bringing a database's schema up to date.
 
-use super::errors::failed;
+use super::errors::{failed, is_forbidden};
 use crate::error::StoreError;
 use crate::store::MigrationStatus;
 use sqlx::{Connection, Executor, PgConnection, Row};
@@ -108,6 +108,31 @@ async fn exists(connection: &mut PgConnection, table: &str) -> Result<bool, Stor
         .map_err(failed)
 }
 
+/// Applies the migrations that follow on so many.
+async fn apply_behind(applied: usize, connection: &mut PgConnection) -> Result<(), sqlx::Error> {
+    connection.execute(KNOWN).await?;
+    for (index, (name, sql)) in MIGRATIONS.iter().enumerate().skip(applied) {
+        connection.execute(*sql).await?;
+        sqlx::query("INSERT INTO ledger_migrations (version, name) VALUES ($1, $2)")
+            .bind(i64::try_from(index + 1).unwrap_or(i64::MAX))
+            .bind(*name)
+            .execute(&mut *connection)
+            .await?;
+    }
+    Ok(())
+}
+
+/// What somebody is told who may not apply the migrations that follow on so many.
+fn not_the_owner(applied: usize, error: &sqlx::Error) -> StoreError {
+    let missing: Vec<&str> = MIGRATIONS.iter().skip(applied).map(|(name, _)| *name).collect();
+    StoreError::Incompatible(format!(
+        "the ledger's schema lacks {} of this release's migrations ({}), which this user may not \
+         apply ({error}); run `token-ledger migrate` as the owner",
+        missing.len(),
+        missing.join(", ")
+    ))
+}
+
 /// Whether the ledger's tables are spread over several servers.
 pub(super) async fn is_sharded(connection: &mut PgConnection) -> Result<bool, StoreError> {
     sqlx::query_scalar("SELECT EXISTS (SELECT FROM pg_extension WHERE extname = 'citus')")
@@ -140,16 +165,10 @@ pub(super) async fn migrate(connection: &mut PgConnection) -> Result<usize, Stor
         }
         return Ok(0);
     };
-    transaction.execute(KNOWN).await.map_err(failed)?;
-    for (index, (name, sql)) in MIGRATIONS.iter().enumerate().skip(MIGRATIONS.len() - missing) {
-        transaction.execute(*sql).await.map_err(failed)?;
-        sqlx::query("INSERT INTO ledger_migrations (version, name) VALUES ($1, $2)")
-            .bind(i64::try_from(index + 1).unwrap_or(i64::MAX))
-            .bind(*name)
-            .execute(&mut *transaction)
-            .await
-            .map_err(failed)?;
-    }
+    let applied = MIGRATIONS.len() - missing;
+    apply_behind(applied, &mut transaction).await.map_err(|error| {
+        if is_forbidden(&error) { not_the_owner(applied, &error) } else { failed(error) }
+    })?;
     transaction.execute(ROLE).await.map_err(failed)?;
     transaction.execute(GRANTS).await.map_err(failed)?;
     let has_role: bool =

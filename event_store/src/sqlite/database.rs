@@ -3,8 +3,8 @@
 use super::InlineProjections;
 use super::migrate;
 use super::opening::{
-    READERS, at_rest, check_permission, is_unwritable, lock, open_readers, open_writer, plain,
-    read_first_page,
+    READERS, at_rest, check_ledger, check_permission, is_unwritable, lock, open_readers,
+    open_writer, plain, read_first_page,
 };
 use super::writer::{self, Alone, Along, Job, Shared, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
@@ -66,6 +66,7 @@ impl Database {
         if access == Access::Read {
             return Self::open_for_reading(path);
         }
+        check_ledger(path)?;
         let lock = lock(path)?;
         let mut connection = open_writer(path)?;
         let migrated = if access == Access::Write {

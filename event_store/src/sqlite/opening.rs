@@ -49,14 +49,33 @@ pub(super) fn check_permission(path: &Path) -> Result<(), StoreError> {
     Ok(())
 }
 
-pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
-    // The same file may be named by way of a link.
-    let file = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let mut name = file.into_os_string();
-    name.push(".lock");
-    let unavailable = |error: std::io::Error| {
-        StoreError::Unavailable(format!("{}: {error}", Path::new(&name).display()))
+/// Refuses a file that is no ledger before anything is made beside it. Where a lock file is there
+/// already, it is one, or was refused once the lock was held.
+pub(super) fn check_ledger(path: &Path) -> Result<(), StoreError> {
+    let is_there = std::fs::metadata(path).is_ok_and(|file| file.is_file() && file.len() > 0);
+    let Some(unchanging) = unchanging(path).filter(|_| is_there && !lock_file(path).exists())
+    else {
+        return Ok(());
     };
+    // What else is wrong with it, opening it says.
+    let Ok(connection) = Connection::open_with_flags(unchanging, READING) else { return Ok(()) };
+    match migrate::schema_status(&connection) {
+        Err(error @ StoreError::Incompatible(_)) => Err(error),
+        _ => Ok(()),
+    }
+}
+
+/// The file whose lock tells who writes. The same ledger may be named by way of a link.
+fn lock_file(path: &Path) -> PathBuf {
+    let mut name = path.canonicalize().unwrap_or_else(|_| path.to_owned()).into_os_string();
+    name.push(".lock");
+    name.into()
+}
+
+pub(super) fn lock(path: &Path) -> Result<File, StoreError> {
+    let name = lock_file(path);
+    let unavailable =
+        |error: std::io::Error| StoreError::Unavailable(format!("{}: {error}", name.display()));
     // Whoever can open it can keep the service from starting.
     let mut options = File::options();
     options.create(true).truncate(false).write(true);
@@ -156,18 +175,22 @@ pub(super) fn at_rest(path: &Path) -> Result<PathBuf, StoreError> {
         name.push(end);
         Path::new(&name).exists()
     };
-    let whole = path.canonicalize().ok();
-    match whole.as_deref().and_then(Path::to_str) {
-        Some(whole) if !beside("-wal") && !beside("-shm") => {
-            let name = whole.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
-            Ok(format!("file:{name}?immutable=1").into())
-        }
+    match unchanging(path) {
+        Some(name) if !beside("-wal") && !beside("-shm") => Ok(name),
         _ => Err(StoreError::Unavailable(format!(
             "{}: its folder must be writable, since not all of the ledger is in the file; copy it \
              with its -wal file to where it may be written",
             path.display()
         ))),
     }
+}
+
+/// The name under which SQLite takes the file for one that nobody changes: it locks nothing and makes
+/// nothing.
+fn unchanging(path: &Path) -> Option<PathBuf> {
+    let whole = path.canonicalize().ok()?;
+    let name = whole.to_str()?.replace('%', "%25").replace('?', "%3f").replace('#', "%23");
+    Some(format!("file:{name}?immutable=1").into())
 }
 
 pub(super) fn open_readers(path: &Path) -> Result<Vec<Connection>, StoreError> {

@@ -424,10 +424,9 @@ impl People {
         name: &Name,
         company: CompanyId,
     ) -> Result<CompanyId, StoreError> {
-        // Names were once reserved letter by letter.
-        let before = platform(NAMED).with(name.as_str().to_owned());
-        if let Some(named) = self.sql.fetch_one::<Uuid>(before).await? {
-            return Ok(CompanyId(named));
+        let formerly = name.formerly_compared();
+        if let Some((_, named)) = reserved(&self.sql, "name", &formerly).await?.first() {
+            return Ok(*named);
         }
         let name = name.compared();
         self.sql.execute(platform(RESERVE_NAME).with(name.clone()).with(company)).await?;

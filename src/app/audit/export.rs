@@ -38,6 +38,16 @@ impl std::str::FromStr for ExportFormat {
     }
 }
 
+/// The line above all rows of an export as CSV.
+///
+/// # Errors
+/// When it can't be written.
+pub fn csv_header() -> Result<Vec<u8>, StoreError> {
+    let mut header = Vec::new();
+    csv_rows(&mut header, std::iter::once(HEADER.map(str::to_owned)))?;
+    Ok(header)
+}
+
 impl App {
     /// An export of all of a company's events that the filter lets through and that are there
     /// when the first chunk is asked for.
@@ -119,7 +129,7 @@ impl Export {
         let State::Begun(scan) = &self.state else { return Ok(None) };
         let mut scan = scan.clone();
         if self.format == ExportFormat::Csv && scan.last == scan.positions.after_position {
-            csv_rows(&mut chunk, std::iter::once(HEADER.map(str::to_owned)))?;
+            chunk = csv_header()?;
         }
         let records = self.next_page(&mut scan).await?;
         let views = views(records)?;

@@ -49,6 +49,11 @@ impl Kept {
         Ok(Self { file, note, statement, company })
     }
 
+    /// Refuses a file that this key has not signed: it says nothing of the ledger then.
+    pub(super) fn check(&self, key: &VerifierKey) -> Result<(), Failure> {
+        key.open(&self.note).map(drop).map_err(|error| failed(&self.file, error))
+    }
+
     /// What the tree must be, given that the log signed this.
     pub(super) fn mark(&self, key: &VerifierKey) -> Result<Mark, String> {
         let source = format!("the checkpoint in {}", self.file.display());

@@ -76,6 +76,13 @@ impl Verify {
         if let Err(error) = app.evidence.know_seed() {
             tell(&format!("warning: the seed of the logs' keys can't be used: {error}"));
         }
+        for kept in &kept {
+            let own = marks::own_key(&app, kept.company);
+            let own = own.filter(|own| own.origin() == kept.statement.origin);
+            if let Some(key) = self.key.as_ref().or(own.as_ref()) {
+                kept.check(key)?;
+            }
+        }
         let mut report = Report::default();
         for difference in app.survey.schema_differences().await? {
             report.finds_in_schema(&difference)?;
