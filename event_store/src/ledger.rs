@@ -245,7 +245,8 @@ impl Ledger {
                     Err(AppendError::CompanyChanged) => self.forget_company(company),
                     Err(AppendError::Outdated { at }) => match in_time(begun) {
                         Ok(()) => not_before = not_before.max(at),
-                        Err(error) => answers[index] = Some(Err(error.into())),
+                        // The others go on.
+                        Err(_) => answers[index] = Some(Err(ExecuteError::Contended)),
                     },
                     Err(AppendError::Conflict | AppendError::Repeated) => {}
                 }

@@ -175,7 +175,7 @@ impl App {
                 unchanged += self.end_in_company::<A>(company, &terms, run).await?;
             }
             // All processes have the same terms before them, in the same order.
-            if unchanged > count / 2 {
+            if unchanged == count {
                 break;
             }
         }

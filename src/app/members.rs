@@ -293,12 +293,12 @@ impl App {
         let command = CompanyCommand::RemoveMember { member_id: id };
         let before = self.people.member(caller.company, id).await?;
         self.change_member(caller, id, command, &context, conditions).await?;
-        // None where it was removed before, and this is the repeat of a request.
-        if let Some(member) = before {
-            let ended = self.people.end_membership(&member).await;
-            ended.map_err(StoreError::after_change)?;
-        }
-        Ok(())
+        let ended = match before {
+            Some(member) => self.people.end_membership(&member).await,
+            // It was removed before, and this is the repeat of a request.
+            None => self.people.end_sessions_by(caller.company, id).await,
+        };
+        Ok(ended.map_err(StoreError::after_change)?)
     }
 
     /// A new link by which a member can set a password. It replaces an older one. A repeat of a

@@ -38,7 +38,7 @@ enum Work {
     Erase(erasing::Order),
 }
 
-/// An operation that this process is at: no more once this is dropped, also by a panic.
+/// An operation that this process is at: no more once this is dropped. One that panics stands still.
 struct Carried<'a> {
     app: &'a App,
     id: Uuid,
@@ -54,6 +54,9 @@ impl<'a> Carried<'a> {
 impl Drop for Carried<'_> {
     fn drop(&mut self) {
         self.app.carried.write().remove(&self.id);
+        if std::thread::panicking() {
+            self.app.stalled.write().insert(self.id);
+        }
     }
 }
 

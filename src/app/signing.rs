@@ -31,7 +31,7 @@ use tokio::task::JoinHandle;
 const MARGIN: u32 = 4;
 /// How long the tree may take to take in the last events; what it has not is signed by a later round.
 const CATCH_UP: Duration = Duration::from_secs(1);
-/// The same when the service stops, and no later round comes.
+/// The same when the service stops, and no later round comes, for what has just happened.
 const LAST_CATCH_UP: Duration = Duration::from_secs(10);
 /// How long, when the service stops, companies are looked after that nothing has happened to.
 const LAST_LOOK: Duration = Duration::from_secs(3);
@@ -242,7 +242,7 @@ impl App {
             if is_urgent() {
                 return Ended::Early;
             }
-            is_whole &= self.sign_all(rest.by_ref().take(AT_ONCE), rounds, catch_up).await;
+            is_whole &= self.sign_all(rest.by_ref().take(AT_ONCE), rounds, CATCH_UP).await;
         }
         if is_whole { Ended::Whole } else { Ended::Failed }
     }
@@ -260,6 +260,19 @@ impl App {
 
     /// Signs for a company; answers whether all is signed up to its head.
     async fn sign(&self, head: Head, rounds: &Mutex<Rounds>, catch_up: Duration) -> bool {
+        let company = head.company;
+        let is_whole = self.sign_and_say(head, rounds, catch_up).await;
+        let short = &mut rounds.lock().short;
+        if is_whole {
+            short.remove(&company)
+        } else {
+            short.insert(company)
+        };
+        is_whole
+    }
+
+    /// As [`Self::sign`], and says what is in the way.
+    async fn sign_and_say(&self, head: Head, rounds: &Mutex<Rounds>, catch_up: Duration) -> bool {
         let company = head.company;
         match self.sign_company(company, rounds, catch_up).await {
             Ok(size) => {

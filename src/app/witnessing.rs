@@ -107,12 +107,14 @@ async fn ask_all(app: &App, witness: &Witness, known: &mut Known) -> Result<(), 
         let last = app.evidence.trees.last_checkpoint(company, &origin).await;
         let Some(last) = last.map_err(|error| error.to_string())? else { continue };
         if known.cosigned.get(&company).is_some_and(|size| *size >= last.size) {
+            known.failed.remove(&company);
             continue;
         }
         // By this process before it was started anew, or by another one.
         let own = format!("— {} ", witness.key.name());
         if last.cosignatures.lines().any(|line| line.starts_with(&own)) {
             known.cosigned.insert(company, last.size);
+            known.failed.remove(&company);
             continue;
         }
         match ask(app, witness, &last, known.cosigned.get(&company).copied().unwrap_or(0)).await {

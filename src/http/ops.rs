@@ -115,7 +115,7 @@ async fn reasons(service: &Service) -> Vec<String> {
     if stalled > 0 {
         let operations = counted(stalled, "operation");
         let stand = if stalled == 1 { "stands" } else { "stand" };
-        reasons.push(format!("{operations} can't be read and {stand} still"));
+        reasons.push(format!("{operations} can't be carried out and {stand} still"));
     }
     if service.app.evidence.disabled().is_some() {
         reasons.push("checkpoints can't be signed".to_owned());
@@ -344,7 +344,7 @@ fn describe() {
     metrics::describe_counter!("tls_reloads_total", "New certificates, taken or refused");
     metrics::describe_gauge!(
         "operations_stalled",
-        "Operations that can't be read and are not carried out"
+        "Operations that can't be carried out and stand still"
     );
     metrics::describe_gauge!("ledger_companies", "Companies that have a ledger");
     metrics::describe_gauge!("ledger_events", "Events in all ledgers");

@@ -40,8 +40,10 @@ const INSUFFICIENT_SCOPE: &str = "Bearer realm=\"token-ledger\", error=\"insuffi
 pub(super) const UNKNOWN: &str = "It can't be known right now; try again.";
 /// What is told where the service is at fault.
 pub(super) const FAILED: &str = "The service failed. Name the request_id to the operator.";
-/// How often the log has a line of requests that could not be decided, at most.
+/// How often the log names requests that could not be decided, at most.
 const TELL_UNKNOWN_EVERY: Duration = Duration::from_secs(1);
+/// Requests that one line of the log names.
+const NAMED_AT_ONCE: usize = 100;
 /// The longest list of scopes that a challenge names, in bytes.
 const MAX_NAMED_SCOPES: usize = 1024;
 
@@ -456,9 +458,11 @@ impl Undecided {
         *following = told.as_ref().map(|_| Vec::new());
         drop(following);
         let Some(ids) = told else { return false };
-        let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-        let request_ids = ids.join(" ");
-        tracing::warn!(request_ids, "whether tokens are good can't be known right now");
+        for ids in ids.chunks(NAMED_AT_ONCE) {
+            let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
+            let request_ids = ids.join(" ");
+            tracing::warn!(request_ids, "whether tokens are good can't be known right now");
+        }
         true
     }
 }

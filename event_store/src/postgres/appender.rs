@@ -206,15 +206,14 @@ impl Lane {
                     }
                     error
                 }
-                Err(Setback::Failed(error)) => {
-                    self.trouble.note(is_trouble(&error));
-                    error
-                }
+                Err(Setback::Failed(error)) => error,
             };
             let may_pass = is_trouble(&error);
             // What one attempt leaves open, a later one settles only by coming to its end.
             in_doubt |= matches!(error, StoreError::InDoubt(_));
             if !may_pass || Instant::now() + pause >= deadline {
+                // A head that somebody holds on to is the trouble of its company alone.
+                self.trouble.note(may_pass && !self.is_held);
                 return Err(if in_doubt { error.after_change() } else { error });
             }
             tracing::warn!(%error, "appending again");

@@ -1,7 +1,7 @@
 //! What signing remembers from round to round, and whether it goes on with a log of which nothing is
 //! kept outside the database.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::{Duration, Instant};
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::Head;
@@ -16,6 +16,8 @@ pub(super) struct Rounds {
     found: Option<HashMap<CompanyId, u64>>,
     /// The sizes that are signed.
     pub signed: HashMap<CompanyId, u64>,
+    /// Those that did not come to their heads the last time.
+    pub short: HashSet<CompanyId>,
     /// The logs that had been signed when this process started, but of which it keeps nothing
     /// outside the database; `None` until that was looked at.
     pub unkept: Option<HashMap<CompanyId, Unkept>>,
@@ -45,7 +47,7 @@ pub(super) enum Without {
 
 impl Rounds {
     /// Those of these ledgers that have entries which are not known to be signed: first those that have
-    /// gone on since the first round, then the others.
+    /// gone on since the first round, then the others, with those behind that have come short.
     pub fn due(&mut self, heads: Vec<Head>) -> (Vec<Head>, Vec<Head>) {
         let positions = || heads.iter().map(|head| (head.company, head.position)).collect();
         let found = self.found.get_or_insert_with(positions);
@@ -53,7 +55,10 @@ impl Rounds {
             |head: &Head| self.signed.get(&head.company).is_some_and(|size| *size >= head.position);
         let has_moved =
             |head: &Head| found.get(&head.company).is_none_or(|found| head.position > *found);
-        heads.into_iter().filter(|head| !is_signed(head)).partition(has_moved)
+        let (moved, mut rest): (Vec<Head>, Vec<Head>) =
+            heads.into_iter().filter(|head| !is_signed(head)).partition(has_moved);
+        rest.sort_by_key(|head| self.short.contains(&head.company));
+        (moved, rest)
     }
 
     /// What to do about a log of which nothing is kept outside the database. Whoever puts back the
