@@ -1,6 +1,8 @@
 //! Verification for proxies: may this request pass? Nothing stands in its way, neither layers nor
 //! a database, since it is asked for every request to what the tokens protect.
 
+mod requests;
+
 use super::Service;
 use super::envelope::REQUEST_ID;
 use super::needs::Needs;
@@ -16,12 +18,10 @@ use axum::response::Response;
 use axum::routing::{any, post};
 use futures::FutureExt;
 use metrics::Counter;
-use parking_lot::Mutex;
+use requests::{RequestIds, Undecided};
 use std::net::IpAddr;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Duration;
 use token_ledger_domain::Digest;
 use token_ledger_domain::secret::is_well_formed;
 use token_ledger_projections::index::{ActiveToken, Use};
@@ -40,10 +40,6 @@ const INSUFFICIENT_SCOPE: &str = "Bearer realm=\"token-ledger\", error=\"insuffi
 pub(super) const UNKNOWN: &str = "It can't be known right now; try again.";
 /// What is told where the service is at fault.
 pub(super) const FAILED: &str = "The service failed. Name the request_id to the operator.";
-/// How often the log names requests that could not be decided, at most.
-const TELL_UNKNOWN_EVERY: Duration = Duration::from_secs(1);
-/// Requests that one line of the log names.
-const NAMED_AT_ONCE: usize = 100;
 /// The longest list of scopes that a challenge names, in bytes.
 const MAX_NAMED_SCOPES: usize = 1024;
 
@@ -422,71 +418,6 @@ fn nameable(scopes: &[String]) -> String {
     text
 }
 
-/// Requests that could not be decided, which the log is to name: as there may be thousands a second,
-/// the first one at once, and those that follow it together.
-#[derive(Debug, Default)]
-struct Undecided {
-    /// Those that follow, while somebody is about to tell of them.
-    following: Mutex<Option<Vec<Uuid>>>,
-}
-
-impl Undecided {
-    fn tell(self: &Arc<Self>, id: Uuid) {
-        let mut following = self.following.lock();
-        if let Some(ids) = following.as_mut() {
-            ids.push(id);
-            return;
-        }
-        *following = Some(Vec::new());
-        drop(following);
-        tracing::warn!(request_id = %id, "whether tokens are good can't be known right now");
-        let undecided = Arc::clone(self);
-        tokio::spawn(async move {
-            loop {
-                tokio::time::sleep(TELL_UNKNOWN_EVERY).await;
-                if !undecided.tell_following() {
-                    return;
-                }
-            }
-        });
-    }
-
-    /// Tells of those that have followed; `false`, and nobody is about to any more, where none has.
-    fn tell_following(&self) -> bool {
-        let mut following = self.following.lock();
-        let told = following.take().filter(|ids| !ids.is_empty());
-        *following = told.as_ref().map(|_| Vec::new());
-        drop(following);
-        let Some(ids) = told else { return false };
-        for ids in ids.chunks(NAMED_AT_ONCE) {
-            let ids: Vec<String> = ids.iter().map(Uuid::to_string).collect();
-            let request_ids = ids.join(" ");
-            tracing::warn!(request_ids, "whether tokens are good can't be known right now");
-        }
-        true
-    }
-}
-
-/// Identifiers of requests that cost one addition: the process's own beginning and a count.
-#[derive(Debug)]
-struct RequestIds {
-    first: u64,
-    count: AtomicU64,
-}
-
-impl RequestIds {
-    /// Time and randomness of `seed` tell this process's identifiers from all others'.
-    fn new(seed: Uuid) -> Self {
-        let (first, second) = seed.as_u64_pair();
-        // The variant's bits stay, and the count has room to grow beneath them.
-        Self { first, count: AtomicU64::new(second & !(1 << 61)) }
-    }
-
-    fn next(&self) -> Uuid {
-        Uuid::from_u64_pair(self.first, self.count.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -544,17 +475,6 @@ mod tests {
         assert_eq!(lines.len(), 2, "{lines:?}");
         assert!(lines[0].contains(&ids[0]), "{lines:?}");
         assert!(ids[1..].iter().all(|id| lines[1].contains(id)), "{lines:?}");
-    }
-
-    #[test]
-    fn request_ids_are_distinct_uuids_of_version_seven() {
-        let ids = RequestIds::new("01980000-0000-7abc-bfff-ffffffffffff".parse().unwrap());
-        let (one, two) = (ids.next(), ids.next());
-        assert_ne!(one, two);
-        for id in [one, two] {
-            assert_eq!(id.get_version_num(), 7);
-            assert_eq!(id.get_variant(), uuid::Variant::RFC4122);
-        }
     }
 
     #[test]
