@@ -163,7 +163,7 @@ async fn an_operation_that_cannot_be_read_stands_still_and_is_named() {
         task.await.expect("it ends instead of trying again");
     }
     let ready = test.nobody.get("/readyz").await.expect(503);
-    assert!(ready.text.contains("1 operation can't be read"), "{}", ready.text);
+    assert!(ready.text.contains("1 operation can't be carried out"), "{}", ready.text);
 }
 
 #[tokio::test]
