@@ -387,7 +387,6 @@ async fn a_client_introspects_its_own_tokens_only() {
         own.post(&app, "/oauth/introspect", &both[0]).await,
         own.post(&app, "/oauth/introspect", &both[1]).await,
         app.nobody.post("/oauth/introspect").text(FORM, &repeated).await,
-        app.resource_server.post("/oauth/introspect").text(FORM, &both[0]).await,
     ] {
         assert_eq!(answer.expect(400).body["error"], "invalid_request");
     }

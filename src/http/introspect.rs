@@ -14,7 +14,7 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
-use caller::{CREDENTIALS_TWICE, Shown, Whose};
+use caller::Shown;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -133,11 +133,10 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
         }
         Err(refusal) => return turn_away(verification, request, from, refusal),
     };
-    let secret =
-        match form.as_ref().map_err(|refusal| *refusal).and_then(|form| the_token(form, caller)) {
-            Ok(secret) => secret,
-            Err(refusal) => return refusal.answer(verification),
-        };
+    let secret = match form.as_ref().map_err(|refusal| *refusal).and_then(|form| the_token(form)) {
+        Ok(secret) => secret,
+        Err(refusal) => return refusal.answer(verification),
+    };
     let digest = Digest::of(&secret);
     let Ok(found) = app.good_token(&secret, &digest).await else {
         return unknown(verification);
@@ -333,7 +332,7 @@ async fn read_form(request: &mut Request) -> Result<Bytes, Refusal> {
 
 /// The one `token` parameter. The hint beside it makes no difference, others are ignored, and so are
 /// those without a value (RFC 6749 §3.2).
-fn the_token(form: &[u8], caller: Whose) -> Result<Cow<'_, str>, Refusal> {
+fn the_token(form: &[u8]) -> Result<Cow<'_, str>, Refusal> {
     let bad = |description| Refusal::invalid_request(StatusCode::BAD_REQUEST, description);
     let (mut token, mut hints) = (None, 0);
     for (name, value) in url::form_urlencoded::parse(form).filter(|(_, value)| !value.is_empty()) {
@@ -342,10 +341,6 @@ fn the_token(form: &[u8], caller: Whose) -> Result<Cow<'_, str>, Refusal> {
                 return Err(bad("The parameter token is repeated."));
             }
             "token_type_hint" => hints += 1,
-            // Beside an API key, whose user name says nothing.
-            "client_secret" if !matches!(caller, Whose::Client(_)) => {
-                return Err(CREDENTIALS_TWICE);
-            }
             _ => {}
         }
     }

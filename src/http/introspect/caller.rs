@@ -30,7 +30,7 @@ const STRANGER: Refusal = Refusal {
 
 const NOT_UTF8: Refusal =
     Refusal::invalid_request(StatusCode::BAD_REQUEST, "A parameter is not UTF-8.");
-pub(super) const CREDENTIALS_TWICE: Refusal = Refusal::invalid_request(
+const CREDENTIALS_TWICE: Refusal = Refusal::invalid_request(
     StatusCode::BAD_REQUEST,
     "Send the client's credentials once: by Basic or in the body.",
 );
