@@ -102,6 +102,23 @@ async fn a_full_disk_leaves_no_company_half_made() {
     assert!(refused > 3 && done, "{refused}");
 }
 
+/// On a database that takes longer over a statement than a decision may be old.
+#[tokio::test]
+async fn a_slow_database_leaves_no_company_half_made() {
+    let place = Place::postgres();
+    place.setup("Acme");
+    place.alter(
+        "CREATE FUNCTION dawdle() RETURNS trigger LANGUAGE plpgsql AS \
+         'BEGIN PERFORM pg_sleep(2.3); RETURN NEW; END'; \
+         CREATE TRIGGER dawdle BEFORE INSERT ON events FOR EACH ROW \
+         WHEN (NEW.event_type = 'key.created' AND NEW.company_id = \
+         '00000000-0000-7000-8000-000000000000') EXECUTE FUNCTION dawdle()",
+    );
+    let done = set_up(&place, "");
+    place.alter("DROP TRIGGER dawdle ON events; DROP FUNCTION dawdle");
+    assert!(assert_complete(&place, done).await);
+}
+
 #[tokio::test]
 async fn of_two_at_once_one_makes_the_company() {
     let place = Place::new();

@@ -3,6 +3,8 @@
 use crate::company::CompanyEvent;
 use crate::key::KeyEvent;
 use crate::token::TokenEvent;
+use cqrs_es::persist::{EventUpcaster, SerializedEvent};
+use serde_json::Value;
 use std::fmt;
 use std::str::FromStr;
 
@@ -105,11 +107,17 @@ pub const EVENT_TYPES: [(&str, u32); 21] = [
     ("company.person_erased", 1),
 ];
 
-/// The upcasters for cqrs-es's own tools. No event has changed its shape yet, so there are none;
-/// the first one that does gets its upcaster here, and a sample of its old shape under
-/// `tests/samples`.
-pub fn upcasters() -> Vec<Box<dyn cqrs_es::persist::EventUpcaster>> {
+/// What lifts events of older versions, each by one version, oldest first; cqrs-es's own tools take
+/// it as well. No event has changed its shape yet, so there is nothing; the first one that does gets
+/// its upcaster here, and keeps the samples of its old shapes under `tests/samples`.
+pub fn upcasters() -> Vec<Box<dyn EventUpcaster>> {
     Vec::new()
+}
+
+fn is_newest(event_type: &str, version: &str) -> bool {
+    EVENT_TYPES.iter().any(|(name, newest)| {
+        *name == event_type && version.parse::<u32>().is_ok_and(|version| version == *newest)
+    })
 }
 
 impl LedgerEvent {
@@ -122,15 +130,14 @@ impl LedgerEvent {
         version: &str,
         payload: &str,
     ) -> Result<Self, UndecodableEvent> {
-        let known = EVENT_TYPES.iter().any(|(name, newest)| {
-            *name == event_type && version.parse::<u32>().is_ok_and(|version| version == *newest)
-        });
-        if !known {
-            return Err(UndecodableEvent::Type {
-                event_type: event_type.to_owned(),
-                version: version.to_owned(),
-            });
+        if is_newest(event_type, version) {
+            return Self::decode_newest(event_type, payload);
         }
+        let event = lifted(&upcasters(), event_type, version, payload)?;
+        Self::decode_newest(&event.event_type, &event.payload.to_string())
+    }
+
+    fn decode_newest(event_type: &str, payload: &str) -> Result<Self, UndecodableEvent> {
         let decoded = match event_type.split_once('.') {
             Some(("token", _)) => serde_json::from_str(payload).map(Self::Token),
             Some(("key", _)) => serde_json::from_str(payload).map(Self::Key),
@@ -186,6 +193,40 @@ impl LedgerEvent {
     }
 }
 
+/// An event of an older version in the newest one.
+///
+/// # Errors
+/// When nothing lifts it there, or the payload is no JSON.
+fn lifted(
+    upcasters: &[Box<dyn EventUpcaster>],
+    event_type: &str,
+    version: &str,
+    payload: &str,
+) -> Result<SerializedEvent, UndecodableEvent> {
+    let unknown = || UndecodableEvent::Type {
+        event_type: event_type.to_owned(),
+        version: version.to_owned(),
+    };
+    if !upcasters.iter().any(|upcaster| upcaster.can_upcast(event_type, version)) {
+        return Err(unknown());
+    }
+    let payload = serde_json::from_str(payload).map_err(|source| UndecodableEvent::Payload {
+        event_type: event_type.to_owned(),
+        source,
+    })?;
+    let (kind, version) = (event_type.to_owned(), version.to_owned());
+    let stored =
+        SerializedEvent::new(String::new(), 0, String::new(), kind, version, payload, Value::Null);
+    let event = upcasters.iter().fold(stored, |event, upcaster| {
+        if upcaster.can_upcast(&event.event_type, &event.event_version) {
+            upcaster.upcast(event)
+        } else {
+            event
+        }
+    });
+    if is_newest(&event.event_type, &event.event_version) { Ok(event) } else { Err(unknown()) }
+}
+
 impl From<TokenEvent> for LedgerEvent {
     fn from(event: TokenEvent) -> Self {
         Self::Token(event)
@@ -201,5 +242,44 @@ impl From<KeyEvent> for LedgerEvent {
 impl From<CompanyEvent> for LedgerEvent {
     fn from(event: CompanyEvent) -> Self {
         Self::Company(event)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Lifts one type from one version to the next by another name for a field.
+    struct Renamed(&'static str, &'static str, [&'static str; 2]);
+
+    impl EventUpcaster for Renamed {
+        fn can_upcast(&self, event_type: &str, event_version: &str) -> bool {
+            event_type == "token.scopes_changed" && event_version == self.0
+        }
+
+        fn upcast(&self, mut event: SerializedEvent) -> SerializedEvent {
+            let text = event.payload.to_string().replace(self.2[0], self.2[1]);
+            event.payload = serde_json::from_str(&text).expect("JSON");
+            event.event_version = self.1.to_owned();
+            event
+        }
+    }
+
+    #[test]
+    fn what_is_old_is_lifted_version_by_version_to_the_newest() {
+        const OLDEST: &str = r#"{"TokenScopesChanged":{"rights":["employees"]}}"#;
+        let lift = |upcasters: &[Box<dyn EventUpcaster>]| {
+            lifted(upcasters, "token.scopes_changed", "-1", OLDEST)
+        };
+        let first = || Box::new(Renamed("-1", "0", ["rights", "accesses"])) as Box<_>;
+        let second = || Box::new(Renamed("0", "1", ["accesses", "scopes"])) as Box<_>;
+        let event = lift(&[first(), second()]).expect("it is lifted");
+        assert_eq!(event.payload.to_string(), OLDEST.replace("rights", "scopes"));
+        for missing in [vec![], vec![first()], vec![second()]] {
+            let error = lift(&missing).expect_err("nothing lifts it as far as that");
+            assert!(matches!(error, UndecodableEvent::Type { version, .. } if version == "-1"));
+        }
+        let broken = lifted(&[first(), second()], "token.scopes_changed", "-1", "{");
+        assert!(matches!(broken, Err(UndecodableEvent::Payload { .. })));
     }
 }

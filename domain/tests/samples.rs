@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::PathBuf;
-use token_ledger_domain::event::{self, AggregateType, EVENT_TYPES, UndecodableEvent};
+use token_ledger_domain::event::{AggregateType, EVENT_TYPES, UndecodableEvent};
 use token_ledger_domain::{LedgerEvent, ScopeSet};
 
 fn folder() -> PathBuf {
@@ -202,20 +202,6 @@ fn what_is_no_valid_payload_is_an_error_that_names_the_type() {
     for payload in broken {
         let text = error("token.created", "1", &payload).to_string();
         assert!(text.starts_with("payload of token.created: "), "{text}");
-    }
-}
-
-#[test]
-fn upcasters_lift_old_versions_and_leave_the_newest_alone() {
-    let upcasters = event::upcasters();
-    let lifts = |event_type: &str, version: u32| {
-        upcasters.iter().any(|upcaster| upcaster.can_upcast(event_type, &version.to_string()))
-    };
-    for (event_type, newest) in EVENT_TYPES {
-        assert!(!lifts(event_type, newest), "{event_type} v{newest} is the newest");
-        for old in 1..newest {
-            assert!(lifts(event_type, old), "{event_type} v{old} needs an upcaster");
-        }
     }
 }
 

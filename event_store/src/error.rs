@@ -60,6 +60,12 @@ impl StoreError {
         Self::Rejected("writing it panicked".to_owned())
     }
 
+    /// Nothing could be recorded of what was decided, for as long as a decision may be made anew.
+    #[must_use]
+    pub fn late() -> Self {
+        Self::Unavailable("nothing could be recorded in time".to_owned())
+    }
+
     /// Whether nothing else would fare better.
     #[must_use]
     pub const fn is_general(&self) -> bool {

@@ -436,7 +436,7 @@ fn in_time(begun: Moment) -> Result<(), StoreError> {
     if begun.elapsed() < DECIDED_FOR {
         return Ok(());
     }
-    Err(StoreError::Unavailable("nothing could be recorded in time".to_owned()))
+    Err(StoreError::late())
 }
 
 fn fold_stream<A: Decidable>(

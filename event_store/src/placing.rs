@@ -94,14 +94,15 @@ impl<'a> Known<'a> {
     /// When the commit happens: at the time of its decision, if the database's clock agrees.
     ///
     /// # Errors
-    /// When it was decided too long ago: whoever asked may have lost the right to since.
+    /// When events were decided too long ago: whoever asked may have lost the right to since.
     fn time_of(&self, commit: &Commit) -> Result<Timestamp, AppendError> {
-        match self.now {
-            None => Ok(commit.decided_at),
-            Some(now) if commit.decided_at < now.plus_seconds(-MAX_DECISION_AGE_SECONDS) => {
-                Err(AppendError::Outdated { at: now })
-            }
-            Some(now) => Ok(now.min(commit.decided_at)),
+        let Some(now) = self.now else { return Ok(commit.decided_at) };
+        if commit.decided_at >= now.plus_seconds(-MAX_DECISION_AGE_SECONDS) {
+            Ok(now.min(commit.decided_at))
+        } else if commit.events.is_empty() {
+            Ok(now)
+        } else {
+            Err(AppendError::Outdated { at: now })
         }
     }
 

@@ -740,6 +740,10 @@ async fn events_are_recorded_at_the_databases_time() {
     append(&store, first).await;
     // Also where the head is where it was left.
     assert_outdated().await;
+    // Of what has no events, nothing was decided that could have changed since.
+    let mut key = commit(COMPANY, new_token(), 0, []);
+    key.idempotency = Some(contract::given::key("asked long ago", 1));
+    append(&store, key).await;
     // A clock that is ahead of the database's is not followed.
     let ahead = clock.now().plus_seconds(60);
     let decided = contract::given::commit_at(ahead, COMPANY, new_token(), 0, [created("z")]);

@@ -397,13 +397,16 @@ async fn another_version_writes_everything_again<F: Fixture>() {
     given.tokens(COMPANY, 0..10).await;
     given.catch_up().await;
     mark_the_first_row(&given).await;
-    // A row that the other version had and this one doesn't.
+    // Rows that the other version had and this one doesn't, more than are removed at once.
     let columns = given.fixture.table("audit").columns.join(", ");
-    let values = columns.replace("position", "position + 100");
+    let values = columns.replace("position", "position + number");
     let sql = format!(
-        "INSERT INTO audit_trail ({columns}) SELECT {values} FROM audit_trail WHERE position = 2"
+        "WITH RECURSIVE more (number) AS \
+         (SELECT 100 UNION ALL SELECT number + 1 FROM more WHERE number < 4600) \
+         INSERT INTO audit_trail ({columns}) \
+         SELECT {values} FROM audit_trail CROSS JOIN more WHERE position = 2"
     );
-    assert_eq!(given.fixture.raw(sql).await, 1);
+    assert_eq!(given.fixture.raw(sql).await, 4_501);
     let other = AuditTrail::VERSION + 1;
     assert_eq!(given.fixture.raw(format!("UPDATE checkpoints SET version = {other}")).await, 1);
 

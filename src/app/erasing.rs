@@ -5,7 +5,7 @@
 //! a caller that hangs up ends it, and one that ends with its process is gone on with by the next.
 
 use super::erasure::Erased;
-use super::operations::{ABANDONED_SECONDS, DONE, RETRY, RUNNING};
+use super::operations::{ABANDONED_SECONDS, Carried, DONE, RETRY, RUNNING};
 use super::outcome::Changed;
 use super::{App, AppError, Caller, input};
 use serde::{Deserialize, Serialize};
@@ -132,11 +132,8 @@ impl App {
             started_at: self.now(),
             finished_at: None,
         };
-        let id = operation.operation_id;
-        self.carried.write().insert(id);
-        let erased = self.record_and_erase(caller, operation, order, reason, idempotency).await;
-        self.carried.write().remove(&id);
-        erased
+        let _carried = Carried::new(self, operation.operation_id);
+        self.record_and_erase(caller, operation, order, reason, idempotency).await
     }
 
     /// Records the key of a request that joined an erasure, so that its repeat is none of its own.

@@ -39,13 +39,13 @@ enum Work {
 }
 
 /// An operation that this process is at: no more once this is dropped. One that panics stands still.
-struct Carried<'a> {
+pub(super) struct Carried<'a> {
     app: &'a App,
     id: Uuid,
 }
 
 impl<'a> Carried<'a> {
-    fn new(app: &'a App, id: Uuid) -> Self {
+    pub(super) fn new(app: &'a App, id: Uuid) -> Self {
         app.carried.write().insert(id);
         Self { app, id }
     }

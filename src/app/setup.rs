@@ -89,10 +89,11 @@ impl App {
         let (platform, caller) =
             (Caller::command_line(CompanyId::PLATFORM), Caller::command_line(company));
         let operator = self.next_key(&platform, "operator", KeyScope::Operator)?;
+        self.append_all(vec![operator.commit.clone()]).await?;
+        // Decided only now, however long that took: what was decided long ago is not recorded.
         let admin = self.next_key(&caller, "admin", KeyScope::Admin)?;
         let audit = self.next_key(&caller, "audit", KeyScope::Audit)?;
         let introspect = self.next_key(&caller, "introspect", KeyScope::Introspect)?;
-        self.append_all(vec![operator.commit.clone()]).await?;
         let mut commits = vec![self.establishing(&caller, name, &account)?];
         commits.extend([admin.commit, audit.commit, introspect.commit]);
         if let Err(error) = self.append_all(commits).await {
@@ -181,6 +182,7 @@ impl App {
             match outcome {
                 Ok(_) => appended.push(commit),
                 Err(AppendError::Failed(error)) => failure = Some(error.into()),
+                Err(AppendError::Outdated { .. }) => failure = Some(StoreError::late().into()),
                 Err(_) => failure = failure.or(Some(AppError::Contended)),
             }
         }

@@ -19,7 +19,7 @@ use token_ledger_event_store::Head;
 use token_ledger_projections::tree::SignedCheckpoint;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
-use tokio::sync::watch;
+use tokio::sync::{OnceCell, watch};
 use tokio::task::JoinHandle;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -202,7 +202,7 @@ async fn post(url: &str, body: String) -> Result<(StatusCode, String), String> {
     let stream = TcpStream::connect(address).await.map_err(|error| error.to_string())?;
     let stream: Box<dyn Connection> = if url.scheme() == "https" {
         let name = ServerName::try_from(address.0.to_owned()).map_err(|error| error.to_string())?;
-        let connector = TlsConnector::from(Arc::new(tls()?));
+        let connector = CONNECTOR.get_or_try_init(connector).await?;
         Box::new(connector.connect(name, stream).await.map_err(|error| error.to_string())?)
     } else {
         Box::new(stream)
@@ -222,6 +222,14 @@ async fn post(url: &str, body: String) -> Result<(StatusCode, String), String> {
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await;
     let bytes = body.map_err(|error| error.to_string())?.to_bytes();
     Ok((status, String::from_utf8_lossy(&bytes).into_owned()))
+}
+
+/// Whom the machine trusts, read once: it has more than a hundred certificates.
+static CONNECTOR: OnceCell<TlsConnector> = OnceCell::const_new();
+
+async fn connector() -> Result<TlsConnector, String> {
+    let config = tokio::task::spawn_blocking(tls).await.map_err(|error| error.to_string())??;
+    Ok(TlsConnector::from(Arc::new(config)))
 }
 
 /// Trusts whom the machine trusts.

@@ -4,11 +4,12 @@ use super::rows::PgTable;
 use super::run::{arguments, execute, fetch, numbered};
 use crate::runner::{BATCH, Behind};
 use crate::sql::Statement;
-use crate::sql::checkpoints::{self, Found, Place, places};
+use crate::sql::checkpoints::{self, CLEARED_AT_ONCE, Found, Place, clear, places};
 use crate::touched::Touched;
 use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
+use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::postgres::{Database, failed, in_time, read_page};
@@ -100,30 +101,30 @@ async fn events(
     Ok(events)
 }
 
-/// Takes the next events into the rows and moves the checkpoint with them.
+/// Takes the next events into the rows and moves the checkpoint with them. Where another version of the
+/// projection has left many rows, some of them are removed and it is to be asked again.
 async fn advance<P: PgTable>(
     connection: &mut PgConnection,
     company: CompanyId,
-) -> Result<Option<u64>, StoreError> {
+) -> Result<ControlFlow<Option<u64>>, StoreError> {
     let mut transaction = connection.begin().await.map_err(failed)?;
     let Some(position) = claim::<P>(&mut transaction, company).await? else {
-        return Ok(None);
+        return Ok(Break(None));
     };
     let events = events(&mut transaction, company, position).await?;
     let Some(last) = events.last().map(|event| event.position) else {
-        return Ok(Some(position));
+        return Ok(Break(Some(position)));
     };
-    if position == 0 {
-        // Another version of the projection may have left rows.
-        let text = format!("DELETE FROM {} WHERE company_id = ?1", P::TABLE);
-        execute(&mut transaction, &Statement::new(text).with(company)).await?;
+    if position == 0 && execute(&mut transaction, &clear::<P>(company)).await? == CLEARED_AT_ONCE {
+        transaction.commit().await.map_err(failed)?;
+        return Ok(Continue(()));
     }
     let mut touched = Touched::<P>::default();
     touched.apply_all(&mut transaction, &events).await?;
     touched.write_all(&mut transaction).await?;
     set_checkpoint::<P>(&mut transaction, company, last).await?;
     transaction.commit().await.map_err(failed)?;
-    Ok(Some(last))
+    Ok(Break(Some(last)))
 }
 
 #[async_trait::async_trait]
@@ -146,8 +147,12 @@ impl<P: PgTable> Behind for PgBehind<P> {
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
-        let mut lent = self.database.lend().await?;
-        let position = in_time(advance::<P>(&mut lent, company)).await;
-        lent.settle(position)
+        loop {
+            let mut lent = self.database.lend().await?;
+            let advanced = in_time(advance::<P>(&mut lent, company)).await;
+            if let Break(position) = lent.settle(advanced)? {
+                return Ok(position);
+            }
+        }
     }
 }

@@ -1,6 +1,6 @@
 //! How far the projections behind the log have come.
 
-use super::{Columns, FromColumns, Statement, Unreadable};
+use super::{Columns, FromColumns, Statement, Table, Unreadable};
 use crate::read_models::Checkpoint;
 use std::collections::BTreeMap;
 use token_ledger_domain::CompanyId;
@@ -18,6 +18,19 @@ pub const BEGIN: &str = "INSERT INTO checkpoints (company_id, projection, versio
 pub const MOVE: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
     VALUES (?1, ?2, ?3, ?4) ON CONFLICT (company_id, projection) DO UPDATE SET \
     version = excluded.version, position = excluded.position";
+
+/// Rows that are removed in one transaction: few enough that a command that comes meanwhile hardly waits.
+pub const CLEARED_AT_ONCE: u64 = 2_000;
+
+/// Removes rows of a company that another version of a projection left, as many as are removed at once.
+pub fn clear<P: Table>(company: CompanyId) -> Statement {
+    let (table, key) = (P::TABLE, P::KEY);
+    Statement::new(format!(
+        "DELETE FROM {table} WHERE company_id = ?1 AND {key} IN \
+         (SELECT {key} FROM {table} WHERE company_id = ?1 LIMIT {CLEARED_AT_ONCE})"
+    ))
+    .with(company)
+}
 
 /// All of them.
 pub(super) fn all() -> Statement {

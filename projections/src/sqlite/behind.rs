@@ -1,11 +1,11 @@
 //! A projection that runs behind the log, with its rows and checkpoint in SQLite.
 
 use super::failed;
-use super::run::{bind, collect, read_one};
+use super::run::{bind, collect, prepared, read_one};
 use super::tables::SqliteTable;
 use crate::runner::{BATCH, Behind};
 use crate::sql::FromColumns;
-use crate::sql::checkpoints::{self, Found, Place, places};
+use crate::sql::checkpoints::{self, CLEARED_AT_ONCE, Found, Place, clear, places};
 use crate::touched::Touched;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
@@ -26,6 +26,22 @@ impl<P: SqliteTable> SqliteBehind<P> {
     /// The projection, kept in this database.
     pub const fn new(database: Arc<Database>) -> Self {
         Self { database, projection: PhantomData }
+    }
+
+    /// Removes the rows that another version of the projection may have left.
+    async fn clear(&self, company: CompanyId) -> Result<(), StoreError> {
+        loop {
+            let removed = self.database.write_along(move |transaction| {
+                if checkpoint::<P>(transaction, company)? > 0 {
+                    return Ok(0);
+                }
+                prepared(transaction, &clear::<P>(company))?.raw_execute().map_err(failed)?;
+                Ok(transaction.changes())
+            });
+            if removed.await? < CLEARED_AT_ONCE {
+                return Ok(());
+            }
+        }
     }
 }
 
@@ -88,21 +104,15 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
         let Some(last) = events.last().map(|event| event.position) else {
             return Ok(Some(position));
         };
+        if position == 0 {
+            self.clear(company).await?;
+        }
         self.database
             .write_along(move |transaction| {
                 // A rebuild may have moved it meanwhile.
                 let current = checkpoint::<P>(transaction, company)?;
                 if current != position {
                     return Ok(Some(current));
-                }
-                if position == 0 {
-                    // Another version of the projection may have left rows.
-                    transaction
-                        .execute(
-                            &format!("DELETE FROM {} WHERE company_id = ?1", P::TABLE),
-                            [company.0.as_bytes()],
-                        )
-                        .map_err(failed)?;
                 }
                 let mut touched = Touched::<P>::default();
                 for event in &events {
