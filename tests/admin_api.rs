@@ -1559,7 +1559,9 @@ mod incidents {
 
         let (_, stranger) = app.another_company("Other").await;
         stranger.get(begun.header("location")).await.problem(404, "not-found");
-        app.auditor.get(begun.header("location")).await.problem(403, "forbidden");
+        app.auditor.get(begun.header("location")).await.expect(200);
+        let introspects = app.resource_server.get(begun.header("location"));
+        introspects.await.problem(403, "forbidden");
         app.admin.get(&format!("{path}/{NO_ID}")).await.problem(404, "not-found");
         app.admin.get(&format!("{path}/x")).await.invalid(&["operation_id"]);
     }

@@ -236,6 +236,7 @@ async fn a_deleted_clients_tokens_are_deleted_with_it() {
     }
     let (others, own) = (token_of(&app, &other).await, app.token("by hand").await);
     let path = path_of(&app, &client);
+    let before = app.admin.get(&path).await.expect(200).header("etag").to_owned();
     app.admin.delete(&format!("{path}?reason=left")).await.expect(204);
     for token in &tokens {
         assert!(!app.is_active(token));
@@ -261,6 +262,11 @@ async fn a_deleted_clients_tokens_are_deleted_with_it() {
     assert_eq!((&shown["status"], &shown["deleted_at"]), (&json!("deleted"), &json!(at(0))));
     app.admin.delete(&path).await.problem(409, "client-deleted");
     app.admin.post(&format!("{path}/rotate")).await.problem(409, "client-deleted");
+    for change in [app.admin.delete(&path), app.admin.post(&format!("{path}/rotate"))] {
+        change.header("if-match", &before).await.problem(412, "version-mismatch");
+    }
+    let after = app.admin.get(&path).await.expect(200).header("etag").to_owned();
+    app.admin.delete(&path).header("if-match", &after).await.problem(409, "client-deleted");
     assert_eq!(app.count_events("company.client_deleted").await, 1);
     assert_eq!(app.count_events("token.deleted").await, 5);
 }

@@ -113,6 +113,11 @@ async fn unknown_callers_are_shown_to_the_company_that_they_asked_about() {
     }
     let platform = format!("/v1/companies/{}/audit/denials", CompanyId::PLATFORM);
     assert!(records(&test.operator, &platform).await.is_empty());
+    // As the description spells it.
+    test.nobody.get(&test.path("/log/tile/0/000")).await.problem(401, "unauthorized");
+    let found = records(&test.auditor, &test.path("/audit/denials")).await;
+    let tile = "/v1/companies/{company_id}/log/tile/{level}/{tile}";
+    assert!(found.iter().any(|denial| denial["action"]["route"] == tile), "{found:?}");
 }
 
 #[tokio::test]

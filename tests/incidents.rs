@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(60);
 async fn once(app: &TestApp, path: &str, has_come: impl Fn(&Value) -> bool) -> Value {
     let began = Instant::now();
     loop {
-        let progress = app.admin.get(path).await.expect(200).body;
+        let progress = app.auditor.get(path).await.expect(200).body;
         if has_come(&progress) {
             return progress;
         }

@@ -425,7 +425,7 @@ async fn a_client_revokes_its_own_tokens_only() {
     app.auditor.get(&app.path("/tokens")).await.expect(200);
 
     let answer = own.post(&app, "/oauth/revoke", &form).await.expect(200);
-    assert_eq!(answer.text, "");
+    assert_eq!(answer.text, "{}");
     assert_eq!(answer.header("cache-control"), "no-store");
     assert!(!app.is_active(&json!(secret)));
     let events = app.auditor.get(&app.path("/audit/events?type=token.deleted")).await.expect(200);
@@ -433,7 +433,8 @@ async fn a_client_revokes_its_own_tokens_only() {
     // Again, and unknown ones: what was wanted is so.
     own.post(&app, "/oauth/revoke", &form).await.expect(200);
     for token in ["x", "tlk_", &own.secret, &format!("{secret}x"), "%F0%9F%94%91"] {
-        own.post(&app, "/oauth/revoke", &format!("token={token}")).await.expect(200);
+        let answer = own.post(&app, "/oauth/revoke", &format!("token={token}")).await.expect(200);
+        assert_eq!((answer.header("content-type"), &*answer.text), ("application/json", "{}"));
     }
     assert_eq!(app.count_events("token.deleted").await, 1);
 

@@ -296,6 +296,8 @@ async fn a_key_may_come_as_the_password_of_basic() {
     let key = app.resource_server.key.as_deref().expect("a key");
     for user in [&b""[..], b"anybody", b"caf\xe9"] {
         assert_eq!(basic(user, key).await.expect(200).body["active"], true);
+        let encoded = key.replace('_', "%5F");
+        assert_eq!(basic(user, &encoded).await.expect(200).body["active"], true);
     }
     for answer in [basic(b"x", "wrong").await, basic(key.as_bytes(), "").await] {
         let answer = answer.expect(401);

@@ -72,9 +72,10 @@ pub enum CompanyRefusal {
     /// The person is a member already.
     #[error("the person is a member of the company already")]
     MemberExists,
-    /// The last Super Admin must stay.
+    /// The last Super Admin must stay, and the platform's last operator.
     #[error(
-        "the company's last Super Admin can't be removed or given a lesser role; name another one first"
+        "the company's last Super Admin, on the platform also its last operator, can't be removed or \
+         given a lesser role; name another one first"
     )]
     LastSuperAdmin,
     /// More than the caller may do itself.
@@ -147,12 +148,14 @@ impl Company {
         self.clients.get(&id).ok_or(CompanyRefusal::ClientNotFound)
     }
 
-    /// Whether nobody else has a Super Admin's power; an operator, on the platform, has it too.
-    fn is_last_super_admin(&self, id: MemberId) -> bool {
+    /// Whether it takes this member to manage the company, or, on the platform, what an operator does:
+    /// nobody else has as much power, which a Super Admin has at least.
+    fn is_last_super_admin(&self, id: MemberId, role: Role) -> bool {
+        let needed = role.power().max(Power::SuperAdmin);
         let mut admins = self
             .members
             .iter()
-            .filter(|(_, member)| member.role.power() >= Power::SuperAdmin && !member.is_erased);
+            .filter(|(_, member)| member.role.power() >= needed && !member.is_erased);
         admins.next().is_some_and(|(first, _)| *first == id) && admins.next().is_none()
     }
 }
@@ -296,7 +299,7 @@ fn decide_change_role(
     if member.role == role {
         return Ok(Vec::new());
     }
-    if role.power() < Power::SuperAdmin && company.is_last_super_admin(member_id) {
+    if role < member.role && company.is_last_super_admin(member_id, member.role) {
         return Err(CompanyRefusal::LastSuperAdmin);
     }
     Ok(vec![CompanyEvent::MemberRoleChanged { member_id, role, previous_role: member.role }])
@@ -309,7 +312,7 @@ fn decide_remove_member(
 ) -> Result<Vec<CompanyEvent>, CompanyRefusal> {
     let member = company.member(member_id)?;
     within_own_power(member.role, power)?;
-    if company.is_last_super_admin(member_id) {
+    if company.is_last_super_admin(member_id, member.role) {
         return Err(CompanyRefusal::LastSuperAdmin);
     }
     Ok(vec![CompanyEvent::MemberRemoved { member_id }])

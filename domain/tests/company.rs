@@ -443,6 +443,23 @@ mod change_role {
     }
 
     #[test]
+    fn of_the_platforms_last_operator_to_less_is_refused() {
+        let past = || with_one_admin().into_iter().chain([added(2, Role::Operator)]);
+        for role in [Role::SuperAdmin, Role::Auditor] {
+            given(past())
+                .when(change_role_on_platform(2, role).by(Power::Operator))
+                .then_refused(CompanyRefusal::LastSuperAdmin);
+        }
+        given(past().chain([added(3, Role::Operator)]))
+            .when(change_role_on_platform(2, Role::Auditor).by(Power::Operator))
+            .then([role_changed(2, Role::Operator, Role::Auditor)]);
+        // An operator does what a Super Admin does.
+        given(past())
+            .when(change_role_on_platform(1, Role::Auditor).by(Power::Operator))
+            .then([role_changed(1, Role::SuperAdmin, Role::Auditor)]);
+    }
+
+    #[test]
     fn above_the_own_power_is_refused() {
         let past = with_one_admin().into_iter().chain([added(2, Role::Auditor)]);
         given(past)
@@ -502,10 +519,12 @@ mod remove_member {
     }
 
     #[test]
-    fn never_takes_the_last_operator_of_a_platform_without_super_admins() {
-        given([registered(), added(1, Role::Operator), added(2, Role::Auditor)])
-            .when(remove(1).by(Power::Operator))
-            .then_refused(CompanyRefusal::LastSuperAdmin);
+    fn never_takes_the_platforms_last_operator() {
+        for other in [Role::Auditor, Role::SuperAdmin] {
+            given([registered(), added(1, Role::Operator), added(2, other)])
+                .when(remove(1).by(Power::Operator))
+                .then_refused(CompanyRefusal::LastSuperAdmin);
+        }
     }
 
     #[test]

@@ -111,10 +111,15 @@ impl App {
         conditions: Conditions,
     ) -> Result<(), AppError> {
         let reason = input::checked_reason(reason)?;
-        let row = self.existing_client(caller.company, client_id).await?;
+        let row = self.read.client(caller.company, client_id).await?;
+        let row = row.ok_or(AppError::NotFound("client"))?;
+        let command = CompanyCommand::DeleteClient { client_id };
+        if row.deleted_at.is_some() {
+            let refused = self.execute_client(caller, client_id, command, conditions, reason);
+            return refused.await.map(drop);
+        }
         // Stored before the client is deleted, so that what follows from that can't be forgotten.
         let sweep = self.plan_sweep(caller, client_id, &row.name, reason.as_deref()).await?;
-        let command = CompanyCommand::DeleteClient { client_id };
         if let Err(error) =
             self.execute_client(caller, client_id, command, conditions, reason).await
         {
@@ -170,19 +175,6 @@ impl App {
         Ok(Listed::cut(rows, limit, |row| row.client_id, view))
     }
 
-    /// The client, which must neither be absent nor deleted.
-    async fn existing_client(
-        &self,
-        company: CompanyId,
-        id: ClientId,
-    ) -> Result<ClientRow, AppError> {
-        let row = self.read.client(company, id).await?.ok_or(AppError::NotFound("client"))?;
-        if row.deleted_at.is_some() {
-            return Err(AppError::ClientDeleted);
-        }
-        Ok(row)
-    }
-
     /// Executes a command about a client. The version that the caller expects is the client's,
     /// while the stream is the company's, in which much else happens.
     async fn execute_client(
@@ -195,20 +187,22 @@ impl App {
     ) -> Result<Executed<Company>, AppError> {
         let company = caller.company;
         let context = caller.context(reason);
-        let version = || async move { Ok(self.existing_client(company, id).await?.version) };
+        let version = || async move {
+            let row = self.read.client(company, id).await?;
+            Ok(row.ok_or(AppError::NotFound("client"))?.version)
+        };
         match self.change_part(caller, command, &context, conditions, version).await {
-            Err(error) => Err(self.client_refusal(company, id, error).await),
-            executed => executed,
-        }
-    }
-
-    /// The company no longer knows a deleted client; callers do.
-    async fn client_refusal(&self, company: CompanyId, id: ClientId, error: AppError) -> AppError {
-        match error {
-            AppError::NotFound("client") => {
-                self.existing_client(company, id).await.err().unwrap_or(error)
+            // The company no longer knows a deleted client; callers do.
+            Err(AppError::NotFound("client"))
+                if self
+                    .read
+                    .client(company, id)
+                    .await?
+                    .is_some_and(|row| row.deleted_at.is_some()) =>
+            {
+                Err(AppError::ClientDeleted)
             }
-            other => other,
+            executed => executed,
         }
     }
 

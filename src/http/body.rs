@@ -1,8 +1,9 @@
 //! Reading a request's body: within bounds, and in time.
 
+use super::routes::MAX_BODY;
 use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
-use axum::http::StatusCode;
+use axum::http::{HeaderMap, StatusCode, header};
 use std::time::Duration;
 
 /// How long a body may take to come. It is less than a request may take, so that a client that is
@@ -20,6 +21,13 @@ pub enum Unread {
     Broken,
 }
 
+/// Whether the body is larger than any is read, by what the request says of it: then it isn't asked for
+/// where it is held back (RFC 9110 §10.1.1).
+pub fn is_announced_too_large(headers: &HeaderMap) -> bool {
+    let length = headers.get(header::CONTENT_LENGTH).and_then(|length| length.to_str().ok());
+    length.and_then(|length| length.parse::<usize>().ok()).is_some_and(|length| length > MAX_BODY)
+}
+
 /// The request with its whole body at hand.
 ///
 /// # Errors
@@ -35,6 +43,9 @@ pub async fn gathered(request: Request) -> Result<Request, Unread> {
 /// # Errors
 /// When it is too large, too slow or cut off.
 pub async fn read(request: Request) -> Result<Bytes, Unread> {
+    if is_announced_too_large(request.headers()) {
+        return Err(Unread::TooLarge);
+    }
     match tokio::time::timeout(DEADLINE, Bytes::from_request(request, &())).await {
         Ok(Ok(bytes)) => Ok(bytes),
         Ok(Err(rejection)) if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {

@@ -2,6 +2,7 @@
 //! operator chose.
 
 use serde_json::{Value, json};
+use std::collections::BTreeSet;
 use token_ledger_domain::event::EVENT_TYPES;
 use token_ledger_domain::{Catalogue, KeyScope};
 
@@ -16,6 +17,18 @@ const VERSIONED: [&str; 6] =
 const BY_EVENTS_ALONE: [&str; 2] = ["get_company", "get_policy"];
 /// `Idempotency-Key` as [`super::extract::IdempotencyKey`] reads it.
 const PRINTABLE: &str = "^[!-~]([ -~]*[!-~])?$";
+
+/// Where schemas are referred to.
+const SCHEMAS: &str = "#/components/schemas/";
+/// The answers that leave a field out where it says nothing.
+const LEAVE_OUT: [&str; 6] = [
+    "Introspection",
+    "IntrospectionError",
+    "OauthErrorBody",
+    "ProblemBody",
+    "Readiness",
+    "RuleProblem",
+];
 
 /// A scope (RFC 6749 §3.3).
 const SCOPE: &str = r"^[!#-\[\]-~]+$";
@@ -61,6 +74,16 @@ pub(super) fn complete(document: &mut Value, catalogue: &Catalogue) {
             schema.extend(shape);
         }
     }
+    let asked = asked_for(document);
+    let schemas = document.pointer_mut("/components/schemas").and_then(Value::as_object_mut);
+    for (name, schema) in schemas.into_iter().flatten() {
+        if !asked.contains(name.as_str()) && !LEAVE_OUT.contains(&name.as_str()) {
+            describe_fields(schema);
+        }
+        if let Some(item) = name.strip_prefix("Page_") {
+            schema["properties"]["items"]["items"] = json!({"$ref": format!("{SCHEMAS}{item}")});
+        }
+    }
     let schemas = document["components"]["schemas"].clone();
     let paths = document["paths"].as_object_mut();
     for (path, item) in paths.into_iter().flatten() {
@@ -76,6 +99,51 @@ pub(super) fn complete(document: &mut Value, catalogue: &Catalogue) {
                 describe_body(method, body, &schemas);
             }
         }
+    }
+}
+
+/// The names of the schemas that bodies of requests are made of.
+fn asked_for(document: &Value) -> BTreeSet<String> {
+    let paths = document["paths"].as_object().into_iter().flatten();
+    let operations = paths.flat_map(|(_, item)| item.as_object().into_iter().flatten());
+    let mut names = BTreeSet::new();
+    for (_, operation) in operations {
+        collect_references(
+            &operation["requestBody"],
+            &document["components"]["schemas"],
+            &mut names,
+        );
+    }
+    names
+}
+
+fn collect_references(value: &Value, schemas: &Value, names: &mut BTreeSet<String>) {
+    match value {
+        Value::Object(fields) => {
+            fields.values().for_each(|field| collect_references(field, schemas, names));
+        }
+        Value::Array(items) => {
+            items.iter().for_each(|item| collect_references(item, schemas, names));
+        }
+        Value::String(text) => {
+            if let Some(name) = text.strip_prefix(SCHEMAS)
+                && names.insert(name.to_owned())
+            {
+                collect_references(&schemas[name], schemas, names);
+            }
+        }
+        Value::Null | Value::Bool(_) | Value::Number(_) => {}
+    }
+}
+
+/// An answer has every field, and says null where there is nothing.
+fn describe_fields(schema: &mut Value) {
+    for part in schema.get_mut("allOf").and_then(Value::as_array_mut).into_iter().flatten() {
+        describe_fields(part);
+    }
+    if let Some(fields) = schema["properties"].as_object() {
+        let names: Vec<&String> = fields.keys().collect();
+        schema["required"] = json!(names);
     }
 }
 
@@ -122,6 +190,15 @@ fn describe_answers(path: &str, method: &str, operation: &mut Value) {
     let (is_repeatable, has_version) = (takes("Idempotency-Key"), takes("If-Match"));
     let is_link = path.ends_with("/password-link");
     let is_versioned = |status: &str| status == "201" || has_version && status != "204";
+    let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
+    if let Some(responses) = responses
+        && let Some(refusal) = responses.get("400").or_else(|| responses.get("401"))
+        && refusal["content"].is_object()
+    {
+        let text = "The service failed; its log says more under the `request_id`";
+        let failure = json!({"description": text, "content": refusal["content"]});
+        responses.entry("500").or_insert(failure);
+    }
     let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
     for (status, response) in responses.into_iter().flatten() {
         let is_done = status.starts_with('2');
@@ -251,19 +328,20 @@ fn without_null(schema: &mut Value) {
 /// empty object.
 fn describe_body(method: &str, body: &mut Value, schemas: &Value) {
     if let Some(form) = body["content"].get_mut("application/x-www-form-urlencoded") {
-        form["schema"] = as_form(&form["schema"], schemas);
+        let (own, in_json) = (as_form(&form["schema"], schemas), named(&form["schema"], schemas));
+        if own != *in_json {
+            form["schema"] = own;
+        }
     }
-    let reference = body["content"]["application/json"]["schema"]["$ref"].as_str();
-    let name = reference.and_then(|reference| reference.rsplit('/').next());
-    if method != "put" && name.is_some_and(|name| !needs_something(&schemas[name])) {
+    let in_json = &body["content"]["application/json"]["schema"];
+    if method != "put" && in_json["$ref"].is_string() && !needs_something(named(in_json, schemas)) {
         body["required"] = json!(false);
     }
 }
 
 /// What a form may hold: as in JSON, but for null, which no form can say.
 fn as_form(schema: &Value, schemas: &Value) -> Value {
-    let reference = schema["$ref"].as_str().and_then(|reference| reference.rsplit('/').next());
-    let mut schema = reference.map_or(schema, |name| &schemas[name]).clone();
+    let mut schema = named(schema, schemas).clone();
     if let Some(parts) = schema.get_mut("allOf").and_then(Value::as_array_mut) {
         for part in parts {
             *part = as_form(part, schemas);
@@ -274,6 +352,12 @@ fn as_form(schema: &Value, schemas: &Value) -> Value {
         without_null(field);
     }
     schema
+}
+
+/// The schema that this one refers to, or this one.
+fn named<'v>(schema: &'v Value, schemas: &'v Value) -> &'v Value {
+    let name = schema["$ref"].as_str().and_then(|reference| reference.strip_prefix(SCHEMAS));
+    name.map_or(schema, |name| &schemas[name])
 }
 
 fn needs_something(schema: &Value) -> bool {

@@ -61,7 +61,7 @@ pub(super) async fn envelope(
     let route = request
         .extensions()
         .get::<MatchedPath>()
-        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().to_owned());
+        .map_or_else(|| "unmatched".to_owned(), |path| path.as_str().replace("{*", "{"));
     // Whatever level is logged, a failure is logged with the request's identifier.
     let span = tracing::error_span!("request", %request_id, method, route);
     request.extensions_mut().insert(info.clone());

@@ -4,12 +4,14 @@
 use super::problem::Problem;
 use super::reply::ByEventsAlone;
 use crate::app::{AppError, Conditions};
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequestParts, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use futures::stream;
+use std::convert::Infallible;
 use token_ledger_event_store::Idempotency;
 
 /// A version that nothing stands at.
@@ -163,7 +165,8 @@ pub(super) async fn answer(request: Request, next: Next) -> Response {
                 && response.extensions().get::<ByEventsAlone>().is_some() =>
         {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
-            *response.body_mut() = Body::empty();
+            // Of no length that could be told: it would be that of what is unchanged (RFC 9110 §8.6).
+            *response.body_mut() = Body::from_stream(stream::empty::<Result<Bytes, Infallible>>());
             response.headers_mut().remove(header::CONTENT_TYPE);
             response.headers_mut().remove(header::CONTENT_LENGTH);
             response

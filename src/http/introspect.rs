@@ -2,6 +2,7 @@
 
 mod caller;
 
+use super::body::is_announced_too_large;
 use super::denials::Denied;
 use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::error::BASIC_CHALLENGE;
@@ -312,13 +313,16 @@ async fn read_form(request: &mut Request) -> Result<Bytes, Refusal> {
             "Send the parameters as application/x-www-form-urlencoded.",
         ));
     }
+    let too_large = || {
+        Refusal::invalid_request(StatusCode::PAYLOAD_TOO_LARGE, "The form may have up to 64 KiB.")
+    };
+    if is_announced_too_large(request.headers()) {
+        return Err(too_large());
+    }
     let body = Limited::new(request.body_mut(), super::routes::MAX_BODY).collect();
     match tokio::time::timeout(BODY_DEADLINE, body).await {
         Ok(Ok(form)) => Ok(form.to_bytes()),
-        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(Refusal::invalid_request(
-            StatusCode::PAYLOAD_TOO_LARGE,
-            "The form may have up to 64 KiB.",
-        )),
+        Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
         Ok(Err(_)) => Err(Refusal::invalid_request(
             StatusCode::BAD_REQUEST,
             "The form could not be read to its end.",

@@ -159,7 +159,7 @@ pub fn routes(service: Arc<Service>) -> Routes {
         .post("/v1/companies/{company_id}/tokens/delete-all", Power(SuperAdmin), incidents::begin)
         .get(
             "/v1/companies/{company_id}/tokens/delete-all/{operation_id}",
-            Power(SuperAdmin),
+            Power(Auditor),
             incidents::progress,
         )
         .get("/v1/companies/{company_id}/tokens/{token_id}", Power(Auditor), tokens::get)

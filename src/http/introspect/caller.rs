@@ -68,8 +68,10 @@ impl Shown {
         if !headers.contains_key(header::AUTHORIZATION) {
             return Self { key: None, client: credentials(headers, form) };
         }
-        if let Some(Basic { password, .. }) = basic(headers) {
-            return Self { key: Some(password), client: credentials(headers, form) };
+        if let Some(basic) = basic(headers) {
+            // Clients encode it or not (RFC 6749 §2.3.1); no key has a character that would be.
+            let key = Some(basic.credentials().secret);
+            return Self { key, client: credentials(headers, form) };
         }
         let challenge = if has_bearer(headers) { BAD_KEY } else { BEARER_CHALLENGE };
         let bad_key = Refusal { bad: Some(Bad::Key), challenge: Some(challenge), ..STRANGER };

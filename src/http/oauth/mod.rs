@@ -14,6 +14,9 @@ pub(super) mod revoke;
 pub(super) mod token;
 
 use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::Response;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 /// Whether a route is one of the standards' endpoints, where whatever goes wrong is told in the words
 /// of OAuth.
@@ -31,3 +34,12 @@ fn never_cached(headers: &mut HeaderMap) {
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.insert(header::PRAGMA, HeaderValue::from_static("no-cache"));
 }
+
+fn uncached(mut response: Response) -> Response {
+    never_cached(response.headers_mut());
+    response
+}
+
+/// Nothing.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Nothing {}

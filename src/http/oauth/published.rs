@@ -6,7 +6,7 @@
 
 use super::error::{Code, OauthError, OauthErrorBody, WHO_ARE_YOU};
 use super::params::{self, BodyKind, Params};
-use super::{client_auth, never_cached, token};
+use super::{Nothing, client_auth, token, uncached};
 use crate::app::Caller;
 use crate::app::oauth::{Asked, GrantRefusal, Granted};
 use crate::http::denials::Denied;
@@ -125,10 +125,6 @@ pub(in crate::http) struct BadClient {
     #[serde(flatten)]
     problem: ProblemBody,
 }
-
-/// Nothing.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::http) struct Nothing {}
 
 /// How a request of the published API may be refused.
 #[derive(Debug, IntoResponses)]
@@ -302,11 +298,6 @@ fn shown(granted: &Granted) -> Response {
         token_type: "Bearer",
     };
     uncached(Json(body).into_response())
-}
-
-fn uncached(mut response: Response) -> Response {
-    never_cached(response.headers_mut());
-    response
 }
 
 /// What goes wrong, as published: a bad client has a code of its own.

@@ -1,10 +1,10 @@
 //! The revocation endpoint (RFC 7009): a client deletes a token that it got.
 
 use super::error::{OauthError, RefusedClient};
-use super::{client_auth, never_cached, params};
+use super::{Nothing, client_auth, params, uncached};
 use crate::http::{RequestInfo, Service};
+use axum::Json;
 use axum::extract::{Extension, Request, State};
-use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use utoipa::ToSchema;
@@ -32,7 +32,10 @@ pub(in crate::http) struct RevocationForm {
     post, path = "/oauth/revoke", operation_id = "oauth_revoke", tag = "oauth",
     request_body(content = RevocationForm, content_type = "application/x-www-form-urlencoded"),
     security(("client" = []), ()),
-    responses((status = 200, description = "It opens nothing any more"), RefusedClient),
+    responses(
+        (status = 200, description = "It opens nothing any more", body = Nothing),
+        RefusedClient,
+    ),
 )]
 pub(in crate::http) async fn revoke(
     State(service): State<Arc<Service>>,
@@ -46,7 +49,6 @@ pub(in crate::http) async fn revoke(
     let (client, caller) = client_auth::authenticate(&service, info, &headers, &params).await?;
     let revoked = service.app.revoke_own_token(&caller, &client, secret).await;
     revoked.map_err(|refusal| OauthError::of(refusal, &caller))?;
-    let mut response = StatusCode::OK.into_response();
-    never_cached(response.headers_mut());
-    Ok(response)
+    // Nothing is to be said (RFC 7009 §2.2), but there are clients that read JSON from every answer.
+    Ok(uncached(Json(Nothing {}).into_response()))
 }
