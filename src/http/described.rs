@@ -38,21 +38,33 @@ macro_rules! plain {
         r"[^\u0000-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
     };
 }
-/// Something to see, as [`token_ledger_domain::name::can_be_seen`] has it up to U+FFFF: beyond,
+/// What leaves nothing to see, as [`token_ledger_domain::name::can_be_seen`] has it up to U+FFFF: beyond,
 /// patterns mean one thing to some readers and another to others.
-macro_rules! seen {
+macro_rules! unseen {
     () => {
         concat!(
-            r"[^\s\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f",
+            r"\s\u0000-\u001f\u007f-\u009f\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f",
             r"\u200b-\u200f\u2028-\u202e\u2060-\u206f\u2800\u3164\ufe00-\ufe0f\ufeff\uffa0",
-            r"\ufff0-\ufff8]"
+            r"\ufff0-\ufff8"
         )
+    };
+}
+/// Something to see.
+macro_rules! seen {
+    () => {
+        concat!("[^", unseen!(), "]")
     };
 }
 /// No control characters but line breaks and tabs, and none that turns the direction of text.
 macro_rules! text {
     () => {
         r"[^\u0000-\u0008\u000b-\u001f\u007f-\u009f\u2028-\u202e\u2066-\u2069]"
+    };
+}
+/// What is in no e-mail address.
+macro_rules! strange {
+    () => {
+        concat!(unseen!(), r#"@<>()\[\],;:\\""#)
     };
 }
 /// Something to see, and no control characters.
@@ -64,7 +76,8 @@ const TEXT: &str = concat!("^", text!(), "*$");
 /// As [`TEXT`], with something to see.
 const SOME_TEXT: &str = concat!("^", text!(), "*", seen!(), text!(), "*$");
 /// An e-mail address as [`crate::app::people::Email`] reads it.
-const EMAIL: &str = r#"^[^\s\u0000-\u001f\u007f-\u009f@<>()\[\],;:\\"]+@[^\s\u0000-\u001f\u007f-\u009f@<>()\[\],;:\\".]+(\.[^\s\u0000-\u001f\u007f-\u009f@<>()\[\],;:\\".]+)*$"#;
+const EMAIL: &str =
+    concat!("^[^", strange!(), "]+@[^", strange!(), ".]+(\\.[^", strange!(), ".]+)*$");
 
 /// Completes the description.
 pub(super) fn complete(document: &mut Value, catalogue: &Catalogue) {

@@ -81,6 +81,9 @@ def show_something(query, body):
                 seen = "".join(c for c in text if not is_invisible_beyond(c))
                 if seen != text:
                     place[name] = seen + "a"
+        text = place.get("email")
+        if isinstance(text, str):
+            place["email"] = "".join("a" if is_invisible_beyond(c) else c for c in text)
 
 
 def is_invisible_beyond(c):
