@@ -658,8 +658,8 @@ async fn a_tree_that_stands_still_is_told_and_holds_up_no_other() {
     let metrics = raw(&serving.url("/metrics"), None).await.bytes;
     let metrics = String::from_utf8(metrics).expect("a text");
     for line in [
-        "projection_behind_events{projection=\"tree\"} 2",
-        "projection_stopped_companies{projection=\"tree\"} 1",
+        "token_ledger_projection_behind_events{projection=\"tree\"} 2",
+        "token_ledger_projection_stopped_companies{projection=\"tree\"} 1",
     ] {
         assert!(metrics.lines().any(|found| found == line), "{line}: {metrics}");
     }
@@ -766,7 +766,10 @@ async fn another_seed_signs_nothing_for_a_log_that_was_signed() {
     assert_eq!(answer.status, 503);
     // Nothing is signed for the platform, either.
     let metrics = String::from_utf8(raw(&serving.url("/metrics"), None).await.bytes).unwrap();
-    assert!(metrics.lines().any(|line| line == "log_unsigned_companies 2"), "{metrics}");
+    assert!(
+        metrics.lines().any(|line| line == "token_ledger_log_unsigned_companies 2"),
+        "{metrics}"
+    );
     serving.stop();
 }
 

@@ -158,11 +158,11 @@ async fn every_metric_says_what_it_is() {
         names.insert(whole.unwrap_or(name));
     }
     for name in [
-        "attempts_total",
-        "failed_attempts_total",
+        "token_ledger_attempts_total",
+        "token_ledger_failed_attempts_total",
         "http_request_duration_seconds",
-        "passwords_hashed_total",
-        "token_verifications_total",
+        "token_ledger_passwords_hashed_total",
+        "token_ledger_verifications_total",
     ] {
         assert!(names.contains(name), "{name}: {names:?}");
     }
@@ -175,16 +175,16 @@ async fn what_has_not_happened_yet_is_counted_too() {
     let app = TestApp::new().await;
     let text = app.nobody.get("/metrics").await.expect(200).text;
     for line in [
-        "attempts_total{kind=\"export\"} ",
-        "attempts_dropped_total{kind=\"denied\"} ",
-        "connections_refused_total ",
-        "failed_attempts_total{kind=\"client\",outcome=\"throttled\"} ",
-        "failed_attempts_total{kind=\"key\",outcome=\"counted\"} ",
-        "failed_attempts_total{kind=\"sign_in\",outcome=\"throttled\"} ",
-        "passwords_hashed_total ",
-        "request_heads_refused_total ",
-        "tls_handshakes_failed_total{reason=\"plain_http\"} ",
-        "tls_reloads_total{outcome=\"refused\"} ",
+        "token_ledger_attempts_total{kind=\"export\"} ",
+        "token_ledger_attempts_dropped_total{kind=\"denied\"} ",
+        "token_ledger_connections_refused_total ",
+        "token_ledger_failed_attempts_total{kind=\"client\",outcome=\"throttled\"} ",
+        "token_ledger_failed_attempts_total{kind=\"key\",outcome=\"counted\"} ",
+        "token_ledger_failed_attempts_total{kind=\"sign_in\",outcome=\"throttled\"} ",
+        "token_ledger_passwords_hashed_total ",
+        "token_ledger_request_heads_refused_total ",
+        "token_ledger_tls_handshakes_failed_total{reason=\"plain_http\"} ",
+        "token_ledger_tls_reloads_total{outcome=\"refused\"} ",
     ] {
         assert!(text.contains(&format!("\n{line}")), "{line} is missing: {text}");
     }
@@ -201,16 +201,16 @@ async fn metrics_count_and_hold_no_secret() {
     let answer = app.nobody.get("/metrics").await.expect(200);
     assert!(answer.header("content-type").starts_with("text/plain; version=0.0.4"));
     for line in [
-        "token_verifications_total{endpoint=\"verify\",outcome=\"active\"} ",
-        "token_verifications_total{endpoint=\"verify\",outcome=\"invalid_token\"} ",
-        "token_verifications_total{endpoint=\"verify\",outcome=\"insufficient_scope\"} ",
-        "token_verifications_total{endpoint=\"verify\",outcome=\"unknown\"} ",
-        "verification_index_secrets ",
-        "ledger_companies ",
-        "ledger_events ",
-        "projection_behind_events{projection=\"audit\"} ",
-        "projection_behind_events{projection=\"tree\"} ",
-        "projection_stopped_companies{projection=\"audit\"} ",
+        "token_ledger_verifications_total{endpoint=\"verify\",outcome=\"active\"} ",
+        "token_ledger_verifications_total{endpoint=\"verify\",outcome=\"invalid_token\"} ",
+        "token_ledger_verifications_total{endpoint=\"verify\",outcome=\"insufficient_scope\"} ",
+        "token_ledger_verifications_total{endpoint=\"verify\",outcome=\"unknown\"} ",
+        "token_ledger_verification_index_secrets ",
+        "token_ledger_companies ",
+        "token_ledger_events ",
+        "token_ledger_projection_behind_events{projection=\"audit\"} ",
+        "token_ledger_projection_behind_events{projection=\"tree\"} ",
+        "token_ledger_projection_stopped_companies{projection=\"audit\"} ",
         "http_request_duration_seconds_bucket{",
     ] {
         assert!(answer.text.contains(&format!("\n{line}")), "{line} is missing");

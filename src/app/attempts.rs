@@ -108,7 +108,7 @@ const fn is_cheap(kind: AttemptKind) -> bool {
 }
 
 fn count(kind: AttemptKind) {
-    metrics::counter!("attempts_total", "kind" => kind.as_str()).increment(1);
+    metrics::counter!("token_ledger_attempts_total", "kind" => kind.as_str()).increment(1);
 }
 
 impl Seen {
@@ -131,7 +131,8 @@ impl Attempts {
     }
 
     fn drop_one(&self, company: CompanyId, kind: AttemptKind) {
-        metrics::counter!("attempts_dropped_total", "kind" => kind.as_str()).increment(1);
+        metrics::counter!("token_ledger_attempts_dropped_total", "kind" => kind.as_str())
+            .increment(1);
         let mut dropped = self.dropped.lock();
         let apart = dropped.len() < COUNTED_APART || dropped.contains_key(&(company, kind));
         let company = if apart { company } else { CompanyId::PLATFORM };

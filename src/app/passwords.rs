@@ -105,7 +105,7 @@ impl Turns {
         let turn = tokio::time::timeout(PATIENCE, turn).await.ok().flatten();
         let turn = turn.ok_or(AppError::Busy)?;
         self.taken.fetch_add(1, Ordering::Relaxed);
-        metrics::counter!("passwords_hashed_total").increment(1);
+        metrics::counter!("token_ledger_passwords_hashed_total").increment(1);
         Ok(turn)
     }
 

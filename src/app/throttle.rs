@@ -157,7 +157,7 @@ impl Throttle {
             }
         }
         let outcome = if wait > 0 { "throttled" } else { "counted" };
-        metrics::counter!("failed_attempts_total", "kind" => kind, "outcome" => outcome)
+        metrics::counter!("token_ledger_failed_attempts_total", "kind" => kind, "outcome" => outcome)
             .increment(1);
         if wait == 0 {
             return Ok(());

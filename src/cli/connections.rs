@@ -153,7 +153,7 @@ impl Entrance {
                 accepted = self.listener.accept(), if tasks.len() < self.limits.all => match accepted {
                     Ok((stream, peer)) => {
                         let Some(place) = self.place(&counts, peer.ip()) else {
-                            metrics::counter!("connections_refused_total").increment(1);
+                            metrics::counter!("token_ledger_connections_refused_total").increment(1);
                             continue;
                         };
                         let client = Client { peer, router: self.router.clone(), place };
@@ -255,7 +255,8 @@ impl Client {
             }
             Err(_) => "timeout",
         };
-        metrics::counter!("tls_handshakes_failed_total", "reason" => failed).increment(1);
+        metrics::counter!("token_ledger_tls_handshakes_failed_total", "reason" => failed)
+            .increment(1);
     }
 }
 
@@ -294,7 +295,7 @@ where
 /// that can't be read is answered by hyper, without our headers, and leaves no other trace.
 fn note_end(error: &hyper::Error) {
     if error.is_parse() {
-        metrics::counter!("request_heads_refused_total").increment(1);
+        metrics::counter!("token_ledger_request_heads_refused_total").increment(1);
         tracing::info!(%error, "the head of a request could not be read");
     } else {
         tracing::debug!(%error, "a connection did not end well");

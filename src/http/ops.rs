@@ -212,40 +212,43 @@ pub(super) async fn metrics(State(service): State<Arc<Service>>) -> Response {
 #[expect(clippy::cast_precision_loss, reason = "counts that lose precision are beyond any ledger")]
 async fn measure(service: &Service) {
     let app = &service.app;
-    metrics::gauge!("verification_index_secrets").set(app.index.len() as f64);
+    metrics::gauge!("token_ledger_verification_index_secrets").set(app.index.len() as f64);
     let (heads, behind, projections) = tokio::join!(
         in_time(app.store().heads()),
         tokio::time::timeout(DATABASE_TIMEOUT, app.tree_behind()),
         tokio::time::timeout(DATABASE_TIMEOUT, app.projections()),
     );
     let answers = heads.is_ok() && matches!((&behind, &projections), (Ok(Ok(_)), Ok(Ok(_))));
-    metrics::gauge!("database_answers").set(f64::from(u8::from(answers)));
+    metrics::gauge!("token_ledger_database_answers").set(f64::from(u8::from(answers)));
     let fails = app.store().has_failed_lately();
-    metrics::gauge!("commands_fail").set(f64::from(u8::from(fails)));
+    metrics::gauge!("token_ledger_commands_fail").set(f64::from(u8::from(fails)));
     let mut unsigned = app.evidence.refused().len();
     if let Ok(heads) = heads {
         let events: u64 = heads.iter().map(|head| head.position).sum();
-        metrics::gauge!("ledger_companies").set(heads.len() as f64);
-        metrics::gauge!("ledger_events").set(events as f64);
+        metrics::gauge!("token_ledger_companies").set(heads.len() as f64);
+        metrics::gauge!("token_ledger_events").set(events as f64);
         if app.evidence.disabled().is_some() {
             unsigned = heads.len();
         }
     }
-    metrics::gauge!("operations_stalled").set(app.stalled_operations().len() as f64);
-    metrics::gauge!("log_unsigned_companies").set(unsigned as f64);
+    metrics::gauge!("token_ledger_operations_stalled").set(app.stalled_operations().len() as f64);
+    metrics::gauge!("token_ledger_log_unsigned_companies").set(unsigned as f64);
     if let Ok(Ok(behind)) = behind {
-        metrics::gauge!("projection_behind_events", "projection" => TREE_NAME).set(behind as f64);
+        metrics::gauge!("token_ledger_projection_behind_events", "projection" => TREE_NAME)
+            .set(behind as f64);
     }
     let tree = app.behind().into_iter().find(|runner| runner.name() == TREE_NAME);
     let stopped = tree.map_or(0, |tree| tree.stopped().len()) as f64;
-    metrics::gauge!("projection_stopped_companies", "projection" => TREE_NAME).set(stopped);
+    metrics::gauge!("token_ledger_projection_stopped_companies", "projection" => TREE_NAME)
+        .set(stopped);
     if let Ok(Ok(projections)) = projections {
         for projection in projections {
             let stopped = projection.companies_stopped.len() as f64;
             let name = projection.name;
-            metrics::gauge!("projection_behind_events", "projection" => name)
+            metrics::gauge!("token_ledger_projection_behind_events", "projection" => name)
                 .set(projection.behind as f64);
-            metrics::gauge!("projection_stopped_companies", "projection" => name).set(stopped);
+            metrics::gauge!("token_ledger_projection_stopped_companies", "projection" => name)
+                .set(stopped);
         }
     }
 }
@@ -281,80 +284,98 @@ fn install() -> Option<PrometheusHandle> {
 
 /// Begins every count of a known name at 0, so that the first of its kind is seen as a rise.
 fn begin() {
-    for name in
-        ["connections_refused_total", "passwords_hashed_total", "request_heads_refused_total"]
-    {
+    for name in [
+        "token_ledger_connections_refused_total",
+        "token_ledger_passwords_hashed_total",
+        "token_ledger_request_heads_refused_total",
+    ] {
         metrics::counter!(name).absolute(0);
     }
     for kind in AttemptKind::ALL.map(AttemptKind::as_str) {
-        metrics::counter!("attempts_total", "kind" => kind).absolute(0);
-        metrics::counter!("attempts_dropped_total", "kind" => kind).absolute(0);
+        metrics::counter!("token_ledger_attempts_total", "kind" => kind).absolute(0);
+        metrics::counter!("token_ledger_attempts_dropped_total", "kind" => kind).absolute(0);
     }
     for kind in ["key", "client", "sign_in"] {
         for outcome in ["counted", "throttled"] {
-            metrics::counter!("failed_attempts_total", "kind" => kind, "outcome" => outcome)
+            metrics::counter!("token_ledger_failed_attempts_total", "kind" => kind, "outcome" => outcome)
                 .absolute(0);
         }
     }
     for reason in ["plain_http", "failed", "timeout"] {
-        metrics::counter!("tls_handshakes_failed_total", "reason" => reason).absolute(0);
+        metrics::counter!("token_ledger_tls_handshakes_failed_total", "reason" => reason)
+            .absolute(0);
     }
     for outcome in ["taken", "refused"] {
-        metrics::counter!("tls_reloads_total", "outcome" => outcome).absolute(0);
+        metrics::counter!("token_ledger_tls_reloads_total", "outcome" => outcome).absolute(0);
     }
 }
 
 fn describe() {
     metrics::describe_counter!(
-        "token_verifications_total",
+        "token_ledger_verifications_total",
         "Answers to verification and introspection, by outcome"
     );
     metrics::describe_histogram!("http_request_duration_seconds", "Requests, by route and status");
-    metrics::describe_gauge!("verification_index_secrets", "Secrets of tokens held in memory");
     metrics::describe_gauge!(
-        "database_answers",
+        "token_ledger_verification_index_secrets",
+        "Secrets of tokens held in memory"
+    );
+    metrics::describe_gauge!(
+        "token_ledger_database_answers",
         "Whether the database answers in time; where it doesn't, what is read from there is as it was"
     );
     metrics::describe_gauge!(
-        "commands_fail",
+        "token_ledger_commands_fail",
         "Whether the last command failed because of the database, less than ten seconds ago"
     );
     metrics::describe_counter!(
-        "failed_attempts_total",
+        "token_ledger_failed_attempts_total",
         "Bad credentials, by kind, and whether there were too many"
     );
     metrics::describe_counter!(
-        "connections_refused_total",
+        "token_ledger_connections_refused_total",
         "Connections closed because their address had too many"
     );
     metrics::describe_counter!(
-        "request_heads_refused_total",
+        "token_ledger_request_heads_refused_total",
         "Requests whose head could not be read"
     );
-    metrics::describe_counter!("tls_handshakes_failed_total", "TLS handshakes that failed");
     metrics::describe_counter!(
-        "attempts_total",
+        "token_ledger_tls_handshakes_failed_total",
+        "TLS handshakes that failed"
+    );
+    metrics::describe_counter!(
+        "token_ledger_attempts_total",
         "Refusals, sign-ins, exports and links to set passwords that were noted, by kind"
     );
     metrics::describe_counter!(
-        "attempts_dropped_total",
+        "token_ledger_attempts_dropped_total",
         "Of these, those that were dropped before they were written, by kind"
     );
-    metrics::describe_counter!("passwords_hashed_total", "Passwords that were hashed or compared");
-    metrics::describe_counter!("tls_reloads_total", "New certificates, taken or refused");
+    metrics::describe_counter!(
+        "token_ledger_passwords_hashed_total",
+        "Passwords that were hashed or compared"
+    );
+    metrics::describe_counter!(
+        "token_ledger_tls_reloads_total",
+        "New certificates, taken or refused"
+    );
     metrics::describe_gauge!(
-        "operations_stalled",
+        "token_ledger_operations_stalled",
         "Operations that can't be carried out and stand still"
     );
-    metrics::describe_gauge!("ledger_companies", "Companies that have a ledger");
-    metrics::describe_gauge!("ledger_events", "Events in all ledgers");
+    metrics::describe_gauge!("token_ledger_companies", "Companies that have a ledger");
+    metrics::describe_gauge!("token_ledger_events", "Events in all ledgers");
     metrics::describe_gauge!(
-        "log_unsigned_companies",
+        "token_ledger_log_unsigned_companies",
         "Companies for which no checkpoint is signed at the moment"
     );
-    metrics::describe_gauge!("projection_behind_events", "Events not yet taken in, by projection");
     metrics::describe_gauge!(
-        "projection_stopped_companies",
+        "token_ledger_projection_behind_events",
+        "Events not yet taken in, by projection"
+    );
+    metrics::describe_gauge!(
+        "token_ledger_projection_stopped_companies",
         "Companies for which a projection stands still"
     );
 }

@@ -88,7 +88,7 @@ fn verification(service: Arc<Service>) -> Verification {
     };
     let count = |endpoint: &'static str, outcome: &'static str| {
         let labels = [("endpoint", endpoint), ("outcome", outcome)];
-        metrics::counter!("token_verifications_total", &labels)
+        metrics::counter!("token_ledger_verifications_total", &labels)
     };
     Verification {
         request_ids: RequestIds::new(service.app.new_id()),

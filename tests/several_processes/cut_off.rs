@@ -75,7 +75,10 @@ impl Scene {
             assert_eq!(answer.expect(503).header("retry-after"), "1");
         }
         let metrics = Caller::send(far.request(Method::GET, "/metrics", "")).await.expect(200);
-        assert!(metrics.text.lines().any(|line| line == "database_answers 0"), "{metrics:?}");
+        assert!(
+            metrics.text.lines().any(|line| line == "token_ledger_database_answers 0"),
+            "{metrics:?}"
+        );
         let asked = Instant::now();
         let readiness = far.readiness().await.expect(503);
         assert!(asked.elapsed() < PROBE, "{:?}", asked.elapsed());
