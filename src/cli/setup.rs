@@ -68,7 +68,14 @@ impl Setup {
             };
             tell(&format!("{} {why} with the operator key", self.admin_email.as_str()));
         }
-        if self.json { answer_json(&self.as_json(&made)) } else { answer(&self.as_text(&made)) }
+        if self.json {
+            return answer_json(&self.as_json(&made));
+        }
+        let answered = answer(&self.as_text(&made));
+        if answered.is_ok() && made.password.is_some() {
+            tell("next: `token-ledger serve`, and sign in at its address with /console behind it");
+        }
+        answered
     }
 
     fn as_json<'a>(&'a self, made: &'a SetUp) -> Answer<'a> {
