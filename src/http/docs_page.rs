@@ -48,14 +48,24 @@ fn rendered(document: &Value) -> String {
     html.push_str("<nav><ul>\n");
     for tag in &tags {
         let name = text(tag, "name");
-        let _ = writeln!(html, "<li><a href=\"#{name}\">{name}</a></li>");
+        let _ = writeln!(html, "<li><a href=\"#{name}\">{name}</a><ul>");
+        for Operation { method, path, content, .. } in of_tag(&operations, &name) {
+            let _ = writeln!(
+                html,
+                "<li><a href=\"#{}\"><span class=\"method\">{method}</span> \
+                 <span class=\"path\">{}</span></a></li>",
+                text(content, "operationId"),
+                escaped(path),
+            );
+        }
+        html.push_str("</ul></li>\n");
     }
     html.push_str("<li><a href=\"#Schemas\">Schemas</a></li></ul></nav>\n");
     for tag in &tags {
         let name = text(tag, "name");
         let _ =
             writeln!(html, "<h2 id=\"{name}\">{name}</h2>\n<p>{}</p>", text(tag, "description"));
-        for operation in operations.iter().filter(|operation| escaped(operation.tag) == name) {
+        for operation in of_tag(&operations, &name) {
             html.push_str(&section(operation));
         }
     }
@@ -77,6 +87,14 @@ fn operations(document: &Value) -> Vec<Operation<'_>> {
     operations
 }
 
+/// The operations of a tag.
+fn of_tag<'o, 'a>(
+    operations: &'o [Operation<'a>],
+    tag: &'o str,
+) -> impl Iterator<Item = &'o Operation<'a>> {
+    operations.iter().filter(move |operation| escaped(operation.tag) == tag)
+}
+
 fn text(value: &Value, field: &str) -> String {
     prose(value[field].as_str().unwrap_or_default())
 }
@@ -84,8 +102,9 @@ fn text(value: &Value, field: &str) -> String {
 fn section(operation: &Operation<'_>) -> String {
     let content = operation.content;
     let mut html = format!(
-        "<section class=\"operation\"><h3><span class=\"method\">{}</span> \
+        "<section class=\"operation\" id=\"{}\"><h3><span class=\"method\">{}</span> \
          <span class=\"path\">{}</span></h3>\n<p>{} {}</p>\n",
+        text(content, "operationId"),
         operation.method,
         escaped(operation.path),
         text(content, "summary"),
