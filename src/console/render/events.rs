@@ -264,7 +264,8 @@ pub fn entry(event: &EventView, telling: Telling<'_>) -> Markup {
     }
 }
 
-/// Events by day, the days in the order in which they come.
+/// Events by day in UTC, the days in the order in which they come; the script puts them under the
+/// viewer's days.
 pub fn by_day(events: &[EventView], telling: Telling<'_>) -> Markup {
     html! {
         @for day in events.chunk_by(|a, b| {
@@ -274,7 +275,7 @@ pub fn by_day(events: &[EventView], telling: Telling<'_>) -> Markup {
                 section .day {
                     h2 {
                         time datetime=(time::date(first.recorded_at)) { (time::day(first.recorded_at)) }
-                        " " span data-days[true] { "(UTC)" }
+                        " (UTC)"
                     }
                     ol .events { @for event in day { (entry(event, telling)) } }
                 }
