@@ -198,7 +198,7 @@ fn shown(desk: &Desk, title: &str, done: Markup, changed: &Changed<ClientView>) 
     let reveals = Reveal {
         title,
         done,
-        what: "client secret",
+        what: "secret",
         label: "Your client secret",
         keep: KEEP,
         beside: Some(("identifier", client.client_id.to_string())),

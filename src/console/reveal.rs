@@ -9,6 +9,10 @@ use token_ledger_domain::Timestamp;
 /// What to do with a secret that is one's own to keep.
 pub const KEEP: &str = "Save it somewhere secure. ";
 
+/// As many characters are seen whole beside a button: those of a secret whose prefix is the default.
+/// What is longer has the line to itself.
+const BESIDE: usize = 53;
+
 /// A secret that has just been made.
 #[derive(Debug)]
 pub struct Reveal<'a> {
@@ -16,7 +20,7 @@ pub struct Reveal<'a> {
     pub title: &'a str,
     /// What has happened.
     pub done: Markup,
-    /// What it is: "token", "key", "client secret", "link".
+    /// What it is: "token", "key", "secret", "link".
     pub what: &'a str,
     /// What stands above it: "Your token", "Link for ada@example.com".
     pub label: &'a str,
@@ -43,7 +47,7 @@ pub fn reveal(desk: &Desk, reveal: &Reveal<'_>) -> Markup {
                     @if let Some((name, value)) = beside { (plain(name, value)) }
                     div .field {
                         label for="secret" { (label) }
-                        div .secret {
+                        div .secret .long[secret.len() > BESIDE] {
                             input #secret type="text" readonly value=(secret) data-secret[true]
                                 autocomplete="off" spellcheck="false" aria-describedby="once";
                             button .main type="button" data-copy[true] hidden { "Copy " (what) }
