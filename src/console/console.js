@@ -45,20 +45,29 @@ function tell(place, words) {
   place.prepend(told);
   return told;
 }
-// What takes its time says so; what is quick doesn't flicker. Answers with what takes it back.
+// What takes its time says so; what is quick doesn't flicker. Answers with what takes it back. The
+// menu of a row says so beside itself: other words in it would move the whole table.
 function busy(part, button, doing = "Sending…") {
-  const words = button && (button.dataset.words ??= button.textContent);
+  const isMenu = button?.matches("summary");
+  const words = button && !isMenu && (button.dataset.words ??= button.textContent);
   const timer = setTimeout(() => {
     part.setAttribute("aria-busy", "true");
     if (!button) return;
-    button.textContent = doing;
+    if (isMenu) {
+      button.dataset.doing = doing;
+      button.setAttribute("aria-busy", "true");
+    } else {
+      button.textContent = doing;
+    }
     say(doing);
   }, SLOW);
   return () => {
     clearTimeout(timer);
     part.removeAttribute("aria-busy");
     if (!button) return;
-    button.textContent = words;
+    button.removeAttribute("aria-busy");
+    delete button.dataset.doing;
+    if (!isMenu) button.textContent = words;
     delete button.dataset.words;
   };
 }
