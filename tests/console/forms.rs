@@ -364,6 +364,27 @@ async fn who_has_no_password_is_told_what_helps() {
 }
 
 #[tokio::test]
+async fn who_may_make_links_is_led_to_make_one_for_themselves() {
+    let stage = Stage::new().await;
+    let way = format!("href=\"{}/link\"", member(&stage, MAYA).await);
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let page = maya.get("/console/password").await.expect(200).text;
+    assert!(page.contains("You can make one yourself") && page.contains(&way), "{page}");
+    // The way leads to the form.
+    maya.open(way.trim_start_matches("href=").trim_matches('"')).await;
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let page = priya.get("/console/password").await.expect(200).text;
+    assert!(page.contains("a Super Admin of your company or an operator makes it"), "{page}");
+    assert!(!page.contains("/link\""), "{page}");
+    // For who is in another company too, operators make it.
+    let (other, _) = stage.test.another_company("Globex").await;
+    stage.person("Maya Lindqvist", MAYA, "auditor", other).await;
+    let page = maya.get("/console/password").await.expect(200).text;
+    assert!(page.contains("an operator makes it, under Members"), "{page}");
+    assert!(!page.contains("yourself") && !page.contains("/link\""), "{page}");
+}
+
+#[tokio::test]
 async fn what_is_sent_twice_is_answered_as_at_first() {
     let stage = Stage::new().await;
     let maya = Plain::signed_in(&stage, MAYA).await;
