@@ -30,6 +30,8 @@ pub struct Reveal<'a> {
     pub beside: Option<(&'static str, String)>,
     /// The secret; none when the form had been carried out before.
     pub secret: Option<&'a str>,
+    /// Whether programs send it with each request.
+    pub is_sent: bool,
     /// What to do when it is lost.
     pub lost: &'a str,
     /// Where it goes on.
@@ -38,7 +40,7 @@ pub struct Reveal<'a> {
 
 /// The confirmation with the secret.
 pub fn reveal(desk: &Desk, reveal: &Reveal<'_>) -> Markup {
-    let Reveal { title, done, what, label, keep, beside, secret, lost, back } = reveal;
+    let Reveal { title, done, what, label, keep, beside, secret, is_sent, lost, back } = reveal;
     let content = html! {
         div .stack data-guarded[secret.is_some()] {
             @match secret {
@@ -53,7 +55,12 @@ pub fn reveal(desk: &Desk, reveal: &Reveal<'_>) -> Markup {
                             button .main type="button" data-copy[true] hidden { "Copy " (what) }
                         }
                     }
-                    p #once { (keep) "You will not see it again. " (lost) }
+                    div {
+                        p #once { (keep) "You will not see it again. " (lost) }
+                        @if *is_sent {
+                            p { "Programs send it as " code { "Authorization: Bearer …" } "." }
+                        }
+                    }
                     div .notice .soon data-leave[true] hidden role="alert" tabindex="-1" {
                         p {
                             "You have not copied the " (what) ". Once you leave, nobody can show it \

@@ -385,6 +385,28 @@ async fn who_may_make_links_is_led_to_make_one_for_themselves() {
 }
 
 #[tokio::test]
+async fn what_sends_a_secret_is_told_how() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let how = "Programs send it as <code>Authorization: Bearer …</code>.";
+    for (list, scope, bears) in [
+        ("tokens", "employees", true),
+        ("keys", "ledger.audit", true),
+        ("clients", "employees", false),
+    ] {
+        let path = format!("/console/{list}/new");
+        let page = maya.fill(&path, &[("name", "Nightly"), ("scopes", scope)]).await.expect(200);
+        assert!(page.text.contains("data-secret"), "{}", page.text);
+        assert_eq!(page.text.contains(how), bears, "{}", page.text);
+        if list != "tokens" {
+            let page = maya.get(&format!("/console/{list}")).await.expect(200).text;
+            assert!(page.contains("href=\"/docs\">API reference</a>"), "{page}");
+        }
+    }
+    stage.test.nobody.get("/docs").await.expect(200);
+}
+
+#[tokio::test]
 async fn what_is_sent_twice_is_answered_as_at_first() {
     let stage = Stage::new().await;
     let maya = Plain::signed_in(&stage, MAYA).await;
