@@ -65,7 +65,7 @@ fn buttons(desk: &Desk, token: &TokenView) -> Markup {
                 a .button .main href=(path(token, "/refresh")) data-dialog[true] { "Refresh Token" }
             }
             a .button href=(path(token, "/edit")) data-dialog[true] { "Edit" }
-            a .button href=(path(token, "/delete")) data-dialog[true] { "Delete" }
+            a .button .danger href=(path(token, "/delete")) data-dialog[true] { "Delete" }
         }
     }
 }
