@@ -37,7 +37,7 @@ async fn a_token_is_shown_as_it_was() {
     assert!(browser.path().await.contains("at=2026-03-01T09%3A30%3A00"));
     browser.open(&format!("/console/tokens/{id}?at=2026-03-01T08:00:00Z")).await;
     browser.sees("The token did not exist yet.").await;
-    browser.until("document.querySelector('.since').innerText.includes('changed the data accesses of Payroll sync')").await;
+    browser.until("document.querySelector('.since').innerText.includes('changed the data accesses of this token')").await;
     browser.press("Back to now").await;
     browser.until("document.querySelector('#state').innerText === 'Now'").await;
     assert_eq!(browser.text(".state .facts .chip").await, "Positions");
