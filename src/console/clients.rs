@@ -6,7 +6,7 @@ use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::{about, notice_of};
 use super::page::{INTEGRATIONS, Page, SETTINGS, Way};
-use super::paths::{CLIENTS, TOKENS};
+use super::paths::{CLIENTS, DOCS, TOKENS};
 use super::refusal::{Shows, refusal};
 use super::render::forms::{self, Field, Refused, frame};
 use super::render::ignored::ignored;
@@ -85,6 +85,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
         (pager(CLIENTS, &sent, next.as_deref()))
     };
     let buttons = html! {
+        a .beside href=(DOCS) { "API reference" }
         @if desk.may_change() {
             a .button .main href=(NEW) data-dialog[true] { "Create client" }
         }
@@ -198,11 +199,12 @@ fn shown(desk: &Desk, title: &str, done: Markup, changed: &Changed<ClientView>) 
     let reveals = Reveal {
         title,
         done,
-        what: "client secret",
+        what: "secret",
         label: "Your client secret",
         keep: KEEP,
         beside: Some(("identifier", client.client_id.to_string())),
         secret: changed.secret.as_ref().map(Secret::reveal),
+        is_sent: false,
         lost: "If you lose it, rotate the client’s secret.",
         back: CLIENTS,
     };

@@ -45,20 +45,29 @@ function tell(place, words) {
   place.prepend(told);
   return told;
 }
-// What takes its time says so; what is quick doesn't flicker. Answers with what takes it back.
+// What takes its time says so; what is quick doesn't flicker. Answers with what takes it back. The
+// menu of a row says so beside itself: other words in it would move the whole table.
 function busy(part, button, doing = "Sending…") {
-  const words = button && (button.dataset.words ??= button.textContent);
+  const isMenu = button?.matches("summary");
+  const words = button && !isMenu && (button.dataset.words ??= button.textContent);
   const timer = setTimeout(() => {
     part.setAttribute("aria-busy", "true");
     if (!button) return;
-    button.textContent = doing;
+    if (isMenu) {
+      button.dataset.doing = doing;
+      button.setAttribute("aria-busy", "true");
+    } else {
+      button.textContent = doing;
+    }
     say(doing);
   }, SLOW);
   return () => {
     clearTimeout(timer);
     part.removeAttribute("aria-busy");
     if (!button) return;
-    button.textContent = words;
+    button.removeAttribute("aria-busy");
+    delete button.dataset.doing;
+    if (!isMenu) button.textContent = words;
     delete button.dataset.words;
   };
 }
@@ -83,6 +92,9 @@ const clock = written(HOURS);
 const seconds = written({ ...HOURS, second: "2-digit", timeZoneName: "short" });
 const full = (at) => `${day.format(at)}, ${clock.format(at)}`;
 const exact = (at) => `${day.format(at)}, ${seconds.format(at)}`;
+// As fields and programs write it: "2026-03-03".
+const pad = (number) => String(number).padStart(2, "0");
+const date = (at) => `${String(at.getFullYear()).padStart(4, "0")}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}`;
 function localTimes(root) {
   for (const time of root.querySelectorAll("time[datetime]")) {
     const at = new Date(time.dateTime);
@@ -92,23 +104,16 @@ function localTimes(root) {
     if (abroad) time.dataset.exact = `${exact(at)} (${utc})`;
     // Paper has the seconds and the zone behind the minutes, or else the whole in UTC.
     time.dataset.paper = time.dataset.local ? seconds.format(at).slice(5) + (abroad ? ` (${utc})` : "") : ` (${utc})`;
-    // The heading above says the day in UTC: where the viewer's is another, it is said too.
-    const sameDay = at.getDate() === at.getUTCDate();
-    if (time.dataset.local === "clock") time.textContent = sameDay ? clock.format(at) : full(at);
+    if (time.dataset.local === "clock") time.textContent = clock.format(at);
     if (time.dataset.local === "full") {
       time.textContent = full(at);
       time.dataset.local = "put";
     }
   }
-  for (const days of root.querySelectorAll("[data-days]")) {
-    if (new Date().getTimezoneOffset() !== 0) days.textContent = "(UTC; times are yours)";
-  }
   for (const field of root.querySelectorAll("input[data-utc]")) {
-    const pad = (number) => String(number).padStart(2, "0");
     const at = new Date(field.dataset.utc);
     if (!isNaN(at)) {
-      field.value = `${String(at.getFullYear()).padStart(4, "0")}-${pad(at.getMonth() + 1)}-${pad(at.getDate())}` +
-        `T${pad(at.getHours())}:${pad(at.getMinutes())}:${pad(at.getSeconds())}`;
+      field.value = `${date(at)}T${[at.getHours(), at.getMinutes(), at.getSeconds()].map(pad).join(":")}`;
       field.dataset.shown = field.value;
     }
     field.form?.querySelectorAll("[data-zone]").forEach((zone) => { zone.textContent = "your time"; });
@@ -118,8 +123,35 @@ function localTimes(root) {
   }
 }
 
+// Events stand under the viewer's days, of which the server doesn't know where they begin.
+function localDays(root) {
+  const before = [...root.querySelectorAll(".day")];
+  const events = before.flatMap((part) => [...part.querySelectorAll(".event")]);
+  events.forEach((event) => event.remove());
+  const after = [];
+  for (const event of events) {
+    const at = new Date(event.querySelector("time[data-local=clock]").dateTime);
+    if (after.at(-1)?.querySelector("time").dateTime !== date(at)) {
+      const part = before[0].cloneNode(true);
+      const heading = part.querySelector("time");
+      heading.dateTime = date(at);
+      heading.textContent = day.format(at);
+      part.querySelector("h2").replaceChildren(heading);
+      after.push(part);
+    }
+    after.at(-1).querySelector("ol").append(event);
+  }
+  before[0]?.replaceWith(...after);
+  before.slice(1).forEach((part) => part.remove());
+  // A day of the chart is another part of time than the viewer's.
+  for (const told of root.querySelectorAll("[data-abroad]")) {
+    told.hidden = new Date(told.dataset.abroad).getTimezoneOffset() === 0;
+  }
+}
+
 function enhance(root) {
   localTimes(root);
+  localDays(root);
   root.querySelectorAll("[data-choose], [data-copy], [data-life], [data-changes]").forEach((part) => { part.hidden = false; });
   watchChoice(root.querySelector("[data-choice]"));
   root.querySelectorAll("[data-brush]").forEach(rove);

@@ -6,7 +6,7 @@ use super::extract::Path;
 use super::meanwhile::{Missed, Subject, missed};
 use super::notices::{about, notice_of};
 use super::page::{INTEGRATIONS, Page, SETTINGS, Way};
-use super::paths::KEYS;
+use super::paths::{DOCS, KEYS};
 use super::refusal::{Shows, refusal};
 use super::render::events;
 use super::render::forms::{self, Field, Refused, frame};
@@ -83,6 +83,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
         (pager(KEYS, &sent, next.as_deref()))
     };
     let buttons = html! {
+        a .beside href=(DOCS) { "API reference" }
         @if desk.may_change() {
             a .button .main href=(NEW) data-dialog[true] { "Create API key" }
         }
@@ -148,6 +149,7 @@ fn shown(desk: &Desk, title: &str, done: Markup, changed: &Changed<KeyView>) -> 
         keep: KEEP,
         beside: None,
         secret: changed.secret.as_ref().map(Secret::reveal),
+        is_sent: true,
         lost: "If you lose it, refresh the key.",
         back: KEYS,
     };

@@ -296,6 +296,7 @@ pub fn link(
         keep: "",
         beside: None,
         secret: address.as_deref(),
+        is_sent: false,
         lost: "If it is lost, make a new one.",
         back,
     };

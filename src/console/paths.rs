@@ -28,6 +28,8 @@ pub const TOKENS: &str = "/console/tokens";
 pub const CLIENTS: &str = "/console/clients";
 /// The API keys.
 pub const KEYS: &str = "/console/keys";
+/// What describes the API.
+pub const DOCS: &str = "/docs";
 /// The audit trail.
 pub const AUDIT: &str = "/console/audit";
 /// The signed checkpoints of the company's log, and proofs.

@@ -9,6 +9,10 @@ use token_ledger_domain::Timestamp;
 /// What to do with a secret that is one's own to keep.
 pub const KEEP: &str = "Save it somewhere secure. ";
 
+/// As many characters are seen whole beside a button: those of a secret whose prefix is the default.
+/// What is longer has the line to itself.
+const BESIDE: usize = 53;
+
 /// A secret that has just been made.
 #[derive(Debug)]
 pub struct Reveal<'a> {
@@ -16,7 +20,7 @@ pub struct Reveal<'a> {
     pub title: &'a str,
     /// What has happened.
     pub done: Markup,
-    /// What it is: "token", "key", "client secret", "link".
+    /// What it is: "token", "key", "secret", "link".
     pub what: &'a str,
     /// What stands above it: "Your token", "Link for ada@example.com".
     pub label: &'a str,
@@ -26,6 +30,8 @@ pub struct Reveal<'a> {
     pub beside: Option<(&'static str, String)>,
     /// The secret; none when the form had been carried out before.
     pub secret: Option<&'a str>,
+    /// Whether programs send it with each request.
+    pub is_sent: bool,
     /// What to do when it is lost.
     pub lost: &'a str,
     /// Where it goes on.
@@ -34,7 +40,7 @@ pub struct Reveal<'a> {
 
 /// The confirmation with the secret.
 pub fn reveal(desk: &Desk, reveal: &Reveal<'_>) -> Markup {
-    let Reveal { title, done, what, label, keep, beside, secret, lost, back } = reveal;
+    let Reveal { title, done, what, label, keep, beside, secret, is_sent, lost, back } = reveal;
     let content = html! {
         div .stack data-guarded[secret.is_some()] {
             @match secret {
@@ -43,13 +49,18 @@ pub fn reveal(desk: &Desk, reveal: &Reveal<'_>) -> Markup {
                     @if let Some((name, value)) = beside { (plain(name, value)) }
                     div .field {
                         label for="secret" { (label) }
-                        div .secret {
+                        div .secret .long[secret.len() > BESIDE] {
                             input #secret type="text" readonly value=(secret) data-secret[true]
                                 autocomplete="off" spellcheck="false" aria-describedby="once";
                             button .main type="button" data-copy[true] hidden { "Copy " (what) }
                         }
                     }
-                    p #once { (keep) "You will not see it again. " (lost) }
+                    div {
+                        p #once { (keep) "You will not see it again. " (lost) }
+                        @if *is_sent {
+                            p { "Programs send it as " code { "Authorization: Bearer …" } "." }
+                        }
+                    }
                     div .notice .soon data-leave[true] hidden role="alert" tabindex="-1" {
                         p {
                             "You have not copied the " (what) ". Once you leave, nobody can show it \

@@ -10,8 +10,9 @@ use serde_json::{Value, json};
 
 const AXE: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/tests/browser/node_modules/axe-core/axe.min.js");
-const PAGES: [&str; 20] = [
+const PAGES: [&str; 21] = [
     "/console/tokens",
+    "/console/tokens?q=Payroll",
     "/console/tokens?q=nothing",
     "/console/tokens/new",
     "/console/audit",

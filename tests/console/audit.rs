@@ -37,7 +37,7 @@ async fn a_token_is_shown_as_it_was() {
     assert!(browser.path().await.contains("at=2026-03-01T09%3A30%3A00"));
     browser.open(&format!("/console/tokens/{id}?at=2026-03-01T08:00:00Z")).await;
     browser.sees("The token did not exist yet.").await;
-    browser.until("document.querySelector('.since').innerText.includes('changed the data accesses of Payroll sync')").await;
+    browser.until("document.querySelector('.since').innerText.includes('changed the data accesses of this token')").await;
     browser.press("Back to now").await;
     browser.until("document.querySelector('#state').innerText === 'Now'").await;
     assert_eq!(browser.text(".state .facts .chip").await, "Positions");
@@ -166,8 +166,8 @@ async fn times_are_the_viewers_own() {
     let browser = stage.browser(MAYA).await;
     browser.lives_in("Asia/Tokyo").await;
     browser.open(&format!("/console/tokens/{}", token["token_id"].as_str().expect("an id"))).await;
-    // 09:00 UTC is 18:00 in Tokyo. The days are those of UTC, and said to be.
-    browser.sees("1 March 2026 (UTC; times are yours)").await;
+    // 09:00 UTC is 18:00 in Tokyo.
+    browser.until("document.querySelector('#history .day h2').innerText === '1 March 2026'").await;
     browser.until("document.querySelector('#history .meta time').innerText === '18:00'").await;
     // The sentence writes it alike.
     let [clock, sentence] = [".meta", ".deed"]
@@ -182,12 +182,14 @@ async fn times_are_the_viewers_own() {
     browser.sees("As of").await;
     assert!(browser.path().await.contains("at=2026-03-01T09%3A00%3A00"));
     paper_says_whose_it_is_and_when(&browser).await;
-    // At 19:00 UTC it is the next day in Tokyo already, and the time says so.
+    // At 19:00 UTC it is the next day in Tokyo already.
     stage.after(10 * 3600);
     let change = json!({"scopes": ["positions"]});
     stage.test.admin.patch(&stage.test.token_path(&token)).json(&change).await.expect(200);
     browser.open("/console/audit?type=token.scopes_changed").await;
-    browser.until("/\\b2\\b.*Mar|Mar.*\\b2\\b/.test(document.querySelector('#results .meta time').innerText)").await;
+    let first = "document.querySelector('#results .day').innerText.replace(/\\s+/g, ' ')";
+    browser.until(&format!("{first}.startsWith('2 March 2026 ')")).await;
+    browser.until("document.querySelector('#results .meta time').innerText === '04:00'").await;
     // Of links that paper can't follow nothing is left, nor of what is between them.
     browser.on_paper(true).await;
     browser.until("document.querySelector('div.bar').innerText.trim() === '1 event'").await;
@@ -206,6 +208,58 @@ async fn times_are_the_viewers_own() {
     let top = "id => document.getElementById(id).getBoundingClientRect().top";
     browser.until(&format!("['from', 'to'].map({top}).every((at, _, all) => at === all[0])")).await;
     browser.until("document.activeElement.id === 'to'").await;
+}
+
+/// The headings of the days, and how many events are below each.
+const DAYS: &str = "[...document.querySelectorAll('.day')].map((day) => \
+    `${day.querySelector('h2').innerText}: ${day.querySelectorAll('.event').length}`).join()";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn days_are_the_viewers_own_and_those_of_the_chart_are_said_not_to_be() {
+    let stage = Stage::new().await;
+    // At 09:00 and 16:00 UTC, and at 03:00 on the day after.
+    for (name, seconds) in [("Careers page", 0), ("Org chart", 7 * 3600), ("Badges", 18 * 3600)] {
+        stage.after(seconds);
+        stage.token(name, &["employees"]).await;
+    }
+    let browser = stage.browser(PRIYA).await;
+    let trail = "/console/audit?type=token.created";
+    for (zone, days) in [
+        ("Asia/Tokyo", "2 March 2026: 2,1 March 2026: 1"),
+        ("America/Los_Angeles", "1 March 2026: 3"),
+        ("UTC", "2 March 2026: 1,1 March 2026: 2"),
+    ] {
+        browser.lives_in(zone).await;
+        browser.open(trail).await;
+        browser.until(&format!("{DAYS} === '{days}'")).await;
+    }
+    browser.scripts(false).await;
+    browser.open(trail).await;
+    browser.until(&format!("{DAYS} === '2 March 2026 (UTC): 1,1 March 2026 (UTC): 2'")).await;
+    browser.scripts(true).await;
+    // New ones join the day that they are of.
+    browser.lives_in("America/Los_Angeles").await;
+    browser.open(trail).await;
+    stage.after(22 * 3600);
+    stage.token("Nightly", &["employees"]).await;
+    browser.press("1 new event").await;
+    browser.until(&format!("{DAYS} === '1 March 2026: 4'")).await;
+    // A bar is a day of UTC, of which the fields show when that is for the viewer.
+    browser.click(".histogram a[data-day='2026-03-02']").await;
+    browser.until("document.querySelector('#from')?.value.startsWith('2026-03-01T16:00')").await;
+    browser.sees("This is 2 March 2026 in UTC, as in the chart.").await;
+    browser.until(&format!("{DAYS} === '1 March 2026: 2'")).await;
+    browser.open("/console/audit?from=2026-02-28&to=2026-03-02").await;
+    browser.sees("This is 28 February 2026 to 1 March 2026 in UTC, as in the chart.").await;
+    for (zone, span) in [
+        ("America/Los_Angeles", "from=2026-03-01&to=2026-03-02T01:00:00Z"),
+        ("UTC", "from=2026-03-01&to=2026-03-02"),
+    ] {
+        browser.lives_in(zone).await;
+        browser.open(&format!("/console/audit?{span}")).await;
+        browser.sees("Apply").await;
+        browser.sees_no("as in the chart").await;
+    }
 }
 
 #[tokio::test]

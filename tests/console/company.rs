@@ -59,8 +59,8 @@ async fn a_client_is_created_rotated_and_deleted_with_its_tokens() {
     browser.press("Copy identifier").await;
     browser.until("document.querySelector('[data-copy]').textContent === 'Copied'").await;
     browser.press("Done").await;
-    browser.sees("You have not copied the client secret").await;
-    browser.press("Copy client secret").await;
+    browser.sees("You have not copied the secret").await;
+    browser.press("Copy secret").await;
     browser.press("Done").await;
     let form = format!(
         "grant_type=client_credentials&client_id={id}&client_secret={}",
@@ -75,7 +75,7 @@ async fn a_client_is_created_rotated_and_deleted_with_its_tokens() {
     browser.press("Rotate").await;
     browser.sees("HR portal has a new secret. The old one has stopped.").await;
     stage.test.nobody.post("/oauth/token").text(kind, &form).await.expect(401);
-    browser.press("Copy client secret").await;
+    browser.press("Copy secret").await;
     browser.press("Done").await;
     browser.click("summary[aria-label='Actions for HR portal']").await;
     browser.press("Delete").await;

@@ -364,6 +364,49 @@ async fn who_has_no_password_is_told_what_helps() {
 }
 
 #[tokio::test]
+async fn who_may_make_links_is_led_to_make_one_for_themselves() {
+    let stage = Stage::new().await;
+    let way = format!("href=\"{}/link\"", member(&stage, MAYA).await);
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let page = maya.get("/console/password").await.expect(200).text;
+    assert!(page.contains("You can make one yourself") && page.contains(&way), "{page}");
+    // The way leads to the form.
+    maya.open(way.trim_start_matches("href=").trim_matches('"')).await;
+    let priya = Plain::signed_in(&stage, PRIYA).await;
+    let page = priya.get("/console/password").await.expect(200).text;
+    assert!(page.contains("a Super Admin of your company or an operator makes it"), "{page}");
+    assert!(!page.contains("/link\""), "{page}");
+    // For who is in another company too, operators make it.
+    let (other, _) = stage.test.another_company("Globex").await;
+    stage.person("Maya Lindqvist", MAYA, "auditor", other).await;
+    let page = maya.get("/console/password").await.expect(200).text;
+    assert!(page.contains("an operator makes it, under Members"), "{page}");
+    assert!(!page.contains("yourself") && !page.contains("/link\""), "{page}");
+}
+
+#[tokio::test]
+async fn what_sends_a_secret_is_told_how() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let how = "Programs send it as <code>Authorization: Bearer …</code>.";
+    for (list, scope, bears) in [
+        ("tokens", "employees", true),
+        ("keys", "ledger.audit", true),
+        ("clients", "employees", false),
+    ] {
+        let path = format!("/console/{list}/new");
+        let page = maya.fill(&path, &[("name", "Nightly"), ("scopes", scope)]).await.expect(200);
+        assert!(page.text.contains("data-secret"), "{}", page.text);
+        assert_eq!(page.text.contains(how), bears, "{}", page.text);
+        if list != "tokens" {
+            let page = maya.get(&format!("/console/{list}")).await.expect(200).text;
+            assert!(page.contains("href=\"/docs\">API reference</a>"), "{page}");
+        }
+    }
+    stage.test.nobody.get("/docs").await.expect(200);
+}
+
+#[tokio::test]
 async fn what_is_sent_twice_is_answered_as_at_first() {
     let stage = Stage::new().await;
     let maya = Plain::signed_in(&stage, MAYA).await;

@@ -40,6 +40,58 @@ async fn a_phone_shows_a_record_and_data_accesses_from_top_to_bottom() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_is_to_be_copied_is_seen_whole() {
+    let stage = Stage::new().await;
+    let browser = stage.browser(MAYA).await;
+    for (list, way) in [
+        ("tokens", "Create access token"),
+        ("keys", "Create API key"),
+        ("clients", "Create client"),
+    ] {
+        browser.open(&format!("/console/{list}")).await;
+        browser.press(way).await;
+        browser.fill("dialog #name", "HR portal").await;
+        browser.click("dialog input[name=scopes]").await;
+        browser.click("dialog button.main").await;
+        browser.until("document.querySelector('dialog [data-secret]')").await;
+        let cut = "return [...document.querySelectorAll('.secret input')] \
+            .filter((field) => field.scrollWidth > field.clientWidth).length";
+        assert_eq!(browser.script(cut).await, 0, "{list}");
+        browser.resize(390).await;
+        assert_eq!(excess(&browser).await, 0, "{list}");
+        browser.resize(1280).await;
+        browser.click(".secret button.main").await;
+        browser.press("Done").await;
+        browser.until("!document.querySelector('dialog[open]')").await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paper_has_rows_and_nothing_that_leads_on() {
+    let stage = Stage::new().await;
+    let token = stage.token("Payroll sync", &["positions"]).await;
+    let browser = stage.browser(MAYA).await;
+    // As wide as paper.
+    browser.resize(718).await;
+    let shown = async |css: &str| {
+        let script = format!("return getComputedStyle(document.querySelector({css:?})).display");
+        browser.script(&script).await
+    };
+    let page = page_of(&token);
+    let (row, menu) = ("tbody tr", "tbody td:has(.menu)");
+    let [record, then] = [".event .record", ".meta a[href*='at=']"];
+    browser.open("/console/tokens").await;
+    assert_eq!([shown(row).await, shown(menu).await], ["block", "block"]);
+    browser.on_paper(true).await;
+    assert_eq!([shown(row).await, shown(menu).await], ["table-row", "none"]);
+    browser.open(&page).await;
+    assert_eq!([shown(record).await, shown(then).await], ["none", "none"]);
+    // What was opened is printed.
+    browser.script("document.querySelector('.event .record').open = true").await;
+    assert_eq!(shown(record).await, "block");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_record_opens_from_the_end_of_its_line_and_takes_the_whole_width() {
     let stage = Stage::new().await;
     let token = stage.token("Careers page (preview)", &["positions"]).await;

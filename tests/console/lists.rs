@@ -111,17 +111,31 @@ async fn what_an_address_asks_for_and_a_list_does_not_have_is_said_and_left_out(
 }
 
 #[tokio::test]
-async fn filters_are_cleared_beside_where_they_are_applied() {
+async fn filters_are_cleared_where_they_are_seen_to_be_on() {
     let stage = Stage::new().await;
     stage.token("Payroll sync", &["employees"]).await;
     let maya = Plain::signed_in(&stage, MAYA).await;
-    for (list, filter) in [("/console/tokens", "q=pay"), ("/console/audit", "type=token.created")] {
-        let way = format!("Apply</button><a class=\"button\" href=\"{list}\">Clear filters</a>");
+    let (tokens, audit) = ("/console/tokens", "/console/audit");
+    let counted = "<p class=\"quiet\" role=\"status\">1 token</p>";
+    for (list, filter, before) in [
+        (tokens, "q=pay", format!("{counted}<p>· <a href=\"{tokens}\">")),
+        (tokens, "created_by=a", format!("<p><a href=\"{tokens}\">")),
+        (
+            audit,
+            "type=token.created",
+            format!("Apply</button><a class=\"button\" href=\"{audit}\">"),
+        ),
+    ] {
         let page = maya.get(&format!("{list}?{filter}")).await.expect(200).text;
-        assert!(page.contains(&way), "{page}");
+        assert_eq!(page.matches(&format!("{before}Clear filters</a>")).count(), 1, "{page}");
+        assert_eq!(page.matches("Clear filters").count(), 1, "{page}");
         let page = maya.get(list).await.expect(200).text;
         assert!(!page.contains("Clear filters"), "{page}");
     }
+    // How many there are stands above them, once.
+    let page = maya.get(tokens).await.expect(200).text;
+    assert_eq!(page.matches("1 token<").count(), 1, "{page}");
+    assert!(page.find(counted).expect("a count") < page.find("<table").expect("a table"), "{page}");
 }
 
 #[tokio::test]

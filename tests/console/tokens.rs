@@ -258,7 +258,8 @@ async fn an_auditor_sees_everything_and_can_change_nothing() {
     browser.sees_no("Create access token").await;
     assert_eq!(browser.count("details.menu").await, 0);
     browser.press("Payroll sync").await;
-    browser.sees("created Payroll sync").await;
+    browser.sees("created this token").await;
+    assert_eq!(browser.count(&format!("main a[href='/console/tokens/{id}']")).await, 0);
     browser.sees_no("Refresh Token").await;
     // Requests forged in the auditor's own session, with its own CSRF token.
     for below in ["new", &format!("{id}/refresh"), &format!("{id}/edit"), &format!("{id}/delete")] {

@@ -113,6 +113,32 @@ async fn what_takes_long_says_so_and_an_old_alert_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_menu_that_waits_for_a_dialog_says_so_and_moves_nothing() {
+    let stage = Stage::new().await;
+    stage.token("Payroll sync", &["positions"]).await;
+    let browser = stage.browser(MAYA).await;
+    browser.open("/console/tokens").await;
+    let menu = "summary[aria-label='Actions for Payroll sync']";
+    let places = "return [...document.querySelectorAll('.rows :is(th, td, summary)')] \
+        .map((part) => JSON.stringify(part.getBoundingClientRect())).join()";
+    let before = browser.script(places).await;
+    browser.click(menu).await;
+    browser.waits(LATENCY).await;
+    browser.press("Edit").await;
+    let words = format!("getComputedStyle(document.querySelector({menu:?}), '::after').content");
+    browser.until(&format!("{words} === '\"Loading…\"'")).await;
+    browser.until("document.querySelector('summary[aria-busy=true]')").await;
+    browser
+        .until("document.querySelector('body > .sr[role=status]').textContent === 'Loading…'")
+        .await;
+    assert_eq!(browser.text(menu).await, "•••");
+    assert_eq!(browser.script(places).await, before);
+    browser.until("document.querySelector('dialog[open] form')").await;
+    assert_eq!(browser.count("[aria-busy]").await, 0);
+    browser.until(&format!("{words} === 'none'")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_dialog_that_cant_be_fetched_leaves_the_page_and_can_be_asked_for_again() {
     let stage = Stage::new().await;
     stage.token("Payroll sync", &["positions"]).await;

@@ -1,7 +1,7 @@
 //! The days that the chart of the audit trail shows.
 
 use crate::app::audit::AuditFilter;
-use crate::console::render::time::midnight;
+use crate::console::render::time::{day, midnight};
 use token_ledger_domain::Timestamp;
 
 /// How many.
@@ -21,6 +21,16 @@ pub fn last_day(filter: &AuditFilter, now: Timestamp) -> Timestamp {
     }
     let shown = (end.as_seconds() - begin.as_seconds()) / DAY_SECONDS + 1;
     end.plus_seconds((DAYS - shown).max(0) / 2 * DAY_SECONDS).min(today)
+}
+
+/// Which days of the chart a span is, if it is whole ones: they are those of UTC.
+pub fn bars(from: Timestamp, to: Timestamp) -> Option<String> {
+    if from >= to || midnight(from) != from || midnight(to) != to {
+        return None;
+    }
+    let last = to.plus_seconds(-DAY_SECONDS);
+    let until = if last == from { String::new() } else { format!(" to {}", day(last)) };
+    Some(format!("This is {}{until} in UTC, as in the chart.", day(from)))
 }
 
 #[cfg(test)]
@@ -48,6 +58,19 @@ mod tests {
         for (from, to, last) in cases {
             let filter = AuditFilter { from, to, ..AuditFilter::default() };
             assert_eq!(date(last_day(&filter, now)), last, "{from:?} {to:?}");
+        }
+    }
+
+    #[test]
+    fn whole_days_of_utc_are_bars_of_the_chart() {
+        let bars = |from: &str, to: &str| bars(from.parse().unwrap(), to.parse().unwrap());
+        let (first, second) = ("2026-02-28T00:00:00Z", "2026-03-01T00:00:00Z");
+        let told = bars(first, second).unwrap();
+        assert_eq!(told, "This is 28 February 2026 in UTC, as in the chart.");
+        let told = bars(first, "2026-03-02T00:00:00Z").unwrap();
+        assert_eq!(told, "This is 28 February 2026 to 1 March 2026 in UTC, as in the chart.");
+        for (from, to) in [(first, first), (second, first), (first, "2026-03-01T00:00:01Z")] {
+            assert_eq!(bars(from, to), None, "{from} {to}");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! The page of the audit trail.
 
 use super::beside::tabs;
-use super::days::{DAY_SECONDS, DAYS, last_day};
+use super::days::{DAY_SECONDS, DAYS, bars, last_day};
 use super::{Asked, FILTERS, WHOSE, asked, with_filters};
 use crate::app::audit::{AuditFilter, AuditPage};
 use crate::app::view::EventView;
@@ -214,6 +214,9 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
     let any_token = address(AUDIT, sent.only(&["type", "actor", "from", "to"]));
     let anybody = address(AUDIT, sent.only(&["token", "type", "from", "to"]));
     let types = sent.all("type");
+    let span = sent.time("from").zip(sent.time("to"));
+    let chosen = span.and_then(|(from, to)| bars(from, to).map(|words| (from, words)));
+    let told = chosen.as_ref().map(|_| "bars");
     html! {
         form #filters .filters role="search" method="get" action=(AUDIT) {
             (what("type", "What", "Anything", types.first().map_or("", String::as_str)))
@@ -223,8 +226,12 @@ fn filters(asked: &Asked, sent: &Sent) -> Markup {
             (asked.actor.field("actor", "By whom", &anybody))
             (asked.token.field(&any_token))
             div .span {
-                (moment(asked, sent, "from", "From"))
-                (moment(asked, sent, "to", "Until"))
+                (moment(asked, sent, "from", "From", told))
+                (moment(asked, sent, "to", "Until", told))
+                // Where the viewer's days are others, the script shows it.
+                @if let Some((from, words)) = &chosen {
+                    p #bars .hint data-abroad=(from) hidden { (words) }
+                }
             }
             button type="submit" { (icons::search()) "Apply" }
             @if !sent.only(&FILTERS).is_empty() { a .button href=(AUDIT) { "Clear filters" } }
@@ -253,8 +260,8 @@ fn what(id: &str, label: &str, none: &str, chosen: &str) -> Markup {
     }
 }
 
-/// The field for a time, and what is wrong with it.
-fn moment(asked: &Asked, sent: &Sent, name: &str, words: &str) -> Markup {
+/// The field for a time, and what is wrong with it or told about it elsewhere.
+fn moment(asked: &Asked, sent: &Sent, name: &str, words: &str, told: Option<&str>) -> Markup {
     let error = asked.refused.of(name);
     let error_id = format!("{name}-error");
     let utc = sent.time(name).map(|time| time.to_string()).unwrap_or_default();
@@ -263,7 +270,7 @@ fn moment(asked: &Asked, sent: &Sent, name: &str, words: &str) -> Markup {
             label for=(name) { (words) " (" span data-zone[true] { "UTC" } ")" }
             input id=(name) name=(name) type="datetime-local" data-utc=(utc)
                 value=(sent.time(name).map(time::field).unwrap_or_default())
-                aria-invalid=[error.map(|_| "true")] aria-describedby=[error.map(|_| &error_id)];
+                aria-invalid=[error.map(|_| "true")] aria-describedby=[error.map(|_| error_id.as_str()).or(told)];
             @if let Some(error) = error { p .problem id=(error_id) { (error) } }
         }
     }

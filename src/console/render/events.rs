@@ -28,6 +28,8 @@ pub struct Telling<'a> {
     pub emails: &'a Names,
     /// How far the ledger is signed, where proofs are told of.
     pub signed: Option<&'a Signed>,
+    /// The token whose page it is, which needs neither its name nor a way to it.
+    pub own: Option<Uuid>,
     /// Where what the events are of is shown as it was behind each of them, if anywhere.
     pub then: Option<&'a str>,
 }
@@ -38,7 +40,7 @@ static NO_EMAILS: LazyLock<Names> = LazyLock::new(Names::new);
 impl<'a> Telling<'a> {
     /// With what things are called, and nothing else.
     pub fn of(names: &'a Names) -> Self {
-        Self { names, emails: &NO_EMAILS, signed: None, then: None }
+        Self { names, emails: &NO_EMAILS, signed: None, own: None, then: None }
     }
 
     /// The address of whoever did it.
@@ -150,8 +152,11 @@ fn thing(event: &EventView, telling: Telling<'_>) -> Markup {
     let fallback = if event.aggregate.kind == "key" { "an API key" } else { "a token" };
     let name = name.unwrap_or(fallback);
     html! {
-        @if let Some(id) = event.token_id { a href={ (TOKENS) "/" (id) } { (name) } }
-        @else { strong { (name) } }
+        @match event.token_id {
+            Some(id) if telling.own == Some(id) => "this token",
+            Some(id) => a href={ (TOKENS) "/" (id) } { (name) },
+            None => strong { (name) },
+        }
     }
 }
 
@@ -264,7 +269,8 @@ pub fn entry(event: &EventView, telling: Telling<'_>) -> Markup {
     }
 }
 
-/// Events by day, the days in the order in which they come.
+/// Events by day in UTC, the days in the order in which they come; the script puts them under the
+/// viewer's days.
 pub fn by_day(events: &[EventView], telling: Telling<'_>) -> Markup {
     html! {
         @for day in events.chunk_by(|a, b| {
@@ -274,7 +280,7 @@ pub fn by_day(events: &[EventView], telling: Telling<'_>) -> Markup {
                 section .day {
                     h2 {
                         time datetime=(time::date(first.recorded_at)) { (time::day(first.recorded_at)) }
-                        " " span data-days[true] { "(UTC)" }
+                        " (UTC)"
                     }
                     ol .events { @for event in day { (entry(event, telling)) } }
                 }
@@ -366,6 +372,17 @@ mod tests {
             plain("token.scopes_changed", &changed),
             "Maya changed the data accesses of Payroll sync: added + B removed C A"
         );
+    }
+
+    #[test]
+    fn a_tokens_own_page_does_not_lead_to_itself() {
+        let names = Names::new();
+        let deleted = event("token.deleted", &json!({}));
+        for (own, said) in [(7, "deleted this token"), (8, "deleted <a href=\"/console/tokens/")] {
+            let telling = Telling { own: Some(Uuid::from_u128(own)), ..Telling::of(&names) };
+            let told = deed(&deleted, telling).into_string();
+            assert!(told.starts_with(said), "{told}");
+        }
     }
 
     #[test]

@@ -148,6 +148,7 @@ pub async fn refresh(
                 keep: KEEP,
                 beside: None,
                 secret: refreshed.secret.as_ref().map(Secret::reveal),
+                is_sent: true,
                 lost: "If you lose it, refresh the token again.",
                 back: &back,
             };

@@ -73,6 +73,7 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
                 keep: KEEP,
                 beside: None,
                 secret: created.secret.as_ref().map(Secret::reveal),
+                is_sent: true,
                 lost: "If you lose it, refresh the token.",
                 back: &back,
             };

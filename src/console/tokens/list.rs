@@ -76,7 +76,9 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
             (filters(&sent, &scopes, &creator))
             (creator.question(by))
             div #results {
-                @if creator.is_unclear() {} @else if sheet.items.is_empty() {
+                @if creator.is_unclear() {
+                    (bar(&sent, None))
+                } @else if sheet.items.is_empty() {
                     p .sr role="status" { (sheet.words()) }
                     div .empty {
                         @if has_deleted {
@@ -90,7 +92,7 @@ pub async fn list(State(service): State<Arc<Service>>, desk: Desk, Query(sent): 
                         }
                     }
                 } @else {
-                    p .sr role="status" { (sheet.words()) }
+                    (bar(&sent, Some(&sheet.words())))
                     (table(&desk, &sheet.items, asked.as_deref().unwrap_or(WHOLE)))
                     (pager(&sent, &sheet))
                 }
@@ -272,8 +274,18 @@ fn filters(sent: &Sent, scopes: &[&str], creator: &Picked) -> Markup {
                 }
             }
             button type="submit" { (icons::search()) "Apply" }
-            @if !sent.only(&["q", "status", "scope", "created_by"]).is_empty() {
-                a .button href=(TOKENS) { "Clear filters" }
+        }
+    }
+}
+
+/// How many tokens the filters let through, where that is known, and the way to be rid of them.
+fn bar(sent: &Sent, words: Option<&str>) -> Markup {
+    let is_filtered = !sent.only(&["q", "status", "scope", "created_by"]).is_empty();
+    html! {
+        div .bar .start {
+            @if let Some(words) = words { p .quiet role="status" { (words) } }
+            @if is_filtered {
+                p { @if words.is_some() { "· " } a href=(TOKENS) { "Clear filters" } }
             }
         }
     }
@@ -408,15 +420,17 @@ fn menu(desk: &Desk, token: &TokenView, asked: &str) -> Markup {
 fn pager(sent: &Sent, sheet: &Sheet) -> Markup {
     let to = |at: Option<(&str, &str)>| address(TOKENS, sent.only(&FILTERS).into_iter().chain(at));
     html! {
-        nav .pager aria-label="Pages" {
-            span { (sheet.words()) }
-            div {
-                @if let Some(before) = &sheet.before {
-                    a .button href=(to(None)) { "First page" }
-                    a .button href=(to(Some(("back", before)))) rel="prev" { "Previous page" }
-                }
-                @if let Some(next) = &sheet.next {
-                    a .button href=(to(Some(("cursor", next)))) rel="next" { "Next page" }
+        @if sheet.before.is_some() || sheet.next.is_some() {
+            nav .pager aria-label="Pages" {
+                span {}
+                div {
+                    @if let Some(before) = &sheet.before {
+                        a .button href=(to(None)) { "First page" }
+                        a .button href=(to(Some(("back", before)))) rel="prev" { "Previous page" }
+                    }
+                    @if let Some(next) = &sheet.next {
+                        a .button href=(to(Some(("cursor", next)))) rel="next" { "Next page" }
+                    }
                 }
             }
         }

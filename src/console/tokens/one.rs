@@ -65,7 +65,7 @@ fn buttons(desk: &Desk, token: &TokenView) -> Markup {
                 a .button .main href=(path(token, "/refresh")) data-dialog[true] { "Refresh Token" }
             }
             a .button href=(path(token, "/edit")) data-dialog[true] { "Edit" }
-            a .button href=(path(token, "/delete")) data-dialog[true] { "Delete" }
+            a .button .danger href=(path(token, "/delete")) data-dialog[true] { "Delete" }
         }
     }
 }
@@ -141,7 +141,6 @@ struct Then {
     since: Vec<EventView>,
     /// More happened than that.
     is_more: bool,
-    name: String,
 }
 
 async fn then(
@@ -171,14 +170,13 @@ async fn then(
         was_on,
         since: since.items,
         is_more: since.next.is_some(),
-        name: now.name.clone(),
     }))
 }
 
 impl Then {
     fn card(&self, desk: &Desk) -> Markup {
-        let names = events::Names::from([(self.id, self.name.clone())]);
-        let telling = Telling::of(&names);
+        let names = events::Names::new();
+        let telling = Telling { own: Some(self.id), ..Telling::of(&names) };
         html! {
             section .state .then aria-labelledby="state" {
                 h2 #state {
@@ -291,8 +289,8 @@ async fn timeline(
     let signed = service.app.signed(desk.caller.company).await?;
     let here = format!("{TOKENS}/{id}");
     let emails = emails_of(&service.app, &desk.caller, &listed.items).await?;
-    let signed = Some(&signed);
-    let telling = Telling { emails: &emails, signed, then: Some(&here), ..Telling::of(&names) };
+    let (signed, own, then) = (Some(&signed), Some(id), Some(here.as_str()));
+    let telling = Telling { emails: &emails, signed, own, then, ..Telling::of(&names) };
     let older = listed.next.map(|position| {
         let position = position.to_string();
         address(&here, [("before", position.as_str())]) + "#history"
