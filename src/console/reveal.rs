@@ -58,7 +58,7 @@ pub fn reveal(desk: &Desk, reveal: &Reveal<'_>) -> Markup {
                     div {
                         p #once { (keep) "You will not see it again. " (lost) }
                         @if *is_sent {
-                            p { "Programs send it as " code { "Authorization: Bearer …" } "." }
+                            p { "Programs send it as " code { "Authorization: Bearer SECRET" } "." }
                         }
                     }
                     div .notice .soon data-leave[true] hidden role="alert" tabindex="-1" {

@@ -388,7 +388,7 @@ async fn who_may_make_links_is_led_to_make_one_for_themselves() {
 async fn what_sends_a_secret_is_told_how() {
     let stage = Stage::new().await;
     let maya = Plain::signed_in(&stage, MAYA).await;
-    let how = "Programs send it as <code>Authorization: Bearer …</code>.";
+    let how = "Programs send it as <code>Authorization: Bearer SECRET</code>.";
     for (list, scope, bears) in [
         ("tokens", "employees", true),
         ("keys", "ledger.audit", true),
