@@ -25,7 +25,7 @@ use token_ledger_domain::{
 };
 use token_ledger_event_store::sqlite::database::SEARCHES;
 use token_ledger_event_store::{RecordedEvent, Request};
-use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
+use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind, Seen};
 use token_ledger_projections::index::Use;
 use token_ledger_projections::people::Account;
 use token_ledger_projections::read_models::{
@@ -98,18 +98,20 @@ async fn what_anybody_may_do_pushes_out_nothing_else<F: Fixture>() {
     let (models, kind) = (given.fixture.models(), AttemptKind::Denied);
     let actor = Some(Actor { kind: ActorType::Key, id: Uuid::from_u128(7) });
     let attempt = |number: u32, actor, status| Attempt {
-        company_id: COMPANY,
-        kind,
         at: at(i64::from(number)),
         attempt_id: Uuid::from_u128(number.into()),
-        actor,
-        method: "GET".to_owned(),
-        route: "/v1/whoami".to_owned(),
-        status,
-        problem: None,
-        request_id: None,
-        ip: None,
-        user_agent: None,
+        seen: Seen {
+            company_id: COMPANY,
+            kind,
+            actor,
+            method: "GET".to_owned(),
+            route: "/v1/whoami".to_owned(),
+            status,
+            problem: None,
+            request_id: None,
+            ip: Some([192, 0, 2, 1].into()),
+            user_agent: None,
+        },
     };
     let known = (0..5).map(|number| attempt(number, actor, 403));
     let anybodys = (5..25).map(|number| match number % 3 {
