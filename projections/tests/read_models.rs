@@ -12,9 +12,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use support::sqlite::SqliteFixture;
 use support::{
-    COMPANY, DAY, Fixture, Given, OTHERS, all_tokens, at, behind, client, create, create_key,
-    digest, every_token, for_all, in_time, member, name, on_every_database, refresh, scopes,
-    secret,
+    COMPANY, DAY, Fixture, Given, OTHERS, all_tokens, any_client, at, behind, client, create,
+    create_key, digest, every_token, for_all, in_time, member, name, on_every_database, refresh,
+    scopes, secret,
 };
 use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::event::EVENT_TYPES;
@@ -26,6 +26,7 @@ use token_ledger_domain::{
 use token_ledger_event_store::sqlite::database::SEARCHES;
 use token_ledger_event_store::{RecordedEvent, Request};
 use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind, Seen};
+use token_ledger_projections::clients::ClientStatus;
 use token_ledger_projections::index::Use;
 use token_ledger_projections::people::Account;
 use token_ledger_projections::read_models::{
@@ -676,7 +677,7 @@ async fn members_clients_and_keys_are_paged<F: Fixture>() {
         members.extend(models.members(COMPANY, after, 2).await.expect("a page"));
         let after =
             clients.last().map(|row: &token_ledger_projections::clients::ClientRow| row.client_id);
-        clients.extend(models.clients(COMPANY, after, 2).await.expect("a page"));
+        clients.extend(models.clients(COMPANY, &any_client(), after, 2).await.expect("a page"));
         let after = keys.last().map(|row: &token_ledger_projections::keys::KeyRow| row.key_id);
         let page = models.keys(COMPANY, after, 2).await.expect("a page");
         keys.extend(page.into_iter().map(|record| record.row));
@@ -684,6 +685,12 @@ async fn members_clients_and_keys_are_paged<F: Fixture>() {
     assert_eq!(members.len(), 4, "a removed member is gone");
     assert_eq!(members, folded.members.into_values().collect::<Vec<_>>());
     assert_eq!(clients.len(), 5, "a deleted client stays to be seen");
+    for (status, ids) in [(ClientStatus::Active, vec![2, 4, 5]), (ClientStatus::Deleted, vec![3])] {
+        let after = Some(client(1));
+        let some = models.clients(COMPANY, &BTreeSet::from([status]), after, 9).await;
+        let found: Vec<_> = some.expect("a page").iter().map(|row| row.client_id).collect();
+        assert_eq!(found, ids.into_iter().map(client).collect::<Vec<_>>());
+    }
     assert_eq!(clients, folded.clients.into_values().collect::<Vec<_>>());
     assert_eq!(keys.len(), 5);
     assert_eq!(keys, folded.keys.into_values().rev().map(|(_, row)| row).collect::<Vec<_>>());

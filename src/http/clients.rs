@@ -7,7 +7,7 @@ use super::problem::{Answer, Problem};
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::tokens::DeleteQuery;
 use super::vocabulary::{self, NameText, Reason, ScopeName};
-use crate::app::clients::{ClientStatus, NewClient};
+use crate::app::clients::NewClient;
 use crate::app::error::Invalid;
 use crate::app::input::Check;
 use crate::app::outcome::Changed;
@@ -19,6 +19,7 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use token_ledger_domain::{ClientId, Secret};
+use token_ledger_projections::clients::ClientStatus;
 use utoipa::{IntoParams, ToSchema};
 
 /// A new OAuth client.
