@@ -8,10 +8,9 @@ use std::future::IntoFuture;
 use std::time::Duration;
 use support::TestApp;
 use token_ledger::app::Caller;
-use token_ledger::app::attempts::Seen;
 use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::{Actor, ActorType, CompanyId, PersonId};
-use token_ledger_projections::attempts::AttemptKind;
+use token_ledger_projections::attempts::{AttemptKind, Seen};
 use token_ledger_projections::read_models::Operation;
 use uuid::Uuid;
 
@@ -256,7 +255,7 @@ async fn what_is_noted_late_of_who_was_erased_says_nothing_of_them() {
     let id = eve["member_id"].as_str().unwrap().parse().unwrap();
     let refused = || Seen {
         kind: AttemptKind::Denied,
-        company: Some(app.company),
+        company_id: app.company,
         actor: Some(Actor { kind: ActorType::Member, id }),
         method: "GET".to_owned(),
         route: "/console/policy".to_owned(),

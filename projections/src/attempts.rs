@@ -1,6 +1,7 @@
 //! Beside the log: what was refused, who signed in, what was exported. Nothing here comes from
 //! events, so nothing of it can be rebuilt.
 
+use std::net::IpAddr;
 use token_ledger_domain::{Actor, CompanyId, Timestamp};
 use uuid::Uuid;
 
@@ -43,17 +44,13 @@ impl std::str::FromStr for AttemptKind {
     }
 }
 
-/// An attempt, without what was typed.
+/// An attempt as whoever saw it knows it, without what was typed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Attempt {
-    /// The company whose resources it was about; the platform for unknown callers.
-    pub company_id: CompanyId,
+pub struct Seen {
     /// What kind.
     pub kind: AttemptKind,
-    /// When.
-    pub at: Timestamp,
-    /// Tells it from others.
-    pub attempt_id: Uuid,
+    /// The company whose resources it was about; the platform where none was named.
+    pub company_id: CompanyId,
     /// Who, as far as known.
     pub actor: Option<Actor>,
     /// The request's method.
@@ -67,9 +64,20 @@ pub struct Attempt {
     /// The request.
     pub request_id: Option<String>,
     /// The address that it came from.
-    pub ip: Option<String>,
+    pub ip: Option<IpAddr>,
     /// The program that sent it, as it calls itself.
     pub user_agent: Option<String>,
+}
+
+/// An attempt as it is kept.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Attempt {
+    /// When.
+    pub at: Timestamp,
+    /// Tells it from others.
+    pub attempt_id: Uuid,
+    /// What was seen of it.
+    pub seen: Seen,
 }
 
 /// Which attempts of a company.

@@ -10,6 +10,15 @@ use uuid::Uuid;
 #[derive(Clone, Copy, Debug)]
 pub struct Clients;
 
+/// Whether a client is deleted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ClientStatus {
+    /// It is not.
+    Active,
+    /// It is.
+    Deleted,
+}
+
 /// An OAuth client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClientRow {

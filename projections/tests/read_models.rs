@@ -12,9 +12,9 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use support::sqlite::SqliteFixture;
 use support::{
-    COMPANY, DAY, Fixture, Given, OTHERS, all_tokens, at, behind, client, create, create_key,
-    digest, every_token, for_all, in_time, member, name, on_every_database, refresh, scopes,
-    secret,
+    COMPANY, DAY, Fixture, Given, OTHERS, all_tokens, any_client, at, behind, client, create,
+    create_key, digest, every_token, for_all, in_time, member, name, on_every_database, refresh,
+    scopes, secret,
 };
 use token_ledger_domain::company::CompanyCommand;
 use token_ledger_domain::event::EVENT_TYPES;
@@ -25,7 +25,8 @@ use token_ledger_domain::{
 };
 use token_ledger_event_store::sqlite::database::SEARCHES;
 use token_ledger_event_store::{RecordedEvent, Request};
-use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
+use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind, Seen};
+use token_ledger_projections::clients::ClientStatus;
 use token_ledger_projections::index::Use;
 use token_ledger_projections::people::Account;
 use token_ledger_projections::read_models::{
@@ -98,18 +99,20 @@ async fn what_anybody_may_do_pushes_out_nothing_else<F: Fixture>() {
     let (models, kind) = (given.fixture.models(), AttemptKind::Denied);
     let actor = Some(Actor { kind: ActorType::Key, id: Uuid::from_u128(7) });
     let attempt = |number: u32, actor, status| Attempt {
-        company_id: COMPANY,
-        kind,
         at: at(i64::from(number)),
         attempt_id: Uuid::from_u128(number.into()),
-        actor,
-        method: "GET".to_owned(),
-        route: "/v1/whoami".to_owned(),
-        status,
-        problem: None,
-        request_id: None,
-        ip: None,
-        user_agent: None,
+        seen: Seen {
+            company_id: COMPANY,
+            kind,
+            actor,
+            method: "GET".to_owned(),
+            route: "/v1/whoami".to_owned(),
+            status,
+            problem: None,
+            request_id: None,
+            ip: Some([192, 0, 2, 1].into()),
+            user_agent: None,
+        },
     };
     let known = (0..5).map(|number| attempt(number, actor, 403));
     let anybodys = (5..25).map(|number| match number % 3 {
@@ -674,7 +677,7 @@ async fn members_clients_and_keys_are_paged<F: Fixture>() {
         members.extend(models.members(COMPANY, after, 2).await.expect("a page"));
         let after =
             clients.last().map(|row: &token_ledger_projections::clients::ClientRow| row.client_id);
-        clients.extend(models.clients(COMPANY, after, 2).await.expect("a page"));
+        clients.extend(models.clients(COMPANY, &any_client(), after, 2).await.expect("a page"));
         let after = keys.last().map(|row: &token_ledger_projections::keys::KeyRow| row.key_id);
         let page = models.keys(COMPANY, after, 2).await.expect("a page");
         keys.extend(page.into_iter().map(|record| record.row));
@@ -682,6 +685,12 @@ async fn members_clients_and_keys_are_paged<F: Fixture>() {
     assert_eq!(members.len(), 4, "a removed member is gone");
     assert_eq!(members, folded.members.into_values().collect::<Vec<_>>());
     assert_eq!(clients.len(), 5, "a deleted client stays to be seen");
+    for (status, ids) in [(ClientStatus::Active, vec![2, 4, 5]), (ClientStatus::Deleted, vec![3])] {
+        let after = Some(client(1));
+        let some = models.clients(COMPANY, &BTreeSet::from([status]), after, 9).await;
+        let found: Vec<_> = some.expect("a page").iter().map(|row| row.client_id).collect();
+        assert_eq!(found, ids.into_iter().map(client).collect::<Vec<_>>());
+    }
     assert_eq!(clients, folded.clients.into_values().collect::<Vec<_>>());
     assert_eq!(keys.len(), 5);
     assert_eq!(keys, folded.keys.into_values().rev().map(|(_, row)| row).collect::<Vec<_>>());

@@ -19,7 +19,7 @@ use token_ledger_event_store::postgres::InlineProjections;
 use token_ledger_event_store::{Entropy, Head, Moment, Point, StoreError, SystemEntropy};
 use token_ledger_projections::People;
 use token_ledger_projections::VerificationIndex;
-use token_ledger_projections::attempts::{Attempt, AttemptKind};
+use token_ledger_projections::attempts::{Attempt, AttemptKind, Seen};
 use token_ledger_projections::people::{Account, Session};
 use token_ledger_projections::postgres::Inline;
 use token_ledger_projections::rebuild::{ALL, Plan, RebuildError, Rebuilder};
@@ -264,18 +264,20 @@ async fn what_is_dropped_at_once_is_counted_once() {
         let kind = AttemptKind::Denied;
         let attempts: Vec<Attempt> = (0..200)
             .map(|number| Attempt {
-                company_id: COMPANY,
-                kind,
                 at: at(number),
                 attempt_id: one.new_id(),
-                actor: None,
-                method: "GET".to_owned(),
-                route: "/v1/whoami".to_owned(),
-                status: 401,
-                problem: None,
-                request_id: None,
-                ip: None,
-                user_agent: None,
+                seen: Seen {
+                    company_id: COMPANY,
+                    kind,
+                    actor: None,
+                    method: "GET".to_owned(),
+                    route: "/v1/whoami".to_owned(),
+                    status: 401,
+                    problem: None,
+                    request_id: None,
+                    ip: None,
+                    user_agent: None,
+                },
             })
             .collect();
         let models = [one.fixture.models(), other.fixture.models()];

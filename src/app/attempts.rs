@@ -14,9 +14,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::{Actor, ActorType, CompanyId, MemberId, Timestamp};
+use token_ledger_domain::{ActorType, CompanyId, MemberId, Timestamp};
 use token_ledger_event_store::StoreError;
-use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
+use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind, Seen};
 use token_ledger_projections::people::Link;
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio::task::JoinHandle;
@@ -43,31 +43,6 @@ const WAIT: Duration = Duration::from_secs(5);
 const COUNTED_APART: usize = 1024;
 /// Attempts of one kind of one caller that are kept: more would push those of others out.
 const OF_ONE_CALLER: Allowance = Allowance::new(500, Duration::from_secs(1));
-
-/// An attempt as whoever saw it knows it.
-#[derive(Clone, Debug)]
-pub struct Seen {
-    /// What kind.
-    pub kind: AttemptKind,
-    /// The company whose resources it was about; none where none was named.
-    pub company: Option<CompanyId>,
-    /// Who, as far as known.
-    pub actor: Option<Actor>,
-    /// The request's method.
-    pub method: String,
-    /// The route, with names in place of what is in the path.
-    pub route: String,
-    /// The answer's status.
-    pub status: u16,
-    /// The kind of problem that was answered.
-    pub problem: Option<String>,
-    /// The request.
-    pub request_id: Option<String>,
-    /// The address that it came from.
-    pub ip: Option<IpAddr>,
-    /// The program that sent it, as it calls itself.
-    pub user_agent: Option<String>,
-}
 
 /// Numbers of dropped attempts that are yet to be written.
 type Dropped = BTreeMap<(CompanyId, AttemptKind), u64>;
@@ -111,19 +86,17 @@ fn count(kind: AttemptKind) {
     metrics::counter!("token_ledger_attempts_total", "kind" => kind.as_str()).increment(1);
 }
 
-impl Seen {
-    /// Where the caller's attempts are counted apart by where they come from: nobody has shown to
-    /// be the caller who is named, so that anybody may say so.
-    fn counted_from(&self) -> Option<IpAddr> {
-        let is_shown = self.actor.is_some() && !matches!(self.status, 401 | 429);
-        self.ip.filter(|_| !is_shown).map(party)
-    }
+/// Where a caller's attempts are counted apart by where they come from: nobody has shown to be the
+/// caller who is named, so that anybody may say so.
+fn counted_from(seen: &Seen) -> Option<IpAddr> {
+    let is_shown = seen.actor.is_some() && !matches!(seen.status, 401 | 429);
+    seen.ip.filter(|_| !is_shown).map(party)
 }
 
 impl Attempts {
     /// Puts an attempt into the queue, if it has a place for it.
     fn put(&self, attempt: Attempt) {
-        let (company, kind) = (attempt.company_id, attempt.kind);
+        let (company, kind) = (attempt.seen.company_id, attempt.seen.kind);
         let is_full = kind == AttemptKind::Denied && self.sender.capacity() <= NOT_FOR_REFUSALS;
         if is_full || self.sender.try_send(Message::Note(Box::new(attempt))).is_err() {
             self.drop_one(company, kind);
@@ -154,10 +127,10 @@ impl App {
 
     fn keep(&self, seen: Seen, is_cheap: bool) {
         count(seen.kind);
-        let whose = (seen.kind, seen.actor, seen.counted_from());
+        let whose = (seen.kind, seen.actor, counted_from(&seen));
         let attempt = self.attempt(seen);
         if is_cheap && !self.throttle.admits(&whose, OF_ONE_CALLER, attempt.at) {
-            return self.attempts.drop_one(attempt.company_id, attempt.kind);
+            return self.attempts.drop_one(attempt.seen.company_id, attempt.seen.kind);
         }
         self.attempts.put(attempt);
     }
@@ -175,47 +148,22 @@ impl App {
         self.leave_out_erased(&mut record).await;
         let [record] = record;
         self.people.put_link(link, Some(&record)).await?;
-        count(record.kind);
+        count(record.seen.kind);
         Ok(())
     }
 
     fn attempt(&self, seen: Seen) -> Attempt {
-        let Seen {
-            kind,
-            company,
-            actor,
-            method,
-            route,
-            status,
-            problem,
-            request_id,
-            ip,
-            user_agent,
-        } = seen;
-        Attempt {
-            company_id: company.unwrap_or(CompanyId::PLATFORM),
-            kind,
-            at: self.now(),
-            attempt_id: self.new_id(),
-            actor,
-            method,
-            route,
-            status,
-            problem,
-            request_id,
-            ip: ip.map(|ip| ip.to_string()),
-            user_agent,
-        }
+        Attempt { at: self.now(), attempt_id: self.new_id(), seen }
     }
 
     /// Leaves out what tells of a person who was erased since: whichever process erased them has
     /// only seen what was written before.
     async fn leave_out_erased(&self, batch: &mut [Attempt]) {
         let mut known = BTreeMap::new();
-        for attempt in batch {
-            let Some(actor) = attempt.actor else { continue };
+        for Attempt { seen, .. } in batch {
+            let Some(actor) = seen.actor else { continue };
             let company = match actor.kind {
-                ActorType::Member => attempt.company_id,
+                ActorType::Member => seen.company_id,
                 ActorType::Operator => CompanyId::PLATFORM,
                 _ => continue,
             };
@@ -227,7 +175,7 @@ impl App {
             };
             known.insert(of, is_erased);
             if is_erased {
-                (attempt.ip, attempt.user_agent) = (None, None);
+                (seen.ip, seen.user_agent) = (None, None);
             }
         }
     }
@@ -352,20 +300,23 @@ impl Writer {
             }
             drop(again);
             for attempt in &batch {
-                self.app.attempts.drop_one(attempt.company_id, attempt.kind);
+                self.app.attempts.drop_one(attempt.seen.company_id, attempt.seen.kind);
             }
             return;
         }
         for attempt in &batch {
-            *self.written.entry((attempt.company_id, attempt.kind)).or_insert(TRIM_EVERY) += 1;
+            *self
+                .written
+                .entry((attempt.seen.company_id, attempt.seen.kind))
+                .or_insert(TRIM_EVERY) += 1;
         }
         self.trim().await;
     }
 
     /// Adds a batch, and numbers of what was dropped, to what is kept of each company.
     async fn add(&mut self, batch: &mut [Attempt], dropped: &Dropped) -> Result<(), StoreError> {
-        for attempt in &mut *batch {
-            attempt.company_id = self.kept_of(attempt.company_id).await?;
+        for Attempt { seen, .. } in &mut *batch {
+            seen.company_id = self.kept_of(seen.company_id).await?;
         }
         self.app.leave_out_erased(batch).await;
         let mut known = Dropped::new();
@@ -410,11 +361,9 @@ mod tests {
     use super::*;
 
     fn attempt(kind: AttemptKind) -> Attempt {
-        Attempt {
+        let seen = Seen {
             company_id: CompanyId::PLATFORM,
             kind,
-            at: Timestamp::from_micros(0),
-            attempt_id: Uuid::nil(),
             actor: None,
             method: String::new(),
             route: String::new(),
@@ -423,7 +372,8 @@ mod tests {
             request_id: None,
             ip: None,
             user_agent: None,
-        }
+        };
+        Attempt { at: Timestamp::from_micros(0), attempt_id: Uuid::nil(), seen }
     }
 
     #[test]

@@ -10,13 +10,11 @@ use std::time::Duration;
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::{ClientId, CompanyId, Secret};
 use token_ledger_event_store::{Executed, StoreError};
-use token_ledger_projections::clients::ClientRow;
+use token_ledger_projections::clients::{ClientRow, ClientStatus};
 
 /// How long the answer to a deletion waits for the client's tokens to be deleted too. What is left
 /// then goes on without it; none of those tokens is good in the meantime.
 const SETTLE: Duration = Duration::from_secs(5);
-/// Rows that are read at a time for a list.
-const PAGE: usize = 200;
 
 /// What a new client shall be.
 #[derive(Clone, Debug, Default)]
@@ -27,21 +25,6 @@ pub struct NewClient {
     pub scopes: Vec<String>,
     /// Why.
     pub reason: Option<String>,
-}
-
-/// Whether a client is deleted.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ClientStatus {
-    /// It is not.
-    Active,
-    /// It is.
-    Deleted,
-}
-
-impl ClientStatus {
-    const fn of(row: &ClientRow) -> Self {
-        if row.deleted_at.is_some() { Self::Deleted } else { Self::Active }
-    }
 }
 
 impl App {
@@ -155,21 +138,11 @@ impl App {
         &self,
         caller: &Caller,
         statuses: &BTreeSet<ClientStatus>,
-        mut after: Option<ClientId>,
+        after: Option<ClientId>,
         limit: usize,
     ) -> Result<Listed<ClientView, ClientId>, AppError> {
         self.existing_company(caller.company).await?;
-        let mut rows = Vec::new();
-        while rows.len() <= limit {
-            let page = self.read.clients(caller.company, after, PAGE).await?;
-            let is_end = page.len() < PAGE;
-            after = page.last().map(|row| row.client_id);
-            rows.extend(page.into_iter().filter(|row| statuses.contains(&ClientStatus::of(row))));
-            if is_end {
-                break;
-            }
-        }
-        rows.truncate(limit + 1);
+        let rows = self.read.clients(caller.company, statuses, after, limit + 1).await?;
         let now = self.now();
         let view = |row| ClientView::new(row, now);
         Ok(Listed::cut(rows, limit, |row| row.client_id, view))

@@ -8,6 +8,7 @@ use super::erasure::Erased;
 use super::operations::{ABANDONED_SECONDS, Carried, DONE, RETRY, RUNNING};
 use super::outcome::Changed;
 use super::{App, AppError, Caller, input};
+use futures::TryStreamExt;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use token_ledger_domain::company::{Company, CompanyCommand, CompanyEvent};
@@ -22,9 +23,6 @@ use uuid::Uuid;
 /// Pages of the ledger after which it is stored how far an erasure has come, so that other
 /// processes see that it is carried out.
 const NOTED_AFTER: usize = 10;
-
-/// Events that are read at a time.
-const PAGE: usize = 100;
 
 /// What is stored of an erasure.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
@@ -196,25 +194,18 @@ impl App {
     pub(super) async fn erasures_behind(
         &self,
         company: CompanyId,
-        mut sequence: u64,
+        sequence: u64,
         person: PersonId,
     ) -> Result<Vec<(u64, Timestamp)>, StoreError> {
         let mut found = Vec::new();
-        loop {
-            let page = self.store().history(company, company.into(), sequence, PAGE).await?;
-            for event in &page {
-                if let LedgerEvent::Company(CompanyEvent::PersonErased { person_id }) =
-                    event.decode()?
-                    && person_id == person
-                {
-                    found.push((event.position, event.recorded_at));
-                }
-                sequence = event.sequence;
-            }
-            if page.len() < PAGE {
-                return Ok(found);
+        let erased = LedgerEvent::Company(CompanyEvent::PersonErased { person_id: person });
+        let mut events = self.each_event(company, company.into(), sequence);
+        while let Some(event) = events.try_next().await? {
+            if event.decode()? == erased {
+                found.push((event.position, event.recorded_at));
             }
         }
+        Ok(found)
     }
 
     /// The erasure of this person that is not finished, if there is one.
@@ -256,10 +247,11 @@ impl App {
         company: CompanyId,
         order: &Order,
     ) -> Result<Option<u64>, StoreError> {
-        match order.position {
-            Some(position) => Ok(Some(position)),
-            None => self.erasure_after(company, order.erase, order.after).await,
+        if order.position.is_some() {
+            return Ok(order.position);
         }
+        let erasures = self.erasures_behind(company, 0, order.erase).await?;
+        Ok(erasures.into_iter().map(|(position, _)| position).find(|at| *at > order.after))
     }
 
     /// Goes on with an erasure that was left.

@@ -1,11 +1,12 @@
 //! Erasing a person: what names or describes them goes, what they did stays.
 
 use super::App;
+use futures::TryStreamExt;
 use serde::Serialize;
 use std::collections::HashMap;
 use token_ledger_domain::company::{Company, CompanyEvent};
 use token_ledger_domain::{Actor, ActorType, CompanyId, LedgerEvent, MemberId, PersonId};
-use token_ledger_event_store::{RecordedEvent, StoreError, StreamId};
+use token_ledger_event_store::{RecordedEvent, StoreError};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
@@ -97,51 +98,24 @@ impl App {
     /// When the store fails.
     pub async fn operators(&self) -> Result<People, StoreError> {
         let mut people = People::default();
-        self.changes(CompanyId::PLATFORM, |_, event| people.learn(event)).await?;
+        self.learn(CompanyId::PLATFORM, &mut people).await?;
         Ok(people)
     }
 
     /// The operators, and the people who are or were members of a company.
     pub(super) async fn people_in(&self, company: CompanyId) -> Result<People, StoreError> {
         let mut people = self.operators().await?;
-        self.changes(company, |_, event| people.learn(event)).await?;
+        self.learn(company, &mut people).await?;
         Ok(people)
     }
 
-    /// The position of the first event behind `after` that says that a person was erased.
-    pub(super) async fn erasure_after(
-        &self,
-        company: CompanyId,
-        person: PersonId,
-        after: u64,
-    ) -> Result<Option<u64>, StoreError> {
-        let mut found = None;
-        let erased = LedgerEvent::Company(CompanyEvent::PersonErased { person_id: person });
-        self.changes(company, |position, event| {
-            if found.is_none() && position > after && *event == erased {
-                found = Some(position);
-            }
-        })
-        .await?;
-        Ok(found)
-    }
-
-    /// Looks at everything that happened to a company itself.
-    async fn changes(
-        &self,
-        company: CompanyId,
-        mut look: impl FnMut(u64, &LedgerEvent),
-    ) -> Result<(), StoreError> {
-        let stream = StreamId::from(company);
-        let mut after = 0;
-        loop {
-            let page = self.store().history(company, stream, after, PAGE).await?;
-            let Some(last) = page.last() else { return Ok(()) };
-            after = last.sequence;
-            for event in &page {
-                look(event.position, &event.decode()?);
-            }
+    /// Takes in what happened to a company itself.
+    async fn learn(&self, company: CompanyId, people: &mut People) -> Result<(), StoreError> {
+        let mut events = self.each_event(company, company.into(), 0);
+        while let Some(event) = events.try_next().await? {
+            people.learn(&event.decode()?);
         }
+        Ok(())
     }
 
     /// Whether the person is or was a member of the company or an operator: nobody else acts in
@@ -160,7 +134,7 @@ impl App {
         person: PersonId,
     ) -> Result<bool, StoreError> {
         let mut members = People::default();
-        self.changes(company, |_, event| members.learn(event)).await?;
+        self.learn(company, &mut members).await?;
         if members.know(person) {
             return Ok(true);
         }

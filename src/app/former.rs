@@ -1,17 +1,12 @@
 //! What those were called who are members no more.
 
-use super::audit::{AuditFilter, AuditPage};
-use super::view::EventView;
 use super::{App, AppError};
-use serde_json::Value;
+use futures::TryStreamExt;
 use std::collections::{BTreeSet, HashMap};
-use token_ledger_domain::{CompanyId, PersonId};
+use token_ledger_domain::company::CompanyEvent;
+use token_ledger_domain::{CompanyId, LedgerEvent, PersonId};
+use token_ledger_event_store::StoreError;
 use uuid::Uuid;
-
-/// Events that are looked through at a time.
-const PAGE: usize = 500;
-const ADDED: &str = "company.member_added";
-const ERASED: &str = "company.person_erased";
 
 impl App {
     /// What those of these identifiers are called who were members of the company, unless they were
@@ -29,7 +24,7 @@ impl App {
             return Ok(names);
         }
         for (member, person) in self.persons_behind(company, members).await? {
-            let account = self.people.account_of(PersonId(person)).await?;
+            let account = self.people.account_of(person).await?;
             names.extend(account.map(|account| (member, account.called().to_owned())));
         }
         Ok(names)
@@ -40,32 +35,22 @@ impl App {
         &self,
         company: CompanyId,
         members: &BTreeSet<Uuid>,
-    ) -> Result<HashMap<Uuid, Uuid>, AppError> {
-        let types = [ADDED, ERASED].map(str::to_owned).into();
-        let filter = AuditFilter { types, ..AuditFilter::default() };
+    ) -> Result<HashMap<Uuid, PersonId>, StoreError> {
         let mut persons = HashMap::new();
-        let mut after = None;
-        loop {
-            let page = AuditPage { descending: false, after, limit: PAGE };
-            let listed = self.audit_page(company, &filter, page).await?;
-            for event in &listed.items {
-                let Some(person) = named(event, "person_id") else { continue };
-                if event.kind == ERASED {
-                    persons.retain(|_, known| *known != person);
-                } else if let Some(member) =
-                    named(event, "member_id").filter(|id| members.contains(id))
-                {
-                    persons.insert(member, person);
+        let mut events = self.each_event(company, company.into(), 0);
+        while let Some(event) = events.try_next().await? {
+            match event.decode()? {
+                LedgerEvent::Company(CompanyEvent::MemberAdded {
+                    member_id, person_id, ..
+                }) if members.contains(&member_id.0) => {
+                    persons.insert(member_id.0, person_id);
                 }
-            }
-            after = listed.next;
-            if after.is_none() {
-                return Ok(persons);
+                LedgerEvent::Company(CompanyEvent::PersonErased { person_id }) => {
+                    persons.retain(|_, known| *known != person_id);
+                }
+                _ => {}
             }
         }
+        Ok(persons)
     }
-}
-
-fn named(event: &EventView, field: &str) -> Option<Uuid> {
-    event.data.get(field).and_then(Value::as_str)?.parse().ok()
 }

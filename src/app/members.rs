@@ -353,7 +353,7 @@ impl App {
         Ok(Changed { view, secret: Some(secret), repeated: false })
     }
 
-    /// Changes a membership, at the version asked for if one is. A repeat changes nothing again.
+    /// Changes a membership, at the version asked for if one is.
     async fn change_member(
         &self,
         caller: &Caller,
@@ -362,10 +362,6 @@ impl App {
         context: &Context,
         conditions: Conditions,
     ) -> Result<Executed<Company>, AppError> {
-        let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
-        if let Some(replay) = replay {
-            return Ok(Executed::Repeated(replay));
-        }
         let version = || async move { Ok(self.member_row(caller.company, id).await?.version) };
         self.change_part(caller, command, context, conditions, version).await
     }

@@ -27,12 +27,13 @@ impl App {
     {
         let company = caller.company;
         let Conditions { expected_version, idempotency } = conditions;
-        let begun = self.begun(company, idempotency.as_ref()).await?;
-        let expected = expected_version.filter(|_| begun.is_none());
+        if let Some(replay) = self.recorded(company, idempotency.as_ref()).await? {
+            return Ok(Executed::Repeated(replay));
+        }
         for _ in 0..MAX_ATTEMPTS {
             // Only the company's sequence can be demanded of the ledger. A part that stands at the
             // version asked for behind this sequence still does when the sequence holds.
-            let sequence = match expected {
+            let sequence = match expected_version {
                 None => None,
                 Some(expected) => {
                     let head = self.store().head(company).await?;

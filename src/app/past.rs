@@ -1,6 +1,7 @@
 //! Things as they were: what their events up to some point make of them.
 
 use super::{App, AppError};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 use token_ledger_domain::company::Company;
 use token_ledger_domain::{CompanyId, KeyId, MemberId, Timestamp, TokenId};
 use token_ledger_event_store::{Appended, Executed, RecordedEvent, StoreError, StreamId};
@@ -33,6 +34,22 @@ impl Until {
 }
 
 impl App {
+    /// The events of a stream behind this sequence, in order, read as they are taken.
+    pub(super) fn each_event(
+        &self,
+        company: CompanyId,
+        stream: StreamId,
+        sequence: u64,
+    ) -> BoxStream<'_, Result<RecordedEvent, StoreError>> {
+        let pages = stream::try_unfold(Some(sequence), move |sequence| async move {
+            let Some(sequence) = sequence else { return Ok::<_, StoreError>(None) };
+            let page = self.store().history(company, stream, sequence, PAGE).await?;
+            let last = page.last().filter(|_| page.len() == PAGE).map(|event| event.sequence);
+            Ok(Some((stream::iter(page).map(Ok), last)))
+        });
+        pages.try_flatten().boxed()
+    }
+
     /// A token as it was at a time, up to which these events count; `None` before it existed. Of its
     /// uses only the last is known, which is left out where it was later.
     pub(super) async fn token_then(
@@ -193,23 +210,17 @@ impl App {
         about: impl Fn(&Appended) -> bool + Send,
     ) -> Result<Option<P::Row>, StoreError> {
         let mut row = None;
-        let mut sequence = 0;
-        loop {
-            let page = self.store().history(company, stream, sequence, PAGE).await?;
-            for event in &page {
-                if !until.includes(event) {
-                    return Ok(row);
-                }
-                let appended = event.appended()?;
-                if about(&appended) {
-                    row = P::apply(row, &appended).map_err(|misfit| misfit.at(&appended))?;
-                }
-                sequence = event.sequence;
+        let mut events = self.each_event(company, stream, 0);
+        while let Some(event) = events.try_next().await? {
+            if !until.includes(&event) {
+                break;
             }
-            if page.len() < PAGE {
-                return Ok(row);
+            let appended = event.appended()?;
+            if about(&appended) {
+                row = P::apply(row, &appended).map_err(|misfit| misfit.at(&appended))?;
             }
         }
+        Ok(row)
     }
 
     async fn actor_name(

@@ -1,6 +1,5 @@
 //! People: their addresses and accounts, and the links by which they come in.
 
-use super::attempts::Seen;
 use super::input::HOLDS_SECRET;
 use super::{App, AppError, Caller};
 use std::borrow::Cow;
@@ -8,7 +7,7 @@ use token_ledger_domain::name::{InvalidName, first_unseen};
 use token_ledger_domain::secret::without_secrets;
 use token_ledger_domain::{CompanyId, Digest, MemberId, PersonId, Power, Secret};
 use token_ledger_event_store::StoreError;
-use token_ledger_projections::attempts::AttemptKind;
+use token_ledger_projections::attempts::{AttemptKind, Seen};
 use token_ledger_projections::members::MemberRow;
 use token_ledger_projections::people::{Account, Link, Purpose};
 use unicode_normalization::UnicodeNormalization;
@@ -195,7 +194,7 @@ impl App {
 fn made_link(caller: &Caller, member: MemberId) -> Seen {
     Seen {
         kind: AttemptKind::PasswordLink,
-        company: Some(caller.company),
+        company_id: caller.company,
         actor: Some(caller.actor),
         method: "POST".to_owned(),
         route: format!("/v1/companies/{{company_id}}/members/{member}/password-link"),

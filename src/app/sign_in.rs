@@ -3,14 +3,13 @@
 //! Every proof passes `App::prove` or the use of a link, and ends in `App::proved` or in
 //! `App::not_proved`: the one place for successes and the one place for failures.
 
-use super::attempts::Seen;
 use super::passwords::{Line, Password};
 use super::people::Email;
 use super::sessions::{Origin, SessionCookie, Visitor, actor_by};
 use super::throttle::{Failed, party};
 use super::{App, AppError};
 use token_ledger_domain::CompanyId;
-use token_ledger_projections::attempts::AttemptKind;
+use token_ledger_projections::attempts::{AttemptKind, Seen};
 use token_ledger_projections::people::{Account, Purpose, Standing};
 use zeroize::Zeroizing;
 
@@ -271,7 +270,7 @@ fn came_in(
 ) -> Seen {
     Seen {
         kind: AttemptKind::SignIn,
-        company,
+        company_id: company.unwrap_or(CompanyId::PLATFORM),
         actor: known.map(|standing| actor_by(standing.role.power(), standing.member_id)),
         method: "POST".to_owned(),
         route: route.to_owned(),

@@ -6,7 +6,6 @@ use super::form::token_field;
 use super::page::{self, Page};
 use super::sent::COMPANY;
 use crate::app::Caller;
-use crate::app::attempts::Seen;
 use crate::app::view::CompanyView;
 use crate::http::Service;
 use crate::http::problem::Kind;
@@ -17,7 +16,7 @@ use axum::response::{IntoResponse, Redirect, Response};
 use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::{Power, Timestamp};
-use token_ledger_projections::attempts::AttemptKind;
+use token_ledger_projections::attempts::{AttemptKind, Seen};
 
 /// Somebody in a company, at a moment.
 #[derive(Clone, Debug)]
@@ -77,7 +76,7 @@ impl Desk {
     pub fn note_export(&self, service: &Service, route: &str) {
         service.app.note(Seen {
             kind: AttemptKind::Export,
-            company: Some(self.caller.company),
+            company_id: self.caller.company,
             actor: Some(self.caller.actor),
             method: Method::GET.to_string(),
             route: route.to_owned(),

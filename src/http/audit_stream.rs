@@ -3,29 +3,25 @@
 use super::Service;
 use super::access::Authenticated;
 use super::extract::Params;
+use super::follower::{self, Follower};
 use super::lasting::{KeyHolder, Recipient};
 use super::problem::{Answer, Problem};
 use super::reply::RefusedRead;
 use crate::app::AppError;
-use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
+use axum::http::{HeaderMap, HeaderName};
+use axum::response::Response;
+use axum::response::sse::Event;
 use serde::Deserialize;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::CompanyId;
 use token_ledger_event_store::StoreError;
-use tokio::sync::watch;
 use utoipa::{IntoParams, ToSchema};
 
 /// How often an idle stream looks whether its caller still may listen.
 const RECHECK: Duration = Duration::from_millis(500);
-/// How often an idle stream sends a comment, so that proxies keep the connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// Where a stream begins.
@@ -82,21 +78,10 @@ pub(super) async fn stream(
         }
     }
     let position = last_seen.or(query.after).unwrap_or(head);
-    let listener = Listener {
-        _place: service.app.streams.begin(key.key_id.0, company)?,
-        holder: KeyHolder::of(&service, company, &headers),
-        appended: service.app.store().watch(),
-        stopping: service.stopping.clone(),
-        waiting: VecDeque::new(),
-        service,
-        company,
-        position,
-    };
-    let events = futures::stream::try_unfold(listener, Listener::next);
-    let answer = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    let kept_by_nobody = (header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    Ok(([unbuffered, kept_by_nobody], answer).into_response())
+    let follower = Follower::begin(Arc::clone(&service), key.key_id.0, company, position, RECHECK)?;
+    let holder = KeyHolder::of(&service, company, &headers);
+    let listener = Listener { follower, holder, waiting: VecDeque::new() };
+    Ok(follower::sent(futures::stream::try_unfold(listener, Listener::next)))
 }
 
 fn last_event_id(headers: &HeaderMap) -> Answer<Option<u64>> {
@@ -109,59 +94,23 @@ fn last_event_id(headers: &HeaderMap) -> Answer<Option<u64>> {
 
 /// One caller that listens to one company's ledger.
 struct Listener {
-    service: Arc<Service>,
-    company: CompanyId,
+    follower: Follower,
     holder: KeyHolder,
-    /// The last position that was read.
-    position: u64,
     /// Events that were read and not sent yet.
     waiting: VecDeque<EventView>,
-    /// Held as long as the stream lives.
-    _place: StreamPlace,
-    appended: watch::Receiver<u64>,
-    stopping: watch::Receiver<bool>,
 }
 
 impl Listener {
-    /// The next event; none when the stream is over.
+    /// The next event; none when the stream is over, or the caller's key is not known to be good and
+    /// to give the power any more.
     async fn next(mut self) -> Result<Option<(Event, Self)>, AppError> {
-        while self.may_listen().await? {
+        while !self.follower.is_over() && self.holder.may_read().await? {
             if let Some(view) = self.waiting.pop_front() {
                 return Ok(Some((event(&view)?, self)));
             }
-            // Seen before reading: what is appended from here on wakes the wait below.
-            self.appended.borrow_and_update();
-            let page = self.service.app.events_after(self.company, self.position).await;
-            let page = page.inspect_err(|error| tracing::error!(%error, "a stream was cut"))?;
-            match page.last() {
-                Some(last) => {
-                    self.position = last.position;
-                    self.waiting.extend(page);
-                }
-                None => self.wait().await,
-            }
+            self.waiting.extend(self.follower.next_page().await?);
         }
         Ok(None)
-    }
-
-    /// Whether the service goes on, and the caller's key is known to be good and to give the power.
-    async fn may_listen(&self) -> Result<bool, AppError> {
-        Ok(!*self.stopping.borrow() && self.holder.may_read().await?)
-    }
-
-    /// Waits until there is something to look at.
-    async fn wait(&mut self) {
-        let stopped = async {
-            if self.stopping.wait_for(|stopping| *stopping).await.is_err() {
-                // Nobody is left who could stop the service.
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            _ = self.appended.changed() => {}
-            () = stopped => {}
-            () = tokio::time::sleep(RECHECK) => {}
-        }
     }
 }
 

@@ -7,18 +7,19 @@ use super::problem::{Answer, Problem};
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::tokens::DeleteQuery;
 use super::vocabulary::{self, NameText, Reason, ScopeName};
-use crate::app::clients::{ClientStatus, NewClient};
+use crate::app::Caller;
+use crate::app::clients::NewClient;
 use crate::app::error::Invalid;
 use crate::app::input::Check;
 use crate::app::outcome::Changed;
 use crate::app::view::ClientView;
-use crate::app::{Caller, Conditions};
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 use std::sync::Arc;
 use token_ledger_domain::{ClientId, Secret};
+use token_ledger_projections::clients::ClientStatus;
 use utoipa::{IntoParams, ToSchema};
 
 /// A new OAuth client.
@@ -133,8 +134,7 @@ pub async fn create(
     key: IdempotencyKey,
     body: JsonBody<NewClientRequest>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
-    let conditions = Conditions { expected_version: None, idempotency };
+    let conditions = key.conditions(&caller, body.hash);
     let NewClientRequest { name, scopes, reason } = body.value;
     let input = NewClient { name, scopes, reason };
     let changed = service.app.create_client(&caller, input, conditions).await?;
@@ -162,9 +162,6 @@ pub async fn get(
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/clients/{client_id}/rotate",
     operation_id = "rotate_client", tag = "clients",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-    ),
     request_body = RotateRequest,
     responses((status = 200, description = "The client", body = ClientWithSecret), RefusedChange),
 )]
@@ -177,7 +174,7 @@ pub async fn rotate(
     key: IdempotencyKey,
     body: JsonBody<RotateRequest>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
+    let idempotency = key.of(&caller, body.hash);
     let RotateRequest { grace_period_seconds, reason } = body.value;
     let grace = grace_period_seconds.unwrap_or_default();
     let rotate = |conditions| {
@@ -191,10 +188,7 @@ pub async fn rotate(
 #[utoipa::path(
     delete, path = "/v1/companies/{company_id}/clients/{client_id}",
     operation_id = "delete_client", tag = "clients",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-        DeleteQuery,
-    ),
+    params(DeleteQuery),
     responses((status = 204, description = "It is deleted"), RefusedChange),
 )]
 pub async fn delete(

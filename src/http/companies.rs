@@ -7,9 +7,9 @@ use super::page::{NoParams, Page, PageQuery};
 use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::vocabulary::{NameText, Reason};
+use crate::app::Caller;
 use crate::app::standing::power_of;
 use crate::app::view::CompanyView;
-use crate::app::{Caller, Conditions};
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -96,8 +96,7 @@ pub async fn create(
     key: IdempotencyKey,
     body: JsonBody<NewCompany>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
-    let conditions = Conditions { expected_version: None, idempotency };
+    let conditions = key.conditions(&caller, body.hash);
     let changed = service.app.register_company(&caller, body.value.name, conditions).await?;
     let path = format!("/v1/companies/{}", changed.view.company_id);
     let reply = Reply::new(StatusCode::CREATED, &changed.view);
@@ -123,9 +122,6 @@ pub async fn get(
 #[utoipa::path(
     put, path = "/v1/companies/{company_id}/oauth-app", operation_id = "set_oauth_app",
     tag = "companies",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-    ),
     request_body = OauthApp,
     responses((status = 200, description = "The company", body = CompanyView), RefusedChange),
 )]

@@ -7,7 +7,6 @@ use super::extract::{Params, bound};
 use super::page::{Page, PageQuery};
 use super::problem::{Answer, Kind};
 use super::reply::{RefusedRead, Reply};
-use crate::app::attempts::Seen;
 use crate::app::{App, Caller};
 use axum::extract::State;
 use axum::http::{Method, StatusCode};
@@ -15,7 +14,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 use token_ledger_domain::{Actor, CompanyId, Timestamp};
-use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
+use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind, Seen};
 use utoipa::{IntoParams, ToSchema};
 use uuid::Uuid;
 
@@ -59,7 +58,7 @@ pub(super) fn note(
     let Denied { company, actor } = denied.copied().unwrap_or_default();
     app.note(Seen {
         kind: AttemptKind::Denied,
-        company,
+        company_id: company.unwrap_or(CompanyId::PLATFORM),
         actor,
         method: method.to_string(),
         route: route.to_owned(),
@@ -144,25 +143,24 @@ pub(super) struct AttemptView {
 }
 
 impl From<Attempt> for AttemptView {
-    fn from(attempt: Attempt) -> Self {
+    fn from(Attempt { at, attempt_id, seen }: Attempt) -> Self {
+        let actor = |actor: Actor| AttemptActor { kind: actor.kind.as_str(), id: actor.id };
         Self {
-            attempt_id: attempt.attempt_id,
-            company_id: attempt.company_id.0,
-            kind: attempt.kind.as_str(),
-            at: attempt.at,
-            actor: attempt
-                .actor
-                .map(|actor| AttemptActor { kind: actor.kind.as_str(), id: actor.id }),
+            attempt_id,
+            company_id: seen.company_id.0,
+            kind: seen.kind.as_str(),
+            at,
+            actor: seen.actor.map(actor),
             action: AttemptAction {
-                method: attempt.method,
-                route: attempt.route,
-                status: attempt.status,
-                problem: attempt.problem,
+                method: seen.method,
+                route: seen.route,
+                status: seen.status,
+                problem: seen.problem,
             },
             context: AttemptContext {
-                request_id: attempt.request_id,
-                ip: attempt.ip,
-                user_agent: attempt.user_agent,
+                request_id: seen.request_id,
+                ip: seen.ip.map(|ip| ip.to_string()),
+                user_agent: seen.user_agent,
             },
         }
     }
@@ -301,7 +299,7 @@ pub(super) fn note_export(
 ) {
     app.note(Seen {
         kind: AttemptKind::Export,
-        company: Some(caller.company),
+        company_id: caller.company,
         actor: Some(caller.actor()),
         method: method.to_string(),
         route: route.to_owned(),

@@ -10,6 +10,22 @@ use token_ledger_domain::{Catalogue, KeyScope};
 const ETAG: &str = r#"^(\*|"[0-9]{1,18}"(, ?"[0-9]{1,18}")*)$"#;
 /// `If-None-Match` as [`super::extract::IfMatch`] reads it.
 const WEAK_ETAG: &str = r#"^(\*|(W/)?"[0-9]{1,18}"(, ?(W/)?"[0-9]{1,18}")*)$"#;
+/// The operations that change a thing which has a version.
+const CHANGES: [&str; 13] = [
+    "set_oauth_app",
+    "set_policy",
+    "change_member_role",
+    "remove_member",
+    "make_password_link",
+    "refresh_key",
+    "delete_key",
+    "rotate_client",
+    "delete_client",
+    "refresh_token",
+    "end_grace",
+    "change_token",
+    "delete_token",
+];
 /// The operations that read a thing which has a version.
 const VERSIONED: [&str; 6] =
     ["get_company", "get_policy", "get_member", "get_key", "get_client", "get_token"];
@@ -176,7 +192,12 @@ fn parameter(place: &str, name: &str, description: &str, schema: &Value) -> Valu
         "description": description})
 }
 
-/// The identifiers in the path, and what makes a repeat harmless.
+fn if_match() -> Value {
+    let schema = json!({"type": "string"});
+    parameter("header", "If-Match", "The version that it must stand at", &schema)
+}
+
+/// The identifiers in the path, what makes a repeat harmless, and what a change may be conditioned by.
 fn describe_places(path: &str, method: &str, operation: &mut Value) {
     let names = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
     let places = names.filter_map(|name| PLACES.iter().find(|(known, _)| *known == name));
@@ -187,6 +208,9 @@ fn describe_places(path: &str, method: &str, operation: &mut Value) {
         let text = "Makes a repeat harmless: it is answered as the first request was";
         let schema = json!({"type": "string"});
         parameters.push(parameter("header", "Idempotency-Key", text, &schema));
+    }
+    if operation["operationId"].as_str().is_some_and(|id| CHANGES.contains(&id)) {
+        parameters.push(if_match());
     }
     if let Some(Value::Array(annotated)) = operation.get_mut("parameters").map(Value::take) {
         parameters.extend(annotated);
@@ -275,16 +299,15 @@ fn describe_conditions(operation: &mut Value) {
     let Some(parameters) = operation.get_mut("parameters").and_then(Value::as_array_mut) else {
         return;
     };
-    let header =
-        |name, description| parameter("header", name, description, &json!({"type": "string"}));
     if is_read {
-        parameters.push(header("If-Match", "The version that it must stand at"));
+        parameters.push(if_match());
     }
     if !parameters.iter().any(|parameter| parameter["name"] == "If-Match") {
         return;
     }
     if !is_read || is_by_events_alone {
-        parameters.push(header("If-None-Match", "The version that it must not stand at"));
+        let (text, schema) = ("The version that it must not stand at", json!({"type": "string"}));
+        parameters.push(parameter("header", "If-None-Match", text, &schema));
     }
     if is_read {
         let mismatch = operation["responses"]["400"]["content"].clone();

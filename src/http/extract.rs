@@ -5,6 +5,7 @@ pub use super::if_match::IfMatch;
 use super::body::{self, Unread};
 use super::problem::{Answer, Kind, Problem};
 use crate::app::error::Invalid;
+use crate::app::{Caller, Conditions};
 use axum::extract::{FromRequest, FromRequestParts, MatchedPath, Path, Request};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Method, header};
@@ -329,9 +330,15 @@ async fn route_of<S: Send + Sync>(parts: &mut Parts, state: &S) -> Result<String
 }
 
 impl IdempotencyKey {
-    /// The key for the ledger, for this credential and this body.
-    pub fn of(self, credential: &str, request_hash: [u8; 32]) -> Option<Idempotency> {
+    /// The key for the ledger, for this caller and this body.
+    pub fn of(self, caller: &Caller, request_hash: [u8; 32]) -> Option<Idempotency> {
+        let credential = &caller.credential;
         self.0.map(|(key, route)| Idempotency::of(credential, route, &key, request_hash))
+    }
+
+    /// The conditions of a change to what has no version yet.
+    pub fn conditions(self, caller: &Caller, request_hash: [u8; 32]) -> Conditions {
+        Conditions { expected_version: None, idempotency: self.of(caller, request_hash) }
     }
 }
 

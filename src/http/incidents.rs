@@ -62,7 +62,7 @@ pub async fn begin(
     key: IdempotencyKey,
     body: JsonBody<DeleteAllRequest>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
+    let idempotency = key.of(&caller, body.hash);
     let DeleteAllRequest { client_id, scope, created_by, reason } = body.value;
     let input = DeleteAll { client_id: client_id.map(ClientId), scope, created_by, reason };
     let begun = service.app.delete_all(&caller, input, idempotency).await?;

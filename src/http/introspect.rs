@@ -9,7 +9,6 @@ use super::oauth::error::BASIC_CHALLENGE;
 use super::problem::RETRY_AFTER;
 use super::rest;
 use super::verify::{FAILED, UNKNOWN, Verification, guarded, note_use};
-use crate::app::attempts::Seen;
 use crate::app::throttle::{Failed, Throttled};
 use axum::body::Bytes;
 use axum::extract::{Request, State};
@@ -23,8 +22,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::Digest;
-use token_ledger_projections::attempts::AttemptKind;
+use token_ledger_domain::{CompanyId, Digest};
+use token_ledger_projections::attempts::{AttemptKind, Seen};
 use token_ledger_projections::index::ActiveToken;
 use utoipa::ToSchema;
 use uuid::Uuid;
@@ -285,7 +284,7 @@ fn turn_away(
     let id = response.headers().get(REQUEST_ID).and_then(|id| id.to_str().ok());
     app.note(Seen {
         kind: AttemptKind::Denied,
-        company: refusal.caller.company,
+        company_id: refusal.caller.company.unwrap_or(CompanyId::PLATFORM),
         actor: refusal.caller.actor,
         method: method_name(request.method()).to_owned(),
         route: "/oauth/introspect".to_owned(),

@@ -8,10 +8,10 @@ use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::tokens::DeleteQuery;
 use super::vocabulary::{KeyScopeName, NameText, Reason};
+use crate::app::Caller;
 use crate::app::keys::{NewKey, Renewal};
 use crate::app::outcome::Changed;
 use crate::app::view::KeyView;
-use crate::app::{Caller, Conditions};
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -109,8 +109,7 @@ pub async fn create(
     key: IdempotencyKey,
     body: JsonBody<NewKeyRequest>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
-    let conditions = Conditions { expected_version: None, idempotency };
+    let conditions = key.conditions(&caller, body.hash);
     let NewKeyRequest { name, scopes, expires_in_seconds, reason } = body.value;
     let input = NewKey { name, scopes, expires_in_seconds, reason };
     let changed = service.app.create_key(&caller, input, conditions).await?;
@@ -138,9 +137,6 @@ pub async fn get(
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/keys/{key_id}/refresh", operation_id = "refresh_key",
     tag = "keys",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-    ),
     request_body = KeyRefreshRequest,
     responses((status = 200, description = "The key", body = KeyWithSecret), RefusedChange),
 )]
@@ -156,7 +152,7 @@ pub async fn refresh(
     let (caller, Authenticated { key: own, shown, .. }) = who;
     let id = KeyId(id);
     let shown = (own.key_id == id).then_some(shown);
-    let idempotency = key.of(&caller.credential, body.hash);
+    let idempotency = key.of(&caller, body.hash);
     let input: Renewal = body.value.into();
     let refresh =
         |conditions| service.app.refresh_key(&caller, id, shown, input.clone(), conditions);
@@ -168,10 +164,7 @@ pub async fn refresh(
 #[utoipa::path(
     delete, path = "/v1/companies/{company_id}/keys/{key_id}", operation_id = "delete_key",
     tag = "keys",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-        DeleteQuery,
-    ),
+    params(DeleteQuery),
     responses((status = 204, description = "It is deleted"), RefusedChange),
 )]
 pub async fn delete(

@@ -7,8 +7,8 @@ use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::tokens::DeleteQuery;
 use super::vocabulary::{EmailAddress, NameText, Reason, RoleName};
+use crate::app::Caller;
 use crate::app::members::{MemberView, NewMember};
-use crate::app::{Caller, Conditions};
 use crate::console::paths;
 use axum::extract::State;
 use axum::http::StatusCode;
@@ -99,8 +99,7 @@ pub async fn create(
     key: IdempotencyKey,
     body: JsonBody<NewMemberRequest>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
-    let conditions = Conditions { expected_version: None, idempotency };
+    let conditions = key.conditions(&caller, body.hash);
     let NewMemberRequest { email, role, name, reason } = body.value;
     let input = NewMember { email, role, name, reason };
     let changed = service.app.add_member(&caller, input, conditions).await?;
@@ -133,9 +132,6 @@ pub async fn get(
 #[utoipa::path(
     patch, path = "/v1/companies/{company_id}/members/{member_id}",
     operation_id = "change_member_role", tag = "members",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-    ),
     request_body = RoleChange,
     responses((status = 200, description = "The member", body = MemberView), RefusedChange),
 )]
@@ -159,10 +155,7 @@ pub async fn change(
 #[utoipa::path(
     delete, path = "/v1/companies/{company_id}/members/{member_id}",
     operation_id = "remove_member", tag = "members",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-        DeleteQuery,
-    ),
+    params(DeleteQuery),
     responses((status = 204, description = "The member is removed"), RefusedChange),
 )]
 pub async fn remove(
@@ -184,9 +177,6 @@ pub async fn remove(
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/members/{member_id}/password-link",
     operation_id = "make_password_link", tag = "members",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-    ),
     responses(
         (status = 201, description = "The member with the link", body = MemberWithLink),
         RefusedChange,
@@ -201,7 +191,7 @@ pub async fn password_link(
     key: IdempotencyKey,
     body: JsonBody<Nothing>,
 ) -> Answer<Reply> {
-    let key = key.of(&caller.credential, body.hash);
+    let key = key.of(&caller, body.hash);
     let make = |conditions| service.app.new_password_link(&caller, MemberId(id), conditions);
     let link = if_match.hold(key, make).await?;
     let body = MemberWithLink::new(&service, &link.view, link.secret.as_ref());

@@ -16,6 +16,7 @@ pub mod docs_page;
 mod documents;
 mod envelope;
 pub mod extract;
+pub mod follower;
 mod html;
 mod if_match;
 pub mod incidents;

@@ -41,7 +41,7 @@ pub(super) async fn erase(
     key: IdempotencyKey,
     JsonBody { value: order, hash }: JsonBody<ErasureOrder>,
 ) -> Answer<Reply> {
-    let key = key.of(&caller.credential, hash);
+    let key = key.of(&caller, hash);
     let erased = service.app.erase_person(&caller, PersonId(person), &order.reason, key).await?;
     Ok(Reply::ok(erased.view).repeated(erased.repeated))
 }

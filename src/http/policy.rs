@@ -52,9 +52,6 @@ pub async fn get(
 /// Replaces the company's policy for terms that begin from now on.
 #[utoipa::path(
     put, path = "/v1/companies/{company_id}/policy", operation_id = "set_policy", tag = "policy",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-    ),
     request_body = PolicyChange,
     responses((status = 200, description = "The policy", body = PolicyView), RefusedChange),
 )]

@@ -61,7 +61,7 @@ pub(super) async fn rebuild(
     idempotency: IdempotencyKey,
     JsonBody { hash, .. }: JsonBody<Nothing>,
 ) -> Answer<Reply> {
-    let idempotency = idempotency.of(&caller.credential, hash);
+    let idempotency = idempotency.of(&caller, hash);
     let begun = service.app.start_rebuild(&caller, &name, idempotency).await?;
     let progress = format!("/v1/projections/{}/rebuild", *name);
     Ok(Reply::new(StatusCode::ACCEPTED, begun.view).location(&progress).repeated(begun.repeated))

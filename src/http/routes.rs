@@ -17,7 +17,7 @@ use axum::handler::Handler;
 use axum::http::{Method, Uri};
 use axum::middleware::{from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodFilter, on};
+use axum::routing::{self, MethodRouter};
 use std::sync::Arc;
 use token_ledger_domain::Power::{Auditor, Operator, SuperAdmin};
 use tower_http::catch_panic::CatchPanicLayer;
@@ -49,20 +49,15 @@ impl Routes {
         &self.list
     }
 
-    fn add<H, T>(
+    fn add(
         mut self,
         method: Method,
-        filter: MethodFilter,
         path: &'static str,
         access: Access,
-        handler: H,
-    ) -> Self
-    where
-        H: Handler<T, Arc<Service>>,
-        T: 'static,
-    {
+        handler: MethodRouter<Arc<Service>>,
+    ) -> Self {
         let check = from_fn_with_state((Arc::clone(&self.service), access), authorize);
-        self.router = self.router.route(path, on(filter, handler).layer(check));
+        self.router = self.router.route(path, handler.layer(check));
         self.list.push((method, path, access));
         self
     }
@@ -72,8 +67,7 @@ impl Routes {
         H: Handler<T, Arc<Service>>,
         T: 'static,
     {
-        let handler = handler.layer(from_fn(if_match::answer));
-        self.add(Method::GET, MethodFilter::GET, path, access, handler)
+        self.add(Method::GET, path, access, routing::get(handler).layer(from_fn(if_match::answer)))
     }
 
     fn post<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
@@ -81,7 +75,7 @@ impl Routes {
         H: Handler<T, Arc<Service>>,
         T: 'static,
     {
-        self.add(Method::POST, MethodFilter::POST, path, access, handler)
+        self.add(Method::POST, path, access, routing::post(handler))
     }
 
     fn put<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
@@ -89,7 +83,7 @@ impl Routes {
         H: Handler<T, Arc<Service>>,
         T: 'static,
     {
-        self.add(Method::PUT, MethodFilter::PUT, path, access, handler)
+        self.add(Method::PUT, path, access, routing::put(handler))
     }
 
     fn patch<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
@@ -97,7 +91,7 @@ impl Routes {
         H: Handler<T, Arc<Service>>,
         T: 'static,
     {
-        self.add(Method::PATCH, MethodFilter::PATCH, path, access, handler)
+        self.add(Method::PATCH, path, access, routing::patch(handler))
     }
 
     fn delete<H, T>(self, path: &'static str, access: Access, handler: H) -> Self
@@ -105,7 +99,7 @@ impl Routes {
         H: Handler<T, Arc<Service>>,
         T: 'static,
     {
-        self.add(Method::DELETE, MethodFilter::DELETE, path, access, handler)
+        self.add(Method::DELETE, path, access, routing::delete(handler))
     }
 }
 

@@ -7,11 +7,11 @@ use super::problem::Answer;
 use super::reply::{RefusedChange, RefusedRead, Reply};
 use super::token_list::{self, TokenQuery};
 use super::vocabulary::{NameText, Reason, ScopeName};
+use crate::app::Caller;
 use crate::app::keys::Renewal;
 use crate::app::outcome::Changed;
 use crate::app::tokens::NewToken;
 use crate::app::view::TokenView;
-use crate::app::{Caller, Conditions};
 use axum::extract::State;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -156,8 +156,7 @@ pub async fn create(
     key: IdempotencyKey,
     body: JsonBody<NewTokenRequest>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
-    let conditions = Conditions { expected_version: None, idempotency };
+    let conditions = key.conditions(&caller, body.hash);
     let NewTokenRequest { name, scopes, expires_in_seconds, reason } = body.value;
     let input = NewToken { name, scopes, expires_in_seconds, client_id: None, reason };
     let changed = service.app.create_token(&caller, input, conditions).await?;
@@ -196,7 +195,7 @@ pub async fn find(
     key: IdempotencyKey,
     body: JsonBody<FindRequest>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
+    let idempotency = key.of(&caller, body.hash);
     let (token, repeated) = service.app.find_token(&caller, &body.value.token, idempotency).await?;
     Ok(Reply::ok(&token).version(token.version).repeated(repeated))
 }
@@ -223,9 +222,6 @@ pub async fn get(
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/tokens/{token_id}/refresh",
     operation_id = "refresh_token", tag = "tokens",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-    ),
     request_body = RefreshRequest,
     responses((status = 200, description = "The token", body = TokenWithSecret), RefusedChange),
 )]
@@ -238,7 +234,7 @@ pub async fn refresh(
     key: IdempotencyKey,
     body: JsonBody<RefreshRequest>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
+    let idempotency = key.of(&caller, body.hash);
     let input: Renewal = body.value.into();
     let refresh =
         |conditions| service.app.refresh_token(&caller, TokenId(id), input.clone(), conditions);
@@ -250,9 +246,6 @@ pub async fn refresh(
 #[utoipa::path(
     post, path = "/v1/companies/{company_id}/tokens/{token_id}/end-grace",
     operation_id = "end_grace", tag = "tokens",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-    ),
     request_body = EndGraceRequest,
     responses((status = 200, description = "The token", body = TokenView), RefusedChange),
 )]
@@ -265,7 +258,7 @@ pub async fn end_grace(
     key: IdempotencyKey,
     body: JsonBody<EndGraceRequest>,
 ) -> Answer<Reply> {
-    let idempotency = key.of(&caller.credential, body.hash);
+    let idempotency = key.of(&caller, body.hash);
     let reason = body.value.reason;
     let end = |conditions| service.app.end_grace(&caller, TokenId(id), reason.clone(), conditions);
     let Changed { view, repeated, .. } = if_match.hold(idempotency, end).await?;
@@ -276,9 +269,6 @@ pub async fn end_grace(
 #[utoipa::path(
     patch, path = "/v1/companies/{company_id}/tokens/{token_id}", operation_id = "change_token",
     tag = "tokens",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-    ),
     request_body = ChangeRequest,
     responses((status = 200, description = "The token", body = TokenView), RefusedChange),
 )]
@@ -302,10 +292,7 @@ pub async fn change(
 #[utoipa::path(
     delete, path = "/v1/companies/{company_id}/tokens/{token_id}", operation_id = "delete_token",
     tag = "tokens",
-    params(
-        ("If-Match" = Option<String>, Header, description = "The version that it must stand at"),
-        DeleteQuery,
-    ),
+    params(DeleteQuery),
     responses((status = 204, description = "It is deleted"), RefusedChange),
 )]
 pub async fn delete(

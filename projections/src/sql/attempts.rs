@@ -1,7 +1,7 @@
 //! Beside the log: refused requests, sign-ins and exports.
 
 use super::{Columns, FromColumns, Statement, Unreadable};
-use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
+use crate::attempts::{Attempt, AttemptFilter, AttemptKind, Seen};
 use std::collections::BTreeMap;
 use token_ledger_domain::{Actor, CompanyId};
 
@@ -17,21 +17,21 @@ fn add_together(attempts: &[Attempt]) -> Statement {
     let mut statement = Statement::new("");
     let rows: Vec<String> = attempts
         .iter()
-        .map(|attempt| {
+        .map(|Attempt { at, attempt_id, seen }| {
             let places = [
-                statement.place(attempt.company_id),
-                statement.place(attempt.kind.as_str()),
-                statement.place(attempt.at),
-                statement.place(attempt.attempt_id),
-                statement.place(attempt.actor.map(|actor| actor.kind.as_str())),
-                statement.place(attempt.actor.map(|actor| actor.id)),
-                statement.place(attempt.method.clone()),
-                statement.place(attempt.route.clone()),
-                statement.place(u32::from(attempt.status)),
-                statement.place(attempt.problem.clone()),
-                statement.place(attempt.request_id.clone()),
-                statement.place(attempt.ip.clone()),
-                statement.place(attempt.user_agent.clone()),
+                statement.place(seen.company_id),
+                statement.place(seen.kind.as_str()),
+                statement.place(*at),
+                statement.place(*attempt_id),
+                statement.place(seen.actor.map(|actor| actor.kind.as_str())),
+                statement.place(seen.actor.map(|actor| actor.id)),
+                statement.place(seen.method.clone()),
+                statement.place(seen.route.clone()),
+                statement.place(u32::from(seen.status)),
+                statement.place(seen.problem.clone()),
+                statement.place(seen.request_id.clone()),
+                statement.place(seen.ip.map(|ip| ip.to_string())),
+                statement.place(seen.user_agent.clone()),
             ];
             format!("({})", places.join(", "))
         })
@@ -137,19 +137,19 @@ impl FromColumns for Attempt {
             }
             _ => None,
         };
-        Ok(Self {
+        let ip = row.optional_text(11)?.map(str::parse).transpose();
+        let seen = Seen {
             company_id: row.company(0)?,
-            kind: row.text(1)?.parse().map_err(|error: String| row.unreadable(1, error))?,
-            at: row.time(2)?,
-            attempt_id: row.uuid(3)?,
+            kind: row.parsed(1)?,
             actor,
             method: row.text(6)?.to_owned(),
             route: row.text(7)?.to_owned(),
             status: row.number(8)?,
             problem: owned(row.optional_text(9)?),
             request_id: owned(row.optional_text(10)?),
-            ip: owned(row.optional_text(11)?),
+            ip: ip.map_err(|error| row.unreadable(11, error))?,
             user_agent: owned(row.optional_text(12)?),
-        })
+        };
+        Ok(Self { at: row.time(2)?, attempt_id: row.uuid(3)?, seen })
     }
 }

@@ -3,8 +3,10 @@
 use super::keys::previous;
 use super::table::table;
 use super::{Columns, FromColumns, Statement, Table, Unreadable};
-use crate::clients::{ClientRow, Clients};
+use crate::clients::{ClientRow, ClientStatus, Clients};
+use std::collections::BTreeSet;
 use token_ledger_domain::{ClientId, CompanyId};
+use uuid::Uuid;
 
 table!(
     Clients,
@@ -65,4 +67,28 @@ impl FromColumns for ClientRow {
 /// A client.
 pub(super) fn one(company: CompanyId, id: ClientId) -> Statement {
     Statement::new(Clients::statements().one.as_str()).with(company).with(id.0)
+}
+
+/// A company's clients that have one of these statuses, in the order of their identifiers, behind
+/// the one given.
+pub(super) fn page(
+    company: CompanyId,
+    statuses: &BTreeSet<ClientStatus>,
+    after: Option<ClientId>,
+    limit: usize,
+) -> Statement {
+    let statuses = statuses.iter().map(|status| match status {
+        ClientStatus::Active => "deleted_at IS NULL",
+        ClientStatus::Deleted => "deleted_at IS NOT NULL",
+    });
+    let any: Vec<&str> = std::iter::once("FALSE").chain(statuses).collect();
+    Statement::new(format!(
+        "SELECT {} FROM clients WHERE company_id = ?1 AND client_id > ?2 AND ({}) \
+         ORDER BY client_id LIMIT ?3",
+        Clients::COLUMNS.join(", "),
+        any.join(" OR ")
+    ))
+    .with(company)
+    .with(after.map_or_else(Uuid::nil, |id| id.0))
+    .with(limit)
 }

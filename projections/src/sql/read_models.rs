@@ -5,7 +5,7 @@ use super::{
     tokens, tokens_query, uses,
 };
 use crate::attempts::{Attempt, AttemptFilter, AttemptKind};
-use crate::clients::{ClientRow, Clients};
+use crate::clients::{ClientRow, ClientStatus};
 use crate::companies::CompanyRow;
 use crate::index::Use;
 use crate::keys::Keys;
@@ -15,7 +15,7 @@ use crate::read_models::{
     TokenFilter, TokenPage, TokenRecord,
 };
 use crate::tokens::Tokens;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use token_ledger_domain::{ClientId, CompanyId, Digest, KeyId, Timestamp, TokenId};
 use token_ledger_event_store::StoreError;
 use uuid::Uuid;
@@ -224,14 +224,16 @@ impl ReadModels {
         self.sql.fetch_one(clients::one(company, id)).await
     }
 
-    /// A company's clients, in the order of their identifiers, behind the one given.
+    /// A company's clients that have one of these statuses, in the order of their identifiers,
+    /// behind the one given.
     pub async fn clients(
         &self,
         company: CompanyId,
+        statuses: &BTreeSet<ClientStatus>,
         after: Option<ClientId>,
         limit: usize,
     ) -> Result<Vec<ClientRow>, StoreError> {
-        self.sql.fetch(Clients::page(company, after.map(|id| id.0), limit)).await
+        self.sql.fetch(clients::page(company, statuses, after, limit)).await
     }
 
     /// How many events of a company's audit trail the filter lets through on each day, the

@@ -30,6 +30,7 @@ use token_ledger_event_store::{
     Context, Entropy, Ledger, PrivatePart, RecordedEvent, Request, Store,
 };
 use token_ledger_projections::ReadModels;
+use token_ledger_projections::clients::ClientStatus;
 use token_ledger_projections::index::VerificationIndex;
 use token_ledger_projections::read_models::{
     After, AuditFilter, AuditRecord, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
@@ -420,7 +421,10 @@ impl<F: Fixture> Given<F> {
                 folded.members.into_values().collect::<Vec<_>>(),
             );
             assert_eq!(
-                models.clients(company, None, usize::MAX >> 1).await.expect("clients"),
+                models
+                    .clients(company, &any_client(), None, usize::MAX >> 1)
+                    .await
+                    .expect("clients"),
                 folded.clients.into_values().collect::<Vec<_>>(),
             );
             expected.extend(folded.company_row);
@@ -433,6 +437,11 @@ impl<F: Fixture> Given<F> {
 /// Scratch files of tests that run side by side are kept apart by real randomness.
 pub fn uuid_of_a_scratch_file() -> Uuid {
     token_ledger_event_store::SystemEntropy.uuid(at(0))
+}
+
+/// The statuses that clients can have.
+pub fn any_client() -> BTreeSet<ClientStatus> {
+    BTreeSet::from([ClientStatus::Active, ClientStatus::Deleted])
 }
 
 /// A filter that lets every token through.

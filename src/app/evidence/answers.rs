@@ -8,13 +8,14 @@ use crate::evidence::note::Statement;
 use crate::evidence::pack::{FORMAT, Pack, PackEvent, PackPrivate, read_me};
 use crate::evidence::proof::{self, TileSet};
 use crate::evidence::tile_path::TilePath;
+use futures::TryStreamExt;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::time::Duration;
 use tlog_tiles::Hash;
 use token_ledger_domain::{CompanyId, Timestamp, TokenId};
 use token_ledger_event_store::entry::Entry;
-use token_ledger_event_store::{RecordedEvent, StoreError, StreamId};
+use token_ledger_event_store::{RecordedEvent, StoreError};
 use token_ledger_projections::tree::{SignedCheckpoint, TileData};
 use utoipa::ToSchema;
 
@@ -22,8 +23,6 @@ use utoipa::ToSchema;
 const PATIENCE: Duration = Duration::from_secs(4);
 /// How often whoever waits looks for checkpoints that other processes signed.
 const LOOK: Duration = Duration::from_millis(100);
-/// Events of a token that are read at a time.
-const PAGE: usize = 1000;
 
 /// A signed checkpoint of a company's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -268,17 +267,8 @@ impl App {
         company: CompanyId,
         token: TokenId,
     ) -> Result<Pack, AppError> {
-        let stream = StreamId::from(token);
-        let mut events: Vec<RecordedEvent> = Vec::new();
-        loop {
-            let after = events.last().map_or(0, |event| event.sequence);
-            let page = self.store().history(company, stream, after, PAGE).await?;
-            let last = page.len() < PAGE;
-            events.extend(page);
-            if last {
-                break;
-            }
-        }
+        let events: Vec<RecordedEvent> =
+            self.each_event(company, token.into(), 0).try_collect().await?;
         let (Some(first), Some(last)) = (events.first(), events.last()) else {
             return Err(AppError::NotFound("token"));
         };

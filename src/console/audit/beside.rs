@@ -17,7 +17,7 @@ use maud::{Markup, html};
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use token_ledger_domain::{Actor, ActorType, Timestamp};
-use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind};
+use token_ledger_projections::attempts::{Attempt, AttemptFilter, AttemptKind, Seen};
 use uuid::Uuid;
 
 /// Attempts on a page.
@@ -149,8 +149,9 @@ type Known = HashMap<Uuid, NamedActor>;
 
 /// Those who tried, and those whom it was about, as far as they are known.
 async fn known(app: &App, caller: &Caller, attempts: &[Attempt]) -> Result<Known, AppError> {
-    let actors = attempts.iter().filter_map(|attempt| attempt.actor).map(|actor| actor.id);
-    let mentioned: BTreeSet<Uuid> = actors.chain(attempts.iter().filter_map(whose)).collect();
+    let actors = attempts.iter().filter_map(|attempt| attempt.seen.actor).map(|actor| actor.id);
+    let mentioned: BTreeSet<Uuid> =
+        actors.chain(attempts.iter().filter_map(|attempt| whose(&attempt.seen))).collect();
     let mut known = Known::new();
     for id in mentioned {
         known.extend(app.actor(caller, id).await?.map(|actor| (id, actor)));
@@ -159,25 +160,26 @@ async fn known(app: &App, caller: &Caller, attempts: &[Attempt]) -> Result<Known
 }
 
 /// The member for whom a link was made: its route names them.
-fn whose(attempt: &Attempt) -> Option<Uuid> {
-    let is_link = attempt.kind == AttemptKind::PasswordLink;
-    let mut parts = attempt.route.split('/').filter(|_| is_link);
+fn whose(seen: &Seen) -> Option<Uuid> {
+    let is_link = seen.kind == AttemptKind::PasswordLink;
+    let mut parts = seen.route.split('/').filter(|_| is_link);
     parts.find_map(|part| part.parse().ok())
 }
 
-fn row(attempt: &Attempt, known: &Known) -> Markup {
+fn row(Attempt { at, seen, .. }: &Attempt, known: &Known) -> Markup {
+    let ip = seen.ip.map(|ip| ip.to_string());
     html! {
         tr {
-            th scope="row" { (time::stamp(attempt.at)) }
-            td .by data-label="Who" { (who(attempt.actor, known)) }
+            th scope="row" { (time::stamp(*at)) }
+            td .by data-label="Who" { (who(seen.actor, known)) }
             td .about data-label="What" {
-                @match whose(attempt) {
+                @match whose(seen) {
                     Some(member) => (link_for(known.get(&member))),
-                    None => (what(attempt)),
+                    None => (what(seen)),
                 }
             }
-            td data-label="From" { (attempt.ip.as_deref().unwrap_or("An unknown address")) }
-            @if attempt.kind == AttemptKind::Denied { td data-label="Answer" { (answer(attempt)) } }
+            td data-label="From" { (ip.as_deref().unwrap_or("An unknown address")) }
+            @if seen.kind == AttemptKind::Denied { td data-label="Answer" { (answer(seen)) } }
         }
     }
 }
@@ -199,11 +201,11 @@ fn link_for(member: Option<&NamedActor>) -> Markup {
 }
 
 /// What was asked for; hover or focus shows the exact route.
-fn what(attempt: &Attempt) -> Markup {
-    let route = format!("{} {}", attempt.method, attempt.route);
-    let way = if attempt.route.starts_with(HOME) { "in the console" } else { "over the API" };
+fn what(seen: &Seen) -> Markup {
+    let route = format!("{} {}", seen.method, seen.route);
+    let way = if seen.route.starts_with(HOME) { "in the console" } else { "over the API" };
     html! {
-        @match deeds::words(&attempt.method, &attempt.route) {
+        @match deeds::words(&seen.method, &seen.route) {
             Some(words) => { (words) span .sub { span data-exact=(route) tabindex="0" { (way) } } },
             None => code { (route) },
         }
@@ -211,9 +213,9 @@ fn what(attempt: &Attempt) -> Markup {
 }
 
 /// Why it was refused.
-fn answer(attempt: &Attempt) -> Markup {
-    let status = attempt.status.to_string();
-    let words = match attempt.status {
+fn answer(seen: &Seen) -> Markup {
+    let status = seen.status.to_string();
+    let words = match seen.status {
         401 => "No valid credential",
         403 => "Not allowed",
         404 => "Not theirs to see",
@@ -221,7 +223,7 @@ fn answer(attempt: &Attempt) -> Markup {
         _ => &status,
     };
     html! {
-        @match &attempt.problem {
+        @match &seen.problem {
             Some(problem) => a href=(problem) title=(status) { (words) },
             None => (words),
         }

@@ -3,28 +3,22 @@
 use super::{Onlooker, WHOSE, asked};
 use crate::app::AppError;
 use crate::app::audit::AuditFilter;
-use crate::app::streams::StreamPlace;
 use crate::app::view::EventView;
 use crate::console::desk::Desk;
 use crate::console::error::Shown;
 use crate::console::sent::Query;
 use crate::http::Service;
+use crate::http::follower::{self, Follower};
 use crate::http::lasting::Recipient;
 use axum::extract::State;
-use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse, Response};
-use futures::Stream;
+use axum::http::HeaderMap;
+use axum::response::sse::Event;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::CompanyId;
-use tokio::sync::watch;
 
 /// How often an idle stream looks whether its reader still may look.
 const RECHECK: Duration = Duration::from_secs(1);
-/// How often an idle stream sends a comment, so that proxies keep the connection.
-const KEEP_ALIVE: Duration = Duration::from_secs(15);
 
 /// `GET /console/audit/live`: a `recorded` for each new event that the filters let through, with
 /// its position, and an `over` when the session has ended or the page is not its own any more.
@@ -35,7 +29,7 @@ pub async fn stream(
     headers: HeaderMap,
 ) -> Shown {
     if sent.get(WHOSE).is_some_and(|whose| whose != desk.who.whose()) {
-        return Ok(unbuffered(futures::stream::iter([Ok::<_, AppError>(over())])));
+        return Ok(follower::sent(futures::stream::iter([Ok::<_, AppError>(over())])));
     }
     let asked = asked(&service, &desk, &sent).await?;
     if let Some(trouble) = asked.trouble() {
@@ -46,27 +40,16 @@ pub async fn stream(
     let after = sent.number("after").and_then(|after| u64::try_from(after).ok());
     let head = service.app.head(desk.caller.company).await?;
     let session = desk.who.visitor.session.session_id;
-    let place = service.app.streams.begin(session, desk.caller.company)?;
+    let position = resumed.or(after).unwrap_or(head).min(head);
+    let (service, company) = (Arc::clone(&service), desk.caller.company);
     let listener = Listener {
-        _place: place,
-        onlooker: Onlooker::of(&service, desk.caller.company, &headers),
-        company: desk.caller.company,
-        position: resumed.or(after).unwrap_or(head).min(head),
+        onlooker: Onlooker::of(&service, company, &headers),
+        follower: Follower::begin(service, session, company, position, RECHECK)?,
         waiting: VecDeque::new(),
-        appended: service.app.store().watch(),
-        stopping: service.stopping.clone(),
         is_over: false,
         filter,
-        service,
     };
-    Ok(unbuffered(futures::stream::try_unfold(listener, Listener::next)))
-}
-
-/// These events as they come.
-fn unbuffered(events: impl Stream<Item = Result<Event, AppError>> + Send + 'static) -> Response {
-    let answer = Sse::new(events).keep_alive(KeepAlive::new().interval(KEEP_ALIVE));
-    let unbuffered = (HeaderName::from_static("x-accel-buffering"), HeaderValue::from_static("no"));
-    ([unbuffered], answer).into_response()
+    Ok(follower::sent(futures::stream::try_unfold(listener, Listener::next)))
 }
 
 /// Says that the page is of a session that has ended, or has left the company.
@@ -76,24 +59,17 @@ fn over() -> Event {
 
 /// Somebody who looks at the audit trail.
 struct Listener {
-    service: Arc<Service>,
+    follower: Follower,
     onlooker: Onlooker,
-    company: CompanyId,
     filter: AuditFilter,
-    /// The last position that was read.
-    position: u64,
     /// Positions that were read and not told yet.
     waiting: VecDeque<u64>,
-    appended: watch::Receiver<u64>,
-    stopping: watch::Receiver<bool>,
     is_over: bool,
-    /// Held as long as the stream lives.
-    _place: StreamPlace,
 }
 
 impl Listener {
     async fn next(mut self) -> Result<Option<(Event, Self)>, AppError> {
-        while !self.is_over && !*self.stopping.borrow() {
+        while !self.is_over && !self.follower.is_over() {
             if let Some(position) = self.waiting.pop_front() {
                 let position = position.to_string();
                 let event = Event::default().event("recorded").id(&position).data(&position);
@@ -104,33 +80,11 @@ impl Listener {
                 self.is_over = true;
                 return Ok(Some((over(), self)));
             }
-            // Seen before reading: what is appended from here on wakes the wait below.
-            self.appended.borrow_and_update();
-            let events = self.service.app.events_after(self.company, self.position).await?;
-            match events.last() {
-                Some(last) => {
-                    self.position = last.position;
-                    let wanted = events.iter().filter(|event| lets_through(&self.filter, event));
-                    self.waiting.extend(wanted.map(|event| event.position));
-                }
-                None => self.wait().await,
-            }
+            let page = self.follower.next_page().await?;
+            let wanted = page.iter().filter(|event| lets_through(&self.filter, event));
+            self.waiting.extend(wanted.map(|event| event.position));
         }
         Ok(None)
-    }
-
-    async fn wait(&mut self) {
-        let stopped = async {
-            if self.stopping.wait_for(|stopping| *stopping).await.is_err() {
-                // Nobody is left who could stop the service.
-                std::future::pending::<()>().await;
-            }
-        };
-        tokio::select! {
-            _ = self.appended.changed() => {}
-            () = stopped => {}
-            () = tokio::time::sleep(RECHECK) => {}
-        }
     }
 }
 
