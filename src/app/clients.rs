@@ -10,7 +10,7 @@ use std::time::Duration;
 use token_ledger_domain::company::{Company, CompanyCommand};
 use token_ledger_domain::{ClientId, CompanyId, Secret};
 use token_ledger_event_store::{Executed, StoreError};
-use token_ledger_projections::clients::{ClientRow, ClientStatus};
+use token_ledger_projections::clients::ClientStatus;
 
 /// How long the answer to a deletion waits for the client's tokens to be deleted too. What is left
 /// then goes on without it; none of those tokens is good in the meantime.

@@ -188,7 +188,7 @@ impl Tls {
 /// Writes down how a look at the files went; a complaint only when it is a new one.
 fn note(outcome: Result<bool, Unusable>, complaint: &mut Option<Unusable>) {
     let count = |outcome| {
-        metrics::counter!("token_ledger_tls_reloads_total", "outcome" => outcome).increment(1)
+        metrics::counter!("token_ledger_tls_reloads_total", "outcome" => outcome).increment(1);
     };
     match outcome {
         Ok(false) => *complaint = None,

@@ -149,10 +149,14 @@ fn asked_for(document: &Value) -> BTreeSet<String> {
 fn collect_references(value: &Value, schemas: &Value, names: &mut BTreeSet<String>) {
     match value {
         Value::Object(fields) => {
-            fields.values().for_each(|field| collect_references(field, schemas, names));
+            for field in fields.values() {
+                collect_references(field, schemas, names);
+            }
         }
         Value::Array(items) => {
-            items.iter().for_each(|item| collect_references(item, schemas, names));
+            for item in items {
+                collect_references(item, schemas, names);
+            }
         }
         Value::String(text) => {
             if let Some(name) = text.strip_prefix(SCHEMAS)
