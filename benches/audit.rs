@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use support::{Bench, folder, median, timed};
 use token_ledger_domain::TokenId;
-use token_ledger_projections::read_models::AuditFilter;
+use token_ledger_projections::read_models::Positions;
 use token_ledger_projections::runner::Behind;
 use token_ledger_projections::sqlite::SqliteBehind;
 use token_ledger_projections::{AuditTrail, ReadModels, Sql};
@@ -38,12 +38,11 @@ async fn run() {
     let token = TokenId(id);
     let reader = Connection::open(&path).expect("the ledger opens");
     let blob = |id: uuid::Uuid| Value::Blob(id.as_bytes().to_vec());
-    let none = AuditFilter { descending: true, ..AuditFilter::default() };
-    let of_token = AuditFilter { token_id: Some(token), ..none.clone() };
-    let of_actor = AuditFilter { actor_id: Some(support::context().actor.id), ..none.clone() };
-    let of_type = AuditFilter { types: ["token.deleted".to_owned()].into(), ..none.clone() };
-    let of_time =
-        AuditFilter { after_position: head / 3, before_position: head / 2, ..none.clone() };
+    let none = Positions { descending: true, ..Positions::default() };
+    let of_token = Positions { token_id: Some(token), ..none.clone() };
+    let of_actor = Positions { actor_id: Some(support::context().actor.id), ..none.clone() };
+    let of_type = Positions { types: ["token.deleted".to_owned()].into(), ..none.clone() };
+    let of_time = Positions { after_position: head / 3, before_position: head / 2, ..none.clone() };
     let cases = [
         ("no filter", none, String::new(), vec![]),
         (
@@ -68,7 +67,7 @@ async fn run() {
     ];
     let read = ReadModels::new(Sql::Sqlite(Arc::clone(&bench.read)));
     for (name, filter, condition, more) in cases {
-        let ours = async |filter: &AuditFilter| {
+        let ours = async |filter: &Positions| {
             let started = Instant::now();
             let page = read.audit(company, filter, PAGE).await.expect("a page");
             let took = started.elapsed();

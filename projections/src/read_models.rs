@@ -96,7 +96,7 @@ pub struct TokenPage {
 
 /// Which events of a company's audit trail are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct AuditFilter {
+pub struct Positions {
     /// About this token.
     pub token_id: Option<TokenId>,
     /// Of any of these types; of all when empty.

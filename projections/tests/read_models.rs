@@ -30,7 +30,7 @@ use token_ledger_projections::clients::ClientStatus;
 use token_ledger_projections::index::Use;
 use token_ledger_projections::people::Account;
 use token_ledger_projections::read_models::{
-    AuditFilter, AuditRecord, DueTerm, Operation, TokenFilter, TokenPage, TokenRecord, TokenSort,
+    AuditRecord, DueTerm, Operation, Positions, TokenFilter, TokenPage, TokenRecord, TokenSort,
 };
 use token_ledger_projections::sql::Statement;
 use token_ledger_projections::tokens::Status;
@@ -430,7 +430,7 @@ async fn uses_never_go_back<F: Fixture>() {
 
 // ---- the audit trail ----
 
-fn audit_filters(tokens: Vec<TokenId>, head: u64) -> impl Strategy<Value = AuditFilter> {
+fn audit_filters(tokens: Vec<TokenId>, head: u64) -> impl Strategy<Value = Positions> {
     let types: Vec<&str> =
         EVENT_TYPES.iter().map(|(name, _)| *name).chain(["token.unknown"]).collect();
     (
@@ -441,7 +441,7 @@ fn audit_filters(tokens: Vec<TokenId>, head: u64) -> impl Strategy<Value = Audit
         option::weighted(0.4, 1..=head + 1),
         any::<bool>(),
     )
-        .prop_map(|(token_id, types, actor, after, before, descending)| AuditFilter {
+        .prop_map(|(token_id, types, actor, after, before, descending)| Positions {
             token_id,
             types: types.unwrap_or_default().into_iter().map(str::to_owned).collect(),
             actor_id: actor.map(|number| member(number).actor.id),
@@ -451,7 +451,7 @@ fn audit_filters(tokens: Vec<TokenId>, head: u64) -> impl Strategy<Value = Audit
         })
 }
 
-fn shows(filter: &AuditFilter, event: &RecordedEvent) -> bool {
+fn shows(filter: &Positions, event: &RecordedEvent) -> bool {
     let actor = event.metadata().expect("metadata").actor;
     filter.token_id.is_none_or(|token| event.stream == token.into())
         && (filter.types.is_empty() || filter.types.contains(&event.event_type))

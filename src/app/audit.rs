@@ -13,7 +13,7 @@ use std::collections::BTreeSet;
 use token_ledger_domain::event::EVENT_TYPES;
 use token_ledger_domain::{CompanyId, Quoted, Timestamp, TokenId};
 use token_ledger_event_store::{RecordedEvent, StoreError, StreamId};
-use token_ledger_projections::read_models::{AuditFilter as Positions, AuditRecord, DayCount};
+use token_ledger_projections::read_models::{AuditRecord, DayCount, Positions};
 use token_ledger_projections::{AuditTrail, Projection};
 use uuid::Uuid;
 

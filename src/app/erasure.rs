@@ -15,11 +15,11 @@ const PAGE: usize = 2000;
 
 /// Which memberships are whose.
 #[derive(Clone, Debug, Default)]
-pub struct People {
+pub struct Memberships {
     members: HashMap<MemberId, PersonId>,
 }
 
-impl People {
+impl Memberships {
     /// Takes in what an event says.
     pub fn learn(&mut self, event: &LedgerEvent) {
         if let LedgerEvent::Company(CompanyEvent::MemberAdded { member_id, person_id, .. }) = event
@@ -96,21 +96,21 @@ impl App {
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn operators(&self) -> Result<People, StoreError> {
-        let mut people = People::default();
+    pub async fn operators(&self) -> Result<Memberships, StoreError> {
+        let mut people = Memberships::default();
         self.learn(CompanyId::PLATFORM, &mut people).await?;
         Ok(people)
     }
 
     /// The operators, and the people who are or were members of a company.
-    pub(super) async fn people_in(&self, company: CompanyId) -> Result<People, StoreError> {
+    pub(super) async fn people_in(&self, company: CompanyId) -> Result<Memberships, StoreError> {
         let mut people = self.operators().await?;
         self.learn(company, &mut people).await?;
         Ok(people)
     }
 
     /// Takes in what happened to a company itself.
-    async fn learn(&self, company: CompanyId, people: &mut People) -> Result<(), StoreError> {
+    async fn learn(&self, company: CompanyId, people: &mut Memberships) -> Result<(), StoreError> {
         let mut events = self.each_event(company, company.into(), 0);
         while let Some(event) = events.try_next().await? {
             people.learn(&event.decode()?);
@@ -133,7 +133,7 @@ impl App {
         company: CompanyId,
         person: PersonId,
     ) -> Result<bool, StoreError> {
-        let mut members = People::default();
+        let mut members = Memberships::default();
         self.learn(company, &mut members).await?;
         if members.know(person) {
             return Ok(true);
@@ -162,7 +162,7 @@ impl App {
         &self,
         company: CompanyId,
         person: PersonId,
-        people: &People,
+        people: &Memberships,
         after: u64,
         last: u64,
     ) -> Result<Option<Page>, StoreError> {
@@ -192,7 +192,7 @@ impl App {
         &self,
         company: CompanyId,
         person: PersonId,
-        people: &People,
+        people: &Memberships,
     ) -> Result<bool, StoreError> {
         // Else what was noted just before would be written behind it.
         self.flush_attempts().await.map_err(|_| {
@@ -233,7 +233,11 @@ impl App {
 }
 
 /// Whether the private part of an event may name the person.
-fn names(people: &People, person: PersonId, event: &RecordedEvent) -> Result<bool, StoreError> {
-    let named = People::named(&event.metadata()?.actor, &event.decode()?);
+fn names(
+    people: &Memberships,
+    person: PersonId,
+    event: &RecordedEvent,
+) -> Result<bool, StoreError> {
+    let named = Memberships::named(&event.metadata()?.actor, &event.decode()?);
     Ok(named.iter().any(|id| people.person(*id) == person))
 }

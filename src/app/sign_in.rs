@@ -1,6 +1,6 @@
 //! Signing in, and proving to be oneself again.
 //!
-//! Every proof passes `App::prove` or the use of a link, and ends in `App::proved` or in
+//! Every proof passes `App::prove` or the use of a link, and ends in `note_proved` or in
 //! `App::not_proved`: the one place for successes and the one place for failures.
 
 use super::passwords::{Line, Password};
@@ -30,14 +30,14 @@ pub enum Proof {
 
 /// An attempt to prove who one is, without what was typed as the proof.
 #[derive(Clone, Debug)]
-pub struct Attempt<'a> {
+struct ProofAttempt<'a> {
     /// How.
-    pub proof: Proof,
+    proof: Proof,
     /// The address that was named, normalised if it is one, or that is known; none for a link that leads to
     /// nobody.
-    pub email: Option<&'a str>,
+    email: Option<&'a str>,
     /// From where.
-    pub origin: &'a Origin,
+    origin: &'a Origin,
 }
 
 impl App {
@@ -59,7 +59,7 @@ impl App {
             None => None,
         };
         let email = Some(named.as_ref().map_or(email, Email::as_str));
-        let attempt = Attempt { proof: Proof::SignIn, email, origin };
+        let attempt = ProofAttempt { proof: Proof::SignIn, email, origin };
         let account = self.prove(&attempt, account, password).await?;
         let standing = self.only_standing(&account).await?;
         let session = self.begin_session(&account, standing, origin).await?;
@@ -78,11 +78,12 @@ impl App {
         origin: &Origin,
     ) -> Result<SessionCookie, AppError> {
         let (link, account) = self.presented_link(secret, Proof::SignInLink, origin).await?;
-        let attempt = Attempt { proof: Proof::SignInLink, email: Some(&account.email), origin };
+        let attempt =
+            ProofAttempt { proof: Proof::SignInLink, email: Some(&account.email), origin };
         if !self.people.use_link(&link).await? {
             return Err(self.not_proved(&attempt, AppError::LinkSpent));
         }
-        self.proved(&attempt, &account);
+        note_proved(&attempt, &account);
         let standing = match link.opens {
             Some(company) => self.standing_in(&account, company).await,
             None => self.only_standing(&account).await.map_err(AppError::from),
@@ -125,11 +126,12 @@ impl App {
         let (link, account) = self.presented_link(secret, Proof::PasswordLink, origin).await?;
         let password = acceptable(password, &account)?;
         let hash = self.hash_password(password, Line::Person(account.person_id)).await?;
-        let attempt = Attempt { proof: Proof::PasswordLink, email: Some(&account.email), origin };
+        let attempt =
+            ProofAttempt { proof: Proof::PasswordLink, email: Some(&account.email), origin };
         if !self.people.redeem_link(&link, &hash).await? {
             return Err(self.not_proved(&attempt, AppError::LinkSpent));
         }
-        self.proved(&attempt, &account);
+        note_proved(&attempt, &account);
         Ok(())
     }
 
@@ -144,7 +146,7 @@ impl App {
         origin: &Origin,
     ) -> Result<(), AppError> {
         let email = Some(visitor.account.email.as_str());
-        let attempt = Attempt { proof: Proof::Confirmation, email, origin };
+        let attempt = ProofAttempt { proof: Proof::Confirmation, email, origin };
         self.prove(&attempt, Some(visitor.account.clone()), password).await?;
         Ok(self.people.confirm_session(&visitor.session, self.now()).await?)
     }
@@ -164,7 +166,7 @@ impl App {
     ) -> Result<SessionCookie, AppError> {
         let account = &visitor.account;
         let email = Some(account.email.as_str());
-        let attempt = Attempt { proof: Proof::PasswordChange, email, origin };
+        let attempt = ProofAttempt { proof: Proof::PasswordChange, email, origin };
         let password = acceptable(new, account)?;
         self.prove(&attempt, Some(account.clone()), old).await?;
         let hash = self.hash_password(password, Line::Person(account.person_id)).await?;
@@ -181,7 +183,7 @@ impl App {
     /// The account, if the password is its own. An account that doesn't exist takes as long.
     async fn prove(
         &self,
-        attempt: &Attempt<'_>,
+        attempt: &ProofAttempt<'_>,
         account: Option<Account>,
         password: Zeroizing<String>,
     ) -> Result<Account, AppError> {
@@ -193,7 +195,7 @@ impl App {
         let proved = self.is_password(password, hash, line).await?;
         match account.filter(|_| proved) {
             Some(account) => {
-                self.proved(attempt, &account);
+                note_proved(attempt, &account);
                 Ok(account)
             }
             None => Err(self.not_proved(attempt, AppError::BadCredentials)),
@@ -212,7 +214,7 @@ impl App {
         };
         match self.good_link(secret, purpose).await {
             Err(AppError::LinkSpent) => {
-                let attempt = Attempt { proof, email: None, origin };
+                let attempt = ProofAttempt { proof, email: None, origin };
                 Err(self.not_proved(&attempt, AppError::LinkSpent))
             }
             other => other,
@@ -221,7 +223,12 @@ impl App {
 
     /// Keeps a sign-in for the auditor: of the company that it led into, or of the platform. Who is
     /// in no company yet is named as the operator that they are, if they are one.
-    async fn note_sign_in(&self, attempt: &Attempt<'_>, account: &Account, cookie: &SessionCookie) {
+    async fn note_sign_in(
+        &self,
+        attempt: &ProofAttempt<'_>,
+        account: &Account,
+        cookie: &SessionCookie,
+    ) {
         let route = match attempt.proof {
             Proof::SignInLink => "/console/sign-in/{link}",
             _ => "/console/sign-in",
@@ -242,15 +249,8 @@ impl App {
         self.note_cheap(came_in("/console/companies", company, Some(standing), origin));
     }
 
-    /// What every successful proof passes.
-    #[allow(clippy::unused_self, reason = "whoever keeps records of it needs the application")]
-    fn proved(&self, attempt: &Attempt<'_>, account: &Account) {
-        let person = account.person_id;
-        tracing::info!(proof = ?attempt.proof, %person, "a person proved who they are");
-    }
-
     /// What every failed proof passes, on its way to the caller.
-    fn not_proved(&self, attempt: &Attempt<'_>, error: AppError) -> AppError {
+    fn not_proved(&self, attempt: &ProofAttempt<'_>, error: AppError) -> AppError {
         tracing::info!(proof = ?attempt.proof, %error, "somebody did not prove who they are");
         // Links' secrets can't be guessed, and lead to nobody where they aren't good.
         let Some(email) = attempt.email else { return error };
@@ -259,6 +259,12 @@ impl App {
             Err(throttled) => throttled.into(),
         }
     }
+}
+
+/// What every successful proof passes.
+fn note_proved(attempt: &ProofAttempt<'_>, account: &Account) {
+    let person = account.person_id;
+    tracing::info!(proof = ?attempt.proof, %person, "a person proved who they are");
 }
 
 /// Who came in by this route, into which company.

@@ -3,7 +3,7 @@
 use super::table::table;
 use super::{Columns, Dialect, FromColumns, Statement, Unreadable};
 use crate::audit::{AuditRow, AuditTrail};
-use crate::read_models::{AuditFilter, AuditRecord, DayCount};
+use crate::read_models::{AuditRecord, DayCount, Positions};
 use token_ledger_domain::{CompanyId, TokenId};
 
 table!(
@@ -75,7 +75,7 @@ fn event_columns(dialect: &Dialect) -> String {
 pub(super) fn looks(
     dialect: &Dialect,
     company: CompanyId,
-    filter: &AuditFilter,
+    filter: &Positions,
     limit: usize,
 ) -> Vec<Statement> {
     if let Some(token) = filter.token_id {
@@ -89,16 +89,16 @@ pub(super) fn looks(
 }
 
 /// A query with the company and the bounds of the positions as its first parameters.
-fn bounded(company: CompanyId, filter: &AuditFilter) -> Statement {
+fn bounded(company: CompanyId, filter: &Positions) -> Statement {
     let before = if filter.before_position == 0 { u64::MAX } else { filter.before_position };
     Statement::new("").with(company).with(filter.after_position).with(before)
 }
 
-const fn direction(filter: &AuditFilter) -> &'static str {
+const fn direction(filter: &Positions) -> &'static str {
     if filter.descending { "DESC" } else { "ASC" }
 }
 
-fn of_types(statement: &mut Statement, filter: &AuditFilter) -> Option<String> {
+fn of_types(statement: &mut Statement, filter: &Positions) -> Option<String> {
     let types = filter.types.iter();
     let places: Vec<String> = types.map(|event_type| statement.place(event_type.clone())).collect();
     (!places.is_empty()).then(|| places.join(", "))
@@ -107,7 +107,7 @@ fn of_types(statement: &mut Statement, filter: &AuditFilter) -> Option<String> {
 fn page(
     dialect: &Dialect,
     company: CompanyId,
-    filter: &AuditFilter,
+    filter: &Positions,
     event_type: Option<&str>,
     limit: usize,
 ) -> Statement {
@@ -139,7 +139,7 @@ fn page(
 }
 
 /// How many events a company's audit trail holds of each day, the earliest first.
-pub(super) fn days(company: CompanyId, filter: &AuditFilter) -> Statement {
+pub(super) fn days(company: CompanyId, filter: &Positions) -> Statement {
     let mut statement = bounded(company, filter);
     let found = if let Some(token) = filter.token_id {
         format!("events e WHERE {}", in_stream(&mut statement, filter, token))
@@ -153,7 +153,7 @@ pub(super) fn days(company: CompanyId, filter: &AuditFilter) -> Statement {
     Statement { text: text.into(), ..statement }
 }
 
-fn in_trail(statement: &mut Statement, filter: &AuditFilter) -> String {
+fn in_trail(statement: &mut Statement, filter: &Positions) -> String {
     let mut condition = "e.company_id = ?1 AND e.position > ?2 AND e.position < ?3".to_owned();
     if let Some(actor) = filter.actor_id {
         condition.push_str(&format!(" AND e.actor_id = {}", statement.place(actor)));
@@ -167,7 +167,7 @@ fn in_trail(statement: &mut Statement, filter: &AuditFilter) -> String {
 fn of_token(
     dialect: &Dialect,
     company: CompanyId,
-    filter: &AuditFilter,
+    filter: &Positions,
     token: TokenId,
     limit: usize,
 ) -> Statement {
@@ -187,7 +187,7 @@ fn of_token(
 /// A token's events are its stream, whose order is the ledger's. What begins behind one of them begins
 /// at its sequence, so that a late page costs no more than the first. The plus keeps positions from
 /// being searched by index, which would look through the whole ledger.
-fn in_stream(statement: &mut Statement, filter: &AuditFilter, token: TokenId) -> String {
+fn in_stream(statement: &mut Statement, filter: &Positions, token: TokenId) -> String {
     let token = statement.place(token.to_string());
     let sequence_at = |position: &str, otherwise: i64| {
         format!(
@@ -214,7 +214,7 @@ fn in_stream(statement: &mut Statement, filter: &AuditFilter, token: TokenId) ->
 
 #[cfg(test)]
 mod tests {
-    use super::{AuditFilter, CompanyId, Statement, TokenId, days, looks};
+    use super::{CompanyId, Positions, Statement, TokenId, days, looks};
     use crate::sqlite::SqliteReadModels;
     use rusqlite::Connection;
     use uuid::Uuid;
@@ -235,7 +235,7 @@ mod tests {
     #[test]
     fn a_token_s_events_are_searched_in_its_stream_alone() {
         let company = CompanyId(Uuid::nil());
-        let filter = AuditFilter { token_id: Some(TokenId(Uuid::nil())), ..AuditFilter::default() };
+        let filter = Positions { token_id: Some(TokenId(Uuid::nil())), ..Positions::default() };
         let page = looks(&SqliteReadModels::DIALECT, company, &filter, 50).remove(0);
         for statement in [page, days(company, &filter)] {
             let search = first_step(&statement);

@@ -11,7 +11,7 @@ use crate::index::Use;
 use crate::keys::Keys;
 use crate::members::{MemberRow, Members};
 use crate::read_models::{
-    AuditFilter, AuditRecord, Checkpoint, DayCount, DueTerm, KeyRecord, Named, Operation, Programs,
+    AuditRecord, Checkpoint, DayCount, DueTerm, KeyRecord, Named, Operation, Positions, Programs,
     TokenFilter, TokenPage, TokenRecord,
 };
 use crate::tokens::Tokens;
@@ -241,7 +241,7 @@ impl ReadModels {
     pub async fn audit_days(
         &self,
         company: CompanyId,
-        filter: &AuditFilter,
+        filter: &Positions,
     ) -> Result<Vec<DayCount>, StoreError> {
         self.sql.fetch(audit::days(company, filter).searching()).await
     }
@@ -250,7 +250,7 @@ impl ReadModels {
     pub async fn audit(
         &self,
         company: CompanyId,
-        filter: &AuditFilter,
+        filter: &Positions,
         limit: usize,
     ) -> Result<Vec<AuditRecord>, StoreError> {
         let mut found: Vec<AuditRecord> = Vec::new();

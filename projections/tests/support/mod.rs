@@ -33,7 +33,7 @@ use token_ledger_projections::ReadModels;
 use token_ledger_projections::clients::ClientStatus;
 use token_ledger_projections::index::VerificationIndex;
 use token_ledger_projections::read_models::{
-    After, AuditFilter, AuditRecord, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
+    After, AuditRecord, Positions, SortValue, TokenFilter, TokenPage, TokenRecord, TokenSort,
 };
 use token_ledger_projections::rebuild::{ALL, Outcome, Plan, Rebuilder};
 use token_ledger_projections::runner::Behind;
@@ -492,7 +492,7 @@ pub async fn whole_trail(models: &ReadModels, company: CompanyId) -> Vec<AuditRe
     let mut trail: Vec<AuditRecord> = Vec::new();
     loop {
         let after_position = trail.last().map_or(0, |record| record.event.position);
-        let filter = AuditFilter { after_position, ..AuditFilter::default() };
+        let filter = Positions { after_position, ..Positions::default() };
         let page = models.audit(company, &filter, 100).await.expect("a page");
         if page.is_empty() {
             return trail;

@@ -1,7 +1,7 @@
 //! Private parts that are gone, and the erasures that account for them.
 
 use super::finding::Finding;
-use crate::app::erasure::People;
+use crate::app::erasure::Memberships;
 use std::collections::{HashMap, HashSet};
 use token_ledger_domain::company::CompanyEvent;
 use token_ledger_domain::{Actor, LedgerEvent, PersonId};
@@ -9,7 +9,7 @@ use uuid::Uuid;
 
 /// What is known about erasures in one ledger, as far as it has been read.
 pub(super) struct Erasures {
-    people: People,
+    people: Memberships,
     /// The last erasure of each person.
     erased: HashMap<PersonId, u64>,
     /// Who was erased while the ledger was read.
@@ -22,7 +22,7 @@ pub(super) struct Erasures {
 
 impl Erasures {
     /// None yet; these people are known from elsewhere.
-    pub(super) fn new(people: People) -> Self {
+    pub(super) fn new(people: Memberships) -> Self {
         Self {
             people,
             erased: HashMap::new(),
@@ -56,7 +56,7 @@ impl Erasures {
         event: &LedgerEvent,
         there: bool,
     ) {
-        let named = People::named(actor, event);
+        let named = Memberships::named(actor, event);
         if there {
             for id in named {
                 self.there.entry(id).or_insert(position);

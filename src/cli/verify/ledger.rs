@@ -8,7 +8,7 @@ use super::marks::{self, Aside, Marks, Sources};
 use super::tree::{self, Tree};
 use super::{Failure, snapshots};
 use crate::app::App;
-use crate::app::erasure::People;
+use crate::app::erasure::Memberships;
 use std::sync::Arc;
 use token_ledger_domain::CompanyId;
 use token_ledger_event_store::{Head, RecordedEvent, StoreError, StoredPrivate};
@@ -25,7 +25,7 @@ pub(super) struct Ledger<'a> {
     pub(super) company: CompanyId,
     pub(super) sources: Sources<'a>,
     pub(super) entries: Option<&'a Arc<KeptEntries>>,
-    pub(super) operators: &'a People,
+    pub(super) operators: &'a Memberships,
 }
 
 /// Events with their private parts.

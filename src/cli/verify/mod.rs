@@ -12,7 +12,7 @@ mod tree;
 use super::options::Logs;
 use super::{Failure, answer, company_id, open, printable, tell};
 use crate::app::App;
-use crate::app::erasure::People;
+use crate::app::erasure::Memberships;
 use crate::config::Settings;
 use crate::evidence::note::VerifierKey;
 use crate::plural::counted;
@@ -132,7 +132,7 @@ impl Verify {
     ) -> Result<(), Failure> {
         let operators = match app.operators().await {
             // Their own ledger's finding says what.
-            Err(StoreError::Unreadable(_) | StoreError::Corrupt { .. }) => People::default(),
+            Err(StoreError::Unreadable(_) | StoreError::Corrupt { .. }) => Memberships::default(),
             operators => operators?,
         };
         // Checkpoints never pass the heads, so they are read first.
