@@ -37,9 +37,15 @@ impl App {
                 None => None,
                 Some(expected) => {
                     let head = self.store().head(company).await?;
-                    let actual = version().await?;
-                    if actual != expected {
-                        return Err(AppError::VersionMismatch { actual });
+                    let refusal = match version().await {
+                        Ok(actual) if actual == expected => None,
+                        Ok(actual) => Some(AppError::VersionMismatch { actual }),
+                        Err(error) => Some(error),
+                    };
+                    if let Some(refusal) = refusal {
+                        // It may be for what the same request has done since it was looked for.
+                        let replay = self.recorded(company, idempotency.as_ref()).await?;
+                        return replay.map(Executed::Repeated).ok_or(refusal);
                     }
                     head.map(|head| head.company_sequence)
                 }
