@@ -255,7 +255,7 @@ fn a_head_that_can_not_be_read_leaves_a_trace() {
     connection.send(b"GET /metrics HTTP/1.0\r\n\r\n");
     let mut told = String::new();
     connection.0.read_to_string(&mut told).expect("an answer");
-    assert!(told.contains("\nrequest_heads_refused_total 1\n"), "{told}");
+    assert!(told.contains("\ntoken_ledger_request_heads_refused_total 1\n"), "{told}");
     serving.stop();
 }
 
