@@ -527,6 +527,7 @@ async fn whatever_is_refused_is_told_in_words() {
     });
     let routes = api.map(|route| (&route.0, route.1)).chain(pages.map(|page| (&page.0, page.1)));
     for (method, route) in routes {
-        assert!(console::deeds::words(method.as_str(), route).is_some(), "{method} {route}");
+        let noted = route.replace("{*", "{");
+        assert!(console::deeds::words(method.as_str(), &noted).is_some(), "{method} {route}");
     }
 }

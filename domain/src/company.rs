@@ -73,11 +73,11 @@ pub enum CompanyRefusal {
     #[error("the person is a member of the company already")]
     MemberExists,
     /// The last Super Admin must stay, and the platform's last operator.
-    #[error(
-        "the company's last Super Admin, on the platform also its last operator, can't be removed or \
-         given a lesser role; name another one first"
-    )]
-    LastSuperAdmin,
+    #[error("{} can't be removed or given a lesser role; name another one first", the_last(*role))]
+    LastSuperAdmin {
+        /// What it is the last of.
+        role: Role,
+    },
     /// More than the caller may do itself.
     #[error("{role} is more than you may grant or take away")]
     AboveOwnPower {
@@ -157,6 +157,13 @@ impl Company {
             .iter()
             .filter(|(_, member)| member.role.power() >= needed && !member.is_erased);
         admins.next().is_some_and(|(first, _)| *first == id) && admins.next().is_none()
+    }
+}
+
+const fn the_last(role: Role) -> &'static str {
+    match role {
+        Role::Operator => "the platform's last operator",
+        Role::SuperAdmin | Role::Auditor => "the company's last Super Admin",
     }
 }
 
@@ -300,7 +307,7 @@ fn decide_change_role(
         return Ok(Vec::new());
     }
     if role < member.role && company.is_last_super_admin(member_id, member.role) {
-        return Err(CompanyRefusal::LastSuperAdmin);
+        return Err(CompanyRefusal::LastSuperAdmin { role: member.role });
     }
     Ok(vec![CompanyEvent::MemberRoleChanged { member_id, role, previous_role: member.role }])
 }
@@ -313,7 +320,7 @@ fn decide_remove_member(
     let member = company.member(member_id)?;
     within_own_power(member.role, power)?;
     if company.is_last_super_admin(member_id, member.role) {
-        return Err(CompanyRefusal::LastSuperAdmin);
+        return Err(CompanyRefusal::LastSuperAdmin { role: member.role });
     }
     Ok(vec![CompanyEvent::MemberRemoved { member_id }])
 }

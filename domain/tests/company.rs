@@ -17,6 +17,8 @@ const HOUR: i64 = 3_600;
 const DAY: i64 = 86_400;
 const LONGEST: i64 = 366 * DAY;
 const CLIENT: ClientId = ClientId(Uuid::from_u128(1));
+const LAST: CompanyRefusal = CompanyRefusal::LastSuperAdmin { role: Role::SuperAdmin };
+const LAST_OPERATOR: CompanyRefusal = CompanyRefusal::LastSuperAdmin { role: Role::Operator };
 
 fn given(events: impl IntoIterator<Item = CompanyEvent>) -> Given<Company> {
     Rules { decide: company::decide, evolve: company::evolve }.given(events)
@@ -186,7 +188,7 @@ mod register {
         // From then on the rules for the last Super Admin hold.
         given([registered(), CompanyEvent::OauthAppEnabled {}, added(1, Role::SuperAdmin)])
             .when(remove(1).by(Power::Operator))
-            .then_refused(CompanyRefusal::LastSuperAdmin);
+            .then_refused(LAST);
     }
 
     #[test]
@@ -420,14 +422,10 @@ mod change_role {
 
     #[test]
     fn of_the_last_super_admin_to_less_is_refused() {
-        given(with_one_admin())
-            .when(change_role(1, Role::Auditor).asked())
-            .then_refused(CompanyRefusal::LastSuperAdmin);
+        given(with_one_admin()).when(change_role(1, Role::Auditor).asked()).then_refused(LAST);
         let one_was_lowered =
             with_two_admins().into_iter().chain([role_changed(2, Role::SuperAdmin, Role::Auditor)]);
-        given(one_was_lowered)
-            .when(change_role(1, Role::Auditor).asked())
-            .then_refused(CompanyRefusal::LastSuperAdmin);
+        given(one_was_lowered).when(change_role(1, Role::Auditor).asked()).then_refused(LAST);
     }
 
     #[test]
@@ -439,7 +437,7 @@ mod change_role {
             with_one_admin().into_iter().chain([role_changed(1, Role::SuperAdmin, Role::Operator)]);
         given(raised)
             .when(change_role_on_platform(1, Role::Auditor).by(Power::Operator))
-            .then_refused(CompanyRefusal::LastSuperAdmin);
+            .then_refused(LAST_OPERATOR);
     }
 
     #[test]
@@ -448,7 +446,7 @@ mod change_role {
         for role in [Role::SuperAdmin, Role::Auditor] {
             given(past())
                 .when(change_role_on_platform(2, role).by(Power::Operator))
-                .then_refused(CompanyRefusal::LastSuperAdmin);
+                .then_refused(LAST_OPERATOR);
         }
         given(past().chain([added(3, Role::Operator)]))
             .when(change_role_on_platform(2, Role::Auditor).by(Power::Operator))
@@ -501,17 +499,15 @@ mod remove_member {
 
     #[test]
     fn never_takes_the_last_super_admin() {
-        given(with_one_admin())
-            .when(remove(1).by(Power::Operator))
-            .then_refused(CompanyRefusal::LastSuperAdmin);
+        given(with_one_admin()).when(remove(1).by(Power::Operator)).then_refused(LAST);
         let past = with_one_admin().into_iter().chain([added(2, Role::Auditor)]);
-        given(past).when(remove(1).asked()).then_refused(CompanyRefusal::LastSuperAdmin);
+        given(past).when(remove(1).asked()).then_refused(LAST);
     }
 
     #[test]
     fn never_leaves_an_erased_super_admin_alone() {
         let past = || with_one_admin().into_iter().chain([added(2, Role::SuperAdmin), erased(2)]);
-        given(past()).when(remove(1).asked()).then_refused(CompanyRefusal::LastSuperAdmin);
+        given(past()).when(remove(1).asked()).then_refused(LAST);
         given(past()).when(remove(2).asked()).then([removed(2)]);
         given(past().chain([added(3, Role::SuperAdmin)]))
             .when(remove(1).asked())
@@ -523,7 +519,7 @@ mod remove_member {
         for other in [Role::Auditor, Role::SuperAdmin] {
             given([registered(), added(1, Role::Operator), added(2, other)])
                 .when(remove(1).by(Power::Operator))
-                .then_refused(CompanyRefusal::LastSuperAdmin);
+                .then_refused(LAST_OPERATOR);
         }
     }
 

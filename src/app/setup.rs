@@ -91,19 +91,13 @@ impl App {
         let operator = self.next_key(&platform, "operator", KeyScope::Operator)?;
         self.append_all(vec![operator.commit.clone()]).await?;
         // Decided only now, however long that took: what was decided long ago is not recorded.
-        let admin = self.next_key(&caller, "admin", KeyScope::Admin)?;
-        let audit = self.next_key(&caller, "audit", KeyScope::Audit)?;
-        let introspect = self.next_key(&caller, "introspect", KeyScope::Introspect)?;
-        let mut commits = vec![self.establishing(&caller, name, &account)?];
-        commits.extend([admin.commit, audit.commit, introspect.commit]);
-        if let Err(error) = self.append_all(commits).await {
-            self.take_back(&[operator.commit]).await;
-            return Err(match error {
-                // Somebody else has just registered it.
-                AppError::Contended => AppError::NameTaken(name.to_string()),
-                other => other,
-            });
-        }
+        let [admin, audit, introspect] = match self.establish(&caller, name, &account).await {
+            Ok(keys) => keys,
+            Err(error) => {
+                self.take_back(&[operator.commit]).await;
+                return Err(error);
+            }
+        };
         let needs_link = account.vouched_by.map(|_| NeedsLink::OthersLink);
         let (password, needs_link) = match self.put_first_password(&account, password).await {
             Ok(password) => (password, needs_link),
@@ -121,6 +115,28 @@ impl App {
             audit_key: audit.secret,
             introspect_key: introspect.secret,
         })
+    }
+
+    /// Registers the company with its first Super Admin and its keys.
+    async fn establish(
+        &self,
+        caller: &Caller,
+        name: &Name,
+        admin: &Account,
+    ) -> Result<[NextKey; 3], AppError> {
+        let keys = [
+            self.next_key(caller, "admin", KeyScope::Admin)?,
+            self.next_key(caller, "audit", KeyScope::Audit)?,
+            self.next_key(caller, "introspect", KeyScope::Introspect)?,
+        ];
+        let mut commits = vec![self.establishing(caller, name, admin)?];
+        commits.extend(keys.iter().map(|key| key.commit.clone()));
+        match self.append_all(commits).await {
+            Ok(()) => Ok(keys),
+            // Somebody else has just registered it.
+            Err(AppError::Contended) => Err(AppError::NameTaken(name.to_string())),
+            Err(error) => Err(error),
+        }
     }
 
     /// The registration of a company with its first Super Admin.

@@ -91,7 +91,7 @@ fn records(path: &str) -> Option<&'static str> {
         "/log" | "/log/checkpoint" | "/log/checkpoints" => "See the checkpoints",
         "/log/key" => "Get the key of the log",
         "/log/proof" | "/log/consistency" => "Get a proof",
-        "/log/tile/entries/{*tile}" | "/log/tile/{level}/{*tile}" => "Read the log",
+        "/log/tile/entries/{tile}" | "/log/tile/{level}/{tile}" => "Read the log",
         _ => return None,
     })
 }

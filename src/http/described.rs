@@ -233,7 +233,7 @@ fn describe_answers(path: &str, method: &str, operation: &mut Value) {
     let is_versioned = |status: &str| status == "201" || has_version && status != "204";
     let responses = operation.get_mut("responses").and_then(Value::as_object_mut);
     if let Some(responses) = responses
-        && let Some(refusal) = responses.get("400").or_else(|| responses.get("401"))
+        && let Some(refusal) = responses.get("503")
         && refusal["content"].is_object()
     {
         let text = "The service failed; its log says more under the `request_id`";

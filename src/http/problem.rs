@@ -255,7 +255,7 @@ fn of_company(refusal: &CompanyRefusal, detail: String) -> Problem {
         CompanyRefusal::Exists | CompanyRefusal::MemberExists | CompanyRefusal::ClientExists => {
             Problem::new(Kind::AlreadyExists, detail)
         }
-        CompanyRefusal::LastSuperAdmin => Problem::new(Kind::LastSuperAdmin, detail),
+        CompanyRefusal::LastSuperAdmin { .. } => Problem::new(Kind::LastSuperAdmin, detail),
         CompanyRefusal::AboveOwnPower { .. } => Problem::new(Kind::AboveOwnPower, detail),
         CompanyRefusal::PlatformOnly => Problem::invalid("role", detail),
         CompanyRefusal::PolicyBounds { rule, min, max } => {

@@ -242,7 +242,10 @@ impl Kind {
                  Admin can change the policy for terms that begin from then on."
             }
             Self::AboveOwnPower => "Nobody grants, refreshes or takes away more than they have.",
-            Self::LastSuperAdmin => "Name another Super Admin first.",
+            Self::LastSuperAdmin => {
+                "Name another Super Admin first; where it is the platform's last operator, another \
+                 operator."
+            }
             Self::AlreadyExists => "Choose another name, or use what exists.",
             Self::VersionMismatch => {
                 "The thing stands at another version than those in `If-Match`, or at one of those \
