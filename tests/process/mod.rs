@@ -100,6 +100,16 @@ impl Place {
         self.dir.path().join(name)
     }
 
+    /// A copy of the program, where whoever is let into the folder may run it. A process of its own
+    /// writes it: what is open to be written, a child of another test may hold, can't be run.
+    pub fn program(&self) -> PathBuf {
+        let program = self.file("program");
+        let copied =
+            Command::new("cp").arg(env!("CARGO_BIN_EXE_token-ledger")).arg(&program).status();
+        assert!(copied.expect("cp can be run").success());
+        program
+    }
+
     pub fn ledger(&self) -> PathBuf {
         self.file("ledger.db")
     }
