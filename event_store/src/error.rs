@@ -66,6 +66,15 @@ impl StoreError {
         Self::Unavailable("nothing could be recorded in time".to_owned())
     }
 
+    /// This failure, to whoever was not tried because of it: nothing of theirs is in doubt.
+    #[must_use]
+    pub(crate) fn of_untried(&self) -> Self {
+        match self {
+            Self::InDoubt(text) => Self::Unavailable(text.clone()),
+            other => other.clone(),
+        }
+    }
+
     /// Whether nothing else would fare better.
     #[must_use]
     pub const fn is_general(&self) -> bool {

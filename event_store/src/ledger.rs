@@ -8,9 +8,10 @@ use crate::record::StreamId;
 use crate::request::{ExecuteError, Executed, Request};
 use crate::standing::{ForGood, STANDS_FOR, Standing};
 use crate::store::{LoadedStream, Replay, Store};
+use crate::turns::Turns;
 use parking_lot::RwLock;
 use std::collections::HashMap;
-use std::hash::BuildHasher;
+use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::time::Duration;
 use token_ledger_domain::company::Company;
@@ -25,8 +26,6 @@ const DECIDED_FOR: Duration = Duration::from_secs(5);
 const EVER: Timestamp = Timestamp::from_micros(i64::MIN);
 /// A stream's state is kept in a snapshot whenever it has grown by this many events.
 pub const SNAPSHOT_EVERY: u64 = 100;
-/// Streams that share a lock within this process; more locks, fewer waits for strangers.
-const STREAM_LOCKS: usize = 256;
 
 /// A folded stream.
 #[derive(Clone, Debug, Default)]
@@ -41,8 +40,7 @@ pub struct Ledger {
     clock: Arc<dyn Clock>,
     entropy: Arc<dyn Entropy>,
     companies: RwLock<HashMap<CompanyId, Arc<Folded<Company>>>>,
-    locks: Vec<tokio::sync::Mutex<()>>,
-    hasher: std::hash::RandomState,
+    turns: Turns,
 }
 
 impl std::fmt::Debug for Ledger {
@@ -54,14 +52,7 @@ impl std::fmt::Debug for Ledger {
 impl Ledger {
     /// The ledgers in this store.
     pub fn new(store: Arc<dyn Store>, clock: Arc<dyn Clock>, entropy: Arc<dyn Entropy>) -> Self {
-        Self {
-            store,
-            clock,
-            entropy,
-            companies: RwLock::default(),
-            locks: (0..STREAM_LOCKS).map(|_| tokio::sync::Mutex::default()).collect(),
-            hasher: std::hash::RandomState::new(),
-        }
+        Self { store, clock, entropy, companies: RwLock::default(), turns: Turns::default() }
     }
 
     /// The store behind it.
@@ -110,50 +101,21 @@ impl Ledger {
         context: &Context,
         request: Request<<A as Decidable>::Command>,
     ) -> Result<Executed<A>, ExecuteError<A::Error>> {
-        let stream = StreamId { kind: A::KIND, id: request.id };
         // Nobody else knows of a stream that is about to begin.
-        let _turn = if A::begins_stream(&request.command) {
-            None
-        } else {
-            let lock = self.hasher.hash_one(stream);
-            let lock = usize::try_from(lock % STREAM_LOCKS as u64).unwrap_or(0);
-            Some(self.locks[lock].lock().await)
-        };
+        let begins = A::begins_stream(&request.command);
+        let stream = StreamId { kind: A::KIND, id: request.id };
+        let _turn = if begins { None } else { Some(self.turns.take(company, stream).await) };
         let (mut not_before, mut stood_at) = (EVER, standing.since());
         let begun = Moment::now();
         // Kept over all attempts, so that one whose answer was lost recognises itself.
         let commit_id = self.entropy.uuid(self.clock.now());
         for attempt in 0..MAX_ATTEMPTS {
-            if let Some(key) = &request.idempotency
-                && let Some(replay) = self.store.replay(company, key, self.clock.now()).await?
-            {
-                return repeated(key, replay);
-            }
-            let folded = if attempt == 0 && A::begins_stream(&request.command) {
-                Folded::default()
-            } else {
-                self.fold::<A>(company, stream).await?
+            let begins = begins && attempt == 0;
+            let decided = self.decide_once(company, power, context, &request, begins, not_before);
+            let (mut commit, state) = match decided.await? {
+                ControlFlow::Continue(decided) => decided,
+                ControlFlow::Break(executed) => return Ok(executed),
             };
-            let decided = self.decide(company, power, context, folded, &request, not_before).await;
-            let (mut commit, state) = match (decided, &request.idempotency) {
-                (Ok(decided), _) => decided,
-                (Err(failure @ ExecuteError::Failed(_)), _) | (Err(failure), None) => {
-                    return Err(failure);
-                }
-                // It may be refused for what the same request has done since it was looked for.
-                (Err(refusal), Some(key)) => {
-                    let replay = self.store.replay(company, key, self.clock.now()).await?;
-                    return replay.map_or(Err(refusal), |replay| repeated(key, replay));
-                }
-            };
-            if commit.events.is_empty() && commit.idempotency.is_none() {
-                return Ok(Executed::Done {
-                    state,
-                    sequence: commit.expected_sequence,
-                    position: None,
-                    recorded_at: commit.decided_at,
-                });
-            }
             if attempt > 0 || stood_at.elapsed() >= STANDS_FOR {
                 stood_at = Moment::now();
                 if !standing.holds().await? {
@@ -188,6 +150,51 @@ impl Ledger {
             }
         }
         Err(ExecuteError::Contended)
+    }
+
+    /// Decides a command by what is recorded; breaks with the answer where nothing is to be appended:
+    /// the request is a repeat, or changes nothing. A stream that begins is not looked for.
+    async fn decide_once<A: Decidable>(
+        &self,
+        company: CompanyId,
+        power: Power,
+        context: &Context,
+        request: &Request<<A as Decidable>::Command>,
+        begins: bool,
+        not_before: Timestamp,
+    ) -> Result<ControlFlow<Executed<A>, (Commit, A)>, ExecuteError<A::Error>> {
+        if let Some(key) = &request.idempotency
+            && let Some(replay) = self.store.replay(company, key, self.clock.now()).await?
+        {
+            return repeated(key, replay).map(ControlFlow::Break);
+        }
+        let folded = if begins {
+            Folded::default()
+        } else {
+            self.fold::<A>(company, StreamId { kind: A::KIND, id: request.id }).await?
+        };
+        let decided = self.decide(company, power, context, folded, request, not_before).await;
+        let (commit, state) = match (decided, &request.idempotency) {
+            (Ok(decided), _) => decided,
+            (Err(failure @ ExecuteError::Failed(_)), _) | (Err(failure), None) => {
+                return Err(failure);
+            }
+            // It may be refused for what the same request has done since it was looked for.
+            (Err(refusal), Some(key)) => {
+                let replay = self.store.replay(company, key, self.clock.now()).await?;
+                let replay = replay.map_or(Err(refusal), |replay| repeated(key, replay));
+                return replay.map(ControlFlow::Break);
+            }
+        };
+        if commit.events.is_empty() && commit.idempotency.is_none() {
+            return Ok(ControlFlow::Break(Executed::Done {
+                state,
+                sequence: commit.expected_sequence,
+                position: None,
+                recorded_at: commit.decided_at,
+            }));
+        }
+        Ok(ControlFlow::Continue((commit, state)))
     }
 
     /// Executes many commands of one company side by side, each for itself: loads the streams

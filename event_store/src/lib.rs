@@ -25,6 +25,7 @@ pub mod sqlite;
 mod standing;
 mod store;
 mod trouble;
+mod turns;
 
 pub use clock::{Clock, Entropy, Moment, SystemClock, SystemEntropy};
 pub use commit::{AppendError, Commit, Context, Idempotency, MAX_CLOCK_LAG_SECONDS, Recorded};

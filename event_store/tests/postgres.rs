@@ -6,8 +6,9 @@ mod contract;
 use async_trait::async_trait;
 use contract::evidence::assert_refused;
 use contract::given::{
-    COMPANY, Given, append, append_one, at, changed, commit, created, in_time, new_token, read_all,
-    register, side_by_side, sound_ledger, sound_ledgers, token,
+    COMPANY, Given, append, append_one, ask_token, assert_done, at, change_scopes, changed, commit,
+    create, created, in_time, new_token, read_all, register, side_by_side, sound_ledger,
+    sound_ledgers, token,
 };
 use contract::{Fixture, REFUSED_BY_STATEMENT};
 use cqrs_es::EventStore;
@@ -544,15 +545,7 @@ async fn a_head_that_another_holds_fails_its_company_and_no_other() {
     let waiting = tokio::spawn(async move {
         append_one(store.as_ref(), commit(COMPANY, new_token(), 0, [created("waits")])).await
     });
-    let mut owner = fixture.owner().await;
-    in_time(async {
-        let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
-            AND datname = current_database()";
-        while sqlx::query_scalar::<_, i64>(held).fetch_one(&mut owner).await.expect("a count") == 0
-        {
-        }
-    })
-    .await;
+    wait_for_locks(&fixture, 1).await;
     let other = CompanyId(uuid::Uuid::from_u128(2));
     append(fixture.store.as_ref(), commit(other, new_token(), 0, [created("goes on")])).await;
     assert!(!waiting.is_finished(), "the other company didn't wait for it");
@@ -587,6 +580,123 @@ async fn a_head_that_another_holds_fails_no_company_of_the_same_batch() {
     append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("again")])).await;
     assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), 2);
     assert_eq!(sound_ledger(fixture.store.as_ref(), other).await.len(), 1);
+}
+
+/// As many as there are transactions in flight, and one more.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn heads_that_another_holds_keep_no_other_company_waiting() {
+    let fixture = PgFixture::fresh().await;
+    let held = [1, 2, 3].map(|number| CompanyId(uuid::Uuid::from_u128(number)));
+    for company in held {
+        append(fixture.store.as_ref(), commit(company, new_token(), 0, [created("first")])).await;
+    }
+    let mut holder = fixture.owner().await;
+    holder.execute("BEGIN; SELECT * FROM company_heads FOR UPDATE").await.expect("a lock");
+    let waiting = held.map(|company| {
+        let store = Arc::clone(&fixture.store);
+        tokio::spawn(async move {
+            append_one(store.as_ref(), commit(company, new_token(), 0, [created("waits")])).await
+        })
+    });
+    wait_for_locks(&fixture, 2).await;
+    let other = CompanyId(uuid::Uuid::from_u128(4));
+    append(fixture.store.as_ref(), commit(other, new_token(), 0, [created("goes on")])).await;
+    let changed = commit(other, new_token(), 0, [created("goes on"), changed()]);
+    append(fixture.store.as_ref(), changed).await;
+    assert!(waiting.iter().all(|task| !task.is_finished()), "it waited for none of them");
+    for waiting in waiting {
+        let outcome = in_time(waiting).await.expect("it ends");
+        let is_told = matches!(outcome, Err(AppendError::Failed(StoreError::Unavailable(_))));
+        assert!(is_told, "{outcome:?}");
+    }
+    holder.execute("ROLLBACK").await.expect("the lock is gone");
+    for company in held {
+        append(fixture.store.as_ref(), commit(company, new_token(), 0, [created("again")])).await;
+        assert_eq!(sound_ledger(fixture.store.as_ref(), company).await.len(), 2);
+    }
+    assert_eq!(sound_ledger(fixture.store.as_ref(), other).await.len(), 3);
+}
+
+/// A head that is let go of while commits wait for it loses none of them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_head_that_is_let_go_of_takes_in_whatever_waits() {
+    let fixture = PgFixture::fresh().await;
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("first")])).await;
+    let mut holder = fixture.owner().await;
+    holder.execute("BEGIN; SELECT * FROM company_heads FOR UPDATE").await.expect("a lock");
+    let one_waits = || {
+        let store = Arc::clone(&fixture.store);
+        tokio::spawn(async move {
+            append_one(store.as_ref(), commit(COMPANY, new_token(), 0, [created("waits")])).await
+        })
+    };
+    let mut waiting = vec![one_waits()];
+    // Whoever has the time to wait asks for more than the others do.
+    let mut owner = fixture.owner().await;
+    let patient = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+        AND datname = current_database() AND query LIKE '%''3s''; SELECT company_id%'";
+    in_time(async {
+        while sqlx::query_scalar::<_, i64>(patient).fetch_one(&mut owner).await.expect("a count")
+            == 0
+        {}
+    })
+    .await;
+    waiting.extend([(); 3].map(|()| one_waits()));
+    holder.execute("ROLLBACK").await.expect("the lock is gone");
+    for waiting in waiting {
+        in_time(waiting).await.expect("it ends").expect("it is recorded");
+    }
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("again")])).await;
+    assert_eq!(sound_ledger(fixture.store.as_ref(), COMPANY).await.len(), 6);
+}
+
+/// More commands than a process could have locks for.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn commands_that_wait_for_a_head_hold_up_no_other_companys() {
+    const WAITING: usize = 300;
+    let given = Given::a_company(PgFixture::fresh().await).await;
+    let other = CompanyId(uuid::Uuid::from_u128(4));
+    register(&given.ledger, other).await;
+    let (mut tokens, mut others) = (Vec::new(), Vec::new());
+    for _ in 0..WAITING {
+        tokens.push(token(&given.ledger).await);
+    }
+    for _ in 0..WAITING / 10 {
+        let id = new_token();
+        assert_done(ask_token(&given.ledger, other, id, create("goes on")).await);
+        others.push(id);
+    }
+    let mut holder = given.fixture.owner().await;
+    let hold =
+        format!("BEGIN; SELECT * FROM company_heads WHERE company_id = '{COMPANY}' FOR UPDATE");
+    holder.execute(hold.as_str()).await.expect("a lock");
+    let change = |company, id| {
+        let ledger = Arc::clone(&given.ledger);
+        async move { ask_token(&ledger, company, id, change_scopes("employees")).await }
+    };
+    let waiting: Vec<_> = tokens.into_iter().map(|id| tokio::spawn(change(COMPANY, id))).collect();
+    wait_for_locks(&given.fixture, 1).await;
+    for outcome in side_by_side(others.into_iter().map(|id| change(other, id))).await {
+        assert_done(outcome);
+    }
+    assert!(waiting.iter().all(|task| !task.is_finished()), "they waited for none of them");
+    holder.execute("ROLLBACK").await.expect("the lock is gone");
+    for task in waiting {
+        assert_done(in_time(task).await.expect("it ends"));
+    }
+}
+
+/// Waits until so many connections wait for locks.
+async fn wait_for_locks(fixture: &PgFixture, at_least: i64) {
+    let mut owner = fixture.owner().await;
+    let held = "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock' \
+        AND datname = current_database()";
+    in_time(async {
+        while sqlx::query_scalar::<_, i64>(held).fetch_one(&mut owner).await.expect("a count")
+            < at_least
+        {}
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -27,6 +27,9 @@ const FORGOTTEN_AT_ONCE: u64 = 4;
 pub const BOUNDS: &str = "SET LOCAL statement_timeout = '10s'; SET LOCAL lock_timeout = '3s'; \
     SET LOCAL idle_in_transaction_session_timeout = '5s'";
 
+/// How long a transaction waits for a lock, as the server's settings have it.
+pub(super) const LOCK_TIMEOUT: &str = "lock_timeout";
+
 const NEW_HEADS: &str = "INSERT INTO company_heads \
     (company_id, last_position, last_recorded_at, company_sequence) \
     SELECT company, 0, $2, 0 FROM unnest($1::uuid[]) AS n (company) ON CONFLICT DO NOTHING";
@@ -75,6 +78,10 @@ const UPSERT_KEYS: &str = "INSERT INTO idempotency_keys \
     ON CONFLICT (company_id, caller, route, key) DO UPDATE SET \
     request_hash = excluded.request_hash, result = excluded.result, at = excluded.at";
 
+/// How long a transaction waits for a head, as the server reads it.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Patience(pub &'static str);
+
 /// Why a transaction was not carried out.
 #[derive(Debug)]
 pub(super) enum Setback {
@@ -101,8 +108,10 @@ impl From<StoreError> for Setback {
 pub(super) async fn begin(
     connection: &mut PgConnection,
     companies: &BTreeSet<CompanyId>,
+    patience: Patience,
 ) -> Result<(HashMap<CompanyId, Head>, Timestamp), Setback> {
-    let (mut heads, now) = lock(connection, &format!("BEGIN; {BOUNDS}; "), companies).await?;
+    let begin = format!("BEGIN; {BOUNDS}; SET LOCAL {LOCK_TIMEOUT} = '{}'; ", patience.0);
+    let (mut heads, now) = lock(connection, &begin, companies).await?;
     if heads.len() == companies.len() {
         return Ok((heads, now));
     }

@@ -2,16 +2,17 @@
 //!
 //! A few tasks, each with a connection of its own, take whatever waits, up to a bound, with those
 //! who follow closely, and append it in one transaction; while it is in flight, the next batch gathers.
-//! No two of them work on the same company.
+//! No two of them work on the same company. A company whose head somebody holds on to, another process
+//! or an administrator, is left to tasks that have the time, so that it keeps no other one waiting.
 
 use super::InlineProjections;
-use super::append::{self, Setback};
+use super::append::{self, LOCK_TIMEOUT, Patience, Setback};
 use super::at_once::{self, AtOnce, LeftHeads};
 use super::database::{Database, RecordedTime, connect};
 use super::errors::failed;
 use super::lent::{in_time, ping, silent};
 use super::listener::Told;
-use super::queue::{Queue, Waiting};
+use super::queue::{Queue, Track, Waiting};
 use crate::commit::{AppendError, Commit, Recorded};
 use crate::error::StoreError;
 use crate::placing::{Known, Placed};
@@ -32,6 +33,10 @@ use tokio::time::Instant;
 const MAX_BATCH: usize = 256;
 /// How long a batch is tried again after the database was lost: the callers wait meanwhile.
 const RETRY_FOR: Duration = Duration::from_secs(5);
+/// How long all wait for a head: longer than transactions take, and shorter than anybody minds.
+const PATIENCE: Patience = Patience("300ms");
+/// How long those wait who keep nobody else waiting.
+const PATIENCE_HELD: Patience = Patience("3s");
 /// The pauses between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
 const LONGEST_PAUSE: Duration = Duration::from_millis(500);
@@ -54,8 +59,20 @@ impl Drop for Watch {
     }
 }
 
+/// What came of somebody else's hold on a head.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Hold {
+    #[default]
+    None,
+    /// Nothing has happened, and the batch is left to others.
+    Left,
+    /// The commits of one company have failed by it.
+    Fatal,
+}
+
 /// One of the tasks.
 pub(super) struct Lane {
+    track: Track,
     options: PgConnectOptions,
     connection: Option<PgConnection>,
     /// When the connection was last of use.
@@ -71,8 +88,8 @@ pub(super) struct Lane {
     moved: Vec<(CompanyId, Point)>,
     /// What makes the transaction at hand durable is on its way.
     is_ending: bool,
-    /// Somebody else holds on to the head of a company of the batch at hand.
-    is_held: bool,
+    /// Whether somebody else holds on to the head of a company of the batch at hand.
+    hold: Hold,
 }
 
 /// How far these commits have brought their ledgers.
@@ -83,19 +100,29 @@ fn reached(commits: &[&Commit], answers: &[Answer]) -> Vec<(CompanyId, u64)> {
     commits.iter().zip(answers).filter_map(recorded).collect()
 }
 
+const fn patience(track: Track) -> Patience {
+    match track {
+        Track::Main => PATIENCE,
+        Track::Held => PATIENCE_HELD,
+    }
+}
+
 fn spans_companies(commits: &[&Commit]) -> bool {
     commits.windows(2).any(|pair| pair[0].company != pair[1].company)
 }
 
 impl Lane {
     pub fn new(
+        track: Track,
         database: &Database,
         inline: Box<dyn InlineProjections>,
         queue: Arc<Queue>,
         heads: Arc<LeftHeads>,
     ) -> Self {
+        let patience = patience(track).0;
         Self {
-            options: database.options().clone(),
+            track,
+            options: database.options().clone().options([(LOCK_TIMEOUT, patience)]),
             connection: None,
             used: Instant::now(),
             inline,
@@ -107,7 +134,7 @@ impl Lane {
             heads,
             moved: Vec::new(),
             is_ending: false,
-            is_held: false,
+            hold: Hold::None,
         }
     }
 
@@ -116,23 +143,19 @@ impl Lane {
         let _watch = Watch(Arc::clone(&self.queue));
         let mut answered = 0;
         let mut answering = tokio::spawn(async {});
-        while let Some(batch) = self.queue.take(MAX_BATCH, self.one_company, answered).await {
+        while let Some(batch) = self.take(answered).await {
             answered = batch.len();
             let companies: BTreeSet<CompanyId> =
                 batch.iter().map(|waiting| waiting.commit.company).collect();
             let commits: Vec<&Commit> = batch.iter().map(|waiting| &waiting.commit).collect();
             let answers = self.append(&commits).await;
-            if std::mem::take(&mut self.is_held) {
-                if companies.len() > 1 {
-                    // Nothing has happened: each company is tried by itself.
+            match std::mem::take(&mut self.hold) {
+                Hold::None => self.queue.release(companies),
+                Hold::Left => {
                     self.queue.put_back(batch);
                     continue;
                 }
-                for company in companies {
-                    self.queue.release_apart(company);
-                }
-            } else {
-                self.queue.release(companies);
+                Hold::Fatal => self.queue.release_held(companies),
             }
             // The next batch goes out meanwhile.
             let answer_all = async move {
@@ -146,32 +169,53 @@ impl Lane {
         let _ = answering.await;
     }
 
+    async fn take(&mut self, answered: usize) -> Option<Vec<Waiting>> {
+        match self.track {
+            Track::Main => self.queue.take(MAX_BATCH, self.one_company, answered).await,
+            Track::Held => {
+                // Such trouble is rare, and connections are few.
+                self.connection = None;
+                self.queue.take_held(MAX_BATCH).await
+            }
+        }
+    }
+
     async fn append(&mut self, commits: &[&Commit]) -> Vec<Answer> {
         let deadline = Instant::now() + RETRY_FOR;
         match self.append_together(commits, deadline).await {
             Ok(answers) => answers,
             // The database itself is in trouble: nobody's commit would fare better alone.
-            Err(StoreError::Unavailable(text)) => {
-                commits.iter().map(|_| Err(StoreError::Unavailable(text.clone()).into())).collect()
+            Err(error) if error.is_general() || commits.len() == 1 => {
+                commits.iter().map(|_| Err(error.clone().into())).collect()
             }
-            Err(StoreError::InDoubt(text)) => {
-                commits.iter().map(|_| Err(StoreError::InDoubt(text.clone()).into())).collect()
-            }
-            Err(error) if commits.len() == 1 => vec![Err(error.into())],
             // One commit can't be appended; alone, it fails alone.
             Err(_) => {
-                let mut answers = Vec::with_capacity(commits.len());
-                for commit in commits {
-                    let mut alone = self
-                        .append_together(&[commit], deadline)
-                        .await
-                        .unwrap_or_else(|error| vec![Err(error.into())]);
-                    answers.push(alone.pop().unwrap_or(Err(StoreError::Closed.into())));
-                }
-                self.is_held = false;
+                let answers = self.append_each(commits, deadline).await;
+                self.hold = Hold::None;
                 answers
             }
         }
+    }
+
+    /// Appends each commit by itself, until the database itself is in trouble.
+    async fn append_each(&mut self, commits: &[&Commit], deadline: Instant) -> Vec<Answer> {
+        let mut answers = Vec::with_capacity(commits.len());
+        while answers.len() < commits.len() {
+            match self.append_together(&[commits[answers.len()]], deadline).await {
+                Ok(mut alone) => {
+                    answers.push(alone.pop().unwrap_or(Err(StoreError::Closed.into())))
+                }
+                Err(error) => {
+                    let untried = error.of_untried();
+                    let is_general = error.is_general();
+                    answers.push(Err(error.into()));
+                    if is_general {
+                        answers.resize_with(commits.len(), || Err(untried.clone().into()));
+                    }
+                }
+            }
+        }
+        answers
     }
 
     /// Appends in one transaction, again for a while when the database was lost on the way. A
@@ -184,7 +228,7 @@ impl Lane {
         let (mut doubtful, mut in_doubt) = (false, false);
         let mut pause = FIRST_PAUSE;
         loop {
-            self.is_held = false;
+            self.hold = Hold::None;
             let error = match self.attempt(commits, doubtful).await {
                 Ok(answers) => {
                     self.trouble.note(false);
@@ -197,12 +241,14 @@ impl Lane {
                     doubtful = true;
                     continue;
                 }
+                // What may have happened already is not begun anew.
+                Err(Setback::Held(error)) if !doubtful && self.track == Track::Main => {
+                    self.hold = Hold::Left;
+                    return Err(error);
+                }
                 Err(Setback::Held(error)) => {
-                    let is_shared = spans_companies(commits);
-                    // What may have happened already is not begun anew.
-                    self.is_held = !is_shared || !doubtful;
-                    if is_shared && !doubtful {
-                        return Err(error);
+                    if !spans_companies(commits) {
+                        self.hold = Hold::Fatal;
                     }
                     error
                 }
@@ -213,7 +259,7 @@ impl Lane {
             in_doubt |= matches!(error, StoreError::InDoubt(_));
             if !may_pass || Instant::now() + pause >= deadline {
                 // A head that somebody holds on to is the trouble of its company alone.
-                self.trouble.note(may_pass && !self.is_held);
+                self.trouble.note(may_pass && self.hold == Hold::None);
                 return Err(if in_doubt { error.after_change() } else { error });
             }
             tracing::warn!(%error, "appending again");
@@ -330,7 +376,7 @@ impl Lane {
                 return Ok(answers);
             }
             let companies = commits.iter().map(|commit| commit.company).collect();
-            let (heads, now) = append::begin(connection, &companies).await?;
+            let (heads, now) = append::begin(connection, &companies, patience(self.track)).await?;
             let before: Vec<Head> = heads.values().copied().collect();
             let mut known = Known {
                 heads,

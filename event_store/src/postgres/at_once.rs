@@ -7,7 +7,7 @@
 
 use super::append::Setback;
 use super::database::RecordedTime;
-use super::errors::{ending_failed, is_misshapen, is_taken};
+use super::errors::{ending_failed, failed, is_held, is_misshapen, is_taken};
 use super::read::int;
 use super::rows::{Row, Rows};
 use crate::commit::{AppendError, Commit, Recorded};
@@ -226,6 +226,7 @@ pub(super) async fn append(
         Ok(moved) => Ok(moved.is_some()),
         Err(error) if is_misshapen(&error) => Ok(false),
         Err(error) if is_taken(&error) => Err(Setback::Taken),
+        Err(error) if is_held(&error) => Err(Setback::Held(failed(error))),
         Err(error) => Err(ending_failed(error).into()),
     }
 }

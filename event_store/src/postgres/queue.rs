@@ -2,7 +2,7 @@
 //! no other one wait.
 
 use crate::commit::{AppendError, Commit, Recorded};
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::time::Duration;
 use token_ledger_domain::CompanyId;
@@ -22,11 +22,21 @@ pub(super) struct Waiting {
     pub answer: oneshot::Sender<Result<Recorded, AppendError>>,
 }
 
+/// Which of the companies somebody works on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Track {
+    /// All but those that would keep the others waiting.
+    Main,
+    /// Those whose heads somebody held on to when they were last worked on.
+    Held,
+}
+
 /// The lines of all companies.
 #[derive(Debug, Default)]
 pub(super) struct Queue {
     lines: Mutex<Lines>,
     arrived: Notify,
+    arrived_held: Notify,
 }
 
 #[derive(Debug, Default)]
@@ -34,10 +44,14 @@ struct Lines {
     waiting: HashMap<CompanyId, VecDeque<Waiting>>,
     /// Companies with something waiting that nobody works on, longest first.
     ready: VecDeque<CompanyId>,
+    /// Those of them whose heads are held.
+    ready_held: VecDeque<CompanyId>,
     /// Companies that somebody works on.
     taken: HashSet<CompanyId>,
-    /// Companies that would hold others up which are worked on together with them.
+    /// Companies of which one has a head that is held: each is worked on by itself, to find out which.
     apart: HashSet<CompanyId>,
+    /// Companies whose heads were held when they were last worked on.
+    held: HashSet<CompanyId>,
     closed: bool,
 }
 
@@ -54,12 +68,30 @@ impl Queue {
             let line = lines.waiting.entry(company).or_default();
             line.push_back(waiting);
             if line.len() == 1 && !lines.taken.contains(&company) {
-                lines.ready.push_back(company);
+                lines.make_ready(company);
             }
         }
-        drop(lines);
-        self.arrived.notify_one();
+        self.tell(lines);
         true
+    }
+
+    /// Tells whoever may work on what is ready now.
+    fn tell(&self, lines: MutexGuard<'_, Lines>) {
+        let (any, any_held) = (!lines.ready.is_empty(), !lines.ready_held.is_empty());
+        drop(lines);
+        if any {
+            self.arrived.notify_one();
+        }
+        if any_held {
+            self.arrived_held.notify_one();
+        }
+    }
+
+    const fn arrived(&self, track: Track) -> &Notify {
+        match track {
+            Track::Main => &self.arrived,
+            Track::Held => &self.arrived_held,
+        }
     }
 
     /// Takes up to so many commits of companies that nobody else works on, waiting for the first;
@@ -71,17 +103,29 @@ impl Queue {
         one_company: bool,
         answered: usize,
     ) -> Option<Vec<Waiting>> {
-        while self.is_ready().await {
+        while self.is_ready(Track::Main).await {
             let present = answered + self.lines.lock().ready_commits(2 * at_most);
             let at_most = at_most.min(present.max(HALVED_FROM) / 2);
             self.gather(at_most.min(answered)).await;
             let mut lines = self.lines.lock();
             let batch = lines.take(at_most, one_company);
-            let more = !lines.ready.is_empty();
-            drop(lines);
-            if more {
-                self.arrived.notify_one();
+            self.tell(lines);
+            // Somebody else may have been faster.
+            if !batch.is_empty() {
+                return Some(batch);
             }
+        }
+        None
+    }
+
+    /// Takes up to so many commits of one company whose head is held, waiting for the first. `None`
+    /// when the queue is closed and empty.
+    pub async fn take_held(&self, at_most: usize) -> Option<Vec<Waiting>> {
+        while self.is_ready(Track::Held).await {
+            let mut lines = self.lines.lock();
+            let company = lines.ready_held.pop_front();
+            let batch = company.map(|company| lines.take_of(company, at_most)).unwrap_or_default();
+            self.tell(lines);
             // Somebody else may have been faster.
             if !batch.is_empty() {
                 return Some(batch);
@@ -107,18 +151,19 @@ impl Queue {
     }
 
     /// Waits until something can be worked on; `false` when the queue is closed and empty.
-    async fn is_ready(&self) -> bool {
+    async fn is_ready(&self, track: Track) -> bool {
         loop {
-            let arrived = self.arrived.notified();
+            let arrived = self.arrived(track).notified();
             {
                 let lines = self.lines.lock();
-                if !lines.ready.is_empty() {
+                if !lines.ready_on(track).is_empty() {
                     return true;
                 }
                 if lines.closed && lines.waiting.is_empty() {
                     drop(lines);
                     // Whoever else waits has nothing to wait for either.
                     self.arrived.notify_one();
+                    self.arrived_held.notify_one();
                     return false;
                 }
             }
@@ -130,35 +175,41 @@ impl Queue {
     pub fn release(&self, companies: impl IntoIterator<Item = CompanyId>) {
         let mut lines = self.lines.lock();
         for company in companies {
-            lines.taken.remove(&company);
-            if lines.waiting.contains_key(&company) {
-                lines.ready.push_back(company);
-            }
+            lines.held.remove(&company);
+            lines.give_back(company);
         }
-        drop(lines);
-        self.arrived.notify_one();
+        self.tell(lines);
     }
 
-    /// Puts a batch back to the front of its companies' lines. Each of them is worked on by itself the
-    /// next time.
+    /// Puts a batch back to the front of its companies' lines, since the head of one of them is held.
+    /// If there are several, each is worked on by itself the next time.
     pub fn put_back(&self, batch: Vec<Waiting>) {
         let mut lines = self.lines.lock();
+        let companies: HashSet<CompanyId> =
+            batch.iter().map(|waiting| waiting.commit.company).collect();
         for waiting in batch.into_iter().rev() {
-            let company = waiting.commit.company;
-            lines.waiting.entry(company).or_default().push_front(waiting);
-            if lines.taken.remove(&company) {
-                lines.apart.insert(company);
-                lines.ready.push_front(company);
-            }
+            lines.waiting.entry(waiting.commit.company).or_default().push_front(waiting);
         }
-        drop(lines);
-        self.arrived.notify_one();
+        let is_known = companies.len() == 1;
+        for company in companies {
+            if is_known {
+                lines.held.insert(company);
+            } else {
+                lines.apart.insert(company);
+            }
+            lines.give_back(company);
+        }
+        self.tell(lines);
     }
 
-    /// The work on this company is done for now, and the next is to be by itself again.
-    pub fn release_apart(&self, company: CompanyId) {
-        self.lines.lock().apart.insert(company);
-        self.release([company]);
+    /// The work on these companies is done for now, and their heads are still held.
+    pub fn release_held(&self, companies: impl IntoIterator<Item = CompanyId>) {
+        let mut lines = self.lines.lock();
+        for company in companies {
+            lines.held.insert(company);
+            lines.give_back(company);
+        }
+        self.tell(lines);
     }
 
     /// Takes no more and lets go of what waits: its callers are told that the store is closed.
@@ -166,21 +217,60 @@ impl Queue {
         let mut lines = self.lines.lock();
         lines.closed = true;
         lines.ready.clear();
+        lines.ready_held.clear();
         let abandoned = std::mem::take(&mut lines.waiting);
         drop(lines);
         drop(abandoned);
         self.arrived.notify_waiters();
+        self.arrived_held.notify_waiters();
     }
 
     /// Takes no more; what waits is still handed out.
     pub fn close(&self) {
         self.lines.lock().closed = true;
-        self.arrived.notify_waiters();
-        self.arrived.notify_one();
+        for arrived in [&self.arrived, &self.arrived_held] {
+            arrived.notify_waiters();
+            arrived.notify_one();
+        }
     }
 }
 
 impl Lines {
+    const fn ready_on(&self, track: Track) -> &VecDeque<CompanyId> {
+        match track {
+            Track::Main => &self.ready,
+            Track::Held => &self.ready_held,
+        }
+    }
+
+    /// Nobody works on a company with something waiting.
+    fn make_ready(&mut self, company: CompanyId) {
+        if self.held.contains(&company) {
+            self.ready_held.push_back(company);
+        } else {
+            self.ready.push_back(company);
+        }
+    }
+
+    /// Nobody works on a company any more.
+    fn give_back(&mut self, company: CompanyId) {
+        self.taken.remove(&company);
+        if self.waiting.contains_key(&company) {
+            self.make_ready(company);
+        }
+    }
+
+    /// Takes the first of a company's line.
+    fn take_of(&mut self, company: CompanyId, at_most: usize) -> Vec<Waiting> {
+        let Some(line) = self.waiting.get_mut(&company) else { return Vec::new() };
+        let batch = line.drain(..line.len().min(at_most)).collect();
+        if line.is_empty() {
+            self.waiting.remove(&company);
+        }
+        self.taken.insert(company);
+        batch
+    }
+
     fn ready_commits(&self, at_most: usize) -> usize {
         let mut count = 0;
         for company in &self.ready {
@@ -201,13 +291,7 @@ impl Lines {
                 self.ready.push_front(company);
                 break;
             }
-            let Some(line) = self.waiting.get_mut(&company) else { continue };
-            let count = line.len().min(at_most - batch.len());
-            batch.extend(line.drain(..count));
-            if line.is_empty() {
-                self.waiting.remove(&company);
-            }
-            self.taken.insert(company);
+            batch.extend(self.take_of(company, at_most - batch.len()));
             if is_apart {
                 self.apart.remove(&company);
                 break;

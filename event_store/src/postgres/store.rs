@@ -4,7 +4,7 @@ use super::appender::Lane;
 use super::at_once::LeftHeads;
 use super::database::Database;
 use super::lent::in_time;
-use super::queue::{Queue, Waiting};
+use super::queue::{Queue, Track, Waiting};
 use super::{InlineProjections, append, read};
 use crate::commit::{AppendError, Commit, Idempotency, Recorded};
 use crate::error::StoreError;
@@ -18,6 +18,8 @@ use uuid::Uuid;
 
 /// Transactions that a process has in flight.
 const LANES: usize = 2;
+/// More of them for companies whose heads somebody holds on to, so that the others don't wait.
+const HELD_LANES: usize = 4;
 /// Transactions in flight where companies live on several servers: each holds one company only.
 const SHARDED_LANES: usize = 8;
 
@@ -39,10 +41,12 @@ impl PgStore {
     pub fn new(database: Arc<Database>, inline: impl Fn() -> Box<dyn InlineProjections>) -> Self {
         let queue = Arc::new(Queue::default());
         let count = if database.is_sharded() { SHARDED_LANES } else { LANES };
-        let lanes = if database.is_writable() { count } else { 0 };
+        let tracks = [(Track::Main, count), (Track::Held, HELD_LANES)];
         let heads = Arc::new(LeftHeads::default());
-        let lane = || Lane::new(&database, inline(), Arc::clone(&queue), Arc::clone(&heads));
-        let lanes = (0..lanes).map(|_| lane()).collect();
+        let lane =
+            |track| Lane::new(track, &database, inline(), Arc::clone(&queue), Arc::clone(&heads));
+        let lanes = tracks.into_iter().flat_map(|(track, count)| (0..count).map(move |_| track));
+        let lanes = lanes.filter(|_| database.is_writable()).map(lane).collect();
         let (end, ended) = watch::channel(false);
         let on_its_thread = {
             let queue = Arc::clone(&queue);

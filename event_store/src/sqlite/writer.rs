@@ -250,7 +250,7 @@ fn transact_batch(connection: &mut Connection, batch: Batch, inline: &mut dyn In
             commits.iter().map(|_| Err(error.clone().into())).collect()
         }
         // One commit can't be appended; alone, it fails alone.
-        Err(_) => commits.iter().map(|commit| append_alone(connection, commit, inline)).collect(),
+        Err(_) => append_each(connection, &commits, inline),
     };
     let mut answers = answers.into_iter();
     for Waiting { commits, answer } in waiting {
@@ -259,13 +259,30 @@ fn transact_batch(connection: &mut Connection, batch: Batch, inline: &mut dyn In
     }
 }
 
-fn append_alone(
+/// Appends each commit by itself, until the database itself is in trouble.
+fn append_each(
     connection: &mut Connection,
-    commit: &Commit,
+    commits: &[&Commit],
     inline: &mut dyn InlineProjections,
-) -> Answer {
-    let answers = transact(connection, &[commit], &mut [], inline).map_err(Failure::into_error)?;
-    answers.into_iter().next().unwrap_or(Err(AppendError::Failed(StoreError::Closed)))
+) -> Vec<Answer> {
+    let mut answers = Vec::with_capacity(commits.len());
+    while answers.len() < commits.len() {
+        match transact(connection, &[commits[answers.len()]], &mut [], inline) {
+            Ok(alone) => {
+                answers.push(alone.into_iter().next().unwrap_or(Err(StoreError::Closed.into())));
+            }
+            Err(failure) => {
+                let error = failure.into_error();
+                let untried = error.of_untried();
+                let is_general = error.is_general();
+                answers.push(Err(error.into()));
+                if is_general {
+                    answers.resize_with(commits.len(), || Err(untried.clone().into()));
+                }
+            }
+        }
+    }
+    answers
 }
 
 /// Why a transaction failed.
