@@ -40,7 +40,7 @@ pub enum LogFormat {
 
 /// A data access on offer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with name and description")]
 pub struct ScopeSetting {
     /// The scope's name.
     pub name: Scope,
@@ -50,7 +50,7 @@ pub struct ScopeSetting {
 
 /// A witness that is asked to cosign checkpoints (C2SP tlog-witness).
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, expecting = "a table with url and key")]
 pub struct WitnessSetting {
     /// The URL that `/add-checkpoint` is appended to.
     pub url: String,

@@ -759,6 +759,37 @@ async fn a_look_that_took_long_is_soon_followed_by_the_next() {
     assert!(took < Duration::from_millis(1_200), "four looks and more are due by then: {took:?}");
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_database_that_lets_nobody_in_can_not_be_used_whatever_it_says() {
+    let fixture = PgFixture::fresh().await;
+    append(fixture.store.as_ref(), commit(COMPANY, new_token(), 0, [created("first")])).await;
+    let mut owner = fixture.owner().await;
+    let name: String = sqlx::query_scalar("SELECT current_database()")
+        .fetch_one(&mut owner)
+        .await
+        .expect("a name");
+    owner.close().await.expect("closed");
+    let elsewhere = ledger().await;
+    let mut elsewhere = PgConnection::connect(&elsewhere.url()).await.expect("a connection");
+    let allow = async |elsewhere: &mut PgConnection, whether: bool| {
+        let allow = format!("ALTER DATABASE \"{name}\" ALLOW_CONNECTIONS {whether}");
+        elsewhere.execute(allow.as_str()).await.expect("done");
+    };
+    allow(&mut elsewhere, false).await;
+    let cut = format!(
+        "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname = '{name}'"
+    );
+    elsewhere.execute(cut.as_str()).await.expect("cut");
+    let store = fixture.store.as_ref();
+    let outcome = append_one(store, commit(COMPANY, new_token(), 0, [created("in vain")])).await;
+    let is_told = matches!(outcome, Err(AppendError::Failed(StoreError::Unavailable(_))));
+    assert!(is_told, "{outcome:?}");
+    let read = store.heads().await;
+    assert!(matches!(read, Err(StoreError::Unavailable(_))), "{read:?}");
+    allow(&mut elsewhere, true).await;
+    append(store, commit(COMPANY, new_token(), 0, [created("again")])).await;
+}
+
 /// As where a process commits and ends before it tells the others.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_nobody_tells_is_found_by_the_heads_before_anything_counts_as_current() {

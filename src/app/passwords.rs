@@ -2,8 +2,8 @@
 
 use super::people::Email;
 use super::{App, AppError};
-use argon2::password_hash::{self, PasswordHash, PasswordHasher, PasswordVerifier, SaltString};
-use argon2::{Argon2, Params};
+use argon2::password_hash::{self, Output, ParamsString, PasswordHash, Salt, SaltString};
+use argon2::{Algorithm, Argon2, Block, Params, Version};
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::fmt;
@@ -80,8 +80,30 @@ pub(super) enum Line {
 pub struct Turns {
     free: Arc<Semaphore>,
     lines: Arc<Mutex<HashMap<Line, Weak<Semaphore>>>>,
+    rested: Rested,
     /// How many passwords were hashed or compared.
     taken: Arc<AtomicU64>,
+}
+
+/// What a password is hashed in.
+type Memory = Vec<Block>;
+
+/// Memory of turns that are over, for those to come: of pieces so large, taken on ever other threads,
+/// the allocator would keep one for each of its arenas.
+type Rested = Arc<Mutex<Vec<Memory>>>;
+
+/// A turn at hashing. It ends with the work, not with the caller.
+#[derive(Debug)]
+pub(super) struct Turn {
+    memory: Memory,
+    rested: Rested,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        self.rested.lock().push(std::mem::take(&mut self.memory));
+    }
 }
 
 impl Default for Turns {
@@ -93,20 +115,21 @@ impl Default for Turns {
 impl Turns {
     fn at_once(count: usize) -> Self {
         let free = Arc::new(Semaphore::new(count));
-        Self { free, lines: Arc::default(), taken: Arc::default() }
+        Self { free, lines: Arc::default(), rested: Arc::default(), taken: Arc::default() }
     }
 
-    async fn next(&self, line: Line) -> Result<OwnedSemaphorePermit, AppError> {
+    async fn next(&self, line: Line) -> Result<Turn, AppError> {
         let head = self.head(line);
         let turn = async {
             let _first = head.acquire().await.ok()?;
             Arc::clone(&self.free).acquire_owned().await.ok()
         };
         let turn = tokio::time::timeout(PATIENCE, turn).await.ok().flatten();
-        let turn = turn.ok_or(AppError::Busy)?;
+        let permit = turn.ok_or(AppError::Busy)?;
         self.taken.fetch_add(1, Ordering::Relaxed);
         metrics::counter!("token_ledger_passwords_hashed_total").increment(1);
-        Ok(turn)
+        let memory = self.rested.lock().pop().unwrap_or_default();
+        Ok(Turn { memory, rested: Arc::clone(&self.rested), _permit: permit })
     }
 
     /// The place of the first in a line. Lines in which nobody waits are forgotten.
@@ -134,18 +157,13 @@ impl App {
         password: Password,
         line: Line,
     ) -> Result<String, AppError> {
-        let turn = self.turns.next(line).await?;
+        let mut turn = self.turns.next(line).await?;
         let mut salt = [0; SALT_BYTES];
         self.ledger.entropy().fill(&mut salt);
-        tokio::task::spawn_blocking(move || {
-            let hashed = hash(&password.0, &salt);
-            // The turn ends with the work, not with the caller.
-            drop(turn);
-            hashed
-        })
-        .await
-        .map_err(|error| StoreError::Rejected(error.to_string()))?
-        .map_err(|error| StoreError::Rejected(error.to_string()).into())
+        tokio::task::spawn_blocking(move || hash(&password.0, &salt, &mut turn.memory))
+            .await
+            .map_err(|error| StoreError::Rejected(error.to_string()))?
+            .map_err(|error| StoreError::Rejected(error.to_string()).into())
     }
 
     /// Whether the text is the password of this hash. It takes as long where there is no hash.
@@ -155,20 +173,12 @@ impl App {
         hash: Option<String>,
         line: Line,
     ) -> Result<bool, AppError> {
-        let turn = self.turns.next(line).await?;
-        tokio::task::spawn_blocking(move || {
-            let matches = verify(&text, hash.as_deref());
-            drop(turn);
-            matches
-        })
-        .await
-        .map_err(|error| StoreError::Rejected(error.to_string()))?
-        .map_err(|error| StoreError::Rejected(error.to_string()).into())
+        let mut turn = self.turns.next(line).await?;
+        tokio::task::spawn_blocking(move || verify(&text, hash.as_deref(), &mut turn.memory))
+            .await
+            .map_err(|error| StoreError::Rejected(error.to_string()))?
+            .map_err(|error| StoreError::Rejected(error.to_string()).into())
     }
-}
-
-fn argon2() -> Argon2<'static> {
-    Argon2::new(argon2::Algorithm::Argon2id, argon2::Version::V0x13, Params::DEFAULT)
 }
 
 /// The text with its accents composed (RFC 8265 §4.2): keyboards differ in how they send them.
@@ -180,56 +190,101 @@ fn composed(text: &str) -> Zeroizing<String> {
     composed
 }
 
-fn hash(password: &str, salt: &[u8]) -> password_hash::Result<String> {
+fn hash(password: &str, salt: &[u8], memory: &mut Memory) -> password_hash::Result<String> {
     let salt = SaltString::encode_b64(salt)?;
-    Ok(argon2().hash_password(composed(password).as_bytes(), &salt)?.to_string())
+    let argon2 = Argon2::new(Algorithm::Argon2id, Version::V0x13, Params::DEFAULT);
+    let hash = PasswordHash {
+        algorithm: Algorithm::Argon2id.ident(),
+        version: Some(Version::V0x13.into()),
+        params: ParamsString::try_from(argon2.params())?,
+        salt: Some(salt.as_salt()),
+        hash: Some(output(&argon2, &composed(password), salt.as_salt(), memory)?),
+    };
+    Ok(hash.to_string())
 }
 
-fn verify(text: &str, hash: Option<&str>) -> password_hash::Result<bool> {
+fn output(
+    argon2: &Argon2<'_>,
+    text: &str,
+    salt: Salt<'_>,
+    memory: &mut Memory,
+) -> password_hash::Result<Output> {
+    let mut bytes = [0; Salt::MAX_LENGTH];
+    let salt = salt.decode_b64(&mut bytes)?;
+    memory.resize(argon2.params().block_count(), Block::default());
+    let length = argon2.params().output_len().unwrap_or(Params::DEFAULT_OUTPUT_LEN);
+    Output::init_with(length, |out| {
+        Ok(argon2.hash_password_into_with_memory(text.as_bytes(), salt, out, memory)?)
+    })
+}
+
+fn verify(text: &str, hash: Option<&str>, memory: &mut Memory) -> password_hash::Result<bool> {
     let parsed = PasswordHash::new(hash.unwrap_or(NOBODYS))?;
-    let matches = |text: &str| match argon2().verify_password(text.as_bytes(), &parsed) {
-        Ok(()) => Ok(hash.is_some()),
-        Err(password_hash::Error::Password) => Ok(false),
-        Err(error) => Err(error),
+    let (Some(salt), Some(expected)) = (parsed.salt, parsed.hash) else {
+        return Err(password_hash::Error::PhcStringField);
     };
+    let version = parsed.version.map(Version::try_from).transpose()?.unwrap_or_default();
+    let argon2 =
+        Argon2::new(Algorithm::try_from(parsed.algorithm)?, version, Params::try_from(&parsed)?);
+    // Outputs are compared in constant time.
+    let mut is_of = |text: &str| output(&argon2, text, salt, memory).map(|own| own == expected);
     let composed = composed(text);
     // Hashes were of texts as they were typed once.
-    Ok(matches(&composed)? || (*composed != text && matches(text)?))
+    let is_met = is_of(&composed)? || (*composed != text && is_of(text)?);
+    Ok(is_met && hash.is_some())
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use argon2::PasswordHasher;
 
     #[test]
     fn a_hash_tells_its_method_and_not_the_password() {
-        let hashed = hash("correct horse battery", &[7; SALT_BYTES]).unwrap();
+        let memory = &mut Memory::new();
+        let hashed = hash("correct horse battery", &[7; SALT_BYTES], memory).unwrap();
         assert!(hashed.starts_with("$argon2id$v=19$m=19456,t=2,p=1$"), "{hashed}");
         assert!(!hashed.contains("horse"));
-        assert_eq!(verify("correct horse battery", Some(&hashed)), Ok(true));
-        assert_eq!(verify("correct horse", Some(&hashed)), Ok(false));
+        assert_eq!(verify("correct horse battery", Some(&hashed), memory), Ok(true));
+        assert_eq!(verify("correct horse", Some(&hashed), memory), Ok(false));
+        let salt = SaltString::encode_b64(&[7; SALT_BYTES]).unwrap();
+        let plain = Argon2::default().hash_password(b"correct horse battery", &salt).unwrap();
+        assert_eq!(plain.to_string(), hashed, "whatever was in the memory before");
     }
 
     #[test]
     fn a_password_is_the_same_however_its_accents_are_typed() {
+        let memory = &mut Memory::new();
         let (composed, apart) = ("caf\u{e9} au lait, s.v.p.", "cafe\u{301} au lait, s.v.p.");
         for typed in [composed, apart] {
-            let hashed = hash(typed, &[7; SALT_BYTES]).unwrap();
-            assert_eq!(verify(composed, Some(&hashed)), Ok(true));
-            assert_eq!(verify(apart, Some(&hashed)), Ok(true));
-            assert_eq!(verify("cafe au lait, s.v.p.", Some(&hashed)), Ok(false));
+            let hashed = hash(typed, &[7; SALT_BYTES], memory).unwrap();
+            assert_eq!(verify(composed, Some(&hashed), memory), Ok(true));
+            assert_eq!(verify(apart, Some(&hashed), memory), Ok(true));
+            assert_eq!(verify("cafe au lait, s.v.p.", Some(&hashed), memory), Ok(false));
         }
         let salt = SaltString::encode_b64(&[7; SALT_BYTES]).unwrap();
-        let before = argon2().hash_password(apart.as_bytes(), &salt).unwrap().to_string();
-        assert_eq!(verify(apart, Some(&before)), Ok(true), "as it was hashed once");
+        let before = Argon2::default().hash_password(apart.as_bytes(), &salt).unwrap().to_string();
+        assert_eq!(verify(apart, Some(&before), memory), Ok(true), "as it was hashed once");
     }
 
     #[test]
     fn nobodys_hash_costs_what_every_other_does_and_is_never_met() {
+        let memory = &mut Memory::new();
         let cost = |hash: &str| hash.rsplitn(3, '$').last().map(str::to_owned);
-        let hashed = hash("correct horse battery", &[7; SALT_BYTES]).unwrap();
+        let hashed = hash("correct horse battery", &[7; SALT_BYTES], memory).unwrap();
         assert_eq!(cost(NOBODYS), cost(&hashed));
-        assert_eq!(verify("correct horse battery", None), Ok(false));
+        assert_eq!(verify("correct horse battery", None, memory), Ok(false));
+    }
+
+    #[tokio::test]
+    async fn turns_one_after_the_other_take_the_same_memory() {
+        let turns = Turns::at_once(2);
+        for _ in 0..20 {
+            let mut turn = turns.next(Line::Network(None)).await.unwrap();
+            let work = move || verify("correct horse battery", None, &mut turn.memory);
+            assert_eq!(std::thread::spawn(work).join().unwrap(), Ok(false));
+        }
+        assert_eq!(turns.rested.lock().len(), 1);
     }
 
     #[tokio::test]

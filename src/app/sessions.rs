@@ -242,10 +242,20 @@ impl App {
         Ok(member.filter(stands).map(|member| member.role.power()))
     }
 
-    /// The memberships of a person, but for those that they were erased from.
-    async fn memberships(&self, person: PersonId) -> Result<Vec<MemberRow>, StoreError> {
+    /// Up to so many memberships of a person in the companies that are asked for, but for those that
+    /// they were erased from. Each is looked up in its company: a person may have a thousand.
+    async fn memberships(
+        &self,
+        person: PersonId,
+        which: impl Fn(&MemberRow) -> bool,
+        at_most: usize,
+    ) -> Result<Vec<MemberRow>, StoreError> {
         let mut memberships = Vec::new();
-        for member in self.people.memberships(person).await? {
+        let rows = self.people.memberships(person).await?;
+        for member in rows.into_iter().filter(which) {
+            if memberships.len() == at_most {
+                break;
+            }
             if !self.is_erased(member.company_id, member.member_id).await? {
                 memberships.push(member);
             }
@@ -284,7 +294,7 @@ impl App {
         &self,
         account: &Account,
     ) -> Result<Option<Standing>, StoreError> {
-        let memberships = self.memberships(account.person_id).await?;
+        let memberships = self.memberships(account.person_id, |_| true, 2).await?;
         Ok(match memberships.as_slice() {
             [only] if !is_operator(only) && account.opens(only) => Some(standing_of(only)),
             _ => None,
@@ -300,7 +310,8 @@ impl App {
         account: &Account,
         company: CompanyId,
     ) -> Result<Option<Standing>, AppError> {
-        let memberships = self.memberships(account.person_id).await?;
+        let counts = |member: &MemberRow| member.company_id == company || is_operator(member);
+        let memberships = self.memberships(account.person_id, counts, usize::MAX).await?;
         let (open, shut): (Vec<_>, Vec<_>) =
             memberships.iter().partition(|member| account.opens(member));
         // An operator's power is the same everywhere, and the greatest.
@@ -319,9 +330,10 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn reach(&self, account: &Account) -> Result<Reach, StoreError> {
-        let memberships = self.memberships(account.person_id).await?;
-        let operator = memberships.iter().find(|own| is_operator(own) && account.opens(own));
-        let is_wide = operator.is_some() || memberships.len() > 1;
+        let person = account.person_id;
+        let operators = self.memberships(person, is_operator, usize::MAX).await?;
+        let operator = operators.iter().find(|own| account.opens(own));
+        let is_wide = operator.is_some() || self.memberships(person, |_| true, 2).await?.len() > 1;
         Ok(Reach { platform: operator.map(standing_of), is_wide })
     }
 
@@ -350,7 +362,7 @@ impl App {
     /// # Errors
     /// When the store fails.
     pub async fn entrances(&self, account: &Account, q: &str) -> Result<Entrances, AppError> {
-        let memberships = self.memberships(account.person_id).await?;
+        let memberships = self.memberships(account.person_id, |_| true, usize::MAX).await?;
         if memberships.iter().any(|member| is_operator(member) && account.opens(member)) {
             let found = self.find_companies(q, None, OFFERED).await?;
             let entrance = |company: CompanyView| Entrance {

@@ -56,8 +56,9 @@ impl App {
     /// # Errors
     /// [`AppError::NotFound`] when there is none.
     pub async fn event(&self, company: CompanyId, position: u64) -> Result<EventView, AppError> {
-        self.head(company).await?;
-        let before = position.checked_sub(1).ok_or(AppError::NotFound("event"))?;
+        let head = self.head(company).await?;
+        let before = position.checked_sub(1).filter(|_| position <= head);
+        let before = before.ok_or(AppError::NotFound("event"))?;
         let events = self.store().read(company, before, 1).await?;
         let mut views = self.told(company, events).await?;
         views.pop().ok_or(AppError::NotFound("event"))

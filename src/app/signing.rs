@@ -277,19 +277,30 @@ impl App {
         match self.sign_company(company, rounds, catch_up).await {
             Ok(size) => {
                 rounds.lock().signed.insert(company, size);
-                if self.evidence.refused.write().remove(&company).is_some() {
+                let mut refused = self.evidence.refused.write();
+                let reason = refused.remove(&company);
+                if reason.is_some_and(|reason| !refused.values().any(|other| *other == reason)) {
                     tracing::info!(%company, "checkpoints are signed again");
                 }
+                drop(refused);
                 self.evidence.signed.send_modify(|count| *count = count.wrapping_add(1));
                 size >= head.position
             }
             Err(Unsigned::Waiting) => false,
             Err(error) => {
                 let reason = error.to_string();
-                let before = self.evidence.refused.write().insert(company, reason.clone());
-                if before.as_ref() != Some(&reason) {
+                let mut refused = self.evidence.refused.write();
+                // The database's trouble is every company's, and is said once.
+                let is_said = match error {
+                    Unsigned::Failed(error) if error.is_general() => {
+                        refused.values().any(|said| *said == reason)
+                    }
+                    _ => refused.get(&company) == Some(&reason),
+                };
+                if !is_said {
                     tracing::error!(%company, reason, "no checkpoint is signed");
                 }
+                refused.insert(company, reason);
                 false
             }
         }

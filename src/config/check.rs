@@ -247,12 +247,7 @@ impl Settings {
                 format!("{}: {error}; write it as https://ledger.example.com", Quoted(text));
             InvalidSettings::of("public_url", problem)
         })?;
-        let plain = url.query().is_none() && url.fragment().is_none();
-        let anonymous = url.username().is_empty() && url.password().is_none();
-        if !matches!(url.scheme(), "http" | "https") || !plain || !anonymous {
-            let problem = "must be an http or https URL without user, query and fragment";
-            return Err(InvalidSettings::of("public_url", problem));
-        }
+        plain(&url).map_err(|problem| InvalidSettings::of("public_url", problem))?;
         if url.path() != "/" {
             let problem = "must name a host without a path: the console, the API and what they \
                 link to stand at the host's root";
@@ -262,13 +257,21 @@ impl Settings {
     }
 }
 
+/// Refuses a URL that no path can be appended to.
+fn plain(url: &url::Url) -> Result<(), &'static str> {
+    let is_whole = url.query().is_none() && url.fragment().is_none();
+    let is_anonymous = url.username().is_empty() && url.password().is_none();
+    if !matches!(url.scheme(), "http" | "https") || !is_whole || !is_anonymous {
+        return Err("must be an http or https URL without user, query and fragment");
+    }
+    Ok(())
+}
+
 fn witness(setting: &WitnessSetting) -> Result<Witness, InvalidSettings> {
     let unacceptable = |problem: String| InvalidSettings::of("witnesses", problem);
     let url = url::Url::parse(&setting.url)
         .map_err(|error| unacceptable(format!("{}: {error}", Quoted(&setting.url))))?;
-    if !matches!(url.scheme(), "http" | "https") {
-        return Err(unacceptable(format!("{} is no http or https URL", Quoted(&setting.url))));
-    }
+    plain(&url).map_err(|problem| unacceptable(format!("{}: {problem}", Quoted(&setting.url))))?;
     let key: WitnessKey = setting
         .key
         .parse()

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use token_ledger_domain::name::turns_or_breaks;
 use token_ledger_domain::secret::beginning_without_secrets;
 use tracing::Instrument;
 
@@ -171,13 +172,14 @@ pub(super) fn method_name(method: &Method) -> &'static str {
     }
 }
 
-/// What the program calls itself; U+FFFD in place of what is no UTF-8 or a control character.
+/// What the program calls itself; U+FFFD in place of what is no UTF-8, controls or turns text.
 pub(super) fn user_agent(headers: &HeaderMap) -> Option<String> {
     let sent = headers.get(header::USER_AGENT)?.as_bytes();
     // One more, so that a text that goes on is known to.
     let text = String::from_utf8_lossy(&sent[..sent.len().min(SCANNED_USER_AGENT + 1)]);
     let text = beginning_without_secrets(&text, SCANNED_USER_AGENT);
-    let shown = |c: char| if c.is_control() { char::REPLACEMENT_CHARACTER } else { c };
+    let is_shown = |c: char| !c.is_control() && !turns_or_breaks(c);
+    let shown = |c: char| if is_shown(c) { c } else { char::REPLACEMENT_CHARACTER };
     Some(text.chars().take(MAX_USER_AGENT).map(shown).collect())
 }
 
@@ -223,5 +225,12 @@ mod tests {
         let headers =
             HeaderMap::from_iter([(header::USER_AGENT, "x".repeat(5000).parse().unwrap())]);
         assert_eq!(user_agent(&headers).unwrap(), "x".repeat(MAX_USER_AGENT));
+    }
+
+    #[test]
+    fn the_name_of_a_program_turns_no_text_around() {
+        let sent = HeaderValue::from_bytes("sync\u{202e}1\t2".as_bytes()).unwrap();
+        let headers = HeaderMap::from_iter([(header::USER_AGENT, sent)]);
+        assert_eq!(user_agent(&headers).unwrap(), "sync\u{fffd}1\u{fffd}2");
     }
 }

@@ -864,6 +864,22 @@ async fn nothing_is_signed_for_a_log_of_which_the_folder_holds_nothing() {
 const NOTHING: &str = "no checkpoint from outside the database was compared for";
 
 #[test]
+fn verify_says_whose_checkpoints_are_still_to_come() {
+    let place = Place::new();
+    place.setup("Acme");
+    place.serve(&SOON).stop();
+    place.setup("Globex");
+    let ended = place.run(&["verify"]);
+    assert!(ended.stdout.contains(&format!("{NOTHING} 1 of them")), "{ended:?}");
+    for words in ["None of theirs is kept in", "the service signs one when it runs"] {
+        assert!(ended.stderr.contains(words), "{words}: {ended:?}");
+    }
+    place.serve(&SOON).stop();
+    let ended = place.run(&["verify"]);
+    assert!(!ended.stdout.contains(NOTHING) && ended.stderr.is_empty(), "{ended:?}");
+}
+
+#[test]
 fn verify_says_where_nothing_from_outside_was_compared() {
     let place = Place::new();
     let company = place.setup("Acme");

@@ -249,6 +249,24 @@ fn words_that_can_be_chosen_among_are_told_plainly() {
 }
 
 #[test]
+fn what_has_the_wrong_form_is_told_in_the_words_of_the_file() {
+    let place = Place::sqlite();
+    let key = "w+f1f0a3a5+BHhrNeXo8pXvlLrTGPsdQyvrzZBPzRT1RNG3B0C7mnhv";
+    for (settings, told) in [
+        ("scopes = [\"a=A\"]\n".to_owned(), "expected a table with name and description"),
+        ("witnesses = [\"w\"]\n".to_owned(), "expected a table with url and key"),
+        (
+            format!("[[witnesses]]\nurl = \"http://me@w.example/?x=1\"\nkey = \"{key}\"\n"),
+            "without user, query and fragment",
+        ),
+    ] {
+        std::fs::write(place.file("settings.toml"), &settings).unwrap();
+        let said = place.run(&["serve", "--config", "settings.toml"]).refused(2);
+        assert!(said.contains(told), "{settings}{said}");
+    }
+}
+
+#[test]
 fn help_and_the_table_of_settings_say_what_holds_unless_set() {
     let place = Place::sqlite();
     let help = place.run(&["serve", "--help"]).done();

@@ -5,6 +5,7 @@ use axum::http::Method;
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures::future::join_all;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
 use std::future::IntoFuture;
@@ -574,6 +575,18 @@ mod tokens {
 
 mod lists {
     use super::*;
+
+    #[tokio::test]
+    async fn a_name_is_found_by_itself_whatever_the_database_knows_of_capitals() {
+        let app = TestApp::new().await;
+        for name in ["ΣΊΣΥΦΟΣ", "İstanbul", "Ⅷ", "ÄLPS", "ß", "ﬃ"] {
+            let body = json!({"name": name, "scopes": ["positions"]});
+            app.admin.post(&app.path("/tokens")).json(&body).await.expect(201);
+            let q = utf8_percent_encode(name, NON_ALPHANUMERIC);
+            let found = app.admin.get(&app.path(&format!("/tokens?q={q}"))).await.expect(200);
+            assert_eq!(found.names(), [name]);
+        }
+    }
 
     #[tokio::test]
     async fn filters_narrow_a_list() {

@@ -2,6 +2,7 @@
 //! one, one key for a log, one signature of each witness.
 
 use crate::support::TestApp;
+use token_ledger::app::AppError;
 use token_ledger_projections::tree::SignedCheckpoint;
 
 fn checkpoint(app: &TestApp, size: u64, root: u8) -> SignedCheckpoint {
@@ -15,6 +16,17 @@ fn checkpoint(app: &TestApp, size: u64, root: u8) -> SignedCheckpoint {
         origin,
         cosignatures: String::new(),
         signed_at: app.app.now(),
+    }
+}
+
+#[tokio::test]
+async fn there_is_no_event_behind_the_last_one() {
+    let app = TestApp::new().await;
+    let last = app.app.head(app.company).await.expect("a head");
+    assert!(app.app.event(app.company, last).await.is_ok());
+    for position in [0, last + 1, u64::MAX / 2 + 6, u64::MAX] {
+        let found = app.app.event(app.company, position).await;
+        assert!(matches!(found, Err(AppError::NotFound(_))), "{position}: {found:?}");
     }
 }
 

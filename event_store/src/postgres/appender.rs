@@ -9,7 +9,7 @@ use super::InlineProjections;
 use super::append::{self, LOCK_TIMEOUT, Patience, Setback};
 use super::at_once::{self, AtOnce, LeftHeads};
 use super::database::{Database, RecordedTime, connect};
-use super::errors::failed;
+use super::errors::connecting_failed;
 use super::lent::{in_time, ping, silent};
 use super::listener::Told;
 use super::queue::{Queue, Track, Waiting};
@@ -276,7 +276,7 @@ impl Lane {
         {
             return Ok(connection);
         }
-        connect(&self.options).await.map_err(failed)
+        connect(&self.options).await.map_err(connecting_failed)
     }
 
     /// What a transaction that was not carried to its end leaves to say.

@@ -72,6 +72,15 @@ pub(super) fn failed_ref(error: &Error) -> StoreError {
     }
 }
 
+/// An error of connecting, in the store's words: whatever the server says, nothing can be asked of it.
+#[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]
+pub(super) fn connecting_failed(error: Error) -> StoreError {
+    match failed_ref(&error) {
+        StoreError::Rejected(text) => StoreError::Unavailable(text),
+        other => other,
+    }
+}
+
 /// An error of a query that only reads, in the store's words: one that stumbles over what is stored
 /// can't read it.
 #[allow(clippy::needless_pass_by_value, reason = "the form that map_err wants")]

@@ -3,7 +3,7 @@
 //! A server that vanishes without a word leaves connections on which nothing ever arrives. Whoever
 //! waits on one gives it up in time, and nobody else gets it.
 
-use super::errors::{ending_failed, failed};
+use super::errors::{connecting_failed, ending_failed, failed};
 use crate::error::StoreError;
 use crate::store::Access;
 use sqlx::pool::PoolConnection;
@@ -101,7 +101,7 @@ pub struct Lent {
 
 impl Lent {
     pub(super) async fn from(pool: &PgPool) -> Result<Self, StoreError> {
-        let connection = pool.acquire().await.map_err(failed)?;
+        let connection = pool.acquire().await.map_err(connecting_failed)?;
         Ok(Self { connection, is_sound: false })
     }
 

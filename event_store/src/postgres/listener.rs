@@ -10,7 +10,7 @@
 //! began to look has been told.
 
 use super::database::connect;
-use super::errors::failed;
+use super::errors::{connecting_failed, failed};
 use super::heard::{Heard, Reading};
 use super::notice::{self, CHANNEL, Notice, PutRight};
 use super::offset::Measurements;
@@ -203,8 +203,8 @@ async fn listen(places: &Places, told: &Told, process: Uuid) -> StoreError {
     let waiting = Mutex::new(VecDeque::new());
     let listening = async {
         let mut listener = start(&places.listening).await?;
-        let mut looking = connect(&places.database).await.map_err(failed)?;
-        let mut telling = connect(&places.database).await.map_err(failed)?;
+        let mut looking = connect(&places.database).await.map_err(connecting_failed)?;
+        let mut telling = connect(&places.database).await.map_err(connecting_failed)?;
         in_time(told.begin(&mut looking)).await?;
         tokio::try_join!(
             receive(&mut listener, told, process, &waiting),
@@ -228,7 +228,7 @@ async fn in_time<T>(answer: impl Future<Output = Result<T, StoreError>>) -> Resu
 
 async fn start(options: &PgConnectOptions) -> Result<PgListener, StoreError> {
     // A pool doesn't say why it has no connection.
-    let first = connect(options).await.map_err(failed)?;
+    let first = connect(options).await.map_err(connecting_failed)?;
     let starting = async {
         first.close().await?;
         let pool = PgPoolOptions::new()

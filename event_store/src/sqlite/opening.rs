@@ -197,15 +197,15 @@ pub(super) fn open_readers(path: &Path) -> Result<Vec<Connection>, StoreError> {
     (0..READERS).map(|_| open_reader(path)).collect()
 }
 
-/// The function of a text and a part in small letters that tells whether the text has it, in capitals
-/// or not: SQLite's own know those of ASCII alone.
+/// The function of a text and a part that tells whether the text has it, in capitals or not: SQLite's
+/// own know those of ASCII alone.
 pub const HAS_PART: &str = "has_part";
 
 fn add_functions(connection: &Connection) -> Result<(), StoreError> {
     let flags = FunctionFlags::SQLITE_UTF8 | FunctionFlags::SQLITE_DETERMINISTIC;
     let has_part = |call: &Context<'_>| {
         let [text, part] = [0, 1].map(|number| call.get_raw(number).as_str());
-        Ok(text?.to_lowercase().contains(part?))
+        Ok(text?.to_lowercase().contains(&part?.to_lowercase()))
     };
     connection.create_scalar_function(HAS_PART, 2, flags, has_part).map_err(failed)
 }

@@ -169,7 +169,8 @@ impl FromColumns for Trigger {
 impl PgReadModels {
     pub(crate) const DIALECT: Dialect = Dialect {
         position: "strpos",
-        // The columns go by code points, where only ASCII has capitals.
+        // The columns go by code points, where only ASCII has capitals. Both are put in small letters
+        // here, so that whatever the database's locale knows, a name is found by itself.
         has: |text, part| {
             let lower = |text| format!("lower({text} COLLATE \"default\")");
             format!("strpos({}, {}) > 0", lower(text), lower(part))

@@ -83,7 +83,7 @@ pub(super) fn find(
     limit: usize,
 ) -> Statement {
     let mut statement = Statement::new("");
-    let q = statement.place(q.to_lowercase());
+    let q = statement.place(q.to_owned());
     let mut condition = (dialect.has)("name", &q);
     if let Some((name, id)) = after {
         let (name, id) = (statement.place(name), statement.place(id));

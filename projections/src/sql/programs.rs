@@ -30,6 +30,6 @@ pub(super) fn find(
         (dialect.has)("name", "?2")
     ))
     .with(company)
-    .with(q.to_lowercase())
+    .with(q.to_owned())
     .with(limit)
 }

@@ -163,7 +163,7 @@ fn conditions(statement: &mut Statement, dialect: &Dialect, filter: &TokenFilter
         all.push(format!("{}(' ' || t.scopes || ' ', {part}) > 0", dialect.position));
     }
     if let Some(q) = &filter.q {
-        let part = statement.place(q.to_lowercase());
+        let part = statement.place(q.clone());
         all.push((dialect.has)("t.name", &part));
     }
     if let Some(id) = filter.created_by {

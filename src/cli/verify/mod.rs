@@ -285,12 +285,21 @@ impl Report {
             let others: Vec<&str> = others.map(String::as_str).collect();
             format!("; the database also has logs of the name {}", others.join(", "))
         };
+        // Nothing was signed of these yet, where others' are there.
+        let is_early = !self.signed.contains(name)
+            && app.evidence.outside_companies().is_ok_and(|kept| !kept.is_empty());
+        let advice = if is_early {
+            format!("None of theirs is kept in {folder} yet: the service signs one when it runs")
+        } else {
+            format!(
+                "None of a log of the name {name} is kept in {folder}{others}. Give the folder in \
+                 which the service keeps them with --evidence-dir and its logs' name with \
+                 --log-name, or a checkpoint that somebody else has kept with --checkpoint"
+            )
+        };
         tell(&printable(&format!(
             "warning: no checkpoint from outside the database was compared for {}, so that it is \
-             not known whether what is stored there is what was signed. None of a log of the name \
-             {name} is kept in {folder}{others}. Give the folder in which the service keeps them \
-             with --evidence-dir and its logs' name with --log-name, or a checkpoint that somebody \
-             else has kept with --checkpoint",
+             not known whether what is stored there is what was signed. {advice}",
             counted(self.uncompared, "company")
         )));
     }
