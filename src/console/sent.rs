@@ -45,7 +45,7 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
     async fn from_request(request: Request, _: &S) -> Result<Self, Trouble> {
         let who = request.extensions().get::<SignedIn>().cloned();
         let bytes = body::read(request).await?;
-        let sent = Self::parse(&bytes);
+        let sent = Self::read(&bytes)?;
         if let Some(who) = who {
             let detail = "You have entered another company since this form was opened. Nothing \
                 was changed. Open the page again.";
@@ -56,10 +56,10 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
 }
 
 impl<S: Sync> FromRequestParts<S> for Query {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Trouble;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(Sent::parse(parts.uri.query().unwrap_or_default().as_bytes())))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Trouble> {
+        Sent::read(parts.uri.query().unwrap_or_default().as_bytes()).map(Self)
     }
 }
 
@@ -76,10 +76,21 @@ impl Sent {
         Ok(())
     }
 
-    /// The fields of an urlencoded text; empty ones are left out.
+    /// The fields of an urlencoded text. Empty ones are left out, and those that hold a U+0000,
+    /// which PostgreSQL's texts can't.
     pub fn parse(text: &[u8]) -> Self {
-        let pairs = url::form_urlencoded::parse(text);
-        Self(pairs.into_owned().filter(|(_, value)| !value.is_empty()).collect())
+        let pairs = url::form_urlencoded::parse(text).into_owned();
+        Self(pairs.filter(|(_, value)| !value.is_empty() && !value.contains('\0')).collect())
+    }
+
+    /// As [`Self::parse`], for what somebody sent: a U+0000 is refused.
+    fn read(text: &[u8]) -> Result<Self, Trouble> {
+        let mut pairs = url::form_urlencoded::parse(text);
+        if let Some((name, _)) = pairs.find(|(_, value)| value.contains('\0')) {
+            let detail = format!("“{name}” must not contain the character U+0000.");
+            return Err(Trouble::new(Kind::InvalidInput, detail));
+        }
+        Ok(Self::parse(text))
     }
 
     /// A field's value; empty where it is missing.
