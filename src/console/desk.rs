@@ -1,6 +1,6 @@
 //! What pages about a company are made with: who looks, where, and when.
 
-use super::access::{Inside, SignedIn};
+use super::access::SignedIn;
 use super::error::Trouble;
 use super::form::token_field;
 use super::page::{self, Page};
@@ -38,7 +38,10 @@ impl FromRequestParts<Arc<Service>> for Desk {
         parts: &mut Parts,
         service: &Arc<Service>,
     ) -> Result<Self, Trouble> {
-        let Inside { who, caller, company } = Inside::from_request_parts(parts, service).await?;
+        let who = SignedIn::from_request_parts(parts, service).await?;
+        let outside = || Trouble::new(Kind::Internal, "The route declares no power.");
+        let caller = who.visitor.caller(&who.origin).ok_or_else(outside)?;
+        let company = who.company.clone().ok_or_else(outside)?;
         Ok(Self { who, caller, company, now: service.app.now() })
     }
 }
