@@ -16,8 +16,9 @@
 //!    a page or an error: `?` turns an `AppError` into a page with the right status.
 //! 2. Render it with `desk.page`, or `desk.refused` where a form has to be filled in again: what
 //!    stands around it, as a [`page::Page`], and the content, as maud markup. A form begins with
-//!    `desk.seal()`, which holds the CSRF token and the company that the form is about. Where there
-//!    is only a [`SignedIn`], [`page::of`] renders, and [`form::post`] makes forms with the token.
+//!    `desk.seal()`, which holds the CSRF token, the company that the form is about, and a nonce for
+//!    `Sent::conditions`, which keeps it from being carried out twice. Where there is only a
+//!    [`SignedIn`], [`page::of`] renders, and [`form::post`] makes forms with the token.
 //! 3. List it in [`routes`] with the power that it needs, and in [`page::SECTIONS`] if it belongs
 //!    into the navigation.
 //! 4. A form names the fields that it shows (`refusal::Shows`), so that `refusal::refusal` tells what

@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 /// Fields that belong to how a form is sent, not to what it asks for.
 const BESIDE: [&str; 2] = [TOKEN_FIELD, NONCE];
-const NONCE: &str = "nonce";
+/// The field that keeps a form from being carried out twice.
+pub(super) const NONCE: &str = "nonce";
 /// The field that holds what a list was asked for when a form was opened from it.
 pub const LIST: &str = "list";
 /// The field that names the company that a form was opened in.
@@ -173,7 +174,8 @@ impl Sent {
     }
 
     /// The conditions of the change that the form asks for: the version that it was filled in
-    /// at, and the nonce by which its second arrival is recognised.
+    /// at, and the nonce by which its second arrival is recognised. The route says what is changed,
+    /// of which thing: the forms of a page have one nonce.
     pub fn conditions(&self, caller: &Caller, route: &str) -> Conditions {
         let expected_version =
             self.number("version").and_then(|version| u64::try_from(version).ok());
@@ -211,6 +213,7 @@ pub fn address<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use token_ledger_domain::CompanyId;
 
     #[test]
     fn empty_fields_say_nothing() {
@@ -234,6 +237,15 @@ mod tests {
         assert_eq!(hash("name=a&nonce=1&csrf=x"), hash("name=a&nonce=2&csrf=y"));
         assert_ne!(hash("name=a&scopes=b"), hash("name=ascopes&b="));
         assert_ne!(hash("name=a"), hash("name=b"));
+    }
+
+    #[test]
+    fn forms_of_one_page_are_no_repeats_of_each_other() {
+        let sent = Sent::parse(b"nonce=1");
+        let caller = Caller::command_line(CompanyId::PLATFORM);
+        let of = |route: &str| sent.conditions(&caller, route).idempotency.unwrap();
+        assert_eq!(of("rebuild keys"), of("rebuild keys"));
+        assert_ne!(of("rebuild keys"), of("rebuild tokens"));
     }
 
     #[test]
