@@ -21,6 +21,7 @@ use token_ledger_domain::Secret;
 use token_ledger_domain::policy::DEFAULT_VALIDITY_SECONDS;
 use uuid::Uuid;
 
+/// Called so in the guide that users know, as the button is that leads here: "Create access token".
 const TITLE: &str = "Create token";
 /// The list with whatever was created last on top.
 const NEWEST: &str = "/console/tokens?sort=-created_at";
