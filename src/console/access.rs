@@ -79,17 +79,6 @@ impl SignedIn {
     }
 }
 
-/// Somebody who is signed in and in a company, with a power there.
-#[derive(Clone, Debug)]
-pub struct Inside {
-    /// Who.
-    pub who: SignedIn,
-    /// Who, as use cases want to know it.
-    pub caller: Caller,
-    /// The company.
-    pub company: CompanyView,
-}
-
 /// Lets the request through when its visitor may, with a [`SignedIn`] in its extensions; makes a
 /// page of whatever goes wrong.
 pub(super) async fn admit(
@@ -220,7 +209,7 @@ async fn guarded(request: Request, token: &str) -> Result<Request, Response> {
     let (parts, body) = request.into_parts();
     let read = body::read(Request::from_parts(parts.clone(), body)).await;
     let bytes = read.map_err(|unread| Trouble::from(unread).into_response())?;
-    if !guard::carries_token(&parts.headers, &bytes, token) {
+    if !guard::carries_token(&bytes, token) {
         return Err(forged("The form does not belong to this session. Open the page again."));
     }
     Ok(Request::from_parts(parts, Body::from(bytes)))
@@ -272,19 +261,6 @@ impl<S: Sync> FromRequestParts<S> for SignedIn {
             .get::<Self>()
             .cloned()
             .ok_or_else(|| Trouble::new(Kind::Internal, "The route declares no access."))
-    }
-}
-
-impl<S: Sync> FromRequestParts<S> for Inside {
-    type Rejection = Trouble;
-
-    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, Trouble> {
-        let mut who = SignedIn::from_request_parts(parts, state).await?;
-        let outside = || Trouble::new(Kind::Internal, "The route declares no power.");
-        let caller = who.visitor.caller(&who.origin).ok_or_else(outside)?;
-        let company = who.company.take().ok_or_else(outside)?;
-        who.company = Some(company.clone());
-        Ok(Self { who, caller, company })
     }
 }
 

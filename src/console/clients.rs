@@ -254,11 +254,10 @@ fn new_form(service: &Service, desk: &Desk, sent: &Sent, refused: &Refused) -> M
         max: 100,
         ..Field::default()
     };
-    let nonce = service.app.new_id().to_string();
     let (catalogue, chosen) = (&service.app.choices.catalogue, sent.all("scopes"));
     let content = html! {
         form .form method="post" action=(NEW) novalidate {
-            (desk.seal()) (forms::nonce(&nonce)) (forms::problem(refused))
+            (desk.seal()) (forms::problem(refused))
             (forms::field(name, refused.of("name")))
             (scopes::choice(catalogue, |_| true, &chosen, None, refused.of("scopes")))
             (forms::reason(sent.text("reason"), refused))
@@ -362,7 +361,6 @@ async fn change_form(
     let (policy, _) = app.policy(&desk.caller).await?;
     let (title, below) =
         if rotate { ("Rotate secret", "rotate") } else { ("Delete client", "delete") };
-    let nonce = app.new_id().to_string();
     let refused = &missed.refused;
     if client.status == "deleted" {
         let content = html! {
@@ -377,7 +375,7 @@ async fn change_form(
     let content = html! {
         (missed.told)
         form .form method="post" action={ (CLIENTS) "/" (client.client_id) "/" (below) } novalidate {
-            (desk.seal()) (forms::nonce(&nonce)) (forms::version(client.version))
+            (desk.seal()) (forms::version(client.version))
             (forms::problem(refused))
             dl .facts {
                 dt { "Client" }

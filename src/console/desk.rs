@@ -1,10 +1,10 @@
 //! What pages about a company are made with: who looks, where, and when.
 
-use super::access::{Inside, SignedIn};
+use super::access::SignedIn;
 use super::error::Trouble;
 use super::form::token_field;
 use super::page::{self, Page};
-use super::sent::COMPANY;
+use super::sent::{COMPANY, NONCE};
 use crate::app::Caller;
 use crate::app::view::CompanyView;
 use crate::http::Service;
@@ -17,6 +17,7 @@ use maud::{Markup, html};
 use std::sync::Arc;
 use token_ledger_domain::{Power, Timestamp};
 use token_ledger_projections::attempts::{AttemptKind, Seen};
+use uuid::Uuid;
 
 /// Somebody in a company, at a moment.
 #[derive(Clone, Debug)]
@@ -29,6 +30,8 @@ pub struct Desk {
     pub company: CompanyView,
     /// Now.
     pub now: Timestamp,
+    /// What the forms on the page are recognised by when they arrive again.
+    nonce: Uuid,
 }
 
 impl FromRequestParts<Arc<Service>> for Desk {
@@ -38,8 +41,12 @@ impl FromRequestParts<Arc<Service>> for Desk {
         parts: &mut Parts,
         service: &Arc<Service>,
     ) -> Result<Self, Trouble> {
-        let Inside { who, caller, company } = Inside::from_request_parts(parts, service).await?;
-        Ok(Self { who, caller, company, now: service.app.now() })
+        let who = SignedIn::from_request_parts(parts, service).await?;
+        let outside = || Trouble::new(Kind::Internal, "The route declares no power.");
+        let caller = who.visitor.caller(&who.origin).ok_or_else(outside)?;
+        let company = who.company.clone().ok_or_else(outside)?;
+        let (now, nonce) = (service.app.now(), service.app.new_id());
+        Ok(Self { who, caller, company, now, nonce })
     }
 }
 
@@ -54,12 +61,10 @@ impl Desk {
         self.caller.power == Power::Operator
     }
 
-    /// What every form carries: that it is this session's, and about this company.
+    /// What every form carries: that it is this session's and about this company, and a nonce,
+    /// which keeps it from being carried out twice.
     pub fn seal(&self) -> Markup {
-        html! {
-            (token_field(&self.who))
-            input type="hidden" name=(COMPANY) value=(self.company.company_id);
-        }
+        seal(&self.who, self.nonce)
     }
 
     /// A page.
@@ -103,6 +108,8 @@ pub struct Bridge {
     pub caller: Caller,
     /// Now.
     pub now: Timestamp,
+    /// What the forms on the page are recognised by when they arrive again.
+    nonce: Uuid,
 }
 
 impl FromRequestParts<Arc<Service>> for Bridge {
@@ -115,19 +122,15 @@ impl FromRequestParts<Arc<Service>> for Bridge {
         let who = SignedIn::from_request_parts(parts, service).await?;
         let outside = || Trouble::new(Kind::Internal, "The route declares no power.");
         let caller = who.operator.clone().ok_or_else(outside)?;
-        Ok(Self { who, caller, now: service.app.now() })
+        let (now, nonce) = (service.app.now(), service.app.new_id());
+        Ok(Self { who, caller, now, nonce })
     }
 }
 
 impl Bridge {
     /// As [`Desk::seal`], where a company is chosen.
     pub fn seal(&self) -> Markup {
-        html! {
-            (token_field(&self.who))
-            @if let Some(company) = &self.who.company {
-                input type="hidden" name=(COMPANY) value=(company.company_id);
-            }
-        }
+        seal(&self.who, self.nonce)
     }
 
     /// A page.
@@ -138,6 +141,16 @@ impl Bridge {
     /// A form that has to be filled in again.
     pub fn refused(&self, page: &Page<'_>, content: &Markup) -> Response {
         page::of(StatusCode::UNPROCESSABLE_ENTITY, &self.who, page, content)
+    }
+}
+
+fn seal(who: &SignedIn, nonce: Uuid) -> Markup {
+    html! {
+        (token_field(who))
+        @if let Some(company) = &who.company {
+            input type="hidden" name=(COMPANY) value=(company.company_id);
+        }
+        input type="hidden" name=(NONCE) value=(nonce);
     }
 }
 

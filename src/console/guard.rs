@@ -8,9 +8,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use url::Url;
 
-/// The header in which a script sends the token.
-pub(super) const TOKEN_HEADER: &str = "x-csrf-token";
-/// The form's field that holds it.
+/// The form's field that holds the token.
 pub(super) const TOKEN_FIELD: &str = "csrf";
 
 /// Bytes of a mark: nobody tries as many as there are.
@@ -30,15 +28,11 @@ pub(super) fn mark(token: &str, text: &str) -> String {
     URL_SAFE_NO_PAD.encode(&hash[..MARK_BYTES])
 }
 
-/// Whether a request carries the token of its session, in the header or in the form.
-pub(super) fn carries_token(headers: &HeaderMap, body: &[u8], token: &str) -> bool {
-    let equals = |given: &str| bool::from(given.as_bytes().ct_eq(token.as_bytes()));
-    match headers.get(TOKEN_HEADER) {
-        Some(value) => value.to_str().is_ok_and(equals),
-        None => url::form_urlencoded::parse(body)
-            .find(|(name, _)| name == TOKEN_FIELD)
-            .is_some_and(|(_, value)| equals(&value)),
-    }
+/// Whether a form carries the token of its session.
+pub(super) fn carries_token(body: &[u8], token: &str) -> bool {
+    url::form_urlencoded::parse(body)
+        .find(|(name, _)| name == TOKEN_FIELD)
+        .is_some_and(|(_, given)| given.as_bytes().ct_eq(token.as_bytes()).into())
 }
 
 /// Whether the browser says that the request comes from another site. It keeps the session's cookie

@@ -166,8 +166,7 @@ pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
     if let Some(way) = desk.unconfirmed(&service, NEW) {
         return Ok(way);
     }
-    let nonce = service.app.new_id().to_string();
-    let content = new_form(&desk, &Sent::default(), &Refused::default(), &nonce);
+    let content = new_form(&desk, &Sent::default(), &Refused::default());
     Ok(desk.page(&form_page("Create API key"), &content))
 }
 
@@ -192,14 +191,13 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
             Ok(shown(&desk, "API key created", done, &created))
         }
         Err(error) => {
-            let nonce = service.app.new_id().to_string();
-            let content = new_form(&desk, &sent, &refusal(error, &sent, NEW_SHOWS)?, &nonce);
+            let content = new_form(&desk, &sent, &refusal(error, &sent, NEW_SHOWS)?);
             Ok(desk.refused(&form_page("Create API key"), &content))
         }
     }
 }
 
-fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {
+fn new_form(desk: &Desk, sent: &Sent, refused: &Refused) -> Markup {
     let name = Field {
         name: "name",
         label: "Name",
@@ -218,7 +216,7 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
     let error = refused.of("scopes");
     let content = html! {
         form .form method="post" action=(NEW) novalidate {
-            (desk.seal()) (forms::nonce(nonce)) (forms::problem(refused))
+            (desk.seal()) (forms::problem(refused))
             (forms::field(name, refused.of("name")))
             fieldset #scopes aria-describedby=[error.map(|_| "scopes-error")] {
                 legend { "It may" }
@@ -258,8 +256,7 @@ pub async fn refresh_form(
         return Ok(way);
     }
     let key = service.app.key(&desk.caller, KeyId(id)).await?;
-    let nonce = service.app.new_id().to_string();
-    let content = change_form(&desk, &key, true, &Sent::default(), &Missed::default(), &nonce);
+    let content = change_form(&desk, &key, true, &Sent::default(), &Missed::default());
     Ok(desk.page(&form_page("Refresh key"), &content))
 }
 
@@ -270,8 +267,7 @@ pub async fn delete_form(
     Path(id): Path<Uuid>,
 ) -> Shown {
     let key = service.app.key(&desk.caller, KeyId(id)).await?;
-    let nonce = service.app.new_id().to_string();
-    let content = change_form(&desk, &key, false, &Sent::default(), &Missed::default(), &nonce);
+    let content = change_form(&desk, &key, false, &Sent::default(), &Missed::default());
     Ok(desk.page(&form_page("Delete key"), &content))
 }
 
@@ -304,9 +300,8 @@ pub async fn refresh(
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Key(id), &sent, REFRESH_SHOWS, error).await?;
-            let nonce = app.new_id().to_string();
             let key = app.key(&desk.caller, KeyId(id)).await?;
-            let content = change_form(&desk, &key, true, &sent, &missed, &nonce);
+            let content = change_form(&desk, &key, true, &sent, &missed);
             Ok(desk.refused(&form_page("Refresh key"), &content))
         }
     }
@@ -326,22 +321,14 @@ pub async fn delete(
         Err(error) => {
             let missed =
                 missed(&service, &desk, Subject::Key(id), &sent, DELETE_SHOWS, error).await?;
-            let nonce = app.new_id().to_string();
             let key = app.key(&desk.caller, KeyId(id)).await?;
-            let content = change_form(&desk, &key, false, &sent, &missed, &nonce);
+            let content = change_form(&desk, &key, false, &sent, &missed);
             Ok(desk.refused(&form_page("Delete key"), &content))
         }
     }
 }
 
-fn change_form(
-    desk: &Desk,
-    key: &KeyView,
-    refresh: bool,
-    sent: &Sent,
-    missed: &Missed,
-    nonce: &str,
-) -> Markup {
+fn change_form(desk: &Desk, key: &KeyView, refresh: bool, sent: &Sent, missed: &Missed) -> Markup {
     let (title, below) =
         if refresh { ("Refresh key", "refresh") } else { ("Delete key", "delete") };
     let refused = &missed.refused;
@@ -358,7 +345,7 @@ fn change_form(
     let content = html! {
         (missed.told)
         form .form method="post" action={ (KEYS) "/" (key.key_id) "/" (below) } novalidate {
-            (desk.seal()) (forms::nonce(nonce)) (forms::version(key.version))
+            (desk.seal()) (forms::version(key.version))
             (forms::problem(refused))
             dl .facts {
                 dt { "Key" } dd { strong { (key.name) } " " span .mono .quiet { (key.secret_hint) } }

@@ -218,8 +218,7 @@ pub async fn form(State(service): State<Arc<Service>>, desk: Desk) -> Shown {
     if let Some(way) = desk.unconfirmed(&service, NEW) {
         return Ok(way);
     }
-    let nonce = service.app.new_id().to_string();
-    let content = new_form(&desk, &Sent::default(), &Refused::default(), &nonce);
+    let content = new_form(&desk, &Sent::default(), &Refused::default());
     Ok(desk.page(&form_page("Add member"), &content))
 }
 
@@ -253,8 +252,7 @@ pub async fn add(State(service): State<Arc<Service>>, desk: Desk, sent: Sent) ->
             Ok(go_on(&done(&desk, notice, added.view.member_id)))
         }
         Err(error) => {
-            let nonce = service.app.new_id().to_string();
-            let content = new_form(&desk, &sent, &refusal(error, &sent, NEW_SHOWS)?, &nonce);
+            let content = new_form(&desk, &sent, &refusal(error, &sent, NEW_SHOWS)?);
             Ok(desk.refused(&form_page("Add member"), &content))
         }
     }
@@ -303,7 +301,7 @@ pub fn link(
     desk.page(&form_page(title), &reveal(desk, &shown))
 }
 
-fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {
+fn new_form(desk: &Desk, sent: &Sent, refused: &Refused) -> Markup {
     let email = Field {
         name: "email",
         label: "E-mail address",
@@ -319,7 +317,7 @@ fn new_form(desk: &Desk, sent: &Sent, refused: &Refused, nonce: &str) -> Markup 
     let chosen = sent.get("role").unwrap_or("auditor");
     let content = html! {
         form .form method="post" action=(NEW) novalidate {
-            (desk.seal()) (forms::nonce(nonce)) (forms::problem(refused))
+            (desk.seal()) (forms::problem(refused))
             (forms::field(email, refused.of("email")))
             (forms::field(name, refused.of("name")))
             (forms::radios("role", "Role", &roles(desk), chosen, refused.of("role")))

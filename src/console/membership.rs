@@ -202,7 +202,6 @@ async fn change_form(
     missed: &Missed,
 ) -> Result<Markup, AppError> {
     let refused = &missed.refused;
-    let nonce = service.app.new_id().to_string();
     // Whoever comes later chooses again, from what is true now.
     let chosen = sent.get("role").filter(|_| !missed.is_stale).unwrap_or(member.role);
     let action = format!("{MEMBERS}/{}/{}", member.member_id, change.below());
@@ -227,7 +226,7 @@ async fn change_form(
     let content = html! {
         (missed.told)
         form .form method="post" action=(action) novalidate {
-            (desk.seal()) (forms::nonce(&nonce)) (forms::version(member.version))
+            (desk.seal()) (forms::version(member.version))
             (forms::problem(refused))
             @match change {
                 Change::Role => {

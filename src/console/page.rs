@@ -81,6 +81,8 @@ pub const CHOOSE: &str = "Choose a company";
 pub const SETTINGS: Step<'_> = ("Company Settings", None);
 /// The step below it to what programs use.
 pub const INTEGRATIONS: Step<'_> = ("Integrations", None);
+/// The step to what is the person's own.
+pub const ACCOUNT: Step<'_> = ("Your account", None);
 /// The step to what shows what happened.
 pub const EVIDENCE: Step<'_> = ("Evidence", None);
 
@@ -104,24 +106,7 @@ pub struct Page<'a> {
     pub bare: bool,
 }
 
-/// A page for somebody who is signed in: title, the way to it, and what it shows.
-pub fn inside(who: &SignedIn, title: &str, way: &[&str], content: &Markup) -> Response {
-    inside_with(StatusCode::OK, who, title, way, content)
-}
-
-/// As [`inside`], with another status.
-pub fn inside_with(
-    status: StatusCode,
-    who: &SignedIn,
-    title: &str,
-    way: &[&str],
-    content: &Markup,
-) -> Response {
-    let way: Vec<(&str, Option<&str>)> = way.iter().map(|step| (*step, None)).collect();
-    of(status, who, &Page { title, way: &way, ..Page::default() }, content)
-}
-
-/// As [`inside_with`], with all that can stand around the content.
+/// A page for somebody who is signed in.
 pub fn of(status: StatusCode, who: &SignedIn, page: &Page<'_>, content: &Markup) -> Response {
     respond(status, &framed(who, page, content))
 }
@@ -186,7 +171,7 @@ pub(super) fn trouble(
         }
     };
     let mut response = match who {
-        Some(who) => inside_with(trouble.status(), who, title, &[], &content),
+        Some(who) => of(trouble.status(), who, &Page { title, ..Page::default() }, &content),
         None => of_link(trouble.status(), theme, title, &content),
     };
     response.headers_mut().extend(trouble.header.clone());

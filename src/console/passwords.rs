@@ -3,7 +3,8 @@
 use super::access::SignedIn;
 use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
-use super::{guard, notices, page, paths, sign_in};
+use super::page::{self, ACCOUNT, Page};
+use super::{guard, notices, paths, sign_in};
 use crate::app::AppError;
 use crate::app::error::Invalid;
 use crate::http::Service;
@@ -81,7 +82,8 @@ fn change_page(
             None => (form::card(who, paths::PASSWORD, &fields)),
         }
     };
-    page::inside_with(status, who, "Password", &["Your account"], &content)
+    let page = Page { title: "Password", way: &[ACCOUNT], ..Page::default() };
+    page::of(status, who, &page, &content)
 }
 
 /// The page that asks for the old and the new password.

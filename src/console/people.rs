@@ -93,7 +93,6 @@ async fn content(
     refused: &Refused,
 ) -> Result<Markup, Trouble> {
     let member = membership(service, desk, person).await?;
-    let nonce = service.app.new_id().to_string();
     let reason = Field {
         name: "reason",
         label: "On whose order, and why",
@@ -105,7 +104,7 @@ async fn content(
     };
     let content = html! {
         form .form method="post" action={ (PEOPLE) "/" (person) "/erase" } novalidate {
-            (desk.seal()) (forms::nonce(&nonce)) (forms::problem(refused))
+            (desk.seal()) (forms::problem(refused))
             dl .facts {
                 dt { "Person" }
                 dd {

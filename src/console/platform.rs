@@ -200,9 +200,8 @@ fn module_of(company: &CompanyView) -> String {
 }
 
 /// `GET /console/platform/companies/new`
-pub async fn form(State(service): State<Arc<Service>>, bridge: Bridge) -> Shown {
-    let nonce = service.app.new_id().to_string();
-    let content = new_form(&bridge, &Sent::default(), &Refused::default(), &nonce);
+pub async fn form(bridge: Bridge) -> Shown {
+    let content = new_form(&bridge, &Sent::default(), &Refused::default());
     Ok(bridge.page(&form_page(REGISTER), &content))
 }
 
@@ -216,8 +215,7 @@ pub async fn register(State(service): State<Arc<Service>>, bridge: Bridge, sent:
             Ok(go_on(&format!("{PLATFORM}?notice={notice}")))
         }
         Err(error) => {
-            let nonce = service.app.new_id().to_string();
-            let content = new_form(&bridge, &sent, &refusal(error, &sent, SHOWS)?, &nonce);
+            let content = new_form(&bridge, &sent, &refusal(error, &sent, SHOWS)?);
             Ok(bridge.refused(&form_page(REGISTER), &content))
         }
     }
@@ -227,7 +225,7 @@ fn form_page(title: &str) -> Page<'_> {
     Page { title, way: BELOW, bare: true, ..Page::default() }
 }
 
-fn new_form(bridge: &Bridge, sent: &Sent, refused: &Refused, nonce: &str) -> Markup {
+fn new_form(bridge: &Bridge, sent: &Sent, refused: &Refused) -> Markup {
     let name = Field {
         name: "name",
         label: "Name",
@@ -238,7 +236,7 @@ fn new_form(bridge: &Bridge, sent: &Sent, refused: &Refused, nonce: &str) -> Mar
     };
     let content = html! {
         form .form method="post" action=(NEW) novalidate {
-            (bridge.seal()) (forms::nonce(nonce)) (forms::problem(refused))
+            (bridge.seal()) (forms::problem(refused))
             (forms::field(name, refused.of("name")))
             p { "Its OAuth App module is off at first. Enter the company then to add its first \
                  Super Admin." }
@@ -265,7 +263,6 @@ pub async fn projections(
     }
     let is_under_way =
         projections.iter().any(|(projection, _)| projection.state == ProjectionState::Rebuilding);
-    let nonce = (!is_under_way).then(|| service.app.new_id().to_string());
     let content = html! {
         (notice(&bridge.who, &sent))
         @if is_under_way {
@@ -285,7 +282,7 @@ pub async fn projections(
             }
             tbody {
                 @for (projection, rebuild) in &projections {
-                    (projection_row(&bridge, projection, rebuild.as_ref(), nonce.as_deref()))
+                    (projection_row(&bridge, projection, rebuild.as_ref(), !is_under_way))
                 }
             }
         }
@@ -296,12 +293,12 @@ pub async fn projections(
     Ok(bridge.page(&page, &content))
 }
 
-/// The row of a projection; without a button where a rebuild can't be begun.
+/// The row of a projection, with a button where a rebuild may begin.
 fn projection_row(
     bridge: &Bridge,
     projection: &ProjectionView,
     rebuild: Option<&RebuildView>,
-    nonce: Option<&str>,
+    may_begin: bool,
 ) -> Markup {
     let (class, words) = match projection.state {
         ProjectionState::Stopped => ("soon", "Stopped"),
@@ -330,9 +327,9 @@ fn projection_row(
                 }
             }
             td {
-                @if let Some(nonce) = nonce {
+                @if may_begin {
                     form method="post" action={ (PROJECTIONS) "/" (projection.name) "/rebuild" } {
-                        (bridge.seal()) (forms::nonce(nonce))
+                        (bridge.seal())
                         button data-returns[true] aria-label={ "Rebuild " (projection.name) } { "Rebuild" }
                     }
                 }

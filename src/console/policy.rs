@@ -240,8 +240,7 @@ fn form(
     html! {
         (missed.told)
         form .form .card method="post" action=(POLICY) novalidate {
-            (desk.seal()) (forms::nonce(&service.app.new_id().to_string()))
-            (forms::version(version)) (forms::problem(refused))
+            (desk.seal()) (forms::version(version)) (forms::problem(refused))
             (duration(
                 VALIDITY,
                 VALIDITY_LABEL,

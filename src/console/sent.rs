@@ -16,7 +16,8 @@ use uuid::Uuid;
 
 /// Fields that belong to how a form is sent, not to what it asks for.
 const BESIDE: [&str; 2] = [TOKEN_FIELD, NONCE];
-const NONCE: &str = "nonce";
+/// The field that keeps a form from being carried out twice.
+pub(super) const NONCE: &str = "nonce";
 /// The field that holds what a list was asked for when a form was opened from it.
 pub const LIST: &str = "list";
 /// The field that names the company that a form was opened in.
@@ -45,7 +46,7 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
     async fn from_request(request: Request, _: &S) -> Result<Self, Trouble> {
         let who = request.extensions().get::<SignedIn>().cloned();
         let bytes = body::read(request).await?;
-        let sent = Self::parse(&bytes);
+        let sent = Self::read(&bytes)?;
         if let Some(who) = who {
             let detail = "You have entered another company since this form was opened. Nothing \
                 was changed. Open the page again.";
@@ -56,10 +57,10 @@ impl<S: Send + Sync> FromRequest<S> for Sent {
 }
 
 impl<S: Sync> FromRequestParts<S> for Query {
-    type Rejection = std::convert::Infallible;
+    type Rejection = Trouble;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
-        Ok(Self(Sent::parse(parts.uri.query().unwrap_or_default().as_bytes())))
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Trouble> {
+        Sent::read(parts.uri.query().unwrap_or_default().as_bytes()).map(Self)
     }
 }
 
@@ -76,10 +77,21 @@ impl Sent {
         Ok(())
     }
 
-    /// The fields of an urlencoded text; empty ones are left out.
+    /// The fields of an urlencoded text. Empty ones are left out, and those that hold a U+0000,
+    /// which PostgreSQL's texts can't.
     pub fn parse(text: &[u8]) -> Self {
-        let pairs = url::form_urlencoded::parse(text);
-        Self(pairs.into_owned().filter(|(_, value)| !value.is_empty()).collect())
+        let pairs = url::form_urlencoded::parse(text).into_owned();
+        Self(pairs.filter(|(_, value)| !value.is_empty() && !value.contains('\0')).collect())
+    }
+
+    /// As [`Self::parse`], for what somebody sent: a U+0000 is refused.
+    fn read(text: &[u8]) -> Result<Self, Trouble> {
+        let mut pairs = url::form_urlencoded::parse(text);
+        if let Some((name, _)) = pairs.find(|(_, value)| value.contains('\0')) {
+            let detail = format!("“{name}” must not contain the character U+0000.");
+            return Err(Trouble::new(Kind::InvalidInput, detail));
+        }
+        Ok(Self::parse(text))
     }
 
     /// A field's value; empty where it is missing.
@@ -162,7 +174,8 @@ impl Sent {
     }
 
     /// The conditions of the change that the form asks for: the version that it was filled in
-    /// at, and the nonce by which its second arrival is recognised.
+    /// at, and the nonce by which its second arrival is recognised. The route says what is changed,
+    /// of which thing: the forms of a page have one nonce.
     pub fn conditions(&self, caller: &Caller, route: &str) -> Conditions {
         let expected_version =
             self.number("version").and_then(|version| u64::try_from(version).ok());
@@ -200,6 +213,7 @@ pub fn address<'a>(path: &str, pairs: impl IntoIterator<Item = (&'a str, &'a str
 #[cfg(test)]
 mod tests {
     use super::*;
+    use token_ledger_domain::CompanyId;
 
     #[test]
     fn empty_fields_say_nothing() {
@@ -223,6 +237,15 @@ mod tests {
         assert_eq!(hash("name=a&nonce=1&csrf=x"), hash("name=a&nonce=2&csrf=y"));
         assert_ne!(hash("name=a&scopes=b"), hash("name=ascopes&b="));
         assert_ne!(hash("name=a"), hash("name=b"));
+    }
+
+    #[test]
+    fn forms_of_one_page_are_no_repeats_of_each_other() {
+        let sent = Sent::parse(b"nonce=1");
+        let caller = Caller::command_line(CompanyId::PLATFORM);
+        let of = |route: &str| sent.conditions(&caller, route).idempotency.unwrap();
+        assert_eq!(of("rebuild keys"), of("rebuild keys"));
+        assert_ne!(of("rebuild keys"), of("rebuild tokens"));
     }
 
     #[test]

@@ -5,12 +5,12 @@ use super::error::{Shown, Trouble};
 use super::extract::Path;
 use super::form;
 use super::notices::notice;
-use super::page::{Page, Way};
+use super::page::{self, ACCOUNT, Page, Way};
 use super::render::agent::{agent, words};
 use super::render::ignored::{ignored, strange};
 use super::render::time::stamp;
 use super::sent::Query;
-use super::{cookie, page, paths};
+use super::{cookie, paths};
 use crate::http::Service;
 use crate::http::problem::Kind;
 use axum::extract::State;
@@ -21,7 +21,7 @@ use std::sync::Arc;
 use token_ledger_projections::people::Session;
 
 /// The steps to the page.
-const WAY: Way<'_> = &[("Your account", None)];
+const WAY: Way<'_> = &[ACCOUNT];
 
 /// The sessions that live.
 pub(super) async fn list(

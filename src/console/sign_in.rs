@@ -3,9 +3,10 @@
 use super::access::{self, SignedIn};
 use super::error::{Shown, Trouble};
 use super::form::{self, Fields};
+use super::page::{self, Page};
 use super::sent::Query;
 use super::theme::Theme;
-use super::{cookie, guard, notices, page, paths};
+use super::{cookie, guard, notices, paths};
 use crate::app::AppError;
 use crate::app::sessions::{Origin, SessionCookie};
 use crate::http::Service;
@@ -191,7 +192,8 @@ fn confirm_page(
             }
         }
     };
-    page::inside_with(status, who, "Is it still you?", &[], &content)
+    let page = Page { title: "Is it still you?", ..Page::default() };
+    page::of(status, who, &page, &content)
 }
 
 /// The page that asks for the password again, unless it was given lately.

@@ -175,3 +175,51 @@ async fn a_record_names_the_address_of_the_member_who_did_it() {
         assert!(page.contains("aria-label=\"Reason\">a\n\n\n\n\nb</div>"), "{page}");
     }
 }
+
+#[tokio::test]
+async fn an_address_with_a_nul_character_is_refused_on_a_page_and_names_what_holds_it() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let ola = Plain::signed_in(&stage, OLA).await;
+    let after = format!("platform/companies?id={LAST}&after");
+    for (who, asked, more) in [
+        (&maya, "tokens?q", ""),
+        (&maya, "tokens?created_by", ""),
+        (&maya, "tokens?scope", ""),
+        (&maya, "tokens/new?list", ""),
+        (&maya, "actors?q", ""),
+        (&maya, "audit?token", ""),
+        (&maya, "audit?actor", ""),
+        (&maya, "audit/export?format=csv&actor", ""),
+        (&maya, "audit/live?actor", ""),
+        (&maya, "log?origin", "&size=1&at=1"),
+        (&maya, "log/checkpoint?size=1&origin", ""),
+        (&maya, "confirm?next", ""),
+        (&maya, "clients?no-parameter", ""),
+        (&ola, "companies?q", ""),
+        (&ola, "platform/companies?q", ""),
+        (&ola, &after, ""),
+    ] {
+        let page = who.get(&format!("/console/{asked}=a%00b{more}")).await.expect(400).text;
+        let (_, name) = asked.rsplit_once(['?', '&']).expect("a parameter");
+        let said = format!("“{name}” must not contain the character U+0000.");
+        assert!(page.contains("data-trouble") && page.contains(&said), "{asked}: {page}");
+    }
+}
+
+#[tokio::test]
+async fn a_form_with_a_nul_character_is_refused_and_the_list_behind_it_goes_without() {
+    let stage = Stage::new().await;
+    let maya = Plain::signed_in(&stage, MAYA).await;
+    let fields = |name| [("name", name), ("scopes", "positions"), ("expires_in_seconds", "3600")];
+    for (list, back) in [
+        ("q%3D%2500", "/console/tokens"),
+        ("q%3Dnight%26created_by%3D%2500", "/console/tokens?q=night"),
+    ] {
+        let new = format!("/console/tokens/new?list={list}");
+        let done = maya.fill(&new, &fields("Nightly")).await.expect(200).text;
+        assert!(done.contains(&format!("href=\"{back}\" data-done")), "{list}: {done}");
+    }
+    let page = maya.fill("/console/tokens/new", &fields("Night\0ly")).await.expect(400).text;
+    assert!(page.contains("“name” must not contain the character U+0000."), "{page}");
+}

@@ -193,11 +193,6 @@ pub fn close(back: &str) -> Markup {
     html! { p .actions { a .button href=(back) data-cancel[true] data-stale[true] { "Close" } } }
 }
 
-/// Keeps the form from being carried out twice.
-pub fn nonce(nonce: &str) -> Markup {
-    html! { input type="hidden" name="nonce" value=(nonce); }
-}
-
 /// Leads back to what the list was asked for that the form was opened from.
 pub fn list(asked: &str) -> Markup {
     html! { @if !asked.is_empty() { input type="hidden" name=(LIST) value=(asked); } }

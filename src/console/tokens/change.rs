@@ -247,7 +247,6 @@ struct Shape {
     change: Change,
     token: TokenView,
     policy: PolicyView,
-    nonce: String,
     /// The list, asked for what it was where the form was opened from it.
     list: String,
     /// What it was asked for.
@@ -264,8 +263,8 @@ async fn shape(
     let app = &service.app;
     let token = app.token(&desk.caller, TokenId(id), None).await?;
     let (policy, _) = app.policy(&desk.caller).await?;
-    let (nonce, list) = (app.new_id().to_string(), asked.list_before(TOKENS, &ASKED, None));
-    Ok(Shape { change, token, policy, nonce, list, asked: asked.text(LIST).to_owned() })
+    let list = asked.list_before(TOKENS, &ASKED, None);
+    Ok(Shape { change, token, policy, list, asked: asked.text(LIST).to_owned() })
 }
 
 impl Shape {
@@ -328,7 +327,7 @@ impl Shape {
         let refused = &missed.refused;
         html! {
             form .form method="post" action=(path(&self.token, self.change.below())) novalidate {
-                (desk.seal()) (forms::nonce(&self.nonce)) (forms::version(self.token.version))
+                (desk.seal()) (forms::version(self.token.version))
                 (forms::list(&self.asked))
                 (forms::problem(refused))
                 @match self.change {

@@ -21,6 +21,7 @@ use token_ledger_domain::Secret;
 use token_ledger_domain::policy::DEFAULT_VALIDITY_SECONDS;
 use uuid::Uuid;
 
+/// Called so in the guide that users know, as the button is that leads here: "Create access token".
 const TITLE: &str = "Create token";
 /// The list with whatever was created last on top.
 const NEWEST: &str = "/console/tokens?sort=-created_at";
@@ -39,9 +40,8 @@ pub async fn form(State(service): State<Arc<Service>>, desk: Desk, Query(asked):
         return Ok(way);
     }
     let (policy, _) = service.app.policy(&desk.caller).await?;
-    let nonce = service.app.new_id().to_string();
     let (sent, list) = (Sent::default(), asked.text(LIST));
-    let content = content(&service, &desk, &policy, &sent, list, &Refused::default(), &nonce);
+    let content = content(&service, &desk, &policy, &sent, list, &Refused::default());
     Ok(desk.page(&form_page(TITLE), &content))
 }
 
@@ -82,9 +82,8 @@ pub async fn create(State(service): State<Arc<Service>>, desk: Desk, sent: Sent)
         Err(error) => refusal(error, &sent, SHOWS)?,
     };
     let (policy, _) = app.policy(&desk.caller).await?;
-    let nonce = app.new_id().to_string();
     let list = sent.text(LIST);
-    let content = content(&service, &desk, &policy, &sent, list, &refused, &nonce);
+    let content = content(&service, &desk, &policy, &sent, list, &refused);
     Ok(desk.refused(&form_page(TITLE), &content))
 }
 
@@ -110,7 +109,6 @@ fn content(
     sent: &Sent,
     list: &str,
     refused: &Refused,
-    nonce: &str,
 ) -> Markup {
     let name = Field {
         name: "name",
@@ -125,7 +123,7 @@ fn content(
     let back = address(TOKENS, asked.only(&ASKED));
     let form = html! {
         form .form method="post" action=(NEW) novalidate {
-            (desk.seal()) (forms::nonce(nonce)) (forms::list(list))
+            (desk.seal()) (forms::list(list))
             (forms::problem(refused))
             (forms::field(name, refused.of("name")))
             (scopes::choice(
