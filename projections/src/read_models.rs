@@ -105,8 +105,8 @@ pub struct Positions {
     pub actor_id: Option<Uuid>,
     /// Behind this position.
     pub after_position: u64,
-    /// Before this position; 0 for no bound.
-    pub before_position: u64,
+    /// Before this position, if there is a bound.
+    pub before_position: Option<u64>,
     /// Whether the newest come first.
     pub descending: bool,
 }

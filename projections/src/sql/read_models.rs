@@ -253,16 +253,8 @@ impl ReadModels {
         filter: &Positions,
         limit: usize,
     ) -> Result<Vec<AuditRecord>, StoreError> {
-        let mut found: Vec<AuditRecord> = Vec::new();
-        for look in audit::looks(self.sql.dialect(), company, filter, limit) {
-            found.extend(self.sql.fetch(look.searching()).await?);
-        }
-        found.sort_by_key(|record| record.event.position);
-        if filter.descending {
-            found.reverse();
-        }
-        found.truncate(limit);
-        Ok(found)
+        let page = audit::page(self.sql.dialect(), company, filter, limit);
+        self.sql.fetch(page.searching()).await
     }
 
     /// How far the projections that run behind have come.
