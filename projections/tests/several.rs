@@ -281,14 +281,33 @@ async fn what_is_dropped_at_once_is_counted_once() {
             })
             .collect();
         let models = [one.fixture.models(), other.fixture.models()];
-        for part in attempts.chunks(20) {
-            models[0].add_attempts(part, &BTreeMap::new()).await.expect("they are stored");
-            let trims = models.iter().cycle().take(6);
+        let (first, last) = attempts.split_at(attempts.len() / 2);
+        let trims = async |count| {
+            let trims = models.iter().cycle().take(count);
             let trims = trims.map(|models| models.trim_attempts(COMPANY, kind, KEPT));
             for trimmed in futures::future::join_all(trims).await {
                 trimmed.expect("they are removed");
             }
+        };
+        for part in first.chunks(20) {
+            models[0].add_attempts(part, &BTreeMap::new()).await.expect("they are stored");
+            trims(6).await;
         }
+        // And while others are stored.
+        let are_stored = async {
+            for one in last {
+                let one = std::slice::from_ref(one);
+                models[1].add_attempts(one, &BTreeMap::new()).await.expect("it is stored");
+            }
+        };
+        let are_stored = std::pin::pin!(are_stored);
+        let go_on = async {
+            loop {
+                trims(2).await;
+            }
+        };
+        futures::future::select(are_stored, std::pin::pin!(go_on)).await;
+        trims(1).await;
         let dropped = models[0].attempts_dropped(COMPANY, kind).await.expect("a count");
         assert_eq!(dropped, (attempts.len() - KEPT) as u64);
     })

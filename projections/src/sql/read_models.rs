@@ -320,9 +320,7 @@ impl ReadModels {
         attempts: &[Attempt],
         dropped: &BTreeMap<(CompanyId, AttemptKind), u64>,
     ) -> Result<(), StoreError> {
-        let mut statements = attempts::add(attempts);
-        statements.extend(attempts::add_dropped(dropped));
-        self.sql.transact(statements).await.map(drop)
+        self.sql.transact(attempts::add_counting(attempts, dropped)).await.map(drop)
     }
 
     /// Removes all of a company's attempts of this kind but the newest so many of callers who had
