@@ -145,7 +145,7 @@ async fn what_anybody_says_is_a_hint_and_no_more() {
         }
         assert!(is_good(there, "token"), "no company has another one's tokens put right");
         assert!(there.key(&digest("kept"), at(1)).is_some(), "nor its keys");
-        assert_eq!(there.put_back(), None);
+        assert_eq!(there.voided_by(), None);
     })
     .await;
 }
@@ -469,7 +469,7 @@ async fn an_answer_that_comes_late_brings_nothing_back() {
         let record = given.fixture.models().token(COMPANY, token).await.expect("an answer");
         let round = index.begin_round();
         index.apply_token(&record.expect("it is there").row);
-        index.reached(COMPANY, point(given.head(COMPANY).await));
+        index.move_cursor(COMPANY, point(given.head(COMPANY).await));
         index.end_round(round);
         let round = index.begin_round();
         index.end_round(round);
@@ -495,7 +495,7 @@ async fn what_is_not_known_here_is_not_in_force() {
         assert!(inline.recovered(&[(COMPANY, 7)]).await, "it says nothing by now");
         index.follow(10 * BOUND);
         assert!(!inline.recovered(&[(COMPANY, 7)]).await, "it may say what was before");
-        index.reached(COMPANY, point(7));
+        index.move_cursor(COMPANY, point(7));
         assert!(inline.recovered(&[(COMPANY, 7)]).await, "it knows");
     })
     .await;
