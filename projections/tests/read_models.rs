@@ -254,7 +254,10 @@ fn lets_through(filter: &TokenFilter, record: &TokenRecord) -> bool {
     let row = &record.row;
     let lower = |text: &str| text.to_lowercase();
     filter.status.contains(&row.status.at(filter.now, row.expires_at))
-        && filter.scope.as_ref().is_none_or(|scope| row.scopes.contains(scope))
+        && filter
+            .scope
+            .as_ref()
+            .is_none_or(|scope| row.scopes.iter().any(|own| own.as_str() == scope))
         && filter.q.as_ref().is_none_or(|q| lower(row.name.as_str()).contains(&lower(q)))
         && filter.created_by.is_none_or(|id| row.created_by.id == id)
         && filter.client_id.is_none_or(|id| row.client_id == Some(id))
