@@ -67,7 +67,7 @@ pub struct TokenFilter {
     pub status: BTreeSet<Status>,
     /// Having this scope.
     pub scope: Option<String>,
-    /// Having this in their name, whatever the case of ASCII letters.
+    /// Having this in their name, whatever the case of its letters.
     pub q: Option<String>,
     /// Created by this actor.
     pub created_by: Option<Uuid>,

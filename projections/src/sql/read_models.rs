@@ -180,7 +180,7 @@ impl ReadModels {
         self.sql.fetch(companies::page(after, limit)).await
     }
 
-    /// The companies with this in their name, whatever the case of ASCII letters, in the order of
+    /// The companies with this in their name, whatever the case of its letters, in the order of
     /// their names and identifiers, behind the one given.
     pub async fn find_companies(
         &self,
@@ -192,7 +192,7 @@ impl ReadModels {
     }
 
     /// A company's programs, deleted ones included, with this in their name, whatever the case of
-    /// ASCII letters, in the order of their names.
+    /// its letters, in the order of their names.
     pub async fn find_programs(
         &self,
         company: CompanyId,
