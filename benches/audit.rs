@@ -42,7 +42,8 @@ async fn run() {
     let of_token = Positions { token_id: Some(token), ..none.clone() };
     let of_actor = Positions { actor_id: Some(support::context().actor.id), ..none.clone() };
     let of_type = Positions { types: ["token.deleted".to_owned()].into(), ..none.clone() };
-    let of_time = Positions { after_position: head / 3, before_position: head / 2, ..none.clone() };
+    let of_time =
+        Positions { after_position: head / 3, before_position: Some(head / 2), ..none.clone() };
     let cases = [
         ("no filter", none, String::new(), vec![]),
         (
@@ -83,7 +84,7 @@ async fn run() {
         for _ in 0..99 {
             let (page, _) = ours(&far).await;
             let Some(last) = page.last().filter(|_| page.len() == PAGE) else { break };
-            far.before_position = *last;
+            far.before_position = Some(*last);
         }
         for _ in 0..ROUNDS {
             let (page, took) = ours(&filter).await;
@@ -116,7 +117,7 @@ fn millis(took: Duration) -> f64 {
 fn raw(
     reader: &Connection,
     company: token_ledger_domain::CompanyId,
-    before: u64,
+    before: Option<u64>,
     condition: &str,
     more: &[Value],
 ) -> (Vec<u64>, Duration) {
@@ -142,11 +143,9 @@ fn raw(
     );
     let mut values = vec![
         Value::Blob(company.0.as_bytes().to_vec()),
-        Value::Integer(if before == 0 {
-            i64::MAX
-        } else {
-            i64::try_from(before).expect("a position")
-        }),
+        Value::Integer(
+            before.map_or(i64::MAX, |before| i64::try_from(before).expect("a position")),
+        ),
         Value::Integer(i64::try_from(PAGE).expect("a small number")),
     ];
     values.extend_from_slice(more);

@@ -83,11 +83,6 @@ impl ScopeSet {
         self.0.iter()
     }
 
-    /// Whether the scope is among them.
-    pub fn contains(&self, scope: &str) -> bool {
-        self.0.iter().any(|own| own.as_str() == scope)
-    }
-
     /// Whether it is these and no others, each named once.
     pub fn are(&self, names: &[String]) -> bool {
         names.len() == self.0.len() && self.0.iter().all(|own| names.contains(&own.0))

@@ -70,7 +70,7 @@ pub struct VerificationIndex {
     following: Following,
     freshness: Freshness,
     strangers: Strangers,
-    put_back: Mutex<Option<PutBack>>,
+    voided_by: Mutex<Option<PutBack>>,
 }
 
 impl std::fmt::Debug for VerificationIndex {
@@ -94,7 +94,7 @@ impl Default for VerificationIndex {
             following: Following::default(),
             freshness: Freshness::default(),
             strangers: Strangers::default(),
-            put_back: Mutex::default(),
+            voided_by: Mutex::default(),
         }
     }
 }
@@ -125,7 +125,7 @@ impl VerificationIndex {
         let company_id = {
             let companies = self.companies.read();
             let company = companies.flags.get(slot.company as usize)?;
-            if !company.enabled.load(Ordering::Acquire) {
+            if !company.enabled {
                 return None;
             }
             company.id
@@ -309,7 +309,7 @@ impl VerificationIndex {
             && company.version <= row.version
         {
             company.version = row.version;
-            company.enabled.store(row.oauth_app_enabled, Ordering::Release);
+            company.enabled = row.oauth_app_enabled;
         }
     }
 
@@ -322,7 +322,7 @@ impl VerificationIndex {
         let number = companies.number(id);
         if let Some(company) = companies.flags.get_mut(number as usize) {
             company.version = 0;
-            company.enabled.store(false, Ordering::Release);
+            company.enabled = false;
         }
     }
 
@@ -375,9 +375,9 @@ impl VerificationIndex {
     }
 
     /// A company's rows have been taken over up to there.
-    pub fn reached(&self, company: CompanyId, last: Point) {
-        if !self.following.reached(company, last) {
-            self.is_put_back(PutBack { company, seen: last, end: None });
+    pub fn move_cursor(&self, company: CompanyId, last: Point) {
+        if !self.following.move_cursor(company, last) {
+            self.void_by(PutBack { company, seen: last, end: None });
         }
     }
 
@@ -385,20 +385,20 @@ impl VerificationIndex {
     /// whatever is known of those before.
     pub fn took_over(&self, company: CompanyId, before: Point, last: Point) {
         if !self.following.took_over(company, before, last) {
-            self.is_put_back(PutBack { company, seen: last, end: None });
+            self.void_by(PutBack { company, seen: last, end: None });
         }
     }
 
     /// What was seen of this ledger doesn't stand in it any more: nothing that is known counts from
     /// now on.
-    pub fn is_put_back(&self, ledger: PutBack) {
-        self.put_back.lock().get_or_insert(ledger);
+    pub fn void_by(&self, ledger: PutBack) {
+        self.voided_by.lock().get_or_insert(ledger);
         self.freshness.void();
     }
 
-    /// The first ledger of which [`Self::is_put_back`] was told, or that was noticed here.
-    pub fn put_back(&self) -> Option<PutBack> {
-        *self.put_back.lock()
+    /// The ledger by which nothing that is known counts any more, if there is one: the first.
+    pub fn voided_by(&self) -> Option<PutBack> {
+        *self.voided_by.lock()
     }
 
     /// The uses noted since the last call.
@@ -407,7 +407,7 @@ impl VerificationIndex {
     }
 
     /// Takes uses back that could not be written down, as many as there is room for.
-    pub fn put_back_uses(&self, uses: Vec<Use>) {
+    pub fn return_uses(&self, uses: Vec<Use>) {
         let mut waiting = self.uses.lock();
         let room = WAITING_USES.saturating_sub(waiting.len());
         waiting.extend(uses.into_iter().take(room));

@@ -9,8 +9,12 @@
 //! 1. write its row and its function in a file of its own;
 //! 2. write its table in a migration of each database;
 //! 3. describe the table's columns, a row's values and reading a row back under [`sql`], as in
-//!    `sql/members.rs`;
-//! 4. list it where it shall run, and in [`rebuild::ALL`].
+//!    `sql/members.rs`, and list it in `pg_tables!` of `postgres/rows.rs`;
+//! 4. list it where it shall run: in both `inline.rs`, or where the service opens each database,
+//!    among what runs behind the log;
+//! 5. name it in [`rebuild::ALL`], in `staged` of both `rebuild.rs` and among the tables of
+//!    `sqlite/scratch.rs`. The tests rebuild all that are named, and fail where another of these
+//!    places is missing.
 //!
 //! To add a table beside the log, such as sessions:
 //! 1. write it in a migration of each database, with `company_id` first in its primary key;

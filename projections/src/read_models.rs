@@ -67,7 +67,7 @@ pub struct TokenFilter {
     pub status: BTreeSet<Status>,
     /// Having this scope.
     pub scope: Option<String>,
-    /// Having this in their name, whatever the case of ASCII letters.
+    /// Having this in their name, whatever the case of its letters.
     pub q: Option<String>,
     /// Created by this actor.
     pub created_by: Option<Uuid>,
@@ -105,8 +105,8 @@ pub struct Positions {
     pub actor_id: Option<Uuid>,
     /// Behind this position.
     pub after_position: u64,
-    /// Before this position; 0 for no bound.
-    pub before_position: u64,
+    /// Before this position, if there is a bound.
+    pub before_position: Option<u64>,
     /// Whether the newest come first.
     pub descending: bool,
 }

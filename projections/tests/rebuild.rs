@@ -15,7 +15,7 @@ use token_ledger_domain::policy::Policy;
 use token_ledger_domain::token::{Create, Token, TokenCommand};
 use token_ledger_domain::{MemberId, PersonId, Power, Role, TokenId};
 use token_ledger_event_store::{Entropy, Ledger, Request, StoreError, SystemEntropy};
-use token_ledger_projections::rebuild::{ALL, Difference, Outcome, Plan, RebuildError};
+use token_ledger_projections::rebuild::{ALL, Difference, Outcome, Plan, RANGE, RebuildError};
 use uuid::Uuid;
 
 on_every_database!(
@@ -29,6 +29,8 @@ on_every_database!(
     nothing_differs_while_writers_write,
     what_is_written_while_events_are_read_is_taken_in,
     a_trail_that_is_behind_does_not_differ,
+    what_was_not_due_when_events_were_read_is_compared_once_it_is,
+    every_event_of_a_trail_that_goes_on_is_compared_or_told_to_be_behind,
     a_merge_brings_the_trail_to_the_end_of_the_log,
     a_row_ahead_of_the_trail_is_put_right_and_holds_nothing_up,
     rows_with_the_least_keys_are_found_and_removed,
@@ -347,6 +349,8 @@ async fn nothing_differs_while_writers_write<F: Fixture>() {
     while rounds < 2 || !writers.iter().all(tokio::task::JoinHandle::is_finished) {
         let outcome = given.rebuild(&ALL, rounds % 2 == 1).await;
         assert_eq!(outcome.differences, 0, "round {rounds}: {:#?}", outcome.examples);
+        let Outcome { events, rows, behind, .. } = given.rebuild(&["audit"], false).await;
+        assert_eq!(rows + behind, events, "round {rounds}");
         rounds += 1;
     }
     for writer in writers {
@@ -426,6 +430,63 @@ async fn a_trail_that_is_behind_does_not_differ<F: Fixture>() {
     given.assert_sound().await;
     let shown = whole_trail(&models, COMPANY).await;
     assert_eq!(shown.len() as u64, given.head(COMPANY).await);
+}
+
+/// The trail catches up when the events were read and no range was compared yet.
+async fn what_was_not_due_when_events_were_read_is_compared_once_it_is<F: Fixture + Sync>() {
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..2_500).await;
+    let head = given.head(COMPANY).await;
+    let progress = |_: u64, _: u64| {
+        now(async {
+            given.catch_up().await;
+            misname(&given, 700).await;
+        });
+    };
+    let plan = Plan { projections: vec!["audit"], company: None, merge: false };
+    let (rebuilder, id) = (given.fixture.rebuilder(), uuid_of_a_scratch_file());
+    let checked = rebuilder.rebuild(&plan, id, &progress).await.expect("it is checked");
+    assert_eq!((checked.differences, checked.rows, checked.behind), (1, head, 0));
+    assert_eq!(checked.events, head);
+}
+
+/// The trail catches up once the first range of several was compared, which is behind for the most
+/// part.
+async fn every_event_of_a_trail_that_goes_on_is_compared_or_told_to_be_behind<F: Fixture + Sync>() {
+    let given = Given::<F>::a_company().await;
+    given.tokens(COMPANY, 0..4_100).await;
+    let head = given.head(COMPANY).await;
+    let audit = given.fixture.audit();
+    let come_to = audit.advance(COMPANY).await.expect("it advances").expect("nobody else is at it");
+    misname(&given, 2).await;
+    let mut told = Vec::new();
+    let mut tell = |difference: Difference| {
+        if told.is_empty() {
+            now(async {
+                given.catch_up().await;
+                misname(&given, head).await;
+            });
+        }
+        told.push(difference.key);
+        Ok(())
+    };
+    let plan = Plan { projections: vec!["audit"], company: None, merge: false };
+    let (rebuilder, id) = (given.fixture.rebuilder(), uuid_of_a_scratch_file());
+    let checked = rebuilder.rebuild_telling(&plan, id, &|_, _| {}, &mut tell).await;
+    let Outcome { events, rows, behind, .. } = checked.expect("it is checked");
+    assert_eq!(told, ["2".to_owned(), head.to_string()]);
+    assert_eq!((behind, rows + behind, events), (RANGE as u64 - come_to, head, head));
+}
+
+/// Does something within what isn't asynchronous.
+fn now<T>(work: impl Future<Output = T>) -> T {
+    tokio::task::block_in_place(|| tokio::runtime::Handle::current().block_on(work))
+}
+
+/// Says of an event in the trail that another thing happened.
+async fn misname<F: Fixture>(given: &Given<F>, position: u64) {
+    let sql = "UPDATE audit_trail SET event_type = 'token.expired' WHERE position";
+    assert_eq!(given.fixture.raw(format!("{sql} = {position}")).await, 1);
 }
 
 async fn a_merge_brings_the_trail_to_the_end_of_the_log<F: Fixture>() {

@@ -145,7 +145,7 @@ async fn what_anybody_says_is_a_hint_and_no_more() {
         }
         assert!(is_good(there, "token"), "no company has another one's tokens put right");
         assert!(there.key(&digest("kept"), at(1)).is_some(), "nor its keys");
-        assert_eq!(there.put_back(), None);
+        assert_eq!(there.voided_by(), None);
     })
     .await;
 }
@@ -281,14 +281,33 @@ async fn what_is_dropped_at_once_is_counted_once() {
             })
             .collect();
         let models = [one.fixture.models(), other.fixture.models()];
-        for part in attempts.chunks(20) {
-            models[0].add_attempts(part, &BTreeMap::new()).await.expect("they are stored");
-            let trims = models.iter().cycle().take(6);
+        let (first, last) = attempts.split_at(attempts.len() / 2);
+        let trims = async |count| {
+            let trims = models.iter().cycle().take(count);
             let trims = trims.map(|models| models.trim_attempts(COMPANY, kind, KEPT));
             for trimmed in futures::future::join_all(trims).await {
                 trimmed.expect("they are removed");
             }
+        };
+        for part in first.chunks(20) {
+            models[0].add_attempts(part, &BTreeMap::new()).await.expect("they are stored");
+            trims(6).await;
         }
+        // And while others are stored.
+        let are_stored = async {
+            for one in last {
+                let one = std::slice::from_ref(one);
+                models[1].add_attempts(one, &BTreeMap::new()).await.expect("it is stored");
+            }
+        };
+        let are_stored = std::pin::pin!(are_stored);
+        let go_on = async {
+            loop {
+                trims(2).await;
+            }
+        };
+        futures::future::select(are_stored, std::pin::pin!(go_on)).await;
+        trims(1).await;
         let dropped = models[0].attempts_dropped(COMPANY, kind).await.expect("a count");
         assert_eq!(dropped, (attempts.len() - KEPT) as u64);
     })
@@ -450,7 +469,7 @@ async fn an_answer_that_comes_late_brings_nothing_back() {
         let record = given.fixture.models().token(COMPANY, token).await.expect("an answer");
         let round = index.begin_round();
         index.apply_token(&record.expect("it is there").row);
-        index.reached(COMPANY, point(given.head(COMPANY).await));
+        index.move_cursor(COMPANY, point(given.head(COMPANY).await));
         index.end_round(round);
         let round = index.begin_round();
         index.end_round(round);
@@ -476,7 +495,7 @@ async fn what_is_not_known_here_is_not_in_force() {
         assert!(inline.recovered(&[(COMPANY, 7)]).await, "it says nothing by now");
         index.follow(10 * BOUND);
         assert!(!inline.recovered(&[(COMPANY, 7)]).await, "it may say what was before");
-        index.reached(COMPANY, point(7));
+        index.move_cursor(COMPANY, point(7));
         assert!(inline.recovered(&[(COMPANY, 7)]).await, "it knows");
     })
     .await;

@@ -286,7 +286,9 @@ impl Writer {
         }
     }
 
-    /// Writes a batch. What can't be written is dropped and counted: the service goes on.
+    /// Writes a batch. What can't be written is dropped and counted: the service goes on. So is what
+    /// may have been written, where that is in doubt: the number that an auditor reads may be too high
+    /// then, never too low.
     async fn write(&mut self, mut batch: Vec<Attempt>) {
         let dropped = std::mem::take(&mut *self.app.attempts.dropped.lock());
         if batch.is_empty() && dropped.is_empty() {

@@ -119,7 +119,9 @@ impl App {
         positions.descending = page.descending;
         match page.after {
             None => {}
-            Some(after) if page.descending => end_before(&mut positions, after),
+            Some(after) if page.descending => {
+                end_before(&mut positions, after);
+            }
             Some(after) => positions.after_position = positions.after_position.max(after),
         }
         let found = self.read.audit(company, &positions, page.limit + 1).await?;
@@ -172,8 +174,8 @@ impl App {
         // Positions have no gaps, so they count.
         let head = self.head(company).await?;
         let mut positions = self.positions(company, filter).await?;
-        end_before(&mut positions, head + 1);
-        Ok((positions.before_position - 1).saturating_sub(positions.after_position))
+        let end = end_before(&mut positions, head + 1);
+        Ok((end - 1).saturating_sub(positions.after_position))
     }
 
     /// The newest events of all companies, as far as the audit trail has got.
@@ -316,7 +318,8 @@ impl App {
             positions.after_position = self.store().position_at(company, from, false).await?;
         }
         if let Some(to) = filter.to {
-            positions.before_position = self.store().position_at(company, to, false).await? + 1;
+            let last = self.store().position_at(company, to, false).await?;
+            positions.before_position = Some(last + 1);
         }
         Ok(positions)
     }
@@ -336,12 +339,11 @@ impl App {
     }
 }
 
-/// Ends the positions before this one, unless they end sooner.
-fn end_before(positions: &mut Positions, position: u64) {
-    positions.before_position = match positions.before_position {
-        0 => position,
-        bound => bound.min(position),
-    };
+/// Ends the positions before this one, unless they end sooner; answers before which they end.
+fn end_before(positions: &mut Positions, position: u64) -> u64 {
+    let end = positions.before_position.map_or(position, |bound| bound.min(position));
+    positions.before_position = Some(end);
+    end
 }
 
 fn views(records: Vec<AuditRecord>) -> Result<Vec<EventView>, AppError> {

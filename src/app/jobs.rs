@@ -136,7 +136,7 @@ impl App {
         if let Err(error) = self.read.record_uses(&uses).await {
             let count = uses.len();
             tracing::warn!(%error, count, "when tokens were last used is not written down yet");
-            self.index.put_back_uses(uses);
+            self.index.return_uses(uses);
         }
     }
 

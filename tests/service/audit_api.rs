@@ -11,7 +11,7 @@ use std::collections::BTreeSet;
 use std::future::Future;
 use std::time::Duration;
 use token_ledger::app::Caller;
-use token_ledger::app::audit::{AuditFilter, ExportFormat};
+use token_ledger::app::audit::{AuditFilter, AuditPage, ExportFormat};
 use token_ledger::http::router;
 use token_ledger_domain::token::{Create, Token, TokenCommand};
 use token_ledger_domain::{CompanyId, Name, Power, Secret, Timestamp, TokenId};
@@ -105,6 +105,17 @@ async fn what_was_just_committed_is_in_the_next_answer() {
         let token = app.token(&format!("token {round}")).await;
         let answer = events(&app, "?limit=1").await.expect(200);
         assert_eq!(answer.body["items"][0]["token_id"], token["token_id"]);
+    }
+}
+
+#[tokio::test]
+async fn nothing_comes_before_the_first_event() {
+    let app = TestApp::new().await;
+    let filter = AuditFilter::default();
+    for (after, expected) in [(Some(0), 0), (Some(1), 0), (Some(2), 1), (None, 2)] {
+        let page = AuditPage { descending: true, after, limit: 2 };
+        let listed = app.app.audit_page(app.company, &filter, page).await.expect("a page");
+        assert_eq!(listed.items.len(), expected, "before {after:?}");
     }
 }
 

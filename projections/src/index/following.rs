@@ -108,8 +108,8 @@ impl Following {
         self.cursors.lock().clone()
     }
 
-    /// Whether what was seen of the ledger before can stand in it.
-    pub fn reached(&self, company: CompanyId, last: Point) -> bool {
+    /// Moves a company's cursor on to there; whether what was seen of the ledger before can stand in it.
+    pub fn move_cursor(&self, company: CompanyId, last: Point) -> bool {
         let mut cursors = self.cursors.lock();
         let cursor = cursors.entry(company).or_insert(last);
         if cursor.position < last.position {
@@ -166,7 +166,7 @@ mod tests {
 
     fn at(cursor: Point) -> Following {
         let following = Following::default();
-        assert!(following.reached(COMPANY, cursor));
+        assert!(following.move_cursor(COMPANY, cursor));
         following
     }
 
@@ -175,13 +175,14 @@ mod tests {
         let following = Following::default();
         assert!(following.took_over(COMPANY, point(0, i64::MIN), point(3, 30)));
         assert!(
-            following.reached(COMPANY, point(3, 30)) && following.reached(COMPANY, point(5, 50))
+            following.move_cursor(COMPANY, point(3, 30))
+                && following.move_cursor(COMPANY, point(5, 50))
         );
-        assert!(following.reached(COMPANY, point(4, 40)), "late news");
+        assert!(following.move_cursor(COMPANY, point(4, 40)), "late news");
         assert!(following.took_over(COMPANY, point(5, 50), point(6, 50)));
         assert!(following.took_over(COMPANY, point(8, 80), point(9, 90)), "behind others' events");
         assert_eq!(following.cursor(COMPANY), 6);
-        assert!(following.reached(COMPANY, point(9, 90)));
+        assert!(following.move_cursor(COMPANY, point(9, 90)));
         assert!(following.took_over(COMPANY, point(8, 80), point(9, 90)), "it was told before");
         assert!(
             following.took_over(COMPANY, point(6, 50), point(7, 70)),
@@ -192,7 +193,7 @@ mod tests {
 
     #[test]
     fn a_ledger_that_was_put_back_and_written_on_is_taken_for_another() {
-        assert!(!at(point(5, 50)).reached(COMPANY, point(5, 51)));
+        assert!(!at(point(5, 50)).move_cursor(COMPANY, point(5, 51)));
         assert!(!at(point(5, 50)).took_over(COMPANY, point(5, 51), point(6, 60)));
         assert!(!at(point(5, 50)).took_over(COMPANY, point(4, 40), point(5, 51)));
         assert!(!at(point(5, 50)).took_over(COMPANY, point(4, 40), point(6, 60)));

@@ -4,7 +4,6 @@ use parking_lot::RwLock;
 use std::borrow::Borrow;
 use std::collections::HashMap;
 use std::hash::Hash;
-use std::sync::atomic::AtomicBool;
 use token_ledger_domain::CompanyId;
 
 /// A value of which many slots hold the same one.
@@ -50,7 +49,7 @@ impl<T: Clone + Eq + Hash> Interned<T> {
 /// A company, and whether its OAuth App module is on.
 pub(super) struct CompanyFlag {
     pub id: CompanyId,
-    pub enabled: AtomicBool,
+    pub enabled: bool,
     pub version: u64,
 }
 
@@ -73,7 +72,7 @@ impl CompanyFlags {
             return number;
         }
         let number = u32::try_from(self.flags.len()).unwrap_or(u32::MAX);
-        self.flags.push(CompanyFlag { id, enabled: AtomicBool::new(false), version: 0 });
+        self.flags.push(CompanyFlag { id, enabled: false, version: 0 });
         self.numbers.insert(id, number);
         number
     }

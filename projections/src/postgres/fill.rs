@@ -1,6 +1,5 @@
-//! Filling the verification index when a process starts, and keeping up with the others.
+//! Filling the verification index when a process starts.
 
-use super::PgReadModels;
 use crate::index::VerificationIndex;
 use crate::sql::live::{
     COUNT_ACTIVE, IS_ACTIVE, every, every_active_token, take_over, take_over_token,
@@ -15,19 +14,8 @@ use token_ledger_event_store::postgres::failed;
 /// Tokens that have ended stay: among many of them it takes long to find those that are active.
 const UNHURRIED: &str = "SET LOCAL statement_timeout = 0";
 
-impl PgReadModels {
-    /// Fills the verification index with everything that is active. Of a row that can't be read
-    /// nothing is.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn fill(&self) -> Result<(), StoreError> {
-        let mut connection = self.database().pool().acquire().await.map_err(failed)?;
-        fill(&mut connection, self.index()).await
-    }
-}
-
-/// Fills the index with everything that is active, in whatever order the database finds it soonest.
+/// Fills the index with everything that is active, in whatever order the database finds it soonest. Of
+/// a row that can't be read nothing is.
 pub(super) async fn fill(
     connection: &mut PgConnection,
     index: &VerificationIndex,

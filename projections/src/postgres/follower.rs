@@ -127,7 +127,7 @@ impl Follower {
         fill(&mut connection, &self.index).await?;
         self.connection = Some(connection);
         for (company, head) in heads {
-            self.index.reached(company, head);
+            self.index.move_cursor(company, head);
         }
         self.index.end_round(round);
         self.index.freshness().known_until(began);
@@ -188,7 +188,7 @@ impl Follower {
 
     /// Follows what was told.
     async fn round(&mut self) -> Result<(), StoreError> {
-        if let Some(ledger) = self.index.put_back() {
+        if let Some(ledger) = self.index.voided_by() {
             return Err(ledger.error());
         }
         let Some(mut news) = self.news.due() else { return Ok(()) };
@@ -204,7 +204,7 @@ impl Follower {
             in_time(confirm_primary(&mut connection)).await?;
             let heads = in_time(read_heads(&mut connection)).await?;
             if let Some(ledger) = find_put_back(&mut connection, &seen, &heads, at_once).await? {
-                self.index.is_put_back(ledger);
+                self.index.void_by(ledger);
                 return Err(ledger.error());
             }
             self.connection = Some(connection);
@@ -222,7 +222,7 @@ impl Follower {
             let reached = read_behind(&mut connection, &self.index, companies).await?;
             self.connection = Some(connection);
             for (company, last) in &reached {
-                self.index.reached(*company, *last);
+                self.index.move_cursor(*company, *last);
             }
             self.database.advanced(&reached);
         }

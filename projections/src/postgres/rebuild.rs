@@ -135,7 +135,10 @@ impl<P: PgTable> Staged for Stage<P> {
             None => position,
         };
         let is_due = |row: &P::Row| P::row_position(row) <= due;
-        outcome.rows += rebuilt.iter().filter(|(_, row)| is_due(row)).count() as u64;
+        let compared = rebuilt.iter().filter(|(_, row)| is_due(row)).count();
+        outcome.rows += compared as u64;
+        // Each event of a projection behind the log gives one row.
+        outcome.behind += (rebuilt.len() - compared) as u64;
         let already = self.merged.len();
         for (key, rebuilt, served) in pair(rebuilt, served) {
             let rebuilt = rebuilt.filter(is_due);
@@ -155,8 +158,6 @@ impl<P: PgTable> Staged for Stage<P> {
         if merge && come_to > reached {
             outcome.behind += come_to - reached;
             set_checkpoint::<P>(live, company, come_to).await?;
-        } else if end.is_none() {
-            outcome.behind += position.saturating_sub(reached);
         }
         if P::BEHIND && end.is_none() && reached > position {
             if merge {
@@ -320,8 +321,11 @@ impl PgReadModels {
                 Ok(live)
             })
             .await?;
-            let (mut staging, position) =
-                staging.catch_up(&mut live, company, (position, 0), None, &mut |_| {}).await?;
+            let (mut staging, position) = staging
+                .catch_up(&mut live, company, (position, 0), None, &mut |count| {
+                    outcome.events += count;
+                })
+                .await?;
             let Staging { scratch, projections } = &mut staging;
             let projection = &mut projections[which];
             let compared = in_time(async {

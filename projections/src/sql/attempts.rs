@@ -8,9 +8,28 @@ use token_ledger_domain::{Actor, CompanyId};
 /// Attempts that one statement stores.
 const AT_ONCE: usize = 100;
 
+/// Numbers of attempts by company and kind.
+type Counts = BTreeMap<(CompanyId, AttemptKind), u64>;
+
 /// Stores attempts.
 pub(super) fn add(attempts: &[Attempt]) -> Vec<Statement> {
     attempts.chunks(AT_ONCE).map(add_together).collect()
+}
+
+/// Stores attempts that are trimmed later, and counts others that were not kept. What is counted of
+/// a company and kind is held first, all in the same order: nothing is stored while another process
+/// counts the oldest and removes them, or it might be removed uncounted.
+pub(super) fn add_counting(attempts: &[Attempt], dropped: &Counts) -> Vec<Statement> {
+    let mut counts = dropped.clone();
+    for Attempt { seen, .. } in attempts {
+        counts.entry((seen.company_id, seen.kind)).or_insert(0);
+    }
+    let mut statements: Vec<Statement> = counts
+        .iter()
+        .map(|((company, kind), count)| add_dropped(*company, *kind, *count))
+        .collect();
+    statements.extend(add(attempts));
+    statements
 }
 
 fn add_together(attempts: &[Attempt]) -> Statement {
@@ -45,21 +64,16 @@ fn add_together(attempts: &[Attempt]) -> Statement {
     Statement { text: text.into(), ..statement }
 }
 
-/// Counts attempts that were not kept.
-pub(super) fn add_dropped(dropped: &BTreeMap<(CompanyId, AttemptKind), u64>) -> Vec<Statement> {
-    dropped
-        .iter()
-        .map(|((company, kind), count)| {
-            Statement::new(
-                "INSERT INTO attempts_dropped (company_id, kind, dropped) VALUES (?1, ?2, ?3) \
-                 ON CONFLICT (company_id, kind) DO UPDATE SET \
-                 dropped = attempts_dropped.dropped + excluded.dropped",
-            )
-            .with(*company)
-            .with(kind.as_str())
-            .with(*count)
-        })
-        .collect()
+/// Counts attempts that were not kept. Whoever else counts waits until the transaction ends.
+fn add_dropped(company: CompanyId, kind: AttemptKind, count: u64) -> Statement {
+    Statement::new(
+        "INSERT INTO attempts_dropped (company_id, kind, dropped) VALUES (?1, ?2, ?3) \
+         ON CONFLICT (company_id, kind) DO UPDATE SET \
+         dropped = attempts_dropped.dropped + excluded.dropped",
+    )
+    .with(company)
+    .with(kind.as_str())
+    .with(count)
 }
 
 /// Whether whoever made an attempt had not shown who they are, so that anybody may have.
@@ -73,11 +87,8 @@ pub(super) fn trim(company: CompanyId, kind: AttemptKind, keep: usize) -> Vec<St
 }
 
 fn trim_share(company: CompanyId, kind: AttemptKind, keep: usize, share: &str) -> [Statement; 3] {
-    // One process at a time counts, behind what another one has removed.
-    let hold = Statement::new(
-        "INSERT INTO attempts_dropped (company_id, kind, dropped) VALUES (?1, ?2, 0) \
-         ON CONFLICT (company_id, kind) DO UPDATE SET dropped = attempts_dropped.dropped",
-    );
+    // One process at a time counts, behind what another one has removed or stored.
+    let hold = add_dropped(company, kind, 0);
     let count = Statement::new(format!(
         "INSERT INTO attempts_dropped (company_id, kind, dropped) \
          SELECT company_id, kind, count(*) - ?3 FROM attempts \
@@ -93,7 +104,7 @@ fn trim_share(company: CompanyId, kind: AttemptKind, keep: usize, share: &str) -
          ORDER BY at DESC, attempt_id DESC LIMIT 1 OFFSET ?3)"
     ));
     let of = |statement: Statement| statement.with(company).with(kind.as_str());
-    [of(hold), of(count).with(keep), of(remove).with(keep)]
+    [hold, of(count).with(keep), of(remove).with(keep)]
 }
 
 /// A company's attempts of one kind, newest first.

@@ -70,27 +70,9 @@ fn event_columns(dialect: &Dialect) -> String {
     columns.join(", ")
 }
 
-/// The queries whose answers together hold a page of a company's audit trail: one look per type
-/// finds each type's part of it by index, and the page is the best of all.
-pub(super) fn looks(
-    dialect: &Dialect,
-    company: CompanyId,
-    filter: &Positions,
-    limit: usize,
-) -> Vec<Statement> {
-    if let Some(token) = filter.token_id {
-        return vec![of_token(dialect, company, filter, token, limit)];
-    }
-    if filter.types.is_empty() || filter.actor_id.is_some() {
-        return vec![page(dialect, company, filter, None, limit)];
-    }
-    let types = filter.types.iter();
-    types.map(|event_type| page(dialect, company, filter, Some(event_type), limit)).collect()
-}
-
 /// A query with the company and the bounds of the positions as its first parameters.
 fn bounded(company: CompanyId, filter: &Positions) -> Statement {
-    let before = if filter.before_position == 0 { u64::MAX } else { filter.before_position };
+    let before = filter.before_position.unwrap_or(u64::MAX);
     Statement::new("").with(company).with(filter.after_position).with(before)
 }
 
@@ -104,38 +86,62 @@ fn of_types(statement: &mut Statement, filter: &Positions) -> Option<String> {
     (!places.is_empty()).then(|| places.join(", "))
 }
 
-fn page(
+/// A page of a company's audit trail. One statement, so that it is the trail of one moment: where an
+/// event isn't there yet, none behind it is shown, or the next page would leave it out for good.
+pub(super) fn page(
     dialect: &Dialect,
     company: CompanyId,
     filter: &Positions,
-    event_type: Option<&str>,
     limit: usize,
 ) -> Statement {
+    if let Some(token) = filter.token_id {
+        return of_token(dialect, company, filter, token, limit);
+    }
     let mut statement = bounded(company, filter);
+    let limit = statement.place(limit);
     let mut condition = String::new();
+    let mut trail = "audit_trail".to_owned();
     if let Some(actor) = filter.actor_id {
         condition.push_str(&format!(" AND a.actor_id = {}", statement.place(actor)));
         if let Some(types) = of_types(&mut statement, filter) {
             // Not by the index of types: an actor's events are fewer.
             condition.push_str(&format!(" AND a.event_type || '' IN ({types})"));
         }
-    }
-    if let Some(event_type) = event_type {
-        let place = statement.place(event_type.to_owned());
+    } else if filter.types.len() > 1 {
+        trail = best_of_types(&mut statement, filter, &limit);
+    } else if let Some(event_type) = filter.types.first() {
+        let place = statement.place(event_type.clone());
         condition.push_str(&format!(" AND a.event_type = {place}"));
     }
     // A cross join begins with the trail, and takes the events one by one.
     let text = format!(
-        "SELECT {}, p.data FROM audit_trail a CROSS JOIN events e \
+        "SELECT {}, p.data FROM {trail} a CROSS JOIN events e \
          LEFT JOIN event_private p ON p.company_id = e.company_id AND p.position = e.position \
          WHERE e.company_id = a.company_id AND e.position = a.position \
          AND a.company_id = ?1 AND a.position > ?2 AND a.position < ?3{condition} \
-         ORDER BY a.position {} LIMIT {}",
+         ORDER BY a.position {} LIMIT {limit}",
         event_columns(dialect),
         direction(filter),
-        statement.place(limit)
     );
     Statement { text: text.into(), ..statement }
+}
+
+/// The part of the trail that a page of several types shows: one look per type finds that type's by
+/// index, and the page is the best of all.
+fn best_of_types(statement: &mut Statement, filter: &Positions, limit: &str) -> String {
+    let order = format!("ORDER BY position {} LIMIT {limit}", direction(filter));
+    let types = filter.types.iter();
+    let looks: Vec<String> = types
+        .map(|event_type| {
+            let place = statement.place(event_type.clone());
+            format!(
+                "SELECT * FROM (SELECT company_id, position FROM audit_trail \
+                 WHERE company_id = ?1 AND position > ?2 AND position < ?3 \
+                 AND event_type = {place} {order}) AS look"
+            )
+        })
+        .collect();
+    format!("({} {order})", looks.join(" UNION ALL "))
 }
 
 /// How many events a company's audit trail holds of each day, the earliest first.
@@ -214,7 +220,7 @@ fn in_stream(statement: &mut Statement, filter: &Positions, token: TokenId) -> S
 
 #[cfg(test)]
 mod tests {
-    use super::{CompanyId, Positions, Statement, TokenId, days, looks};
+    use super::{CompanyId, Positions, Statement, TokenId, days, page};
     use crate::sqlite::SqliteReadModels;
     use rusqlite::Connection;
     use uuid::Uuid;
@@ -236,7 +242,7 @@ mod tests {
     fn a_token_s_events_are_searched_in_its_stream_alone() {
         let company = CompanyId(Uuid::nil());
         let filter = Positions { token_id: Some(TokenId(Uuid::nil())), ..Positions::default() };
-        let page = looks(&SqliteReadModels::DIALECT, company, &filter, 50).remove(0);
+        let page = page(&SqliteReadModels::DIALECT, company, &filter, 50);
         for statement in [page, days(company, &filter)] {
             let search = first_step(&statement);
             assert!(

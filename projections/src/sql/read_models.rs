@@ -180,7 +180,7 @@ impl ReadModels {
         self.sql.fetch(companies::page(after, limit)).await
     }
 
-    /// The companies with this in their name, whatever the case of ASCII letters, in the order of
+    /// The companies with this in their name, whatever the case of its letters, in the order of
     /// their names and identifiers, behind the one given.
     pub async fn find_companies(
         &self,
@@ -192,7 +192,7 @@ impl ReadModels {
     }
 
     /// A company's programs, deleted ones included, with this in their name, whatever the case of
-    /// ASCII letters, in the order of their names.
+    /// its letters, in the order of their names.
     pub async fn find_programs(
         &self,
         company: CompanyId,
@@ -253,16 +253,8 @@ impl ReadModels {
         filter: &Positions,
         limit: usize,
     ) -> Result<Vec<AuditRecord>, StoreError> {
-        let mut found: Vec<AuditRecord> = Vec::new();
-        for look in audit::looks(self.sql.dialect(), company, filter, limit) {
-            found.extend(self.sql.fetch(look.searching()).await?);
-        }
-        found.sort_by_key(|record| record.event.position);
-        if filter.descending {
-            found.reverse();
-        }
-        found.truncate(limit);
-        Ok(found)
+        let page = audit::page(self.sql.dialect(), company, filter, limit);
+        self.sql.fetch(page.searching()).await
     }
 
     /// How far the projections that run behind have come.
@@ -328,9 +320,7 @@ impl ReadModels {
         attempts: &[Attempt],
         dropped: &BTreeMap<(CompanyId, AttemptKind), u64>,
     ) -> Result<(), StoreError> {
-        let mut statements = attempts::add(attempts);
-        statements.extend(attempts::add_dropped(dropped));
-        self.sql.transact(statements).await.map(drop)
+        self.sql.transact(attempts::add_counting(attempts, dropped)).await.map(drop)
     }
 
     /// Removes all of a company's attempts of this kind but the newest so many of callers who had

@@ -180,8 +180,8 @@ impl<P: SqliteTable> Staged for Stage<P> {
 }
 
 /// A projection behind the log of which each event gives one row, by its position. The rows are
-/// held against the live ones as the events are read, and none is staged; what differs is looked
-/// at again when ranges are compared. A merge brings it to the end of the log.
+/// held against the live ones as the events are read, and none is staged; what differs, or has not
+/// been due yet, is looked at again when ranges are compared. A merge brings it to the end of the log.
 pub(super) struct Direct<P> {
     merge: bool,
     position: u64,
@@ -189,6 +189,8 @@ pub(super) struct Direct<P> {
     beyond: u64,
     /// Where the projection was when its rows were first compared.
     found: Option<u64>,
+    /// Events whose rows were not compared: the projection had not come to them.
+    left_out: u64,
     projection: std::marker::PhantomData<P>,
 }
 
@@ -204,6 +206,7 @@ impl<P: SqliteTable<Key = u64>> Direct<P> {
             suspect: VecDeque::new(),
             beyond: 0,
             found: None,
+            left_out: 0,
             projection: std::marker::PhantomData,
         }
     }
@@ -213,16 +216,15 @@ impl<P: SqliteTable<Key = u64>> Direct<P> {
         if self.merge { u64::MAX } else { reached }
     }
 
-    /// The rows up to a position that are not what the events behind `after` say.
+    /// The rows up to a position that are not what the events behind `after` say, of which there
+    /// should be rows up to `due`.
     fn differing(
-        &self,
         live: &Connection,
         company: CompanyId,
-        after: u64,
-        until: u64,
+        (after, until): (u64, u64),
         events: &[Appended],
+        due: u64,
     ) -> Result<Vec<Pair<P>>, StoreError> {
-        let due = self.due(readable(checkpoint::<P>(live, company))?);
         // One more than there may be events: no event is at position 0, but a row may be.
         let page = P::page(company, (after > 0).then_some(after), RANGE + 1);
         let mut statement = prepared(live, &page)?;
@@ -291,11 +293,13 @@ impl<P: SqliteTable<Key = u64>> Direct<P> {
         merge: bool,
         outcome: &mut Outcome,
     ) -> Result<usize, StoreError> {
-        let differing = self.differing(live, company, after, until, events)?;
-        let count = differing.len();
-        self.beyond = differing.last().map_or(self.beyond, |(key, ..)| *key);
         let reached = readable(checkpoint::<P>(live, company))?;
         self.found.get_or_insert(reached);
+        let due = self.due(reached);
+        let differing = Self::differing(live, company, (after, until), events, due)?;
+        let count = differing.len();
+        self.beyond = differing.last().map_or(self.beyond, |(key, ..)| *key);
+        self.left_out += events.iter().filter(|event| event.position > due).count() as u64;
         for pair in differing {
             match &pair {
                 (key, Some(row), None) if *key > reached => P::put(live, row)?,
@@ -319,10 +323,12 @@ impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
         company: CompanyId,
         events: &[Appended],
     ) -> Result<(), StoreError> {
+        let due = self.due(readable(checkpoint::<P>(live, company))?);
         for events in events.chunks(RANGE) {
             let Some(last) = events.last().map(|event| event.position) else { continue };
-            if !self.differing(live, company, self.position, last, events)?.is_empty() {
-                self.suspect.push_back((self.position, last));
+            let range = (self.position, last);
+            if last > due || !Self::differing(live, company, range, events, due)?.is_empty() {
+                self.suspect.push_back(range);
             }
             self.position = last;
         }
@@ -344,7 +350,8 @@ impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
         // Together with what follows where that is little: writers add to it all the time.
         let mut looked_at = 0;
         while let Some((after, until)) = self.suspect.pop_front() {
-            let events = match decoded_page(live, company, after, RANGE)? {
+            let most = usize::try_from(until - after).map_or(RANGE, |count| count.min(RANGE));
+            let events = match decoded_page(live, company, after, most)? {
                 (_, Some(error)) => return Err(error),
                 (mut events, None) => {
                     events.retain(|event| event.position <= until);
@@ -364,8 +371,12 @@ impl<P: SqliteTable<Key = u64>> Staged for Direct<P> {
             return Ok(true);
         }
         let reached = readable(checkpoint::<P>(live, company))?;
-        outcome.rows += self.position.min(self.due(reached));
-        outcome.behind += self.position.saturating_sub(self.found.unwrap_or(reached));
+        outcome.rows += self.position - self.left_out;
+        outcome.behind += if merge {
+            self.position.saturating_sub(self.found.unwrap_or(reached))
+        } else {
+            self.left_out
+        };
         if reached > self.position {
             if merge {
                 set_checkpoint::<P>(live, company, self.position)?;

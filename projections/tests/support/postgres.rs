@@ -77,6 +77,13 @@ impl PgFixture {
     }
 }
 
+/// Fills the index, which follows nobody from then on.
+async fn fill(models: &PgReadModels) {
+    let (_, stopped) = watch::channel(true);
+    let following = models.follow(Duration::MAX, stopped).await.expect("it is filled");
+    following.await.expect("it ends");
+}
+
 fn table<P: sql::Table>() -> Table {
     Table { name: P::TABLE, key: P::KEY, columns: P::COLUMNS }
 }
@@ -91,7 +98,7 @@ impl Fixture for PgFixture {
     async fn reopened(self) -> Self {
         self.store.close().await;
         let fixture = Self::open(self.place).await;
-        fixture.tables().fill().await.expect("it is filled");
+        fill(&fixture.tables()).await;
         fixture
     }
 
@@ -114,7 +121,7 @@ impl Fixture for PgFixture {
     async fn filled(&self) -> Arc<VerificationIndex> {
         let index = Arc::new(VerificationIndex::new());
         let models = PgReadModels::new(Arc::clone(&self.database), Arc::clone(&index));
-        models.fill().await.expect("it is filled");
+        fill(&models).await;
         index
     }
 

@@ -86,6 +86,8 @@ enum State {
 #[derive(Clone, Debug)]
 struct Scan {
     positions: Positions,
+    /// Before which it ends.
+    end: u64,
     /// The last event that was read.
     last: u64,
     /// Whether the audit trail leads to the events; otherwise the whole log is read.
@@ -109,11 +111,11 @@ impl Export {
         let app = &self.app;
         let head = app.head(self.company).await?;
         let mut positions = app.positions(self.company, &self.filter).await?;
-        end_before(&mut positions, head + 1);
+        let end = end_before(&mut positions, head + 1);
         let indexed = self.filter.token_id.is_some()
             || self.filter.is_selective() && app.audit_reached(self.company, head).await?;
         let last = positions.after_position;
-        self.state = State::Begun(Scan { positions, last, indexed });
+        self.state = State::Begun(Scan { positions, end, last, indexed });
         Ok(())
     }
 
@@ -142,7 +144,7 @@ impl Export {
             }
             ExportFormat::Csv => csv_rows(&mut chunk, views.iter().map(cells))?,
         }
-        if scan.last + 1 < scan.positions.before_position {
+        if scan.last + 1 < scan.end {
             self.state = State::Begun(scan);
             return Ok(Some(chunk));
         }
@@ -155,8 +157,7 @@ impl Export {
 
     /// What the last record says.
     fn end(&self, scan: &Scan) -> serde_json::Value {
-        let last_position = scan.positions.before_position - 1;
-        let mut end = serde_json::json!({ "count": self.count, "last_position": last_position });
+        let mut end = serde_json::json!({ "count": self.count, "last_position": scan.end - 1 });
         if self.is_one_of_many {
             end["company_id"] = self.company.0.to_string().into();
         }
@@ -170,7 +171,7 @@ impl Export {
 
     /// The next page, and how far it went.
     async fn next_page(&self, scan: &mut Scan) -> Result<Vec<AuditRecord>, StoreError> {
-        let end = scan.positions.before_position;
+        let end = scan.end;
         if scan.indexed {
             let positions = Positions { after_position: scan.last, ..scan.positions.clone() };
             let found = self.app.read.audit(self.company, &positions, PAGE).await?;
