@@ -7,6 +7,7 @@ pub use export::{Export, ExportFormat, csv_header};
 use super::outcome::Listed;
 use super::view::EventView;
 use super::{AUDIT_WAIT, App, AppError};
+use futures::{StreamExt, TryStreamExt, stream};
 use serde::{Deserialize, Serialize};
 use std::cmp::Reverse;
 use std::collections::BTreeSet;
@@ -19,6 +20,8 @@ use uuid::Uuid;
 
 /// Events that an export or a stream reads at a time.
 pub const PAGE: usize = 1000;
+/// Companies that a page of all companies asks at once, on connections of their own.
+const COMPANIES_AT_ONCE: usize = 4;
 
 /// Which events are asked for.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -191,20 +194,21 @@ impl App {
         filter.check()?;
         let wanted = limit + 1;
         let mut heads = self.store().heads().await?;
+        heads.retain(|head| filter.from.is_none_or(|from| head.recorded_at >= from));
         heads.sort_by_key(|head| Reverse(head.recorded_at));
+        let pages = heads.into_iter().map(|head| async move {
+            let page = self.newest_of(head.company, filter, after, wanted).await?;
+            Ok::<_, AppError>((head.recorded_at, page))
+        });
+        let mut pages = stream::iter(pages).buffered(COMPANIES_AT_ONCE);
         let mut newest: Vec<AuditRecord> = Vec::new();
-        for head in heads {
+        while let Some((last_recorded_at, page)) = pages.try_next().await? {
             // What is still to come is older than what has been found.
             let full = newest.len() >= wanted;
-            if full && newest.last().is_some_and(|last| last.event.recorded_at > head.recorded_at) {
+            if full && newest.last().is_some_and(|last| last.event.recorded_at > last_recorded_at) {
                 break;
             }
-            let mut positions = self.positions(head.company, filter).await?;
-            positions.descending = true;
-            if let Some(after) = after {
-                end_before(&mut positions, self.everywhere_bound(head.company, after).await?);
-            }
-            newest.extend(self.read.audit(head.company, &positions, wanted).await?);
+            newest.extend(page);
             newest.sort_by_key(|record| {
                 let event = &record.event;
                 (Reverse(event.recorded_at), event.company, Reverse(event.position))
@@ -217,6 +221,22 @@ impl App {
             position: last.position,
         };
         Ok(Listed::cut(views(newest)?, limit, place, |view| view))
+    }
+
+    /// The newest events of a company on the page of all companies that goes on there.
+    async fn newest_of(
+        &self,
+        company: CompanyId,
+        filter: &AuditFilter,
+        after: Option<EverywhereAfter>,
+        wanted: usize,
+    ) -> Result<Vec<AuditRecord>, StoreError> {
+        let mut positions = self.positions(company, filter).await?;
+        positions.descending = true;
+        if let Some(after) = after {
+            end_before(&mut positions, self.everywhere_bound(company, after).await?);
+        }
+        self.read.audit(company, &positions, wanted).await
     }
 
     /// The position of a company before which the page goes on.
