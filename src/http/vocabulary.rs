@@ -22,7 +22,8 @@ pub(super) struct EventType(String);
 #[derive(ToSchema)]
 pub(super) struct RoleName(String);
 
-/// Whether a token can be used.
+/// What has become of a token: whether its term runs, has ended, or it was deleted. While the company's
+/// OAuth App module is off, no token works, whatever its status.
 #[derive(ToSchema)]
 pub(super) struct TokenStatus(String);
 
