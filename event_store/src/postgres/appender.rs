@@ -144,7 +144,6 @@ impl Lane {
         let mut answered = 0;
         let mut answering = tokio::spawn(async {});
         while let Some(batch) = self.take(answered).await {
-            answered = batch.len();
             let companies: BTreeSet<CompanyId> =
                 batch.iter().map(|waiting| waiting.commit.company).collect();
             let commits: Vec<&Commit> = batch.iter().map(|waiting| &waiting.commit).collect();
@@ -157,6 +156,7 @@ impl Lane {
                 }
                 Hold::Fatal => self.queue.release_held(companies),
             }
+            answered = batch.len();
             // The next batch goes out meanwhile.
             let answer_all = async move {
                 for (Waiting { answer, .. }, outcome) in batch.into_iter().zip(answers) {
