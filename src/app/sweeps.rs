@@ -5,7 +5,6 @@ use super::operations::{ABANDONED_SECONDS, DONE, RETRY, RUNNING, new_operation, 
 use super::outcome::Changed;
 use super::{App, AppError, Caller, erasing, rebuilds};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use token_ledger_domain::token::{Token, TokenCommand, TokenRefusal};
 use token_ledger_domain::{Actor, ActorType, ClientId, CompanyId, Name, Power, Scope, Timestamp};
@@ -118,14 +117,11 @@ type NotDeleted = ExecuteError<TokenRefusal>;
 impl Order {
     fn filter(&self, now: Timestamp) -> TokenFilter {
         TokenFilter {
-            status: BTreeSet::from([Status::Active, Status::Expired]),
             scope: self.scope.clone(),
-            q: None,
             created_by: self.created_by,
             client_id: self.client_id,
             created_up_to: Some(self.last_position),
-            expires_before: None,
-            now,
+            ..TokenFilter::of([Status::Active, Status::Expired], now)
         }
     }
 
