@@ -81,6 +81,22 @@ pub struct TokenFilter {
     pub now: Timestamp,
 }
 
+impl TokenFilter {
+    /// All tokens of these statuses.
+    pub fn of(status: impl Into<BTreeSet<Status>>, now: Timestamp) -> Self {
+        Self {
+            status: status.into(),
+            scope: None,
+            q: None,
+            created_by: None,
+            client_id: None,
+            created_up_to: None,
+            expires_before: None,
+            now,
+        }
+    }
+}
+
 /// How a list is ordered and cut.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TokenPage {

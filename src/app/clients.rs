@@ -45,9 +45,7 @@ impl App {
         let client_id = ClientId(self.new_id());
         let secret = self.client_secret();
         let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {
-            // What was on offer when the same was asked first may no longer be.
-            let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
-            let Some(replay) = replay else { return Err(check.refusal()) };
+            let replay = self.replay_or(caller, &conditions, check).await?;
             let repeated = Executed::Repeated(replay);
             return self.changed_client(caller, client_id, repeated, secret).await;
         };

@@ -5,7 +5,7 @@
 //! a caller that hangs up ends it, and one that ends with its process is gone on with by the next.
 
 use super::erasure::Erased;
-use super::operations::{ABANDONED_SECONDS, Carried, DONE, RETRY, RUNNING};
+use super::operations::{ABANDONED_SECONDS, Carried, DONE, RETRY, new_operation, text_of};
 use super::outcome::Changed;
 use super::{App, AppError, Caller, input};
 use futures::TryStreamExt;
@@ -41,10 +41,6 @@ impl Order {
     /// What the operation is to erase, if it is an erasure.
     pub(super) fn of(operation: &Operation) -> Option<Self> {
         serde_json::from_str(&operation.request).ok()
-    }
-
-    fn text(&self) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(|error| StoreError::Rejected(error.to_string()))
     }
 
     /// What came of it; none where it was called off.
@@ -120,16 +116,7 @@ impl App {
         }
         let after = self.head(company).await?;
         let order = Order { erase: person, after, position: None, account: false };
-        let operation = Operation {
-            company_id: company,
-            operation_id: self.new_id(),
-            request: order.text()?,
-            state: RUNNING.to_owned(),
-            matched: 0,
-            done: 0,
-            started_at: self.now(),
-            finished_at: None,
-        };
+        let operation = new_operation(company, self.new_id(), &order, 0, self.now())?;
         let _carried = Carried::new(self, operation.operation_id);
         self.record_and_erase(caller, operation, order, reason, idempotency).await
     }
@@ -290,7 +277,7 @@ impl App {
     ) -> Result<Erased, StoreError> {
         let (company, person) = (operation.company_id, order.erase);
         let mut order = Order { position: Some(position), ..order };
-        operation.request = order.text()?;
+        operation.request = text_of(&order)?;
         self.read.save_operation(operation).await?;
         let people = self.people_in(company).await?;
         let mut pages = 0;
@@ -313,7 +300,7 @@ impl App {
 
     async fn end(&self, operation: &mut Operation, order: Order) -> Result<(), StoreError> {
         DONE.clone_into(&mut operation.state);
-        operation.request = order.text()?;
+        operation.request = text_of(&order)?;
         operation.finished_at = Some(self.now());
         self.read.save_operation(operation).await
     }

@@ -6,7 +6,8 @@
 //! finishes what the first request began. What leaves no trace of its own once it was used, a link,
 //! is recorded with a second key when it is made.
 
-use super::{App, AppError, Caller};
+use super::input::Check;
+use super::{App, AppError, Caller, Conditions};
 use token_ledger_domain::event::AggregateType;
 use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::{AppendError, Commit, Idempotency, Replay, StoreError, StreamId};
@@ -49,6 +50,21 @@ impl App {
             Some(_) => Err(AppError::KeyReused),
             None => Ok(None),
         }
+    }
+
+    /// What was recorded with the key of a request that is refused now: what was on offer when the
+    /// same was asked first may no longer be.
+    ///
+    /// # Errors
+    /// The refusal, where nothing was.
+    pub(super) async fn replay_or(
+        &self,
+        caller: &Caller,
+        conditions: &Conditions,
+        refused: Check,
+    ) -> Result<Replay, AppError> {
+        let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
+        replay.ok_or_else(|| refused.refusal())
     }
 
     /// The key with which is recorded that what was begun with this one is made.

@@ -6,9 +6,11 @@
 //! another one (`App::take_over_operations`).
 
 use super::{App, AppError, Caller, erasing, sweeps};
+use serde::Serialize;
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
+use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::read_models::Operation;
 use tokio::task::JoinHandle;
@@ -58,6 +60,31 @@ impl Drop for Carried<'_> {
             self.app.stalled.write().insert(self.id);
         }
     }
+}
+
+/// An operation that is begun now, with what is stored of its request.
+pub(super) fn new_operation(
+    company_id: CompanyId,
+    operation_id: Uuid,
+    order: &impl Serialize,
+    matched: u64,
+    now: Timestamp,
+) -> Result<Operation, StoreError> {
+    Ok(Operation {
+        company_id,
+        operation_id,
+        request: text_of(order)?,
+        state: RUNNING.to_owned(),
+        matched,
+        done: 0,
+        started_at: now,
+        finished_at: None,
+    })
+}
+
+/// An order as it is stored.
+pub(super) fn text_of(order: &impl Serialize) -> Result<String, StoreError> {
+    serde_json::to_string(order).map_err(|error| StoreError::Rejected(error.to_string()))
 }
 
 impl App {

@@ -76,9 +76,7 @@ impl App {
         let allowed_scopes = check.field("allowed_scopes", chosen);
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(allowed_scopes), Some(reason)) = (allowed_scopes, reason) else {
-            // What was on offer when the same was asked first may no longer be.
-            let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
-            let Some(replay) = replay else { return Err(check.refusal()) };
+            let replay = self.replay_or(caller, &conditions, check).await?;
             return self.policy_after(caller, &Executed::Repeated(replay)).await;
         };
         let policy = Policy {

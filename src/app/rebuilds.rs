@@ -1,6 +1,6 @@
 //! Rebuilds of projections, and how the projections are doing.
 
-use super::operations::{DONE, RUNNING};
+use super::operations::{DONE, new_operation, text_of};
 use super::outcome::Changed;
 use super::{App, AppError, Caller};
 use serde::{Deserialize, Serialize};
@@ -39,10 +39,6 @@ struct Order {
 impl Order {
     fn of(operation: &Operation) -> Option<Self> {
         serde_json::from_str(&operation.request).ok()
-    }
-
-    fn text(&self) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(|error| StoreError::Rejected(error.to_string()))
     }
 }
 
@@ -269,16 +265,7 @@ impl App {
         }
         let now = self.now();
         let order = Order { rebuild: name.to_owned(), differences: None, noted_at: now };
-        let operation = Operation {
-            company_id: company,
-            operation_id,
-            request: order.text()?,
-            state: RUNNING.to_owned(),
-            matched: 0,
-            done: 0,
-            started_at: now,
-            finished_at: None,
-        };
+        let operation = new_operation(company, operation_id, &order, 0, now)?;
         self.accept(caller, &operation).await?;
         Ok(Changed::done(RebuildView::of(&operation, order)))
     }
@@ -366,7 +353,7 @@ impl App {
     async fn save_rebuild(&self, operation: &mut Operation, order: &mut Order) {
         order.noted_at = self.now();
         let saved = async {
-            operation.request = order.text()?;
+            operation.request = text_of(order)?;
             self.read.save_operation(operation).await
         };
         if let Err(error) = saved.await {

@@ -1,11 +1,10 @@
 //! Deleting many tokens at once: after an incident, or with their client.
 
 use super::input::{self, Check};
-use super::operations::{ABANDONED_SECONDS, DONE, RETRY, RUNNING};
+use super::operations::{ABANDONED_SECONDS, DONE, RETRY, RUNNING, new_operation, text_of};
 use super::outcome::Changed;
 use super::{App, AppError, Caller, erasing, rebuilds};
 use serde::{Deserialize, Serialize};
-use std::collections::BTreeSet;
 use std::sync::Arc;
 use token_ledger_domain::token::{Token, TokenCommand, TokenRefusal};
 use token_ledger_domain::{Actor, ActorType, ClientId, CompanyId, Name, Power, Scope, Timestamp};
@@ -118,14 +117,11 @@ type NotDeleted = ExecuteError<TokenRefusal>;
 impl Order {
     fn filter(&self, now: Timestamp) -> TokenFilter {
         TokenFilter {
-            status: BTreeSet::from([Status::Active, Status::Expired]),
             scope: self.scope.clone(),
-            q: None,
             created_by: self.created_by,
             client_id: self.client_id,
             created_up_to: Some(self.last_position),
-            expires_before: None,
-            now,
+            ..TokenFilter::of([Status::Active, Status::Expired], now)
         }
     }
 
@@ -145,10 +141,6 @@ impl Order {
     pub(super) fn of(operation: &Operation) -> Result<Self, StoreError> {
         serde_json::from_str(&operation.request)
             .map_err(|error| StoreError::Rejected(format!("an operation's request: {error}")))
-    }
-
-    fn text(&self) -> Result<String, StoreError> {
-        serde_json::to_string(self).map_err(|error| StoreError::Rejected(error.to_string()))
     }
 }
 
@@ -181,16 +173,7 @@ impl App {
         if begun.is_none() {
             self.begin(caller, company, operation_id, idempotency).await?;
         }
-        let operation = Operation {
-            company_id: company,
-            operation_id,
-            request: order.text()?,
-            state: RUNNING.to_owned(),
-            matched,
-            done: 0,
-            started_at: now,
-            finished_at: None,
-        };
+        let operation = new_operation(company, operation_id, &order, matched, now)?;
         self.accept(caller, &operation).await?;
         Ok(Changed::done(operation.into()))
     }
@@ -257,17 +240,9 @@ impl App {
             client_is_deleted: true,
             failed: 0,
         };
-        let now = self.now();
-        let operation = Operation {
-            company_id: caller.company,
-            operation_id: self.new_id(),
-            request: order.text()?,
-            state: RUNNING.to_owned(),
-            matched: self.read.count_tokens(caller.company, &order.filter(now)).await?,
-            done: 0,
-            started_at: now,
-            finished_at: None,
-        };
+        let (company, now) = (caller.company, self.now());
+        let matched = self.read.count_tokens(company, &order.filter(now)).await?;
+        let operation = new_operation(company, self.new_id(), &order, matched, now)?;
         self.read.save_operation(&operation).await?;
         Ok(operation)
     }
@@ -293,7 +268,7 @@ impl App {
             let is_theirs =
                 operation.company_id == company && identifiers.contains(&order.actor.id);
             if is_theirs && order.leave_person_out() {
-                operation.request = order.text()?;
+                operation.request = text_of(&order)?;
                 self.read.save_operation(&operation).await?;
             }
         }
@@ -316,7 +291,7 @@ impl App {
         let erasures = self.erasures_behind(company, 0, person).await?;
         let is_erased = erasures.iter().any(|(_, at)| *at >= operation.started_at);
         if is_erased && order.leave_person_out() {
-            operation.request = order.text()?;
+            operation.request = text_of(order)?;
             self.read.save_operation(operation).await?;
         }
         Ok(())
@@ -364,7 +339,7 @@ impl App {
             tracing::error!(%company_id, %operation_id, %token, %error, "can't delete this token");
         }
         order.failed = count;
-        operation.request = order.text()?;
+        operation.request = text_of(order)?;
         self.read.save_operation(operation).await
     }
 
@@ -396,7 +371,7 @@ impl App {
         let mut order = Order::of(operation)?;
         order.private = PrivatePart::default();
         DONE.clone_into(&mut operation.state);
-        operation.request = order.text()?;
+        operation.request = text_of(&order)?;
         operation.finished_at = Some(self.now());
         self.read.save_operation(operation).await
     }

@@ -48,9 +48,7 @@ impl App {
         let scopes = check.field("scopes", self.choices.catalogue.select(&input.scopes));
         let reason = check.field("reason", input::reason(input.reason));
         let (Some(name), Some(scopes), Some(reason)) = (name, scopes, reason) else {
-            // What was on offer when the same was asked first may no longer be.
-            let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
-            let Some(replay) = replay else { return Err(check.refusal()) };
+            let replay = self.replay_or(caller, &conditions, check).await?;
             let id = TokenId(replay.stream.id);
             return self.changed_token(caller, id, Executed::Repeated(replay), None).await;
         };
@@ -138,9 +136,7 @@ impl App {
         let scopes = check.field("scopes", chosen);
         let reason = check.field("reason", input::reason(reason));
         let (Some(scopes), Some(reason)) = (scopes, reason) else {
-            // What was on offer when the same was asked first may no longer be.
-            let replay = self.recorded(caller.company, conditions.idempotency.as_ref()).await?;
-            let Some(replay) = replay else { return Err(check.refusal()) };
+            let replay = self.replay_or(caller, &conditions, check).await?;
             return self.changed_token(caller, id, Executed::Repeated(replay), None).await;
         };
         let command = TokenCommand::ChangeScopes { scopes };

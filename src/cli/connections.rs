@@ -1,5 +1,6 @@
 //! The connections of clients: how many there may be, and what each of them goes through.
 
+use crate::app::throttle::party;
 use crate::http::{OverTls, Proxies};
 use axum::Router;
 use axum::extract::{ConnectInfo, Request};
@@ -8,7 +9,6 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use hyper_util::server::graceful::{GracefulShutdown, Watcher};
-use ipnet::IpNet;
 use parking_lot::Mutex;
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
@@ -91,46 +91,39 @@ pub(super) struct Entrance {
     pub(super) stopping: watch::Receiver<bool>,
 }
 
-/// Connections per network, of those that are counted.
-type Counts = Arc<Mutex<HashMap<IpNet, usize>>>;
+/// Connections per [`party`], of those that are counted.
+type Counts = Arc<Mutex<HashMap<IpAddr, usize>>>;
 
-/// A connection's place among those of its network, for as long as it lives.
+/// A connection's place among those of its party, for as long as it lives.
 struct Place {
     counts: Counts,
-    network: IpNet,
+    party: IpAddr,
 }
 
 impl Place {
     /// A place among at most `most`.
     fn take(counts: &Counts, ip: IpAddr, most: usize) -> Option<Self> {
-        let network = network(ip);
+        let party = party(ip);
         let mut held = counts.lock();
-        let count = held.entry(network).or_insert(0);
+        let count = held.entry(party).or_insert(0);
         if *count >= most {
             return None;
         }
         *count += 1;
-        Some(Self { counts: Arc::clone(counts), network })
+        Some(Self { counts: Arc::clone(counts), party })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
         let mut held = self.counts.lock();
-        if let Some(count) = held.get_mut(&self.network) {
+        if let Some(count) = held.get_mut(&self.party) {
             *count -= 1;
             if *count == 0 {
-                held.remove(&self.network);
+                held.remove(&self.party);
             }
         }
     }
-}
-
-/// What one party has at its disposal: an IPv4 address, a /64 network of IPv6.
-fn network(ip: IpAddr) -> IpNet {
-    let ip = ip.to_canonical();
-    let length = if ip.is_ipv4() { 32 } else { 64 };
-    IpNet::new(ip, length).map_or(IpNet::from(ip), |net| net.trunc())
 }
 
 /// The connections that there are.
@@ -335,9 +328,11 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_is_the_same_through_an_ipv6_socket() {
-        let mapped = "::ffff:192.0.2.1".parse().unwrap();
-        assert_eq!(network(mapped), network("192.0.2.1".parse().unwrap()));
-        assert_ne!(network(mapped), network("192.0.2.2".parse().unwrap()));
+        let counts = Counts::default();
+        let take = |ip: &str| Place::take(&counts, ip.parse().unwrap(), 1);
+        let _first = take("::ffff:192.0.2.1").unwrap();
+        assert!(take("192.0.2.1").is_none());
+        assert!(take("192.0.2.2").is_some());
     }
 
     #[test]

@@ -274,16 +274,7 @@ impl History<'_> {
 
     /// Most tokens that are good are in use.
     async fn use_tokens(&self) -> Result<(), AppError> {
-        let filter = TokenFilter {
-            status: BTreeSet::from([Status::Active]),
-            scope: None,
-            q: None,
-            created_by: None,
-            client_id: None,
-            created_up_to: None,
-            expires_before: None,
-            now: self.end,
-        };
+        let filter = TokenFilter::of([Status::Active], self.end);
         let page =
             TokenPage { sort: TokenSort::CreatedAt, descending: true, after: None, limit: ALL };
         let tokens = self.app.read.tokens(self.company, &filter, &page).await?;

@@ -8,6 +8,7 @@ use figment::error::Kind;
 use figment::{Metadata, Source};
 use std::borrow::Cow;
 use std::io::ErrorKind;
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 use std::time::Duration;
 use token_ledger_domain::{Quoted, Scope, SecretKind};
@@ -133,25 +134,7 @@ impl Settings {
                 return Err(InvalidSettings::of(set, format!("must differ from {other}")));
             }
         }
-        for (setting, seconds) in [
-            ("expiry_interval_seconds", self.expiry_interval_seconds),
-            ("use_flush_interval_seconds", self.use_flush_interval_seconds),
-        ] {
-            if !(1..=3600).contains(&seconds) {
-                return Err(InvalidSettings::of(setting, "must be 1 to 3600"));
-            }
-        }
-        for (setting, count) in [
-            ("max_connections", self.max_connections),
-            ("max_connections_per_address", self.max_connections_per_address),
-        ] {
-            if !(1..=1_000_000).contains(&count) {
-                return Err(InvalidSettings::of(setting, "must be 1 to 1000000"));
-            }
-        }
-        if !(1..=1_000_000).contains(&self.bad_credentials_per_network) {
-            return Err(InvalidSettings::of("bad_credentials_per_network", "must be 1 to 1000000"));
-        }
+        self.check_ranges()?;
         match (&self.tls_cert, &self.tls_key) {
             (Some(_), None) => {
                 return Err(InvalidSettings::of("tls_key", "is needed with tls_cert"));
@@ -160,13 +143,6 @@ impl Settings {
                 return Err(InvalidSettings::of("tls_cert", "is needed with tls_key"));
             }
             (Some(_), Some(_)) | (None, None) => {}
-        }
-        if !(1..=1000).contains(&self.database_connections) {
-            return Err(InvalidSettings::of("database_connections", "must be 1 to 1000"));
-        }
-        if !(500..=60_000).contains(&self.freshness_bound_milliseconds) {
-            let problem = "must be 500 to 60000";
-            return Err(InvalidSettings::of("freshness_bound_milliseconds", problem));
         }
         let mut names: Vec<&Scope> = self.scopes.iter().map(|scope| &scope.name).collect();
         names.sort();
@@ -187,6 +163,27 @@ impl Settings {
         self.checked_public_url().map(|_| ())
     }
 
+    /// Refuses numbers that are out of range.
+    fn check_ranges(&self) -> Result<(), InvalidSettings> {
+        let ranges: [(_, u64, RangeInclusive<u64>); 8] = [
+            ("database_connections", self.database_connections.into(), 1..=1000),
+            ("freshness_bound_milliseconds", self.freshness_bound_milliseconds, 500..=60_000),
+            ("max_connections", self.max_connections as u64, 1..=1_000_000),
+            ("max_connections_per_address", self.max_connections_per_address as u64, 1..=1_000_000),
+            ("bad_credentials_per_network", self.bad_credentials_per_network.into(), 1..=1_000_000),
+            ("expiry_interval_seconds", self.expiry_interval_seconds, 1..=3600),
+            ("use_flush_interval_seconds", self.use_flush_interval_seconds, 1..=3600),
+            ("checkpoint_delay_ms", self.checkpoint_delay_ms, 10..=60_000),
+        ];
+        for (setting, value, range) in ranges {
+            if !range.contains(&value) {
+                let problem = format!("must be {} to {}", range.start(), range.end());
+                return Err(InvalidSettings::of(setting, problem));
+            }
+        }
+        Ok(())
+    }
+
     /// What was chosen about evidence.
     ///
     /// # Errors
@@ -199,9 +196,6 @@ impl Settings {
         let seed = self.log_seed.as_ref().map(|Hidden(text)| text.parse::<Seed>());
         let seed =
             seed.transpose().map_err(|error| InvalidSettings::of("log_seed", error.to_string()))?;
-        if !(10..=60_000).contains(&self.checkpoint_delay_ms) {
-            return Err(InvalidSettings::of("checkpoint_delay_ms", "must be 10 to 60000"));
-        }
         let quorum = self.witness_quorum.unwrap_or(self.witnesses.len());
         if quorum > self.witnesses.len() {
             return Err(InvalidSettings::of("witness_quorum", "is more than there are witnesses"));

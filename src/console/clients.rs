@@ -149,14 +149,8 @@ struct Live {
 
 async fn live(service: &Service, desk: &Desk, client: Uuid) -> Result<Live, Trouble> {
     let filter = TokenFilter {
-        status: BTreeSet::from([Status::Active]),
-        scope: None,
-        q: None,
-        created_by: None,
         client_id: Some(ClientId(client)),
-        created_up_to: None,
-        expires_before: None,
-        now: desk.now,
+        ..TokenFilter::of([Status::Active], desk.now)
     };
     let page = TokenPage { sort: TokenSort::LastUsedAt, descending: true, after: None, limit: 1 };
     let (first, count) = service.app.counted_tokens(&desk.caller, &filter, page, COUNTED).await?;

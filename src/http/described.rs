@@ -122,7 +122,7 @@ pub(super) fn complete(document: &mut Value, catalogue: &Catalogue) {
             describe_answers(path, method, operation);
             let parameters = operation.get_mut("parameters").and_then(Value::as_array_mut);
             for parameter in parameters.into_iter().flatten() {
-                describe_parameter(path, parameter);
+                describe_parameter(path, parameter, &schemas);
             }
             if let Some(body) = operation.get_mut("requestBody") {
                 describe_body(method, body, &schemas);
@@ -325,7 +325,7 @@ fn describe_conditions(operation: &mut Value) {
     }
 }
 
-fn describe_parameter(path: &str, parameter: &mut Value) {
+fn describe_parameter(path: &str, parameter: &mut Value, schemas: &Value) {
     let in_query = parameter["in"] == "query";
     let name = parameter["name"].as_str().unwrap_or_default().to_owned();
     let schema = &mut parameter["schema"];
@@ -343,10 +343,16 @@ fn describe_parameter(path: &str, parameter: &mut Value) {
     // A parameter without a value is refused there: it is not what the caller meant.
     if in_query && path.starts_with("/v1/") && !path.starts_with("/v1/verify") {
         let text = if schema["type"] == "array" { &mut schema["items"] } else { schema };
-        if text["type"] == "string" && text.get("minLength").is_none() {
+        if may_be_empty(named(text, schemas)) {
             text["minLength"] = json!(1);
         }
     }
+}
+
+/// Whether the schema is of texts, and says nothing yet of the empty one.
+fn may_be_empty(schema: &Value) -> bool {
+    let says = |keyword| schema.get(keyword).is_some();
+    schema["type"] == "string" && !says("minLength") && !says("enum")
 }
 
 /// A parameter is a text, which may be left out, but can't be null.

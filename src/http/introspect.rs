@@ -6,6 +6,7 @@ use super::body::is_announced_too_large;
 use super::denials::Denied;
 use super::envelope::{REQUEST_ID, method_name, user_agent};
 use super::oauth::error::BASIC_CHALLENGE;
+use super::oauth::params::Params;
 use super::problem::RETRY_AFTER;
 use super::rest;
 use super::verify::{FAILED, UNKNOWN, Verification, guarded, note_use};
@@ -17,7 +18,6 @@ use axum::response::Response;
 use caller::Shown;
 use http_body_util::{BodyExt, LengthLimitError, Limited};
 use serde::Serialize;
-use std::borrow::Cow;
 use std::fmt::Write;
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -120,7 +120,7 @@ pub(super) async fn introspect(
 async fn answered(verification: &Verification, request: &mut Request) -> Response {
     let from = verification.service.proxies.origin(request.extensions(), request.headers()).ip;
     // The form may take its time to come, so what is known is asked when it is there.
-    let form = read_form(request).await;
+    let form = read_form(request).await.map(|form| params_of(&form));
     let app = &verification.service.app;
     let shown = Shown::of(request.headers(), form.as_ref().ok());
     if !verification.knows(|| shown.may_be_secret()).await || !shown.is_learnt_of(app).await {
@@ -133,12 +133,13 @@ async fn answered(verification: &Verification, request: &mut Request) -> Respons
         }
         Err(refusal) => return turn_away(verification, request, from, refusal),
     };
-    let secret = match form.as_ref().map_err(|refusal| *refusal).and_then(|form| the_token(form)) {
+    let form = form.flatten();
+    let secret = match form.as_ref().map_err(|refusal| *refusal).and_then(the_token) {
         Ok(secret) => secret,
         Err(refusal) => return refusal.answer(verification),
     };
-    let digest = Digest::of(&secret);
-    let Ok(found) = app.good_token(&secret, &digest).await else {
+    let digest = Digest::of(secret);
+    let Ok(found) = app.good_token(secret, &digest).await else {
         return unknown(verification);
     };
     let token = found.filter(|token| caller.may_see(token));
@@ -228,6 +229,10 @@ impl Refusal {
         Self { status, challenge: None, error: "invalid_request", description, ..Self::NONE }
     }
 
+    const fn bad_request(description: &'static str) -> Self {
+        Self::invalid_request(StatusCode::BAD_REQUEST, description)
+    }
+
     fn answer(self, verification: &Verification) -> Response {
         verification.introspection_refused.increment(1);
         let mut headers = HeaderMap::with_capacity(8);
@@ -307,8 +312,7 @@ async fn read_form(request: &mut Request) -> Result<Bytes, Refusal> {
             essence.trim().eq_ignore_ascii_case("application/x-www-form-urlencoded")
         });
     if !is_form {
-        return Err(Refusal::invalid_request(
-            StatusCode::BAD_REQUEST,
+        return Err(Refusal::bad_request(
             "Send the parameters as application/x-www-form-urlencoded.",
         ));
     }
@@ -322,10 +326,7 @@ async fn read_form(request: &mut Request) -> Result<Bytes, Refusal> {
     match tokio::time::timeout(BODY_DEADLINE, body).await {
         Ok(Ok(form)) => Ok(form.to_bytes()),
         Ok(Err(error)) if error.is::<LengthLimitError>() => Err(too_large()),
-        Ok(Err(_)) => Err(Refusal::invalid_request(
-            StatusCode::BAD_REQUEST,
-            "The form could not be read to its end.",
-        )),
+        Ok(Err(_)) => Err(Refusal::bad_request("The form could not be read to its end.")),
         Err(_) => Err(Refusal::invalid_request(
             StatusCode::REQUEST_TIMEOUT,
             "The form did not come in time.",
@@ -333,24 +334,22 @@ async fn read_form(request: &mut Request) -> Result<Bytes, Refusal> {
     }
 }
 
-/// The one `token` parameter. The hint beside it makes no difference, others are ignored, and so are
-/// those without a value (RFC 6749 §3.2).
-fn the_token(form: &[u8]) -> Result<Cow<'_, str>, Refusal> {
-    let bad = |description| Refusal::invalid_request(StatusCode::BAD_REQUEST, description);
-    let (mut token, mut hints) = (None, 0);
-    for (name, value) in url::form_urlencoded::parse(form).filter(|(_, value)| !value.is_empty()) {
-        match &*name {
-            "token" if token.replace(value).is_some() => {
-                return Err(bad("The parameter token is repeated."));
-            }
-            "token_type_hint" => hints += 1,
-            _ => {}
-        }
+/// The parameters of a form that was read.
+fn params_of(form: &[u8]) -> Result<Params, Refusal> {
+    let mut params = Params::default();
+    match params.add_form(form) {
+        Ok(()) => Ok(params),
+        Err(_) => Err(Refusal::bad_request("A parameter is not UTF-8.")),
     }
-    if hints > 1 {
-        return Err(bad("The parameter token_type_hint is repeated."));
-    }
-    token.ok_or_else(|| bad("The parameter token is missing."))
+}
+
+/// The one `token` parameter. The hint beside it makes no difference, and others are ignored.
+fn the_token(form: &Params) -> Result<&str, Refusal> {
+    let token =
+        form.one("token").map_err(|_| Refusal::bad_request("The parameter token is repeated."))?;
+    form.one("token_type_hint")
+        .map_err(|_| Refusal::bad_request("The parameter token_type_hint is repeated."))?;
+    token.ok_or_else(|| Refusal::bad_request("The parameter token is missing."))
 }
 
 /// The answer for an active token. Scopes hold nothing that JSON would escape (RFC 6749 §3.3).

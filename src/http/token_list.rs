@@ -123,14 +123,11 @@ impl TokenQuery {
             return Err(check.refusal().into());
         };
         let filter = TokenFilter {
-            status,
             scope: scope.map(|scope| scope.to_string()),
             q: self.q.clone(),
             created_by,
-            client_id: None,
-            created_up_to: None,
             expires_before,
-            now,
+            ..TokenFilter::of(status, now)
         };
         let after = place.map(After::from);
         Ok(Asked { filter, page: TokenPage { sort, descending, after, limit }, list })

@@ -108,11 +108,7 @@ impl fmt::Debug for FindRequest {
 #[into_params(parameter_in = Query)]
 pub struct DeleteQuery {
     /// Why, for the audit trail; at most 500 characters.
-    #[param(
-        min_length = 1,
-        max_length = 500,
-        pattern = r"^[^\u0000-\u0008\u000b-\u001f\u007f-\u009f]*$"
-    )]
+    #[param(value_type = Option<Reason>)]
     pub reason: Option<String>,
 }
 

@@ -507,6 +507,31 @@ async fn a_parameter_comes_once() {
     }
 }
 
+#[tokio::test]
+async fn a_form_that_is_no_text_is_refused_whoever_sends_it() {
+    let app = TestApp::new().await;
+    let own = Program::new(&app, "HR portal").await;
+    let unread = ["token=%ff".to_owned(), format!("token={}&%ff=x", own.token(&app).await)];
+    for form in &unread {
+        let in_body = format!("{form}&{}", own.params());
+        let introspect = |client: &Client| client.post("/oauth/introspect");
+        for answer in [
+            introspect(&app.resource_server).text(FORM, form).await,
+            introspect(&app.nobody).text(FORM, &in_body).await,
+            own.post(&app, "/oauth/introspect", form).await,
+            own.post(&app, "/oauth/revoke", form).await,
+        ] {
+            assert_eq!(answer.status.as_u16(), 400, "{form}: {}", answer.text);
+            assert_eq!(answer.body["error"], "invalid_request");
+            assert_eq!(answer.body["error_description"], "A parameter is not UTF-8.");
+        }
+        // Nor does it tell whether a credential is good.
+        let stranger = app.nobody.with("tlk_x");
+        let answer = introspect(&stranger).text(FORM, form).await.expect(401);
+        assert_eq!(answer.body["error"], "invalid_client");
+    }
+}
+
 /// The answer, which must say that the fault is the service's, and where to look for it.
 #[track_caller]
 fn at_fault(answer: &Answered, expected: &[(u16, &str)]) {

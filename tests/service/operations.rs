@@ -315,6 +315,24 @@ async fn the_description_is_complete_in_itself() {
 }
 
 #[tokio::test]
+async fn a_reason_in_a_query_is_described_as_one_in_a_body_that_is_not_empty() {
+    let document = document(&Catalogue::default());
+    let reason = json!({"$ref": "#/components/schemas/Reason", "minLength": 1});
+    let paths = document["paths"].as_object().unwrap();
+    let mut found = BTreeSet::new();
+    for operation in paths.values().flat_map(|item| item.as_object().unwrap().values()) {
+        let parameters = operation["parameters"].as_array().into_iter().flatten();
+        for parameter in parameters.filter(|parameter| parameter["name"] == "reason") {
+            let id = operation["operationId"].as_str().unwrap();
+            assert_eq!(parameter["schema"], reason, "{id}");
+            found.insert(id);
+        }
+    }
+    let expected = ["delete_client", "delete_key", "delete_token", "remove_member"];
+    assert_eq!(found, BTreeSet::from(expected));
+}
+
+#[tokio::test]
 async fn what_is_public_is_described_as_public_and_nothing_else() {
     let app = TestApp::new().await;
     let document = document(&Catalogue::default());

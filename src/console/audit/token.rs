@@ -13,7 +13,6 @@ use crate::console::sent::{Sent, address};
 use crate::http::Service;
 use axum::response::Response;
 use maud::{Markup, html};
-use std::collections::BTreeSet;
 use token_ledger_domain::TokenId;
 use token_ledger_projections::read_models::{TokenFilter, TokenPage, TokenSort};
 use token_ledger_projections::tokens::Status;
@@ -58,16 +57,8 @@ pub async fn pick_token(
             Err(error) => Err(error.into()),
         };
     }
-    let filter = TokenFilter {
-        status: BTreeSet::from([Status::Active, Status::Expired, Status::Deleted]),
-        scope: None,
-        q: Some(text.to_owned()),
-        created_by: None,
-        client_id: None,
-        created_up_to: None,
-        expires_before: None,
-        now: desk.now,
-    };
+    let any = [Status::Active, Status::Expired, Status::Deleted];
+    let filter = TokenFilter { q: Some(text.to_owned()), ..TokenFilter::of(any, desk.now) };
     let page =
         TokenPage { sort: TokenSort::CreatedAt, descending: true, after: None, limit: CANDIDATES };
     Ok(choose(text, app.tokens(&desk.caller, &filter, page).await?.items))

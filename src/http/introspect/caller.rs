@@ -9,7 +9,6 @@ use crate::http::oauth::error::{BASIC_CHALLENGE, OauthError};
 use crate::http::oauth::params::Params;
 use crate::http::problem::BAD_KEY;
 use crate::http::verify::{credential, has_bearer};
-use axum::body::Bytes;
 use axum::http::{HeaderMap, StatusCode, header};
 use std::net::IpAddr;
 use token_ledger_domain::secret::is_well_formed;
@@ -28,12 +27,11 @@ const STRANGER: Refusal = Refusal {
     ..Refusal::NONE
 };
 
-const NOT_UTF8: Refusal =
-    Refusal::invalid_request(StatusCode::BAD_REQUEST, "A parameter is not UTF-8.");
-const CREDENTIALS_TWICE: Refusal = Refusal::invalid_request(
-    StatusCode::BAD_REQUEST,
-    "Send the client's credentials once: by Basic or in the body.",
-);
+const CREDENTIALS_TWICE: Refusal =
+    Refusal::bad_request("Send the client's credentials once: by Basic or in the body.");
+
+/// What the form holds, or the answer where that can't be told; nothing where no form came.
+type Form<'f> = Option<&'f Result<Params, Refusal>>;
 
 /// Whose tokens a caller may introspect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -64,7 +62,7 @@ pub(super) struct Shown {
 impl Shown {
     /// What the request shows: a Bearer, or else what may be both an API key and a client's
     /// credentials, or a client's that stand in the form.
-    pub(super) fn of(headers: &HeaderMap, form: Option<&Bytes>) -> Self {
+    pub(super) fn of(headers: &HeaderMap, form: Form<'_>) -> Self {
         if !headers.contains_key(header::AUTHORIZATION) {
             return Self { key: None, client: credentials(headers, form) };
         }
@@ -123,12 +121,10 @@ impl Shown {
 }
 
 /// A client's credentials, by Basic or in the form.
-fn credentials(headers: &HeaderMap, form: Option<&Bytes>) -> Result<Credentials, Refusal> {
-    let mut params = Params::default();
-    if let Some(form) = form {
-        params.add_form(form).map_err(|_| NOT_UTF8)?;
-    }
-    Credentials::of(headers, &params).map_err(|error| match error {
+fn credentials(headers: &HeaderMap, form: Form<'_>) -> Result<Credentials, Refusal> {
+    let nothing = Params::default();
+    let params = form.map_or(Ok(&nothing), Result::as_ref).map_err(|refusal| *refusal)?;
+    Credentials::of(headers, params).map_err(|error| match error {
         OauthError::Refused { .. } => CREDENTIALS_TWICE,
         OauthError::BadClient(_) | OauthError::Failed(_) => STRANGER,
     })

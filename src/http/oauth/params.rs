@@ -20,9 +20,14 @@ pub(in crate::http) struct NotUtf8;
 /// # Errors
 /// When the result is no UTF-8.
 pub(in crate::http) fn decoded(text: &[u8]) -> Result<Zeroizing<String>, NotUtf8> {
-    let spaced: Zeroizing<Vec<u8>> =
-        Zeroizing::new(text.iter().map(|byte| if *byte == b'+' { b' ' } else { *byte }).collect());
-    let bytes: Vec<u8> = percent_decode(&spaced).collect();
+    // With room for all of it: a text that grows and moves leaves a copy behind.
+    let mut bytes = Vec::with_capacity(text.len());
+    for (index, part) in text.split(|byte| *byte == b'+').enumerate() {
+        if index > 0 {
+            bytes.push(b' ');
+        }
+        bytes.extend(percent_decode(part));
+    }
     String::from_utf8(bytes).map(Zeroizing::new).map_err(|_| NotUtf8)
 }
 
@@ -47,9 +52,9 @@ impl Params {
         for pair in form.split(|byte| *byte == b'&').filter(|pair| !pair.is_empty()) {
             let middle = pair.iter().position(|byte| *byte == b'=').unwrap_or(pair.len());
             let (name, value) = pair.split_at(middle);
-            let name = decoded(name).map_err(malformed)?;
+            let mut name = decoded(name).map_err(malformed)?;
             let value = decoded(value.get(1..).unwrap_or_default()).map_err(malformed)?;
-            self.add(&name, value);
+            self.add(std::mem::take(&mut *name), value);
         }
         Ok(())
     }
@@ -63,30 +68,30 @@ impl Params {
             OauthError::invalid_request("The body is not a JSON object with texts in it.")
         })?;
         for (name, value) in members {
-            self.add_value(&name, value)?;
+            self.add_value(name, value)?;
         }
         Ok(())
     }
 
-    fn add_value(&mut self, name: &str, value: Value) -> Result<(), OauthError> {
+    fn add_value(&mut self, name: String, value: Value) -> Result<(), OauthError> {
         match value {
             Value::Null => {}
             Value::String(text) => self.add(name, Zeroizing::new(text)),
-            Value::Array(values) if is_scopes(name) => {
+            Value::Array(values) if is_scopes(&name) => {
                 let texts: Option<Vec<&str>> = values.iter().map(Value::as_str).collect();
                 let texts =
                     texts.ok_or_else(|| OauthError::invalid_request("scopes must be texts."))?;
                 // A list is there also when it is empty, which asks for nothing, not for all.
-                self.0.push((name.to_owned(), Zeroizing::new(texts.join(" "))));
+                self.0.push((name, Zeroizing::new(texts.join(" "))));
             }
             _ => return Err(OauthError::invalid_request("A parameter is not a text.")),
         }
         Ok(())
     }
 
-    fn add(&mut self, name: &str, value: Zeroizing<String>) {
+    fn add(&mut self, name: String, value: Zeroizing<String>) {
         if !value.is_empty() {
-            self.0.push((name.to_owned(), value));
+            self.0.push((name, value));
         }
     }
 
