@@ -203,7 +203,7 @@ impl Lane {
         while answers.len() < commits.len() {
             match self.append_together(&[commits[answers.len()]], deadline).await {
                 Ok(mut alone) => {
-                    answers.push(alone.pop().unwrap_or(Err(StoreError::Closed.into())))
+                    answers.push(alone.pop().unwrap_or(Err(StoreError::Closed.into())));
                 }
                 Err(error) => {
                     let untried = error.of_untried();
