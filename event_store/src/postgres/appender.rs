@@ -22,7 +22,7 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use sqlx::PgConnection;
 use sqlx::postgres::PgConnectOptions;
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -35,7 +35,7 @@ const MAX_BATCH: usize = 256;
 const RETRY_FOR: Duration = Duration::from_secs(5);
 /// How long all wait for a head: longer than transactions take, and shorter than anybody minds.
 const PATIENCE: Patience = Patience("300ms");
-/// How long those wait who keep nobody else waiting.
+/// How long those wait for whom nobody else waits.
 const PATIENCE_HELD: Patience = Patience("3s");
 /// The pauses between attempts.
 const FIRST_PAUSE: Duration = Duration::from_millis(20);
@@ -100,13 +100,6 @@ fn reached(commits: &[&Commit], answers: &[Answer]) -> Vec<(CompanyId, u64)> {
     commits.iter().zip(answers).filter_map(recorded).collect()
 }
 
-const fn patience(track: Track) -> Patience {
-    match track {
-        Track::Main => PATIENCE,
-        Track::Held => PATIENCE_HELD,
-    }
-}
-
 fn spans_companies(commits: &[&Commit]) -> bool {
     commits.windows(2).any(|pair| pair[0].company != pair[1].company)
 }
@@ -119,10 +112,9 @@ impl Lane {
         queue: Arc<Queue>,
         heads: Arc<LeftHeads>,
     ) -> Self {
-        let patience = patience(track).0;
         Self {
             track,
-            options: database.options().clone().options([(LOCK_TIMEOUT, patience)]),
+            options: database.options().clone().options([(LOCK_TIMEOUT, PATIENCE.0)]),
             connection: None,
             used: Instant::now(),
             inline,
@@ -175,9 +167,27 @@ impl Lane {
             Track::Held => {
                 // Such trouble is rare, and connections are few.
                 self.connection = None;
-                self.queue.take_held(MAX_BATCH).await
+                loop {
+                    let batch = self.queue.take_held(MAX_BATCH).await?;
+                    let company = batch.first().map(|waiting| waiting.commit.company);
+                    let (late, batch): (Vec<_>, Vec<_>) =
+                        batch.into_iter().partition(|one| one.since.elapsed() >= RETRY_FOR);
+                    for Waiting { answer, .. } in late {
+                        let held = "somebody else holds on to the ledger's head".to_owned();
+                        let _ = answer.send(Err(StoreError::Unavailable(held).into()));
+                    }
+                    if !batch.is_empty() {
+                        return Some(batch);
+                    }
+                    self.queue.release_held(company);
+                }
             }
         }
+    }
+
+    /// How long the batch at hand may wait for its heads.
+    fn patience(&self) -> Patience {
+        if self.track == Track::Main || self.queue.has_held() { PATIENCE } else { PATIENCE_HELD }
     }
 
     async fn append(&mut self, commits: &[&Commit]) -> Vec<Answer> {
@@ -197,21 +207,27 @@ impl Lane {
         }
     }
 
-    /// Appends each commit by itself, until the database itself is in trouble.
+    /// Appends each commit by itself, until the database itself is in trouble, or its company's head is
+    /// held.
     async fn append_each(&mut self, commits: &[&Commit], deadline: Instant) -> Vec<Answer> {
         let mut answers = Vec::with_capacity(commits.len());
-        while answers.len() < commits.len() {
-            match self.append_together(&[commits[answers.len()]], deadline).await {
+        let (mut over, mut held) = (None, HashMap::new());
+        for commit in commits {
+            if let Some(error) = over.as_ref().or_else(|| held.get(&commit.company)) {
+                answers.push(Err(StoreError::of_untried(error).into()));
+                continue;
+            }
+            match self.append_together(&[commit], deadline).await {
                 Ok(mut alone) => {
                     answers.push(alone.pop().unwrap_or(Err(StoreError::Closed.into())));
                 }
                 Err(error) => {
-                    let untried = error.of_untried();
-                    let is_general = error.is_general();
-                    answers.push(Err(error.into()));
-                    if is_general {
-                        answers.resize_with(commits.len(), || Err(untried.clone().into()));
+                    if self.hold != Hold::None {
+                        held.insert(commit.company, error.clone());
+                    } else if error.is_general() {
+                        over = Some(error.clone());
                     }
+                    answers.push(Err(error.into()));
                 }
             }
         }
@@ -242,7 +258,7 @@ impl Lane {
                     continue;
                 }
                 // What may have happened already is not begun anew.
-                Err(Setback::Held(error)) if !doubtful && self.track == Track::Main => {
+                Err(Setback::Held(error)) if !doubtful => {
                     self.hold = Hold::Left;
                     return Err(error);
                 }
@@ -368,15 +384,17 @@ impl Lane {
         doubtful: bool,
     ) -> BoxFuture<'a, Result<Vec<Answer>, Setback>> {
         Box::pin(async move {
-            // Where companies live on several servers, rows can't be inserted that way.
+            // Where companies live on several servers, rows can't be inserted that way. Nor can a
+            // statement be told how long to wait.
             if !doubtful
                 && !self.one_company
+                && self.track == Track::Main
                 && let Some(answers) = self.at_once(connection, commits).await?
             {
                 return Ok(answers);
             }
             let companies = commits.iter().map(|commit| commit.company).collect();
-            let (heads, now) = append::begin(connection, &companies, patience(self.track)).await?;
+            let (heads, now) = append::begin(connection, &companies, self.patience()).await?;
             let before: Vec<Head> = heads.values().copied().collect();
             let mut known = Known {
                 heads,

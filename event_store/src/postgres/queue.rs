@@ -20,6 +20,7 @@ const HALVED_FROM: usize = 128;
 pub(super) struct Waiting {
     pub commit: Commit,
     pub answer: oneshot::Sender<Result<Recorded, AppendError>>,
+    pub since: Instant,
 }
 
 /// Which of the companies somebody works on.
@@ -53,6 +54,8 @@ struct Lines {
     /// Companies whose heads were held when they were last worked on.
     held: HashSet<CompanyId>,
     closed: bool,
+    /// Nobody works any more.
+    abandoned: bool,
 }
 
 impl Queue {
@@ -77,12 +80,13 @@ impl Queue {
 
     /// Tells whoever may work on what is ready now.
     fn tell(&self, lines: MutexGuard<'_, Lines>) {
-        let (any, any_held) = (!lines.ready.is_empty(), !lines.ready_held.is_empty());
+        let has_ended = lines.has_ended();
+        let [any, any_held] = [&lines.ready, &lines.ready_held].map(|ready| !ready.is_empty());
         drop(lines);
-        if any {
+        if any || has_ended {
             self.arrived.notify_one();
         }
-        if any_held {
+        if any_held || has_ended {
             self.arrived_held.notify_one();
         }
     }
@@ -116,6 +120,11 @@ impl Queue {
             }
         }
         None
+    }
+
+    /// Whether companies wait whose heads were held.
+    pub fn has_held(&self) -> bool {
+        !self.lines.lock().ready_held.is_empty()
     }
 
     /// Takes up to so many commits of one company whose head is held, waiting for the first. `None`
@@ -159,11 +168,9 @@ impl Queue {
                 if !lines.ready_on(track).is_empty() {
                     return true;
                 }
-                if lines.closed && lines.waiting.is_empty() {
-                    drop(lines);
+                if lines.has_ended() {
                     // Whoever else waits has nothing to wait for either.
-                    self.arrived.notify_one();
-                    self.arrived_held.notify_one();
+                    self.tell(lines);
                     return false;
                 }
             }
@@ -185,6 +192,9 @@ impl Queue {
     /// If there are several, each is worked on by itself the next time.
     pub fn put_back(&self, batch: Vec<Waiting>) {
         let mut lines = self.lines.lock();
+        if lines.abandoned {
+            return;
+        }
         let companies: HashSet<CompanyId> =
             batch.iter().map(|waiting| waiting.commit.company).collect();
         for waiting in batch.into_iter().rev() {
@@ -215,7 +225,7 @@ impl Queue {
     /// Takes no more and lets go of what waits: its callers are told that the store is closed.
     pub fn abandon(&self) {
         let mut lines = self.lines.lock();
-        lines.closed = true;
+        (lines.closed, lines.abandoned) = (true, true);
         lines.ready.clear();
         lines.ready_held.clear();
         let abandoned = std::mem::take(&mut lines.waiting);
@@ -241,6 +251,11 @@ impl Lines {
             Track::Main => &self.ready,
             Track::Held => &self.ready_held,
         }
+    }
+
+    /// Nothing comes any more, not even back.
+    fn has_ended(&self) -> bool {
+        self.abandoned || (self.closed && self.waiting.is_empty() && self.taken.is_empty())
     }
 
     /// Nobody works on a company with something waiting.
@@ -307,7 +322,7 @@ mod tests {
     use crate::clock::SystemEntropy;
     use crate::commit::Context;
     use crate::record::StreamId;
-    use futures::future::join_all;
+    use futures::future::{join, join_all};
     use token_ledger_domain::Timestamp;
     use token_ledger_domain::event::AggregateType;
     use uuid::Uuid;
@@ -318,7 +333,8 @@ mod tests {
         let stream = StreamId { kind: AggregateType::Token, id: Uuid::from_u128(2) };
         let (context, at) = (Context::system(), Timestamp::from_micros(0));
         let commit = Commit::new(COMPANY, stream, 0, Vec::new(), &context, at, &SystemEntropy);
-        Waiting { commit: commit.expect("a commit"), answer: oneshot::channel().0 }
+        let answer = oneshot::channel().0;
+        Waiting { commit: commit.expect("a commit"), answer, since: Instant::now() }
     }
 
     /// Takes what comes, until the end; answers how much it was.
@@ -329,6 +345,41 @@ mod tests {
             queue.release([COMPANY]);
         }
         count
+    }
+
+    #[tokio::test]
+    async fn what_is_put_back_is_worked_on_though_the_queue_is_closed_meanwhile() {
+        let queue = Queue::default();
+        assert!(queue.put(vec![waiting()]));
+        let batch = queue.take(1, false, 0).await.expect("a batch");
+        let others = join_all([work(&queue), work(&queue)]);
+        let held = async {
+            let mut count = 0;
+            while let Some(batch) = queue.take_held(1).await {
+                count += batch.len();
+                queue.release([COMPANY]);
+            }
+            count
+        };
+        let mut lanes = Box::pin(join(others, held));
+        assert!(futures::poll!(&mut lanes).is_pending());
+        queue.close();
+        assert!(futures::poll!(&mut lanes).is_pending());
+        queue.put_back(batch);
+        let ended = tokio::time::timeout(Duration::from_secs(10), lanes).await;
+        assert_eq!(ended.expect("nobody waits any more"), (vec![0, 0], 1));
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_what_is_put_back_when_all_is_over() {
+        let queue = Queue::default();
+        let (answer, answered) = oneshot::channel();
+        assert!(queue.put(vec![Waiting { answer, ..waiting() }]));
+        let batch = queue.take(1, false, 0).await.expect("a batch");
+        queue.abandon();
+        queue.put_back(batch);
+        answered.await.expect_err("it is let go of");
+        assert!(queue.take_held(1).await.is_none() && queue.take(1, false, 0).await.is_none());
     }
 
     #[tokio::test]

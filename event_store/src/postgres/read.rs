@@ -46,14 +46,16 @@ const PRIVATE: &str = "SELECT position, salt, data FROM event_private \
 const PRIVATE_RANGE: &str = "SELECT position, salt, data FROM event_private \
     WHERE company_id = $1 AND position > $2 AND position <= $3 ORDER BY position";
 /// Halves the ledger until two positions stand side by side, in one round trip. It ends early where an
-/// event is missing.
+/// event is missing. `OFFSET 0`: each half is looked up by itself, however little the planner knows of
+/// the table.
 const POSITION_AT: &str = "WITH RECURSIVE search (before, beyond) AS (\
         SELECT 0::bigint, last_position + 1 FROM company_heads WHERE company_id = $1 \
         UNION ALL \
         SELECT CASE WHEN e.recorded_at < $2 THEN e.position ELSE s.before END, \
             CASE WHEN e.recorded_at < $2 THEN s.beyond ELSE e.position END \
-        FROM search s JOIN events e ON e.company_id = $1 \
-            AND e.position = s.before + (s.beyond - s.before) / 2 WHERE s.beyond - s.before > 1) \
+        FROM search s CROSS JOIN LATERAL (SELECT position, recorded_at FROM events \
+            WHERE company_id = $1 AND position = s.before + (s.beyond - s.before) / 2 OFFSET 0) AS e \
+        WHERE s.beyond - s.before > 1) \
     SELECT before, beyond FROM search ORDER BY beyond - before LIMIT 1";
 const REPLAY: &str = "SELECT request_hash, result, at FROM idempotency_keys \
     WHERE company_id = $1 AND caller = $2 AND route = $3 AND key = $4 AND at > $5";

@@ -14,6 +14,7 @@ use async_trait::async_trait;
 use std::sync::Arc;
 use token_ledger_domain::{CompanyId, Timestamp};
 use tokio::sync::{oneshot, watch};
+use tokio::time::Instant;
 use uuid::Uuid;
 
 /// Transactions that a process has in flight.
@@ -110,7 +111,7 @@ impl Store for PgStore {
             .into_iter()
             .map(|commit| {
                 let (answer, answered) = oneshot::channel();
-                (Waiting { commit, answer }, answered)
+                (Waiting { commit, answer, since: Instant::now() }, answered)
             })
             .unzip();
         let is_taken_in = self.queue.put(arrivals);
