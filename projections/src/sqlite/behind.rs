@@ -28,10 +28,10 @@ impl<P: SqliteTable> SqliteBehind<P> {
         Self { database, projection: PhantomData }
     }
 
-    /// Removes the rows that another version of the projection may have left.
-    async fn clear(&self, company: CompanyId) -> Result<(), StoreError> {
+    /// Removes the rows that another version of the projection may have left, where it has come so far.
+    async fn clear(&self, company: CompanyId, rows: usize) -> Result<(), StoreError> {
         loop {
-            let removed = self.database.write_along(move |transaction| {
+            let removed = self.database.write_along(rows, move |transaction| {
                 if checkpoint::<P>(transaction, company)? > 0 {
                     return Ok(0);
                 }
@@ -105,10 +105,11 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
             return Ok(Some(position));
         };
         if position == 0 {
-            self.clear(company).await?;
+            // It had a row for each event at most.
+            self.clear(company, events.len()).await?;
         }
         self.database
-            .write_along(move |transaction| {
+            .write_along(events.len(), move |transaction| {
                 // A rebuild may have moved it meanwhile.
                 let current = checkpoint::<P>(transaction, company)?;
                 if current != position {
