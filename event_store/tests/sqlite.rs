@@ -9,6 +9,8 @@ use contract::given::{
     sound_ledgers, token,
 };
 use contract::{Fixture, REFUSED_BY_PROJECTION, REFUSED_BY_STATEMENT};
+use futures::FutureExt;
+use futures::future::BoxFuture;
 use rusqlite::Connection;
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -631,7 +633,7 @@ async fn what_is_written_along_shares_the_transaction_and_holds_nobody_up() {
         in_time(is_held).await.expect("the writer is held");
         let times = Arc::new(AtomicUsize::new(0));
         let counted = Arc::clone(&times);
-        let mut along = Box::pin(database.write_along(move |transaction| {
+        let mut along = Box::pin(database.write_along(1, move |transaction| {
             counted.fetch_add(1, Ordering::SeqCst);
             transaction.execute("INSERT INTO beside VALUES (?1)", [text]).map_err(failed)
         }));
@@ -652,7 +654,7 @@ async fn what_is_written_along_shares_the_transaction_and_holds_nobody_up() {
     let (let_go, goes_on) = std::sync::mpsc::channel::<()>();
     let held = database
         .write(move |_| goes_on.recv().map_err(|error| StoreError::Rejected(error.to_string())));
-    let along = database.write_along(|transaction| {
+    let along = database.write_along(1, |transaction| {
         transaction.execute("INSERT INTO nowhere VALUES (1)", []).map_err(failed)
     });
     let three = append_one(store.as_ref(), commit(COMPANY, new_token(), 0, [created("three")]));
@@ -665,6 +667,85 @@ async fn what_is_written_along_shares_the_transaction_and_holds_nobody_up() {
     let texts = database.read(beside).await.expect("the table");
     assert_eq!(texts, ["with it", "without it", "without it either"]);
     assert_eq!(sound_ledger(store.as_ref(), COMPANY).await.len(), 3);
+}
+
+/// Begins each of these, in this order, while the writer is held, and waits for all of them.
+async fn begun_in_order<T>(
+    database: &Database,
+    begun: impl IntoIterator<Item = BoxFuture<'_, T>>,
+) -> Vec<T> {
+    let (let_go, goes_on) = std::sync::mpsc::channel::<()>();
+    let mut held =
+        Box::pin(database.write(move |_| {
+            goes_on.recv().map_err(|error| StoreError::Rejected(error.to_string()))
+        }));
+    assert!(futures::poll!(&mut held).is_pending());
+    let mut begun: Vec<_> = begun.into_iter().collect();
+    for one in &mut begun {
+        assert!(futures::poll!(one).is_pending());
+    }
+    let_go.send(()).expect("the writer waits");
+    in_time(held).await.expect("it was held");
+    in_time(futures::future::join_all(begun)).await
+}
+
+#[tokio::test]
+async fn what_goes_along_waits_until_there_is_room_for_it() {
+    let fixture = SqliteFixture::fresh().await;
+    let store = fixture.store();
+    let database = fixture.database();
+    let events = |transaction: &Connection| {
+        let count = transaction.query_row("SELECT count(*) FROM events", [], |row| row.get(0));
+        count.map_err(failed)
+    };
+    let along = |rows| database.write_along(rows, events).boxed();
+    let appended = async {
+        let created = commit(COMPANY, new_token(), 0, [created("one")]);
+        append_one(store.as_ref(), created).await.expect("it is appended");
+        Ok::<i64, StoreError>(-1)
+    }
+    .boxed();
+    let seen = begun_in_order(database, [along(500), along(12), along(1), appended]).await;
+    let seen: Vec<i64> = seen.into_iter().map(|seen| seen.expect("it is written")).collect();
+    assert_eq!(seen, [0, 0, 1, -1], "the third one comes behind the commit");
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_along_tears_the_others_not_apart() {
+    let fixture = SqliteFixture::fresh().await;
+    let database = fixture.database();
+    let path = database.read(|connection| Ok(connection.path().map(str::to_owned))).await;
+    let path = path.expect("it is read").expect("a file");
+    database
+        .write(|connection| connection.execute_batch("CREATE TABLE beside (n)").map_err(failed))
+        .await
+        .expect("a table");
+    // How many rows there are, and how many of them were committed before.
+    let insert = move |transaction: &Connection| {
+        transaction.execute("INSERT INTO beside VALUES (1)", []).map_err(failed)?;
+        let count = |connection: &Connection| {
+            let counted = connection.query_row("SELECT count(*) FROM beside", [], |row| row.get(0));
+            counted.map_err(failed)
+        };
+        let beside = Connection::open(&path).map_err(failed)?;
+        Ok((count(transaction)?, count(&beside)?))
+    };
+    let bad = |transaction: &Connection| {
+        transaction.execute("INSERT INTO nowhere VALUES (1)", []).map_err(failed)?;
+        Ok((0, 0))
+    };
+    let seen = begun_in_order::<Result<(i64, i64), StoreError>>(
+        database,
+        [
+            database.write_along(1, insert.clone()).boxed(),
+            database.write_along(1, bad).boxed(),
+            database.write_along(1, insert).boxed(),
+        ],
+    )
+    .await;
+    assert_eq!(seen[0].as_ref().expect("it is written"), &(1, 0));
+    assert!(seen[1].is_err());
+    assert_eq!(seen[2].as_ref().expect("it is written"), &(2, 0), "in one transaction");
 }
 
 /// A ledger whose second event can't be read in this column.

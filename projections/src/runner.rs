@@ -1,18 +1,25 @@
 //! Running projections behind the log, each with a checkpoint per company.
 
+mod line;
+
+use self::line::{Cause, Line, Waiting};
+use futures::StreamExt;
+use futures::stream::FuturesUnordered;
 use parking_lot::RwLock;
 use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::sync::Arc;
 use std::time::Duration;
-use token_ledger_domain::CompanyId;
+use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::{Store, StoreError};
-use tokio::sync::{Notify, watch};
+use tokio::sync::watch;
 use tokio::time::Instant;
 
 /// Events that are taken into the rows in one transaction: few enough that a command that comes
 /// meanwhile waits no longer than for another command's.
 pub const BATCH: usize = 250;
-/// Batches of one company in a row: the others wait no longer for a company with much to take in.
+/// Batches of one company in a row: the others, for whom there is room once it has had its turn, wait no
+/// longer for a company with much to take in.
 pub const TURN: usize = 8;
 /// How long after a failed run it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
@@ -30,9 +37,12 @@ const LAST_RUN: Duration = Duration::from_secs(5);
 
 /// What keeps the rows and the checkpoint of one projection, in some database.
 #[async_trait::async_trait]
-pub trait Behind: Send + Sync {
+pub trait Behind: Debug + Send + Sync {
     /// The projection's name.
     fn name(&self) -> &'static str;
+
+    /// Companies that are best brought up side by side; as many again where they are waited for.
+    fn at_once(&self) -> usize;
 
     /// The last position that is in the rows.
     ///
@@ -45,6 +55,12 @@ pub trait Behind: Send + Sync {
     /// # Errors
     /// When the database fails.
     async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError>;
+
+    /// When the oldest event was recorded that is not in the rows yet, of whichever company.
+    ///
+    /// # Errors
+    /// When the database fails.
+    async fn behind_since(&self) -> Result<Option<Timestamp>, StoreError>;
 
     /// Takes the next events into the rows and moves the checkpoint with them; answers the new
     /// checkpoint, or `None` while another process is at it.
@@ -64,16 +80,24 @@ pub struct Progress {
 /// A projection that runs behind, for whoever waits for it.
 #[derive(Clone, Debug)]
 pub struct RunnerHandle {
-    name: &'static str,
+    projection: Arc<dyn Behind>,
     progress: Arc<Progress>,
     moved: watch::Receiver<u64>,
-    wanted: Arc<Notify>,
+    waiting: Arc<Waiting>,
 }
 
 impl RunnerHandle {
     /// The projection's name.
-    pub const fn name(&self) -> &'static str {
-        self.name
+    pub fn name(&self) -> &'static str {
+        self.projection.name()
+    }
+
+    /// When the oldest event was recorded that the projection has not taken in, of whichever company.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn behind_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.projection.behind_since().await
     }
 
     /// The last position of the company that is in the rows, as far as this process knows.
@@ -92,12 +116,15 @@ impl RunnerHandle {
     }
 
     /// Waits until the rows hold everything up to the position. `false` when that takes longer
-    /// than the bound.
+    /// than the bound. The company is brought up before those that nobody waits for.
     pub async fn reached(&self, company: CompanyId, position: u64, bound: Duration) -> bool {
         let mut moved = self.moved.clone();
         let arrival = async {
+            if self.position(company) >= position {
+                return true;
+            }
+            let _ticket = self.waiting.join(company, position);
             while self.position(company) < position {
-                self.wanted.notify_one();
                 if moved.changed().await.is_err() {
                     return false;
                 }
@@ -119,15 +146,15 @@ pub fn spawn(
 ) -> (RunnerHandle, tokio::task::JoinHandle<()>) {
     let progress = Arc::new(Progress::default());
     let (moved, receiver) = watch::channel(0);
-    let wanted = Arc::new(Notify::new());
+    let waiting = Arc::new(Waiting::default());
     let handle = RunnerHandle {
-        name: projection.name(),
+        projection: Arc::clone(&projection),
         progress: Arc::clone(&progress),
         moved: receiver,
-        wanted: Arc::clone(&wanted),
+        waiting: Arc::clone(&waiting),
     };
     let beyond = BTreeMap::new();
-    let mut runner = Runner { projection, store, progress, moved, looked: None, beyond };
+    let mut runner = Runner { projection, store, progress, moved, waiting, looked: None, beyond };
     let task = tokio::spawn(async move {
         let name = runner.projection.name();
         let mut appended = runner.store.watch();
@@ -146,12 +173,12 @@ pub fn spawn(
                 _ = appended.changed() => {
                     tokio::select! {
                         () = tokio::time::sleep(GATHER) => {}
-                        () = wanted.notified() => {}
+                        () = runner.waiting.arrived.notified() => {}
                         _ = stop.changed() => {}
                     }
                 }
                 // Somebody waits for what this process has not heard of.
-                () = wanted.notified() => {}
+                () = runner.waiting.arrived.notified() => {}
                 _ = stop.changed() => {}
                 () = retry => {}
             }
@@ -206,6 +233,7 @@ struct Runner {
     store: Arc<dyn Store>,
     progress: Arc<Progress>,
     moved: watch::Sender<u64>,
+    waiting: Arc<Waiting>,
     /// When the stored checkpoints were last looked at.
     looked: Option<Instant>,
     /// What checkpoints claim that were beyond the ends of their ledgers.
@@ -213,7 +241,7 @@ struct Runner {
 }
 
 impl Runner {
-    /// Brings every company up to its head, as far as that takes no longer than a turn.
+    /// Brings every company up to its head, each as far as a turn goes.
     async fn run(&mut self) -> Result<Ended, StoreError> {
         if self.looked.is_none_or(|at| at.elapsed() >= LOOK_UNTOLD) {
             let stored = self.projection.checkpoints().await?;
@@ -223,6 +251,7 @@ impl Runner {
             self.looked = Some(Instant::now());
         }
         let mut ended = Ended::AtHeads;
+        let mut due = Vec::new();
         for head in self.store.heads().await? {
             let company = head.company;
             let known = self.progress.positions.read().get(&company).copied();
@@ -244,9 +273,56 @@ impl Runner {
                 self.progress.stopped.write().remove(&company);
                 continue;
             }
-            ended = ended.max(self.bring_up(company, known, head.position).await?);
+            due.push((company, head.position));
         }
-        Ok(ended)
+        Ok(ended.max(self.bring_all_up(due).await?))
+    }
+
+    /// Brings these companies up side by side, and before them those that are waited for, also where
+    /// somebody comes to wait meanwhile. An error only where no other company would fare better.
+    async fn bring_all_up(&self, due: Vec<(CompanyId, u64)>) -> Result<Ended, StoreError> {
+        let mut line = Line::new(due, self.projection.at_once());
+        line.hear(&self.waiting);
+        let mut under_way = FuturesUnordered::new();
+        let mut outcome = Ok(Ended::AtHeads);
+        loop {
+            while let Some((company, cause)) = line.next() {
+                under_way.push(async move { (company, self.take_turn(company, cause).await) });
+            }
+            tokio::select! {
+                done = under_way.next() => {
+                    let Some((company, ended)) = done else { return outcome };
+                    line.done(company);
+                    if ended.is_err() {
+                        line.close();
+                    }
+                    outcome = outcome.and_then(|before| Ok(before.max(ended?)));
+                }
+                // With nothing due, the heads are to be looked at before anybody else's turn.
+                () = self.waiting.arrived.notified(), if outcome.is_ok() && line.has_due() => {
+                    line.hear(&self.waiting);
+                }
+            }
+        }
+    }
+
+    /// Brings a company up to where it is to come.
+    async fn take_turn(&self, company: CompanyId, cause: Cause) -> Result<Ended, StoreError> {
+        let known = self.progress.positions.read().get(&company).copied();
+        let (Cause::Due(position) | Cause::Wanted(position)) = cause;
+        if known.is_some_and(|known| known >= position) {
+            return Ok(Ended::AtHeads);
+        }
+        let head = match cause {
+            Cause::Due(head) => head,
+            Cause::Wanted(_) if self.beyond.contains_key(&company) => return Ok(Ended::Behind),
+            // It may wait for what is yet to come.
+            Cause::Wanted(_) => match self.store.head(company).await? {
+                Some(head) => head.position,
+                None => return Ok(Ended::AtHeads),
+            },
+        };
+        self.bring_up(company, known, head).await
     }
 
     /// Brings one company up to its head, or as far as a turn goes. An error only where no other

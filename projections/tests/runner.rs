@@ -5,23 +5,29 @@
 mod support;
 
 use async_trait::async_trait;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::future::poll_fn;
+use std::ops::Range;
 use std::pin::pin;
 use std::sync::{Arc, Mutex};
 use std::task::Poll;
 use std::time::Duration;
 use support::{COMPANY, Fixture, Given, OTHERS, create, on_every_database, refresh, whole_trail};
 use token_ledger_domain::token::TokenEvent;
-use token_ledger_domain::{CompanyId, LedgerEvent};
+use token_ledger_domain::{CompanyId, LedgerEvent, Timestamp};
 use token_ledger_event_store::StoreError;
 use token_ledger_projections::runner::{self, BATCH, Behind, RunnerHandle, TURN};
+use token_ledger_projections::sql::Statement;
 use token_ledger_projections::{AuditTrail, Projection};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use uuid::Uuid;
 
 on_every_database!(
+    who_is_waited_for_comes_before_all_others,
+    who_comes_first_is_brought_up_first,
+    companies_are_brought_up_side_by_side,
+    what_is_written_along_is_undone_alone,
     every_company_is_brought_to_its_head_and_kept_there,
     more_events_than_a_batch_are_all_taken_in,
     a_company_with_much_to_take_in_keeps_no_other_one_waiting,
@@ -52,6 +58,7 @@ struct Running {
 }
 
 /// Notes each move of the checkpoint.
+#[derive(Debug)]
 struct Noting {
     inner: Arc<dyn Behind>,
     advanced: Arc<Mutex<Vec<(CompanyId, u64)>>>,
@@ -63,12 +70,20 @@ impl Behind for Noting {
         self.inner.name()
     }
 
+    fn at_once(&self) -> usize {
+        self.inner.at_once()
+    }
+
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
         self.inner.checkpoint(company).await
     }
 
     async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
         self.inner.checkpoints().await
+    }
+
+    async fn behind_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.behind_since().await
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
@@ -81,8 +96,12 @@ impl Behind for Noting {
 
 impl Running {
     fn start<F: Fixture>(given: &Given<F>) -> Self {
+        Self::with(given, given.fixture.audit())
+    }
+
+    fn with<F: Fixture>(given: &Given<F>, inner: Arc<dyn Behind>) -> Self {
         let advanced = Arc::default();
-        let noting = Noting { inner: given.fixture.audit(), advanced: Arc::clone(&advanced) };
+        let noting = Noting { inner, advanced: Arc::clone(&advanced) };
         let (stop, stopped) = watch::channel(false);
         let (handle, task) = runner::spawn(Arc::new(noting), given.fixture.store(), stopped);
         Self { handle, advanced, stop, task }
@@ -92,6 +111,13 @@ impl Running {
         let head = given.head(company).await;
         assert!(self.handle.reached(company, head, LONG).await, "it reaches {head}");
         assert_eq!(self.handle.position(company), head);
+    }
+
+    /// Waits until the company's projection stands still.
+    async fn stands_still(&self, company: CompanyId) {
+        while !self.handle.is_stopped(company) {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
     }
 
     /// Ends it; answers the moves of the checkpoint.
@@ -140,8 +166,7 @@ async fn poison<F: Fixture>(given: &Given<F>, company: CompanyId, stream: Uuid, 
     assert_eq!(given.fixture.raw(moved).await, 1);
 }
 
-/// Wakes the runner by an event of this company and waits until it was taken in. The runner goes
-/// through the companies in order, so those before it had their turn.
+/// Wakes the runner by an event of this company and waits until it was taken in.
 async fn a_turn<F: Fixture>(given: &Given<F>, running: &Running, company: CompanyId) {
     given.token(company, create("wakes")).await;
     running.reaches_the_head(given, company).await;
@@ -170,6 +195,165 @@ async fn every_company_is_brought_to_its_head_and_kept_there<F: Fixture>() {
         .collect();
     let of = (AuditTrail::NAME, AuditTrail::VERSION);
     assert_eq!(shown, [(OTHERS[0], of, 4), (COMPANY, of, 4), (OTHERS[1], of, 4)]);
+}
+
+/// Companies from a number on, which have a name and the module on.
+async fn more_companies<F: Fixture>(given: &Given<F>, numbers: Range<u128>) -> Vec<CompanyId> {
+    let companies: Vec<_> = numbers.map(|number| CompanyId(Uuid::from_u128(number))).collect();
+    for company in &companies {
+        given.register(*company).await;
+    }
+    companies
+}
+
+/// An audit trail that holds companies before they are brought up.
+#[derive(Debug)]
+struct Holding {
+    inner: Arc<dyn Behind>,
+    at_once: usize,
+    /// Those that it has held, in order.
+    held: watch::Sender<Vec<CompanyId>>,
+    /// Whether it holds a company.
+    holds: watch::Receiver<fn(CompanyId) -> bool>,
+}
+
+#[async_trait]
+impl Behind for Holding {
+    fn name(&self) -> &'static str {
+        self.inner.name()
+    }
+
+    fn at_once(&self) -> usize {
+        self.at_once
+    }
+
+    async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
+        self.inner.checkpoint(company).await
+    }
+
+    async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
+        self.inner.checkpoints().await
+    }
+
+    async fn behind_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        self.inner.behind_since().await
+    }
+
+    async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
+        let mut holds = self.holds.clone();
+        if holds.borrow()(company) {
+            self.held.send_modify(|held| held.push(company));
+            holds.wait_for(|holds| !holds(company)).await.expect("somebody lets it go");
+        }
+        self.inner.advance(company).await
+    }
+}
+
+/// A running audit trail that holds companies, so many side by side.
+struct Gate {
+    running: Running,
+    held: watch::Receiver<Vec<CompanyId>>,
+    holds: watch::Sender<fn(CompanyId) -> bool>,
+}
+
+impl Gate {
+    fn start<F: Fixture>(given: &Given<F>, at_once: usize, holds: fn(CompanyId) -> bool) -> Self {
+        let (note, held) = watch::channel(Vec::new());
+        let (set, holds) = watch::channel(holds);
+        let holding = Holding { inner: given.fixture.audit(), at_once, held: note, holds };
+        Self { running: Running::with(given, Arc::new(holding)), held, holds: set }
+    }
+
+    /// Waits until so many are held.
+    async fn holds(&mut self, count: usize) -> Vec<CompanyId> {
+        self.held.wait_for(|held| held.len() >= count).await.expect("it runs").clone()
+    }
+
+    async fn lets_go(self) -> Vec<(CompanyId, u64)> {
+        self.holds.send(|_| false).expect("it listens");
+        self.running.ended().await
+    }
+}
+
+async fn who_is_waited_for_comes_before_all_others<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    let last = *more_companies(&given, 0x20..0x26).await.last().expect("companies");
+    let mut gate = Gate::start(&given, 2, |company| company.0.as_u128() != 0x25);
+    let first = gate.holds(2).await;
+    // In the middle of a run in which all that there is room for is held.
+    for _ in 0..3 {
+        gate.running.reaches_the_head(&given, last).await;
+        given.token(last, create("one more")).await;
+    }
+    gate.running.reaches_the_head(&given, last).await;
+    assert_eq!(
+        *gate.held.borrow(),
+        first,
+        "the others have not moved, nor have more of them begun"
+    );
+    let moves = gate.lets_go().await;
+    assert_eq!(moves[..4], [(last, 2), (last, 3), (last, 4), (last, 5)]);
+    assert_eq!(moves.len(), 4 + 8, "and then all others");
+    assert_trail(&given, last, 5).await;
+}
+
+async fn who_comes_first_is_brought_up_first<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    more_companies(&given, 0x20..0x26).await;
+    given.catch_up().await;
+    let mut gate = Gate::start(&given, 1, |_| true);
+    for company in given.fixture.store().heads().await.expect("heads") {
+        given.token(company.company, create("later")).await;
+    }
+    let waited_for = [0x24, 0x21].map(|number| CompanyId(Uuid::from_u128(number)));
+    gate.holds(1).await;
+    let handle = gate.running.handle.clone();
+    let mut waiting: Vec<_> =
+        waited_for.iter().map(|company| Box::pin(handle.reached(*company, 3, LONG))).collect();
+    for one in &mut waiting {
+        assert!(poll_fn(|context| Poll::Ready(one.as_mut().poll(context))).await.is_pending());
+    }
+    let begun = gate.holds(2).await;
+    assert_eq!(begun[1], waited_for[0], "in the order in which they came");
+    gate.holds.send(|_| false).expect("it listens");
+    for one in waiting {
+        assert!(one.await);
+    }
+    gate.lets_go().await;
+}
+
+async fn companies_are_brought_up_side_by_side<F: Fixture>() {
+    let given = three_companies::<F>().await;
+    more_companies(&given, 0x20..0x23).await;
+    let mut gate = Gate::start(&given, 4, |_| true);
+    let begun = gate.holds(4).await;
+    assert_eq!(begun.iter().collect::<BTreeSet<_>>().len(), 4, "each of them once: {begun:?}");
+    let moves = gate.lets_go().await;
+    assert_eq!(moves.len(), 6);
+    for company in [COMPANY, OTHERS[0], OTHERS[1]] {
+        assert_trail(&given, company, 2).await;
+    }
+}
+
+/// What goes along with others' is undone alone where it is not to be.
+async fn what_is_written_along_is_undone_alone<F: Fixture>() {
+    let given = Given::<F>::a_company().await;
+    let sql = given.fixture.sql();
+    let begin = |projection: &'static str| {
+        let begin = "INSERT INTO checkpoints (company_id, projection, version, position) \
+            VALUES (?1, ?2, 1, 0)";
+        Statement::new(begin).with(COMPANY).with(projection)
+    };
+    let nothing = Statement::new("DELETE FROM checkpoints WHERE position = -7").required();
+    let (kept, undone) = tokio::join!(
+        sql.transact_along(vec![begin("kept")]),
+        sql.transact_along(vec![begin("undone"), nothing]),
+    );
+    assert!(kept.expect("it is written"));
+    assert!(!undone.expect("it is undone"));
+    let checkpoints = given.fixture.models().checkpoints().await.expect("checkpoints");
+    let names: Vec<_> = checkpoints.iter().map(|checkpoint| &*checkpoint.projection).collect();
+    assert_eq!(names, ["kept"]);
 }
 
 async fn more_events_than_a_batch_are_all_taken_in<F: Fixture>() {
@@ -202,6 +386,7 @@ async fn a_poisoned_event_stops_its_company_loudly_and_no_other<F: Fixture>() {
     poison(&given, COMPANY, given.new_id(), 1).await;
     given.token(COMPANY, create("behind")).await;
     let running = Running::start(&given);
+    running.stands_still(COMPANY).await;
     for _ in 0..3 {
         a_turn(&given, &running, OTHERS[0]).await;
         a_turn(&given, &running, OTHERS[1]).await;
@@ -225,7 +410,7 @@ async fn a_poisoned_event_that_was_put_right_lets_the_trail_go_on<F: Fixture>() 
     let token = given.token(COMPANY, create("poisoned")).await;
     poison(&given, COMPANY, token.0, 2).await;
     let running = Running::start(&given);
-    a_turn(&given, &running, OTHERS[1]).await;
+    running.stands_still(COMPANY).await;
     assert_eq!(running.handle.stopped().len(), 1);
 
     let deleted = LedgerEvent::Token(TokenEvent::Deleted {}).payload().expect("JSON");
@@ -245,6 +430,7 @@ async fn an_event_that_is_none_of_its_type_stops_its_company<F: Fixture>() {
     let key_event = r#"{"type":"key.deleted"}"#;
     given.fixture.forge(COMPANY, 4, key_event).await;
     let running = Running::start(&given);
+    running.stands_still(COMPANY).await;
     a_turn(&given, &running, OTHERS[1]).await;
     assert_eq!(running.handle.stopped().keys().collect::<Vec<_>>(), [&COMPANY]);
     running.ended().await;
@@ -304,6 +490,7 @@ async fn what_is_begun_anew_while_nothing_happens_is_brought_to_the_head_again<F
 }
 
 /// A projection that another process is at, which has begun anew.
+#[derive(Debug)]
 struct Elsewhere;
 
 #[async_trait]
@@ -312,12 +499,20 @@ impl Behind for Elsewhere {
         AuditTrail::NAME
     }
 
+    fn at_once(&self) -> usize {
+        1
+    }
+
     async fn checkpoint(&self, _: CompanyId) -> Result<u64, StoreError> {
         Ok(0)
     }
 
     async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
         Ok(BTreeMap::from([(COMPANY, 1)]))
+    }
+
+    async fn behind_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        Ok(None)
     }
 
     async fn advance(&self, _: CompanyId) -> Result<Option<u64>, StoreError> {
@@ -342,6 +537,7 @@ async fn a_checkpoint_that_cannot_be_read_stops_its_company_and_no_other<F: Fixt
     let unreadable = format!("UPDATE checkpoints SET position = -1 WHERE company_id = {literal}");
     assert_eq!(given.fixture.raw(unreadable).await, 1);
     let running = Running::start(&given);
+    running.stands_still(COMPANY).await;
     for company in OTHERS {
         a_turn(&given, &running, company).await;
     }
@@ -361,6 +557,7 @@ async fn a_checkpoint_beyond_the_ledger_stops_its_company_until_it_is_put_right<
     let set = format!("UPDATE checkpoints SET position = {claims} WHERE company_id = {literal}");
     assert_eq!(given.fixture.raw(set).await, 1);
     let running = Running::start(&given);
+    running.stands_still(COMPANY).await;
     for company in OTHERS {
         a_turn(&given, &running, company).await;
     }

@@ -11,6 +11,7 @@ use serde::Serialize;
 use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+use token_ledger_domain::Timestamp;
 use token_ledger_event_store::{MAX_CLOCK_LAG_SECONDS, StoreError};
 use token_ledger_projections::attempts::AttemptKind;
 use token_ledger_projections::tree::TREE_NAME;
@@ -172,23 +173,17 @@ struct Lags {
 
 async fn lags(service: &Service) -> Result<Lags, StoreError> {
     let app = &service.app;
-    let (now, mut most) = (app.now(), BTreeMap::new());
-    let mut clock = 0;
-    for head in app.store().heads().await? {
-        clock = clock.max(head.recorded_at.as_seconds() - now.as_seconds());
-        for runner in app.behind() {
-            let position = runner.position(head.company);
-            if position >= head.position {
-                continue;
-            }
-            let next = app.store().read(head.company, position, 1).await?;
-            let age =
-                next.first().map_or(0, |event| now.as_seconds() - event.recorded_at.as_seconds());
-            let lag = most.entry(runner.name()).or_insert(0);
-            *lag = age.max(*lag);
+    let since = |time: Timestamp, now: Timestamp| now.as_seconds() - time.as_seconds();
+    let now = app.now();
+    let heads = app.store().heads().await?;
+    let clock = heads.iter().map(|head| -since(head.recorded_at, now)).fold(0, i64::max);
+    let mut projections = BTreeMap::new();
+    for runner in app.behind() {
+        if let Some(oldest) = runner.behind_since().await? {
+            projections.insert(runner.name(), since(oldest, now));
         }
     }
-    Ok(Lags { clock, projections: most })
+    Ok(Lags { clock, projections })
 }
 
 /// Metrics for Prometheus.

@@ -132,6 +132,30 @@ async fn a_projection_that_stands_still_is_told() {
 }
 
 #[tokio::test]
+async fn a_projection_is_as_far_behind_as_the_oldest_event_that_it_lacks() {
+    let app = TestApp::new().await;
+    let (stop, stopping) = watch::channel(false);
+    let tasks = app.app.start(&stopping);
+    trails_are_up(&app).await;
+    app.nobody.get("/readyz").await.expect(200);
+    stop.send(true).unwrap();
+    for task in tasks {
+        soon(task).await.unwrap();
+    }
+    // Nothing takes these in any more.
+    app.token("oldest").await;
+    app.after(4);
+    app.token("older").await;
+    app.operator.post("/v1/companies").json(&json!({"name": "Other"})).await.expect(201);
+    app.nobody.get("/readyz").await.expect(200);
+    app.after(12);
+    let ready = app.nobody.get("/readyz").await.expect(503);
+    let behind =
+        ["the audit trail is 12 s behind the ledger", "the tree is 12 s behind the ledger"];
+    assert_eq!(ready.body["reasons"], json!(behind));
+}
+
+#[tokio::test]
 async fn every_metric_says_what_it_is() {
     let app = TestApp::new().await;
     app.token("reader").await;

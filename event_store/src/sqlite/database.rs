@@ -22,6 +22,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot, watch};
 
 /// Jobs that wait for the writing connection; more callers than that wait before they may wait.
 const WAITING_JOBS: usize = 4096;
+/// Rows that are to be written along with commits at once: about as many as a full transaction of commits
+/// writes, so that a command that comes meanwhile waits no longer than for the others' commands.
+const ALONG_ROWS: u32 = 512;
 /// Searches that run side by side: one reader is left to what commands ask.
 pub const SEARCHES: usize = READERS - 1;
 
@@ -31,6 +34,7 @@ pub struct Database {
     readers: Arc<Mutex<Vec<Connection>>>,
     reading: Arc<Semaphore>,
     searching: Arc<Semaphore>,
+    along: Semaphore,
     jobs: Option<mpsc::Sender<Job>>,
     writer: Mutex<Option<JoinHandle<()>>>,
     changes: watch::Sender<u64>,
@@ -85,6 +89,7 @@ impl Database {
             readers: Arc::new(Mutex::new(readers)),
             reading: Arc::new(Semaphore::new(READERS)),
             searching: Arc::new(Semaphore::new(SEARCHES)),
+            along: Semaphore::new(ALONG_ROWS as usize),
             jobs: Some(jobs),
             writer: Mutex::new(Some(writer)),
             changes,
@@ -107,6 +112,7 @@ impl Database {
             readers: Arc::new(Mutex::new(readers)),
             reading: Arc::new(Semaphore::new(READERS)),
             searching: Arc::new(Semaphore::new(SEARCHES)),
+            along: Semaphore::new(ALONG_ROWS as usize),
             jobs: None,
             writer: Mutex::new(None),
             changes: watch::channel(0).0,
@@ -200,16 +206,19 @@ impl Database {
 
     /// Writes something that is of no haste in the transaction of the commits that wait, so that
     /// it need not wait for the disk by itself. It is written before they are; where that fails,
-    /// it is tried once more in a transaction of its own.
+    /// it is tried once more in a transaction of its own. It waits until it can be written with
+    /// what else goes along, which is so many rows at most, or as many as there may be.
     ///
     /// # Errors
     /// What `write` answers, why the transaction failed, or when the file is open for reading only
     /// or closed.
-    pub async fn write_along<T, F>(&self, write: F) -> Result<T, StoreError>
+    pub async fn write_along<T, F>(&self, rows: usize, write: F) -> Result<T, StoreError>
     where
         T: Send + 'static,
         F: FnMut(&Connection) -> Result<T, StoreError> + Send + 'static,
     {
+        let rows = u32::try_from(rows).unwrap_or(u32::MAX).min(ALONG_ROWS);
+        let _room = self.along.acquire_many(rows).await.map_err(|_| StoreError::Closed)?;
         let (answer, answered) = oneshot::channel();
         let along = WriteAlong { write, written: None, answer };
         self.ask(Job::Shared(Shared::Along(Box::new(along)))).await?;

@@ -226,24 +226,31 @@ fn gather(
 fn transact_batch(connection: &mut Connection, batch: Batch, inline: &mut dyn InlineProjections) {
     let Batch { waiting, mut along, .. } = batch;
     let commits: Vec<&Commit> = waiting.iter().flat_map(|waiting| &waiting.commits).collect();
-    let mut outcome = transact(connection, &commits, &mut along, inline);
-    match &outcome {
-        // Something can't be written; what goes along must not hold up the commits.
-        Err(failure) if failure.may_pass_apart() && !along.is_empty() => {
-            for mut one in along {
-                let alone = transact(connection, &[], std::slice::from_mut(&mut one), inline);
-                one.answer(alone.map(drop).map_err(Failure::into_error));
+    let mut outcome = loop {
+        match transact(connection, &commits, &mut along, inline) {
+            // What can't be written must not hold up the others.
+            Err(Failure::Along(place, _)) => {
+                write_alone(connection, along.remove(place), inline);
             }
-            outcome = transact(connection, &commits, &mut [], inline);
+            outcome => break outcome.map_err(Failure::into_error),
+        }
+    };
+    match &outcome {
+        // A commit can't be written; what goes along must not hold it up, nor be held up.
+        Err(error) if !error.is_general() && !along.is_empty() => {
+            for one in along {
+                write_alone(connection, one, inline);
+            }
+            outcome = transact(connection, &commits, &mut [], inline).map_err(Failure::into_error);
         }
         outcome => {
-            let ended = outcome.as_ref().map(drop).map_err(Failure::error);
+            let ended = outcome.as_ref().map(drop);
             for one in along {
                 one.answer(ended.map_err(Clone::clone));
             }
         }
     }
-    let answers = match outcome.map_err(Failure::into_error) {
+    let answers = match outcome {
         Ok(answers) => answers,
         // The database itself is in trouble: nobody's commit would fare better alone.
         Err(error) if error.is_general() || commits.len() == 1 => {
@@ -257,6 +264,16 @@ fn transact_batch(connection: &mut Connection, batch: Batch, inline: &mut dyn In
         // A caller that went away no longer wants the answer; the commit stands all the same.
         let _ = answer.send((answers.by_ref().take(commits.len()).collect(), commits));
     }
+}
+
+/// Writes something in a transaction of its own.
+fn write_alone(
+    connection: &mut Connection,
+    mut one: Box<dyn Along>,
+    inline: &mut dyn InlineProjections,
+) {
+    let alone = transact(connection, &[], std::slice::from_mut(&mut one), inline);
+    one.answer(alone.map(drop).map_err(Failure::into_error));
 }
 
 /// Appends each commit by itself, until the database itself is in trouble.
@@ -287,31 +304,17 @@ fn append_each(
 
 /// Why a transaction failed.
 enum Failure {
-    /// By what was to go along.
-    Along(StoreError),
+    /// By what was to go along, at this place. Whatever it looks like, such as a page of its tables
+    /// that can't be read, it is no trouble of the commits'.
+    Along(usize, StoreError),
     /// By a commit, or as a whole.
     Whole(StoreError),
 }
 
 impl Failure {
-    const fn error(&self) -> &StoreError {
-        match self {
-            Self::Along(error) | Self::Whole(error) => error,
-        }
-    }
-
     fn into_error(self) -> StoreError {
         match self {
-            Self::Along(error) | Self::Whole(error) => error,
-        }
-    }
-
-    /// Whether the commits may be written without what went along, or that without them. A page of
-    /// its tables that can't be read, say, is no trouble of theirs.
-    const fn may_pass_apart(&self) -> bool {
-        match self {
-            Self::Along(_) => true,
-            Self::Whole(error) => !error.is_general(),
+            Self::Along(_, error) | Self::Whole(error) => error,
         }
     }
 }
@@ -341,8 +344,8 @@ fn try_transact(
     inline: &mut dyn InlineProjections,
 ) -> Result<Vec<Answer>, Failure> {
     let transaction = append::begin(connection).map_err(Failure::Whole)?;
-    for one in along.iter_mut() {
-        one.write(&transaction).map_err(Failure::Along)?;
+    for (place, one) in along.iter_mut().enumerate() {
+        one.write(&transaction).map_err(|error| Failure::Along(place, error))?;
     }
     let mut appended: Vec<Appended> = Vec::with_capacity(commits.len());
     let answers = append::append(&transaction, commits, &mut appended).map_err(Failure::Whole)?;

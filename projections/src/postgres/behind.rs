@@ -4,16 +4,28 @@ use super::rows::PgTable;
 use super::run::{arguments, execute, fetch, numbered};
 use crate::runner::{BATCH, Behind};
 use crate::sql::Statement;
-use crate::sql::checkpoints::{self, CLEARED_AT_ONCE, Found, Place, clear, places};
+use crate::sql::checkpoints::{
+    self, CLEARED_AT_ONCE, Found, Place, Since, clear, earliest, places,
+};
 use crate::touched::Touched;
 use sqlx::{Connection, PgConnection};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::ops::ControlFlow::{self, Break, Continue};
 use std::sync::Arc;
-use token_ledger_domain::CompanyId;
+use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::postgres::{Database, failed, in_time, read_page};
 use token_ledger_event_store::{Appended, StoreError};
+
+/// Of so many connections of the pool one is taken by each projection for the companies that are due, and
+/// one more for those that are waited for: with two projections, half of the pool is left to others.
+const PER_CONNECTION: u32 = 8;
+
+/// Companies that are brought up side by side.
+pub(crate) fn at_once(database: &Database) -> usize {
+    let connections = database.pool().options().get_max_connections();
+    usize::try_from(connections / PER_CONNECTION).unwrap_or(1).max(1)
+}
 
 /// A projection behind the log.
 #[derive(Debug)]
@@ -133,6 +145,10 @@ impl<P: PgTable> Behind for PgBehind<P> {
         P::NAME
     }
 
+    fn at_once(&self) -> usize {
+        at_once(&self.database)
+    }
+
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
         let mut lent = self.database.lend().await?;
         let position = in_time(checkpoint::<P>(&mut lent, company)).await;
@@ -144,6 +160,14 @@ impl<P: PgTable> Behind for PgBehind<P> {
         let mut lent = self.database.lend().await?;
         let found: Result<Vec<Found>, StoreError> = in_time(fetch(&mut lent, &query)).await;
         Ok(places(lent.settle(found)?, P::VERSION))
+    }
+
+    async fn behind_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        let query = Statement::new(checkpoints::BEHIND_SINCE);
+        let query = query.with(P::NAME.to_owned()).with(P::VERSION);
+        let mut lent = self.database.lend().await?;
+        let found: Result<Vec<Since>, StoreError> = in_time(fetch(&mut lent, &query)).await;
+        Ok(earliest(lent.settle(found)?))
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {

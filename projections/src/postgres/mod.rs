@@ -10,6 +10,7 @@ mod rows;
 mod run;
 
 pub use behind::PgBehind;
+pub(crate) use behind::at_once;
 pub use inline::Inline;
 pub use rows::{BulkStatements, PgTable};
 

@@ -3,7 +3,7 @@
 use super::{Columns, FromColumns, Statement, Table, Unreadable};
 use crate::read_models::Checkpoint;
 use std::collections::BTreeMap;
-use token_ledger_domain::CompanyId;
+use token_ledger_domain::{CompanyId, Timestamp};
 
 /// A projection's checkpoint in one company: position and version.
 pub const ONE: &str =
@@ -11,6 +11,12 @@ pub const ONE: &str =
 /// A projection's checkpoints in all companies, with whose they are.
 pub const EVERY: &str =
     "SELECT position, version, company_id FROM checkpoints WHERE projection = ?1";
+/// When the first event was recorded that a projection has not taken in, for each company where there is one.
+/// Each is looked up by itself: joined, they would have PostgreSQL read all events.
+pub const BEHIND_SINCE: &str = "SELECT (SELECT e.recorded_at FROM events e \
+    WHERE e.company_id = h.company_id AND e.position = COALESCE(c.position, 0) + 1) \
+    FROM company_heads h LEFT JOIN checkpoints c ON c.company_id = h.company_id \
+    AND c.projection = ?1 AND c.version = ?2 WHERE COALESCE(c.position, 0) < h.last_position";
 /// The first one, so that there is a row to lock.
 pub const BEGIN: &str = "INSERT INTO checkpoints (company_id, projection, version, position) \
     VALUES (?1, ?2, ?3, 0) ON CONFLICT DO NOTHING";
@@ -75,6 +81,21 @@ impl FromColumns for Found {
 pub fn places(found: Vec<Found>, version: u32) -> BTreeMap<CompanyId, u64> {
     let read = found.into_iter().filter_map(|found| found.0);
     read.map(|(company, place)| (company, place.of(version))).collect()
+}
+
+/// When an event was recorded, if there is such an event.
+#[derive(Clone, Copy, Debug)]
+pub struct Since(Option<Timestamp>);
+
+impl FromColumns for Since {
+    fn from_columns<C: Columns>(row: &C) -> Result<Self, Unreadable> {
+        Ok(Self(row.optional_time(0)?))
+    }
+}
+
+/// The earliest of them.
+pub fn earliest(found: Vec<Since>) -> Option<Timestamp> {
+    found.into_iter().filter_map(|since| since.0).min()
 }
 
 impl FromColumns for Checkpoint {

@@ -36,11 +36,12 @@ pub use table::{Key, Statements, Table, stray};
 pub use trees::Trees;
 pub use value::{Kind, Value};
 
-use crate::postgres::PgReadModels;
-use crate::sqlite::SqliteReadModels;
+use crate::postgres::{self, PgReadModels};
+use crate::sqlite::{self, SqliteReadModels};
 use std::borrow::Cow;
 use std::sync::Arc;
-use token_ledger_event_store::{StoreError, sqlite};
+use token_ledger_event_store::StoreError;
+use token_ledger_event_store::sqlite::schema_differences;
 
 /// A statement with its parameters.
 #[derive(Clone, Debug)]
@@ -166,6 +167,26 @@ impl Sql {
         }
     }
 
+    /// As [`Self::transact`], where it is of no haste: what several ask for at once, they wait for the disk
+    /// for together.
+    ///
+    /// # Errors
+    /// As for [`Self::transact`].
+    pub async fn transact_along(&self, statements: Vec<Statement>) -> Result<bool, StoreError> {
+        match self {
+            Self::Sqlite(models) => models.transact_along(statements).await,
+            Self::Postgres(models) => models.transact(&statements).await,
+        }
+    }
+
+    /// Companies that are best brought up side by side by a projection behind the log.
+    pub(crate) fn at_once(&self) -> usize {
+        match self {
+            Self::Sqlite(_) => sqlite::AT_ONCE,
+            Self::Postgres(models) => postgres::at_once(models.database()),
+        }
+    }
+
     /// Runs one statement.
     ///
     /// # Errors
@@ -187,7 +208,7 @@ impl Sql {
     /// What in the schema is not as the migrations make it, in words.
     async fn schema_differences(&self) -> Result<Vec<String>, StoreError> {
         match self {
-            Self::Sqlite(models) => models.database().read(sqlite::schema_differences).await,
+            Self::Sqlite(models) => models.database().read(schema_differences).await,
             Self::Postgres(models) => models.schema_differences().await,
         }
     }

@@ -2,7 +2,7 @@
 
 use super::{Columns, FromColumns, Sql, Statement, Unreadable, Value};
 use crate::runner::Behind;
-use crate::sql::checkpoints::{self, Place, places};
+use crate::sql::checkpoints::{self, Place, earliest, places};
 use crate::tree::{Edge, LogHead, SignedCheckpoint, TREE_NAME, TREE_VERSION, TileData};
 use async_trait::async_trait;
 use std::borrow::Cow;
@@ -302,7 +302,7 @@ impl Trees {
             .with(checkpoint.note.clone())
             .with(checkpoint.cosignatures.clone())
             .with(checkpoint.signed_at);
-        self.sql.transact(vec![head, keep]).await
+        self.sql.transact_along(vec![head, keep]).await
     }
 
     /// Adds a witness's signature line to a checkpoint, unless it has one of this witness.
@@ -327,6 +327,10 @@ impl Behind for Trees {
         TREE_NAME
     }
 
+    fn at_once(&self) -> usize {
+        self.sql.at_once()
+    }
+
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
         self.size(company).await
     }
@@ -334,6 +338,11 @@ impl Behind for Trees {
     async fn checkpoints(&self) -> Result<BTreeMap<CompanyId, u64>, StoreError> {
         let query = Statement::new(checkpoints::EVERY).with(TREE_NAME);
         Ok(places(self.sql.fetch(query).await?, TREE_VERSION))
+    }
+
+    async fn behind_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        let query = Statement::new(checkpoints::BEHIND_SINCE);
+        Ok(earliest(self.sql.fetch(query.with(TREE_NAME).with(TREE_VERSION)).await?))
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
@@ -378,7 +387,7 @@ impl Behind for Trees {
         }
         statements.extend(full.iter().map(|tile| put(company, tile)));
         statements.extend(edge.partial().map(|tile| put(company, &tile)));
-        let taken = self.sql.transact(statements).await?;
+        let taken = self.sql.transact_along(statements).await?;
         // Else another process is at it, or was faster.
         Ok(taken.then_some(last))
     }

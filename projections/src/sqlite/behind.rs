@@ -5,15 +5,21 @@ use super::run::{bind, collect, prepared, read_one};
 use super::tables::SqliteTable;
 use crate::runner::{BATCH, Behind};
 use crate::sql::FromColumns;
-use crate::sql::checkpoints::{self, CLEARED_AT_ONCE, Found, Place, clear, places};
+use crate::sql::checkpoints::{
+    self, CLEARED_AT_ONCE, Found, Place, Since, clear, earliest, places,
+};
 use crate::touched::Touched;
 use rusqlite::{Connection, params};
 use std::collections::BTreeMap;
 use std::marker::PhantomData;
 use std::sync::Arc;
-use token_ledger_domain::CompanyId;
+use token_ledger_domain::{CompanyId, Timestamp};
 use token_ledger_event_store::StoreError;
 use token_ledger_event_store::sqlite::{Database, decoded_page};
+
+/// Companies that are brought up side by side: enough that the disk is waited for once for many of them,
+/// few enough that a command that comes meanwhile hardly waits.
+pub(crate) const AT_ONCE: usize = 32;
 
 /// A projection behind the log.
 #[derive(Debug)]
@@ -28,10 +34,10 @@ impl<P: SqliteTable> SqliteBehind<P> {
         Self { database, projection: PhantomData }
     }
 
-    /// Removes the rows that another version of the projection may have left.
-    async fn clear(&self, company: CompanyId) -> Result<(), StoreError> {
+    /// Removes the rows that another version of the projection may have left, where it has come so far.
+    async fn clear(&self, company: CompanyId, rows: usize) -> Result<(), StoreError> {
         loop {
-            let removed = self.database.write_along(move |transaction| {
+            let removed = self.database.write_along(rows, move |transaction| {
                 if checkpoint::<P>(transaction, company)? > 0 {
                     return Ok(0);
                 }
@@ -75,6 +81,10 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
         P::NAME
     }
 
+    fn at_once(&self) -> usize {
+        AT_ONCE
+    }
+
     async fn checkpoint(&self, company: CompanyId) -> Result<u64, StoreError> {
         self.database.read(move |connection| checkpoint::<P>(connection, company)).await
     }
@@ -86,6 +96,16 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
             collect(&mut statement, |row| Ok(Found::from_columns(row)?))
         });
         Ok(places(found.await?, P::VERSION))
+    }
+
+    async fn behind_since(&self) -> Result<Option<Timestamp>, StoreError> {
+        let found = self.database.read(|connection| {
+            let mut statement =
+                connection.prepare_cached(checkpoints::BEHIND_SINCE).map_err(failed)?;
+            bind(&mut statement, [P::NAME.into(), P::VERSION.into()])?;
+            collect(&mut statement, |row| Ok(Since::from_columns(row)?))
+        });
+        Ok(earliest(found.await?))
     }
 
     async fn advance(&self, company: CompanyId) -> Result<Option<u64>, StoreError> {
@@ -105,10 +125,11 @@ impl<P: SqliteTable> Behind for SqliteBehind<P> {
             return Ok(Some(position));
         };
         if position == 0 {
-            self.clear(company).await?;
+            // It had a row for each event at most.
+            self.clear(company, events.len()).await?;
         }
         self.database
-            .write_along(move |transaction| {
+            .write_along(events.len(), move |transaction| {
                 // A rebuild may have moved it meanwhile.
                 let current = checkpoint::<P>(transaction, company)?;
                 if current != position {

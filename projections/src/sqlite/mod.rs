@@ -10,6 +10,7 @@ mod run;
 pub(crate) mod scratch;
 mod tables;
 
+pub(crate) use behind::AT_ONCE;
 pub use behind::SqliteBehind;
 pub use inline::Inline;
 pub use queries::SqliteReadModels;

@@ -108,6 +108,21 @@ pub(super) fn prepared<'c>(
     Ok(statement)
 }
 
+/// Runs statements one after the other; stops, and answers `false`, at one that has to change something
+/// and doesn't.
+fn execute_all(
+    transaction: &Connection,
+    statements: &[crate::sql::Statement],
+) -> Result<bool, StoreError> {
+    for statement in statements {
+        let changed = prepared(transaction, statement)?.raw_execute().map_err(failed)?;
+        if statement.required && changed == 0 {
+            return Ok(false);
+        }
+    }
+    Ok(true)
+}
+
 impl SqliteReadModels {
     pub(crate) const DIALECT: Dialect = Dialect {
         position: "instr",
@@ -137,15 +152,33 @@ impl SqliteReadModels {
                 let transaction = connection
                     .transaction_with_behavior(TransactionBehavior::Immediate)
                     .map_err(failed)?;
-                for statement in &statements {
-                    let changed =
-                        prepared(&transaction, statement)?.raw_execute().map_err(failed)?;
-                    if statement.required && changed == 0 {
-                        return Ok(false);
-                    }
+                let done = execute_all(&transaction, &statements)?;
+                if done {
+                    commit(transaction)?;
                 }
-                commit(transaction)?;
-                Ok(true)
+                Ok(done)
+            })
+            .await
+    }
+
+    pub(crate) async fn transact_along(
+        &self,
+        statements: Vec<crate::sql::Statement>,
+    ) -> Result<bool, StoreError> {
+        let execute = |connection: &Connection, text| {
+            let mut statement = connection.prepare_cached(text).map_err(failed)?;
+            statement.raw_execute().map_err(failed)
+        };
+        self.database()
+            .write_along(statements.len(), move |transaction| {
+                // The others' stays where this is undone.
+                execute(transaction, "SAVEPOINT along")?;
+                let done = execute_all(transaction, &statements)?;
+                if !done {
+                    execute(transaction, "ROLLBACK TO along")?;
+                }
+                execute(transaction, "RELEASE along")?;
+                Ok(done)
             })
             .await
     }
