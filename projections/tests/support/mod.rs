@@ -446,16 +446,7 @@ pub fn any_client() -> BTreeSet<ClientStatus> {
 
 /// A filter that lets every token through.
 pub fn every_token(now: Timestamp) -> TokenFilter {
-    TokenFilter {
-        status: BTreeSet::from([Status::Active, Status::Expired, Status::Deleted]),
-        scope: None,
-        q: None,
-        created_by: None,
-        client_id: None,
-        created_up_to: None,
-        expires_before: None,
-        now,
-    }
+    TokenFilter::of([Status::Active, Status::Expired, Status::Deleted], now)
 }
 
 /// Where a list goes on behind this token.
